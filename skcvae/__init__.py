@@ -1,0 +1,42 @@
+"""Generative over-sampling of embeddings, in the idiom of scikit-learn.
+
+Generators learn p(x | y) on the embeddings of a frozen foundation model; samplers
+decide which y to ask for. Submodules are imported at first use, so that
+``import skcvae`` stays cheap.
+"""
+
+from importlib import import_module
+
+__version__ = "0.1.0.dev0"
+
+_SUBMODULE_OF = {
+    "CVAE": "generators",
+    "ClassGaussian": "generators",
+    "CVAEOverSampler": "over_sampling",
+    "GenerativeOverSampler": "over_sampling",
+}
+_SUBMODULES = ("datasets", "generators", "metrics", "over_sampling")
+
+__all__ = [
+    "CVAE",
+    "CVAEOverSampler",
+    "ClassGaussian",
+    "GenerativeOverSampler",
+    "__version__",
+    "datasets",
+    "generators",
+    "metrics",
+    "over_sampling",
+]
+
+
+def __getattr__(name):
+    if name in _SUBMODULES:
+        return import_module(f"skcvae.{name}")
+    if name in _SUBMODULE_OF:
+        return getattr(import_module(f"skcvae.{_SUBMODULE_OF[name]}"), name)
+    raise AttributeError(f"module 'skcvae' has no attribute {name!r}")
+
+
+def __dir__():
+    return __all__

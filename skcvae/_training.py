@@ -1,0 +1,226 @@
+"""The one place that knows skorch: device, seeds, batches and the training loop."""
+
+import threading
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from skorch import NeuralNet
+from skorch.callbacks import Callback
+from torch.utils.data import Dataset
+from tqdm.auto import tqdm
+
+_MAX_SEED = np.iinfo(np.int32).max
+
+# torch's global generator is shared by all threads: two trainings at the same time
+# would draw from one stream, and neither could be reproduced.
+_GLOBAL_RNG_LOCK = threading.RLock()
+
+
+def resolve_device(device):
+    """Return the torch device for "auto", a device name or a torch.device."""
+    if isinstance(device, str) and device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(device)
+    except RuntimeError as error:
+        raise ValueError(f"device={device!r} is not a torch device.") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(
+            f"device={str(device)!r} was asked for, but torch sees no CUDA device. "
+            "Use device='auto' or device='cpu'."
+        )
+    return device
+
+
+def draw_seeds(random_state, n_seeds):
+    """Draw `n_seeds` integer seeds from a RandomState."""
+    return [int(seed) for seed in random_state.randint(_MAX_SEED, size=n_seeds)]
+
+
+@contextmanager
+def fork_torch_rng(seed, device):
+    """Seed torch inside the block and give its global random state back after it."""
+    on_cuda = device.type == "cuda"
+    with _GLOBAL_RNG_LOCK, torch.random.fork_rng([device] if on_cuda else []):
+        torch.default_generator.manual_seed(seed)
+        if on_cuda:
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(seed)
+        yield
+
+
+class LabelledTensors(Dataset):
+    """Rows and class codes that are already on the training device.
+
+    Parameters
+    ----------
+    x : Tensor of shape (n_samples, n_features)
+        Rows.
+
+    y : Tensor of shape (n_samples,)
+        Class codes, int64.
+    """
+
+    def __init__(self, x, y):
+        self.x = x
+        self.y = y
+
+    def __len__(self):
+        return len(self.x)
+
+    def __getitem__(self, index):
+        x = self.x[index]
+        return {"x": x, "y": self.y[index]}, x
+
+
+class TensorLoader:
+    """Iterate over batches by indexing tensors, without a per-row collation.
+
+    A last batch of a single row joins the one before it, because batch
+    normalisation cannot train on one row.
+
+    Parameters
+    ----------
+    dataset : LabelledTensors or a Subset of it
+        What to iterate over. A `Subset` is gathered once, here.
+
+    batch_size : int
+        Number of rows per batch.
+
+    shuffle : bool, default=False
+        Whether to visit the rows in a new random order in each pass.
+    """
+
+    def __init__(self, dataset, batch_size, shuffle=False):
+        if not isinstance(dataset, LabelledTensors):
+            rows, _ = dataset[np.arange(len(dataset))]
+            dataset = LabelledTensors(**rows)
+        self.dataset = dataset
+        self.batch_size = batch_size
+        self.shuffle = shuffle
+
+    def _bounds(self):
+        n_rows = len(self.dataset)
+        bounds = [*range(0, n_rows, self.batch_size), n_rows]
+        if len(bounds) > 2 and bounds[-1] - bounds[-2] == 1:
+            del bounds[-2]
+        return bounds
+
+    def __len__(self):
+        return len(self._bounds()) - 1
+
+    def __iter__(self):
+        n_rows, device = len(self.dataset), self.dataset.x.device
+        order = torch.randperm(n_rows, device=device) if self.shuffle else None
+        bounds = self._bounds()
+        for start, stop in zip(bounds[:-1], bounds[1:], strict=True):
+            batch = slice(start, stop)
+            yield self.dataset[batch if order is None else order[batch]]
+
+
+class TrainingNet(NeuralNet):
+    """skorch's NeuralNet with a loop that is safe to interrupt and never returns NaN.
+
+    It differs from :class:`skorch.NeuralNet` in three ways. On a GPU the losses of
+    an epoch are read once, at its end, so that no batch waits for the device. A loss
+    that is not finite raises :class:`FloatingPointError` (on a CPU at the batch, on
+    a GPU at the end of the epoch). When training is interrupted in the middle of an
+    epoch, the weights of the last finished epoch come back and `interrupted_` is
+    True.
+    """
+
+    def on_train_begin(self, *args, **kwargs):
+        """Forget the epochs of an earlier training."""
+        self.interrupted_ = False
+        self.n_finished_epochs_ = 0
+        self._finished_state = None
+
+    def on_epoch_end(self, *args, **kwargs):
+        """Remember the weights of the epoch; runs before the callbacks do."""
+        self.n_finished_epochs_ += 1
+        self._finished_state = {
+            name: value.detach().clone()
+            for name, value in self.module_.state_dict().items()
+        }
+
+    def on_train_end(self, *args, **kwargs):
+        """Drop the copy of the weights."""
+        self._finished_state = None
+
+    def fit_loop(self, *args, **kwargs):
+        """Run skorch's loop; after an interruption keep whole epochs only."""
+        try:
+            return super().fit_loop(*args, **kwargs)
+        except KeyboardInterrupt:
+            # Callbacks such as EarlyStopping stop by the same exception, but only
+            # after an epoch has been finished.
+            if len(self.history) > self.n_finished_epochs_:
+                self.interrupted_ = True
+                self.history.pop()
+                if self._finished_state is not None:
+                    self.module_.load_state_dict(self._finished_state)
+            raise
+
+    def run_single_epoch(self, iterator, training, prefix, step_fn, **fit_params):
+        """Run one epoch as skorch does, reading the losses off the device late."""
+        if iterator is None:
+            return
+        wait = torch.device(self.device).type != "cpu"
+        n_batches = 0
+        for batch in iterator:
+            self.notify("on_batch_begin", batch=batch, training=training)
+            step = step_fn(batch, **fit_params)
+            self.history.record_batch(f"{prefix}_loss", step["loss"].detach())
+            self.history.record_batch(f"{prefix}_batch_size", len(batch[1]))
+            if not wait:
+                self._read_batches(prefix, n_batches, n_batches + 1)
+            self.notify("on_batch_end", batch=batch, training=training, **step)
+            n_batches += 1
+        if wait:
+            self._read_batches(prefix, 0, n_batches)
+        self.history.record(f"{prefix}_batch_count", n_batches)
+
+    def _read_batches(self, prefix, start, stop):
+        """Turn recorded device scalars into floats; refuse a loss that is not finite."""
+        rows = self.history[-1]["batches"][start:stop]
+        for name in (n for n in rows[0] if torch.is_tensor(rows[0][n])):
+            values = torch.stack([row[name] for row in rows]).tolist()
+            for row, value in zip(rows, values, strict=True):
+                row[name] = value
+        losses = [row[f"{prefix}_loss"] for row in rows]
+        if not np.isfinite(losses).all():
+            raise FloatingPointError(
+                f"The {prefix} loss became {losses[-1]} in epoch {len(self.history)}. "
+                "The estimator is left unfitted. Use a smaller lr, clip the gradients "
+                "(net_params={'callbacks': [('clip', skorch.callbacks."
+                "GradientNormClipping(1.0))]}), or look for rows of extreme size in X."
+            )
+
+    def release_training_state(self):
+        """Keep what sampling needs, on the CPU: the estimator stays small and portable."""
+        self.trim_for_prediction()
+        self.module_.to("cpu")
+        self.device = "cpu"
+
+
+class EpochProgress(Callback):
+    """One progress bar over all epochs, with the last losses beside it."""
+
+    def on_train_begin(self, net, **kwargs):
+        """Open the bar."""
+        self.bar_ = tqdm(total=net.max_epochs, unit="epoch", desc="training")
+
+    def on_epoch_end(self, net, **kwargs):
+        """Advance by one epoch."""
+        last = net.history[-1]
+        shown = {n: last[n] for n in ("train_loss", "valid_loss") if n in last}
+        self.bar_.set_postfix(shown, refresh=False)
+        self.bar_.update()
+
+    def on_train_end(self, net, **kwargs):
+        """Close the bar."""
+        self.bar_.close()
+
+    def __getstate__(self):
+        return {k: v for k, v in self.__dict__.items() if k != "bar_"}

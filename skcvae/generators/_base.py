@@ -1,0 +1,262 @@
+"""What all generators share: input checks, scaling, labels and streamed sampling."""
+
+from abc import ABCMeta, abstractmethod
+from collections.abc import Mapping
+from numbers import Integral
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator, _fit_context
+from sklearn.preprocessing import LabelEncoder
+from sklearn.utils import check_random_state
+from sklearn.utils.multiclass import check_classification_targets, type_of_target
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from .._training import draw_seeds
+from ._scaling import check_finite_in_float32, estimate_scale, warn_about_rows
+
+# Rows drawn at a time: large enough for fast matrix products, small enough that the
+# hidden layer of a chunk stays far below 200 MB.
+_CHUNK_SIZE = 8192
+
+
+class BaseGenerator(BaseEstimator, metaclass=ABCMeta):
+    """Base class of the generators.
+
+    A subclass has `variance` and `random_state` parameters and implements two
+    hooks: `_fit`, which learns from scaled rows and class codes, and `_draw`,
+    which returns scaled rows for class codes. Checks, scaling, label encoding, seeds
+    and chunks are here, and nowhere else.
+    """
+
+    #: Parameters that do not change what is learned.
+    _sampling_parameters = ("variance",)
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y):
+        """Learn the distribution of the rows of each class.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Training rows, at least two.
+
+        y : array-like of shape (n_samples,)
+            Class of each row: numbers or strings. A class may have a single row.
+
+        Returns
+        -------
+        self : object
+            The fitted generator.
+
+        Raises
+        ------
+        ValueError
+            If the input is empty, not finite, not two-dimensional, or its labels are
+            not classes.
+        """
+        self._forget_fit()
+        X, y = self._check_rows(X, y, reset=True)
+        encoder = LabelEncoder().fit(y)
+        codes = encoder.transform(y)
+        self._check_variance(self.variance, encoder.classes_)
+        offset, scale = self._estimate_scaling(X)
+        Z = self._scaled(X, offset, scale)
+        seed = draw_seeds(check_random_state(self.random_state), 1)[0]
+        self.classes_ = encoder.classes_
+        self.class_count_ = np.bincount(codes)
+        self.offset_, self.scale_ = offset, scale
+        self._output_dtype = X.dtype
+        try:
+            self._fit(Z, codes, seed)
+        except BaseException as error:
+            finished = (
+                isinstance(error, KeyboardInterrupt) and self._keeps_interrupted()
+            )
+            if not finished:
+                self._forget_fit()
+            raise
+        return self
+
+    def sample(self, n_samples=None, *, y=None, variance=None, random_state=None):
+        """Draw rows, one for each label of `y` or `n_samples` of any class.
+
+        Parameters
+        ----------
+        n_samples : int, default=None
+            Number of rows to draw when `y` is not given, with classes drawn from
+            the class distribution of the training rows. None draws as many rows as
+            the generator was fitted on.
+
+        y : array-like of shape (n_samples,), default=None
+            Labels to draw a row for, in this order. Each must be in `classes_`.
+
+        variance : float, dict or array-like of shape (n_classes,), default=None
+            Replaces the parameter `variance` in this call.
+
+        random_state : int, RandomState instance or None, default=None
+            Seed of this call. None uses the parameter `random_state`: where that is
+            an integer, each call returns the same rows.
+
+        Returns
+        -------
+        X : ndarray of shape (n_samples, n_features)
+            Generated rows, in the floating-point type of the training rows.
+
+        y : ndarray of shape (n_samples,)
+            Their labels.
+
+        Raises
+        ------
+        ValueError
+            If both `n_samples` and `y` are given, `n_samples` is negative, or `y`
+            holds a class that was not in the training rows.
+        """
+        check_is_fitted(self)
+        if random_state is None:
+            random_state = self.random_state
+        # The first seed of a RandomState is the one that `fit` takes.
+        _, label_seed, row_seed = draw_seeds(check_random_state(random_state), 3)
+        codes = self._codes_to_draw(n_samples, y, label_seed)
+        variance = self.variance if variance is None else variance
+        std = np.sqrt(self._check_variance(variance, self.classes_))
+        return self._draw_in_chunks(codes, std, row_seed), self.classes_[codes]
+
+    @abstractmethod
+    def _fit(self, Z, codes, seed):
+        """Learn from scaled rows and class codes; set `class_means_` among others."""
+
+    @abstractmethod
+    def _draw(self, state, codes, std, generator):
+        """Return scaled rows around the class means, shape (n, n_features).
+
+        `codes` and `std` (square root of the variance of each row) are tensors on the
+        device of `generator`; `state` is what `_sampling_state` returned.
+        """
+
+    def _sampling_device(self):
+        """Return the device to draw on."""
+        return torch.device("cpu")
+
+    def _sampling_state(self, device):
+        """Return tensors and modules on the device, prepared once per call."""
+        return None
+
+    def _keeps_interrupted(self):
+        """Tell whether an interrupted training left a usable model."""
+        return False
+
+    def _forget_fit(self):
+        """Delete what an earlier fit learned: a failed fit leaves nothing behind."""
+        for name in [
+            n for n in vars(self) if n.endswith("_") and not n.startswith("_")
+        ]:
+            delattr(self, name)
+
+    def _check_rows(self, X, y, reset):
+        """Validate rows and labels; float32 and float64 are kept."""
+        check_classification_targets(y)
+        if type_of_target(y).startswith("multilabel"):
+            raise ValueError(
+                "Multilabel targets are not supported: y must hold one class per row."
+            )
+        X, y = validate_data(
+            self,
+            X,
+            y,
+            reset=reset,
+            dtype=[np.float64, np.float32],
+            ensure_min_samples=2 if reset else 1,
+        )
+        check_finite_in_float32(X, getattr(self, "feature_names_in_", None))
+        if reset:
+            warn_about_rows(X)
+        return X, y
+
+    def _estimate_scaling(self, X):
+        """Return offset and scale of the features, shape (n_features,) each."""
+        return estimate_scale(X)
+
+    @staticmethod
+    def _scaled(X, offset, scale):
+        """Return (X - offset) / scale as float32; constant features become 0."""
+        divisor = np.where(scale > 0, scale, 1)
+        return ((X - offset.astype(X.dtype)) / divisor.astype(X.dtype)).astype(
+            np.float32
+        )
+
+    def _encode_labels(self, y):
+        """Return the class codes of labels; refuse a class that was not fitted."""
+        y = np.asarray(y)
+        if y.ndim != 1:
+            raise ValueError(
+                f"y should be a 1d array, got an array of shape {y.shape}."
+            )
+        if not len(y):
+            return np.empty(0, dtype=np.intp)
+        encoder = LabelEncoder()
+        encoder.classes_ = self.classes_
+        return encoder.transform(y)
+
+    def _codes_to_draw(self, n_samples, y, seed):
+        if y is not None:
+            if n_samples is not None:
+                raise ValueError("Give either n_samples or y, not both.")
+            return self._encode_labels(y)
+        if n_samples is None:
+            n_samples = int(self.class_count_.sum())
+        if not isinstance(n_samples, Integral) or n_samples < 0:
+            raise ValueError(
+                f"n_samples must be an integer of at least 0, got {n_samples!r}."
+            )
+        share = self.class_count_ / self.class_count_.sum()
+        return np.random.RandomState(seed).choice(len(share), n_samples, p=share)
+
+    @staticmethod
+    def _check_variance(variance, classes):
+        """Return the variance of each class, shape (n_classes,)."""
+        if isinstance(variance, Mapping):
+            unknown = [label for label in variance if label not in set(classes)]
+            if unknown:
+                raise ValueError(f"variance names classes that y lacks: {unknown}.")
+            variance = [variance.get(label, 1.0) for label in classes.tolist()]
+        values = np.asarray(variance, dtype=float)
+        if values.ndim and values.shape != (len(classes),):
+            raise ValueError(
+                f"variance must be a number, a dict or one number for each of the "
+                f"{len(classes)} classes, got shape {values.shape}."
+            )
+        if not np.isfinite(values).all() or (values < 0).any():
+            raise ValueError(f"variance must be finite and not negative: {variance!r}.")
+        return np.broadcast_to(values, len(classes))
+
+    @torch.inference_mode()
+    def _draw_in_chunks(self, codes, std, seed):
+        """Fill an array chunk by chunk, so that memory stays bounded."""
+        device = self._sampling_device()
+        state = self._sampling_state(device)
+        generator = torch.Generator(device).manual_seed(seed)
+        X = np.empty((len(codes), self.n_features_in_), dtype=self._output_dtype)
+        rows = torch.from_numpy(X)
+        centres = torch.from_numpy(
+            (self.offset_ + self.class_means_ * self.scale_).astype(X.dtype)
+        )
+        scale = torch.from_numpy(self.scale_.astype(X.dtype))
+        std = torch.from_numpy(std.astype(np.float32)).to(device)
+        codes = torch.from_numpy(codes)
+        for start in range(0, len(codes), _CHUNK_SIZE):
+            chunk = codes[start : start + _CHUNK_SIZE]
+            on_device = chunk.to(device)
+            drawn = self._draw(state, on_device, std[on_device], generator).cpu()
+            torch.addcmul(
+                centres[chunk],
+                drawn.to(rows.dtype),
+                scale,
+                out=rows[start : start + _CHUNK_SIZE],
+            )
+        return X
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.target_tags.required = True
+        return tags

@@ -1,0 +1,144 @@
+"""A Gaussian around each class mean: the closed-form rival of the CVAE."""
+
+from numbers import Real
+
+import numpy as np
+import torch
+from sklearn.utils._param_validation import Interval, StrOptions
+
+from ._base import BaseGenerator
+from ._class_means import (
+    estimate_mean_shrinkage,
+    raw_class_means,
+    shrink_class_means,
+    within_class_covariance,
+)
+
+
+class ClassGaussian(BaseGenerator):
+    r"""Gaussian generator with shrunk class means and one shared covariance.
+
+    :math:`x \mid y = c \sim N(m_c, v_c W)`, where :math:`W` is the within-class
+    covariance of all classes with the shrinkage of Ledoit and Wolf [1]_ and
+
+    .. math:: m_c = (n_c \bar{x}_c + k_0 \bar{x}) / (n_c + k_0)
+
+    is the class mean, shrunk towards the mean of all rows by an amount estimated from
+    the data (empirical Bayes). It has no training loop, fits in about a second and is
+    hard to beat on embeddings with few rows per class; prefer :class:`CVAE` where
+    classes differ in more than their mean.
+
+    Parameters
+    ----------
+    mean_shrinkage : "auto" or float, default="auto"
+        The number of pseudo-rows :math:`k_0 \ge 0` that pull each class mean to the
+        overall mean. "auto" takes the ratio of the variance within to the variance
+        between classes.
+
+    covariance_shrinkage : "auto" or float, default="auto"
+        Weight in [0, 1] of the scaled identity in the covariance. "auto" takes the
+        value of Ledoit and Wolf.
+
+    variance : float, dict or array-like of shape (n_classes,), default=1.0
+        Factor :math:`v_c` of the covariance at sampling: one number, one for each
+        class in the order of `classes_`, or a dict from label to number (1 for the
+        labels it lacks).
+
+    random_state : int, RandomState instance or None, default=None
+        Seed of :meth:`sample`.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        Labels seen in :meth:`fit`, sorted.
+
+    class_count_ : ndarray of shape (n_classes,)
+        Number of training rows of each class.
+
+    class_means_ : ndarray of shape (n_classes, n_features)
+        Shrunk class means, in scaled units: (x - `offset_`) / `scale_`.
+
+    covariance_ : ndarray of shape (n_features, n_features)
+        Within-class covariance, in scaled units.
+
+    mean_shrinkage_ : float
+        The value of :math:`k_0` in use; infinite where classes do not differ.
+
+    offset_, scale_ : ndarray of shape (n_features,)
+        Mean of the features, and the scale they share (0 for constant features).
+
+    n_features_in_ : int
+        Number of features seen in :meth:`fit`.
+
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the features, where `X` has names that are all strings.
+
+    See Also
+    --------
+    CVAE : The conditional variational autoencoder.
+    skcvae.over_sampling.GenerativeOverSampler : Fills up classes with any generator.
+
+    References
+    ----------
+    .. [1] :doi:`O. Ledoit and M. Wolf, "A well-conditioned estimator for
+       large-dimensional covariance matrices", Journal of Multivariate Analysis 88,
+       2004. <10.1016/S0047-259X(03)00096-4>`
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from skcvae.generators import ClassGaussian
+    >>> X, y = load_digits(return_X_y=True)
+    >>> generator = ClassGaussian(random_state=0).fit(X, y)
+    >>> X_new, y_new = generator.sample(y=[3, 3, 8])
+    >>> X_new.shape, y_new.tolist()
+    ((3, 64), [3, 3, 8])
+    """
+
+    _parameter_constraints: dict = {
+        "mean_shrinkage": [
+            StrOptions({"auto"}),
+            Interval(Real, 0, None, closed="left"),
+        ],
+        "covariance_shrinkage": [
+            StrOptions({"auto"}),
+            Interval(Real, 0, 1, closed="both"),
+        ],
+        "variance": [Interval(Real, 0, None, closed="left"), dict, "array-like"],
+        "random_state": ["random_state"],
+    }
+
+    def __init__(
+        self,
+        *,
+        mean_shrinkage="auto",
+        covariance_shrinkage="auto",
+        variance=1.0,
+        random_state=None,
+    ):
+        self.mean_shrinkage = mean_shrinkage
+        self.covariance_shrinkage = covariance_shrinkage
+        self.variance = variance
+        self.random_state = random_state
+
+    def _fit(self, Z, codes, seed):
+        means = raw_class_means(Z, codes, len(self.classes_))
+        covariance = within_class_covariance(Z, codes, means, self.covariance_shrinkage)
+        k0 = self.mean_shrinkage
+        if k0 == "auto":
+            k0 = estimate_mean_shrinkage(Z, codes, means, covariance)
+        self.mean_shrinkage_ = k0
+        self.class_means_ = shrink_class_means(
+            means, Z.mean(axis=0), self.class_count_, k0
+        )
+        self.covariance_ = covariance
+
+    def _sampling_state(self, device):
+        """Return a factor L of the covariance, W = L L', by its eigenvalues."""
+        values, vectors = np.linalg.eigh(self.covariance_)
+        factor = vectors * np.sqrt(np.maximum(values, 0))
+        return torch.from_numpy(factor.astype(np.float32)).to(device)
+
+    def _draw(self, state, codes, std, generator):
+        noise = torch.randn(len(codes), len(state), generator=generator)
+        return (noise * std[:, None]) @ state.T

@@ -1,0 +1,87 @@
+"""Class means shrunk by empirical Bayes, and the covariance around them."""
+
+import numpy as np
+from sklearn.covariance import ledoit_wolf
+
+
+def raw_class_means(Z, codes, n_classes):
+    """Return the mean of each class, shape (n_classes, n_features), in float64."""
+    sums = np.zeros((n_classes, Z.shape[1]))
+    np.add.at(sums, codes, Z)
+    return sums / np.bincount(codes, minlength=n_classes)[:, None]
+
+
+def within_class_covariance(Z, codes, means, shrinkage="auto"):
+    """Return the covariance that all classes share, shrunk towards the identity.
+
+    Rows are centred on the raw mean of their class; where every class has one row
+    only, on the mean of all rows. "auto" takes Ledoit and Wolf's shrinkage.
+    """
+    n_samples, n_classes = len(codes), len(means)
+    if n_samples > n_classes:
+        residuals, freedom = Z - means[codes], n_samples - n_classes
+    else:
+        residuals, freedom = Z - Z.mean(axis=0), max(n_samples - 1, 1)
+    if shrinkage == "auto":
+        covariance, _ = ledoit_wolf(residuals, assume_centered=True)
+        return covariance * (n_samples / freedom)
+    covariance = residuals.T @ residuals / freedom
+    target = np.trace(covariance) / len(covariance) * np.eye(len(covariance))
+    return (1 - shrinkage) * covariance + shrinkage * target
+
+
+def estimate_mean_shrinkage(Z, codes, means, covariance):
+    r"""Estimate k0, the number of pseudo-rows at the overall mean.
+
+    A one-way analysis of variance in the metric of the within-class covariance
+    :math:`W`: :math:`k_0 = \sigma_w^2 / \sigma_b^2`, with
+
+    .. math::
+        \sigma_b^2 = \frac{\sum_c n_c \|m_c - m\|_{W^{-1}}^2 - (C - 1) \sigma_w^2}
+        {n - \sum_c n_c^2 / n}.
+
+    Searle, Casella and McCulloch, Variance Components (1992), section 3.6.
+    """
+    counts = np.bincount(codes, minlength=len(means))
+    n_samples, n_classes = len(codes), len(means)
+    if n_classes == 1:
+        return 0.0
+    if n_samples == n_classes:
+        # One row per class: within and between cannot be told apart.
+        return 1.0
+    jitter = 1e-10 * max(np.trace(covariance) / len(covariance), 1e-300)
+    metric = np.linalg.inv(covariance + jitter * np.eye(len(covariance)))
+    residuals = Z - means[codes]
+    within = np.sum(residuals.T @ residuals * metric) / (n_samples - n_classes)
+    shifts = means - Z.mean(axis=0)
+    between = np.einsum("c,cd,de,ce->", counts, shifts, metric, shifts, optimize=True)
+    between -= (n_classes - 1) * within
+    between /= n_samples - np.sum(counts**2) / n_samples
+    return float(within / between) if between > 0 else np.inf
+
+
+def shrink_class_means(means, overall_mean, counts, k0):
+    """Return (n_c mean_c + k0 mean) / (n_c + k0) for every class."""
+    weight = _weight(counts, k0)[:, None]
+    return overall_mean + weight * (means - overall_mean)
+
+
+def leave_one_out_residuals(Z, codes, means, k0):
+    """Return each row minus the shrunk mean that its class has without that row.
+
+    The mean of a class of five rows lies close to each of the five, so plain
+    residuals would teach a model that small classes are narrow.
+    """
+    counts = np.bincount(codes, minlength=len(means))
+    overall_mean = Z.mean(axis=0)
+    others = np.maximum(counts - 1, 1)[codes, None]
+    means_without_row = means[codes] + (means[codes] - Z) / others
+    weight = _weight(counts - 1, k0)[codes, None]
+    return Z - overall_mean - weight * (means_without_row - overall_mean)
+
+
+def _weight(counts, k0):
+    """Return n_c / (n_c + k0), and 0 for an empty class."""
+    if np.isinf(k0):
+        return np.zeros(len(counts))
+    return np.divide(counts, counts + k0, out=np.zeros(len(counts)), where=counts > 0)

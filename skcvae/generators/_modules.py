@@ -1,0 +1,171 @@
+"""The networks of the CVAE; class labels enter as a learned bias per class."""
+
+import torch
+from torch import nn
+
+# exp(-4) of the data's scale: features that never vary cannot pull the noise to zero
+# and the loss to minus infinity.
+_MIN_LOG_NOISE = -4.0
+
+
+class LabelledLinear(nn.Module):
+    """Linear layer with a bias for each class.
+
+    Equal to a linear layer on the row and its one-hot label, at a cost that does not
+    grow with the number of classes.
+
+    **Shape**
+
+    - Input: ``(n, in_features)`` and class codes ``(n,)``
+    - Output: ``(n, out_features)``
+    """
+
+    def __init__(self, in_features, out_features, n_classes):
+        super().__init__()
+        self.linear = nn.Linear(in_features, out_features)
+        self.class_bias = nn.Embedding(n_classes, out_features)
+        nn.init.zeros_(self.class_bias.weight)
+
+    def forward(self, x, y):
+        """Return the layer's output."""
+        return self.linear(x) + self.class_bias(y)
+
+
+class ResidualBlock(nn.Module):
+    """Two linear layers with batch normalisation beside a shortcut.
+
+    **Shape**
+
+    - Input: ``(n, in_features)``
+    - Output: ``(n, out_features)``
+    """
+
+    def __init__(self, in_features, out_features):
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Linear(in_features, out_features),
+            nn.BatchNorm1d(out_features),
+            nn.ReLU(),
+            nn.Linear(out_features, out_features),
+            nn.BatchNorm1d(out_features),
+        )
+        self.shortcut = nn.Identity()
+        if in_features != out_features:
+            self.shortcut = nn.Sequential(
+                nn.Linear(in_features, out_features), nn.BatchNorm1d(out_features)
+            )
+
+    def forward(self, x):
+        """Return the block's output."""
+        return torch.relu(self.body(x) + self.shortcut(x))
+
+
+class SmallBackbone(nn.Module):
+    """Encoder and decoder with one hidden layer each, the thesis's "small" CVAE.
+
+    **Shape**
+
+    - `encode`: ``(n, n_features)`` and ``(n,)`` to two tensors ``(n, latent_dim)``
+    - `decode`: ``(n, latent_dim)`` and ``(n,)`` to ``(n, n_features)``
+    """
+
+    def __init__(self, n_features, n_classes, latent_dim, hidden_dim=512):
+        super().__init__()
+        self.encoder_in = LabelledLinear(n_features, hidden_dim, n_classes)
+        self.encoder_out = nn.Linear(hidden_dim, 2 * latent_dim)
+        self.decoder_in = LabelledLinear(latent_dim, hidden_dim, n_classes)
+        self.decoder_out = nn.Linear(hidden_dim, n_features)
+
+    def encode(self, x, y):
+        """Return mean and log-variance of q(z | x, y)."""
+        hidden = torch.relu(self.encoder_in(x, y))
+        return self.encoder_out(hidden).chunk(2, dim=-1)
+
+    def decode(self, z, y):
+        """Return the mean of p(x | z, y)."""
+        return self.decoder_out(torch.relu(self.decoder_in(z, y)))
+
+
+class LargeBackbone(nn.Module):
+    """Three residual blocks in encoder and decoder, the thesis's "large" CVAE.
+
+    **Shape**
+
+    - `encode`: ``(n, n_features)`` and ``(n,)`` to two tensors ``(n, latent_dim)``
+    - `decode`: ``(n, latent_dim)`` and ``(n,)`` to ``(n, n_features)``
+    """
+
+    def __init__(self, n_features, n_classes, latent_dim, hidden_dim=512):
+        super().__init__()
+        half = hidden_dim // 2
+        self.encoder_in = LabelledLinear(n_features, hidden_dim, n_classes)
+        self.encoder_out = nn.Sequential(
+            ResidualBlock(hidden_dim, hidden_dim),
+            ResidualBlock(hidden_dim, half),
+            ResidualBlock(half, half),
+            nn.Linear(half, 2 * latent_dim),
+        )
+        self.decoder_in = LabelledLinear(latent_dim, half, n_classes)
+        self.decoder_out = nn.Sequential(
+            ResidualBlock(half, half),
+            ResidualBlock(half, hidden_dim),
+            ResidualBlock(hidden_dim, hidden_dim),
+            nn.Linear(hidden_dim, n_features),
+        )
+
+    def encode(self, x, y):
+        """Return mean and log-variance of q(z | x, y)."""
+        hidden = torch.relu(self.encoder_in(x, y))
+        return self.encoder_out(hidden).chunk(2, dim=-1)
+
+    def decode(self, z, y):
+        """Return the mean of p(x | z, y)."""
+        return self.decoder_out(torch.relu(self.decoder_in(z, y)))
+
+
+BACKBONES = {"small": SmallBackbone, "large": LargeBackbone}
+
+
+class ConditionalVAE(nn.Module):
+    """Conditional variational autoencoder with a learned observation noise.
+
+    The noise has a standard deviation per feature and a factor per class. With
+    ``bounded=True`` the output passes through a sigmoid, as in the reference code.
+
+    **Shape**
+
+    - Input: ``(n, n_features)`` and class codes ``(n,)``
+    - Output: `x_hat` ``(n, n_features)``, `mean` and `log_var` ``(n, latent_dim)``,
+      `log_noise` ``(n, n_features)``
+    """
+
+    def __init__(
+        self, backbone, n_features, n_classes, latent_dim, bounded=False, **kwargs
+    ):
+        super().__init__()
+        self.backbone = backbone(n_features, n_classes, latent_dim, **kwargs)
+        self.bounded = bounded
+        self.feature_log_noise = nn.Parameter(torch.zeros(n_features))
+        self.class_log_noise = nn.Embedding(n_classes, 1)
+        nn.init.zeros_(self.class_log_noise.weight)
+
+    def encode(self, x, y):
+        """Return mean and log-variance of q(z | x, y)."""
+        return self.backbone.encode(x, y)
+
+    def decode(self, z, y):
+        """Return the mean of p(x | z, y)."""
+        x_hat = self.backbone.decode(z, y)
+        return torch.sigmoid(x_hat) if self.bounded else x_hat
+
+    def log_noise(self, y):
+        """Return the log standard deviation of the observation noise."""
+        return self.feature_log_noise.clamp_min(_MIN_LOG_NOISE) + self.class_log_noise(
+            y
+        )
+
+    def forward(self, x, y):
+        """Encode, draw one latent vector for each row, and decode it."""
+        mean, log_var = self.encode(x, y)
+        z = mean + torch.exp(0.5 * log_var) * torch.randn_like(mean)
+        return self.decode(z, y), mean, log_var, self.log_noise(y)

@@ -1,0 +1,70 @@
+"""Scale of the features, and the checks that need to know it."""
+
+import warnings
+
+import numpy as np
+
+_MAX_SPREAD = 1e3
+
+
+def constant_features(X):
+    """Mark features whose range is within rounding error of zero."""
+    low, high = X.min(axis=0), X.max(axis=0)
+    tolerance = 16 * np.finfo(X.dtype).eps * np.maximum(np.abs(low), np.abs(high))
+    return high - low <= tolerance
+
+
+def estimate_scale(X):
+    """Return the mean of each feature and one scale for all of them.
+
+    The features of an embedding share their unit, and those that vary little matter
+    little: one scale keeps their proportions. Constant features get the scale 0, so
+    that a generated row holds exactly their constant.
+    """
+    offset = X.mean(axis=0, dtype=np.float64)
+    deviation = X.std(axis=0, dtype=np.float64)
+    varying = ~constant_features(X)
+    if not varying.any():
+        return offset, np.zeros(X.shape[1])
+    spread = deviation[varying]
+    if spread.max() > _MAX_SPREAD * np.median(spread):
+        warnings.warn(
+            "The standard deviations of the features differ by more than a factor "
+            f"of {_MAX_SPREAD:g}. Put a StandardScaler before this step, as for any "
+            "method that compares features.",
+            UserWarning,
+            stacklevel=4,
+        )
+    scale = np.sqrt(np.mean(spread**2))
+    offset[~varying] = X[0, ~varying]
+    return offset, np.where(varying, scale, 0.0)
+
+
+def estimate_range(X):
+    """Return minimum and range of each feature, as the reference code scales."""
+    low, high = X.min(axis=0).astype(np.float64), X.max(axis=0).astype(np.float64)
+    return low, np.where(constant_features(X), 0.0, high - low)
+
+
+def check_finite_in_float32(X, feature_names=None):
+    """Refuse float64 values that float32, in which the models compute, cannot hold."""
+    limit = np.finfo(np.float32).max
+    too_large = np.flatnonzero((np.abs(X) > limit).any(axis=0))
+    if len(too_large):
+        names = too_large if feature_names is None else feature_names[too_large]
+        raise ValueError(
+            f"Input X contains a value too large for dtype('float32') in the features "
+            f"{list(names[:5])}. Scale X first."
+        )
+
+
+def warn_about_rows(X):
+    """Warn about rows of zeros, which failed feature extractions leave behind."""
+    n_zero = int((~X.any(axis=1)).sum())
+    if n_zero:
+        warnings.warn(
+            f"{n_zero} of {len(X)} rows of X are all zeros. If a feature extraction "
+            "failed on them, remove them.",
+            UserWarning,
+            stacklevel=4,
+        )

@@ -1,0 +1,158 @@
+"""What all generative over-samplers share."""
+
+from abc import abstractmethod
+from numbers import Integral
+
+import numpy as np
+from imblearn.over_sampling.base import BaseOverSampler
+from imblearn.utils import check_sampling_strategy, check_target_type
+from sklearn.base import _fit_context
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import validate_data
+
+from ..generators._cache import fit_generator
+
+
+class BaseGenerativeOverSampler(BaseOverSampler):
+    """Over-sampler around a generator: trains it, then asks it for missing rows.
+
+    A subclass implements `_make_generator`, which returns an unfitted generator, and
+    has the parameters `sampling_strategy`, `memory` and `random_state`.
+    """
+
+    @_fit_context(prefer_skip_nested_validation=False)
+    def fit(self, X, y):
+        """Train the generator, without resampling.
+
+        :meth:`fit_resample` trains too: call this only for `generator_`.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Training rows.
+
+        y : array-like of shape (n_samples,)
+            Class of each row.
+
+        Returns
+        -------
+        self : object
+            The fitted sampler.
+        """
+        check_classification_targets(y)
+        X, y, _ = self._check_X_y(X, y)
+        self.sampling_strategy_ = check_sampling_strategy(
+            self.sampling_strategy, y, self._sampling_type
+        )
+        self._fit_generator(X, y)
+        return self
+
+    def fit_resample(self, X, y):
+        """Train the generator, and add the rows that the strategy asks for.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Training rows: NumPy array, list or pandas DataFrame.
+
+        y : array-like of shape (n_samples,)
+            Class of each row.
+
+        Returns
+        -------
+        X_resampled : array-like of shape (n_samples_new, n_features)
+            The rows of `X`, first and unchanged, then the generated ones, in the type
+            of `X`. Generated values of integer and boolean columns are rounded.
+
+        y_resampled : array-like of shape (n_samples_new,)
+            Their classes, in the type of `y`.
+        """
+        return super().fit_resample(X, y)
+
+    @abstractmethod
+    def _make_generator(self):
+        """Return the unfitted generator."""
+
+    def _fit_generator(self, X, y):
+        generator = self._make_generator()
+        try:
+            self.generator_ = fit_generator(generator, X, y, self.memory)
+        except KeyboardInterrupt:
+            # The generator keeps its last finished epoch, if there was one.
+            if hasattr(generator, "classes_"):
+                self.generator_ = generator
+            raise
+
+    def _check_X_y(self, X, y):
+        self._forget_fit()
+        if type(X).__module__.partition(".")[0] == "polars":
+            raise TypeError(
+                "polars input is not supported by imbalanced-learn's samplers: pass "
+                "X.to_numpy() or X.to_pandas()."
+            )
+        y, binarize_y = check_target_type(y, indicate_one_vs_all=True)
+        self._discrete = _discrete_ranges(X)
+        X, y = validate_data(self, X, y, accept_sparse=False, ensure_min_samples=2)
+        return X, y, binarize_y
+
+    def _forget_fit(self):
+        for name in [
+            n for n in vars(self) if n.endswith("_") and not n.startswith("_")
+        ]:
+            delattr(self, name)
+
+    def _fit_resample(self, X, y):
+        self._fit_generator(X, y)
+        missing = {k: n for k, n in self.sampling_strategy_.items() if n}
+        labels = np.repeat(
+            np.array(list(missing), dtype=y.dtype), list(missing.values())
+        )
+        drawn, labels = self.generator_.sample(y=labels)
+        drawn = _round_discrete(drawn, X.dtype, self._discrete)
+        return np.concatenate([X, drawn]), np.concatenate([y, labels.astype(y.dtype)])
+
+    def __sklearn_is_fitted__(self):
+        return hasattr(self, "generator_")
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = False
+        return tags
+
+
+def check_memory_seed(memory, random_state):
+    """Refuse a cache that could not tell two different trainings apart."""
+    if memory is not None and not isinstance(random_state, Integral):
+        raise ValueError(
+            "memory needs an integer random_state: without one, every training would "
+            f"differ and the cache would hide it. Got random_state={random_state!r}."
+        )
+
+
+def _discrete_ranges(X):
+    """Return (column, lowest, highest) for integer and boolean columns of a frame."""
+    dtypes = getattr(X, "dtypes", None)
+    if dtypes is None or isinstance(X, np.ndarray):
+        return []
+    return [
+        (column, *_range(dtype))
+        for column, dtype in enumerate(dtypes)
+        if getattr(dtype, "kind", "O") in "iub"
+    ]
+
+
+def _range(dtype):
+    """Return the lowest and highest value of an integer or boolean type."""
+    dtype = np.dtype(getattr(dtype, "numpy_dtype", dtype))
+    if dtype.kind == "b":
+        return 0, 1
+    return np.iinfo(dtype).min, np.iinfo(dtype).max
+
+
+def _round_discrete(drawn, dtype, discrete):
+    """Cast generated rows to `dtype`, rounding what cannot hold fractions."""
+    if dtype.kind in "iub":
+        return np.rint(drawn).clip(*_range(dtype)).astype(dtype)
+    for column, low, high in discrete:
+        drawn[:, column] = np.rint(drawn[:, column]).clip(low, high)
+    return drawn.astype(dtype, copy=False)

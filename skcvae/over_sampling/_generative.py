@@ -1,0 +1,92 @@
+"""Over-sampling with any generator."""
+
+from joblib import Memory
+from sklearn.base import clone
+from sklearn.utils._param_validation import HasMethods
+
+from ..generators import ClassGaussian
+from ._base import BaseGenerativeOverSampler, check_memory_seed
+
+
+class GenerativeOverSampler(BaseGenerativeOverSampler):
+    """Over-sample with any generator of :mod:`skcvae.generators`.
+
+    Parameters
+    ----------
+    generator : estimator, default=None
+        Generator with the methods `fit(X, y)` and `sample(y=...)`. It is cloned, so
+        that the one given stays unfitted. None is :class:`~skcvae.generators.ClassGaussian`,
+        which needs no training loop.
+
+    sampling_strategy : float, str, dict or callable, default="auto"
+        Which classes to fill up, as imbalanced-learn has it: the desired ratio of
+        minority to majority (binary only), "minority", "not minority", "not majority"
+        ("auto"), "all", a dict from label to the number of rows after resampling, or a
+        function that returns such a dict for `y`.
+
+    memory : str or joblib.Memory, default=None
+        Cache of fitted generators. Candidates of a grid search that differ in
+        `sampling_strategy` or in what a generator uses only when it samples then
+        share one training per fold. Needs an integer `random_state`. It holds
+        generators, never rows.
+
+    random_state : int, RandomState instance or None, default=None
+        Seed; replaces that of `generator` unless it is None.
+
+    Attributes
+    ----------
+    generator_ : estimator
+        The fitted generator.
+
+    sampling_strategy_ : dict
+        Number of rows to generate for each class.
+
+    n_features_in_ : int
+        Number of features seen in :meth:`fit` or :meth:`fit_resample`.
+
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the features, where `X` has names that are all strings.
+
+    See Also
+    --------
+    CVAEOverSampler : The same with a CVAE and its parameters.
+    imblearn.over_sampling.SMOTE : Interpolates between neighbours.
+
+    Examples
+    --------
+    >>> from collections import Counter
+    >>> from sklearn.datasets import make_classification
+    >>> from skcvae.over_sampling import GenerativeOverSampler
+    >>> X, y = make_classification(weights=[0.9], random_state=0)
+    >>> X_res, y_res = GenerativeOverSampler(random_state=0).fit_resample(X, y)
+    >>> sorted(Counter(y_res.tolist()).items())
+    [(0, 90), (1, 90)]
+    """
+
+    _parameter_constraints: dict = {
+        **BaseGenerativeOverSampler._parameter_constraints,
+        "generator": [HasMethods(["fit", "sample"]), None],
+        "memory": [str, Memory, None],
+    }
+
+    def __init__(
+        self,
+        generator=None,
+        *,
+        sampling_strategy="auto",
+        memory=None,
+        random_state=None,
+    ):
+        super().__init__(sampling_strategy=sampling_strategy)
+        self.generator = generator
+        self.memory = memory
+        self.random_state = random_state
+
+    def _make_generator(self):
+        generator = clone(ClassGaussian() if self.generator is None else self.generator)
+        has_seed = "random_state" in generator.get_params()
+        if has_seed and self.random_state is not None:
+            generator.set_params(random_state=self.random_state)
+        if has_seed:
+            check_memory_seed(self.memory, generator.random_state)
+        return generator
