@@ -2,6 +2,7 @@
 
 import threading
 from contextlib import contextmanager
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -114,7 +115,7 @@ class TensorLoader:
         n_rows, device = len(self.dataset), self.dataset.x.device
         order = torch.randperm(n_rows, device=device) if self.shuffle else None
         bounds = self._bounds()
-        for start, stop in zip(bounds[:-1], bounds[1:], strict=True):
+        for start, stop in pairwise(bounds):
             batch = slice(start, stop)
             yield self.dataset[batch if order is None else order[batch]]
 
@@ -182,7 +183,7 @@ class TrainingNet(NeuralNet):
         self.history.record(f"{prefix}_batch_count", n_batches)
 
     def _read_batches(self, prefix, start, stop):
-        """Turn recorded device scalars into floats; refuse a loss that is not finite."""
+        """Turn recorded scalars into floats; refuse a loss that is not finite."""
         rows = self.history[-1]["batches"][start:stop]
         for name in (n for n in rows[0] if torch.is_tensor(rows[0][n])):
             values = torch.stack([row[name] for row in rows]).tolist()
@@ -198,7 +199,7 @@ class TrainingNet(NeuralNet):
             )
 
     def release_training_state(self):
-        """Keep what sampling needs, on the CPU: the estimator stays small and portable."""
+        """Keep what sampling needs, on the CPU: small, and free of the GPU."""
         self.trim_for_prediction()
         self.module_.to("cpu")
         self.device = "cpu"

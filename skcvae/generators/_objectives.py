@@ -25,8 +25,6 @@ class NegativeELBO(nn.Module):
     et al., arXiv 2006.13202).
     """
 
-    learns_noise = True
-
     def __init__(self, beta=1.0):
         super().__init__()
         self.beta = beta
@@ -48,14 +46,13 @@ class ReferenceLoss(NegativeELBO):
     r"""Loss of the reference programs: squared error plus a mis-scaled KL term.
 
     .. math::
-        \|x - \hat x\|^2 + \beta \sum_j (\sigma_j^2 + \mu_j^2 - \log \sigma_j - \tfrac12)
+        \|x - \hat x\|^2 +
+        \beta \sum_j (\sigma_j^2 + \mu_j^2 - \log \sigma_j - \tfrac12)
 
     The second term is :math:`\mathrm{KL}(q \,\|\, N(0, \tfrac12 I)) + \tfrac12 \log 2`
     per dimension: the encoder is drawn to the variance one half, while sampling takes
     latents of variance one.
     """
-
-    learns_noise = False
 
     def terms(self, outputs, x):
         """Return reconstruction and KL term of each row, shape (n,) each."""

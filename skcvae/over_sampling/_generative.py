@@ -15,8 +15,8 @@ class GenerativeOverSampler(BaseGenerativeOverSampler):
     ----------
     generator : estimator, default=None
         Generator with the methods `fit(X, y)` and `sample(y=...)`. It is cloned, so
-        that the one given stays unfitted. None is :class:`~skcvae.generators.ClassGaussian`,
-        which needs no training loop.
+        that the one given stays unfitted. None is
+        :class:`~skcvae.generators.ClassGaussian`, which needs no training loop.
 
     sampling_strategy : float, str, dict or callable, default="auto"
         Which classes to fill up, as imbalanced-learn has it: the desired ratio of
