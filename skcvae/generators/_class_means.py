@@ -49,7 +49,10 @@ def estimate_mean_shrinkage(Z, codes, means, covariance):
     if n_samples == n_classes:
         # One row per class: within and between cannot be told apart.
         return 1.0
-    jitter = 1e-10 * max(np.trace(covariance) / len(covariance), 1e-300)
+    if not covariance.any():
+        # No variance within the classes: their means are exact.
+        return 0.0
+    jitter = 1e-10 * np.trace(covariance) / len(covariance)
     metric = np.linalg.inv(covariance + jitter * np.eye(len(covariance)))
     residuals = Z - means[codes]
     within = np.sum(residuals.T @ residuals * metric) / (n_samples - n_classes)

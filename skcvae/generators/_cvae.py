@@ -352,6 +352,11 @@ class CVAE(BaseGenerator):
             means.append(mean)
             variances.append(log_var.exp())
             squares = squares + ((x - x_hat) * (-log_noise).exp()).square().sum(dim=0)
+        if not squares.isfinite().all():
+            raise FloatingPointError(
+                "The weights diverged in the last step: decoded rows are not finite. "
+                "The estimator is left unfitted. Use a smaller lr."
+            )
         mean = torch.cat(means).double().cpu().numpy()
         variance = torch.cat(variances).double().cpu().numpy()
         self.latent_prior_ = aggregate_prior(
@@ -365,7 +370,7 @@ class CVAE(BaseGenerator):
                 "independent noise around their class mean. Train longer or lower "
                 "beta, if the features of a class are correlated.",
                 ConvergenceWarning,
-                stacklevel=5,
+                stacklevel=7,
             )
 
     def _sampling_device(self):
@@ -379,16 +384,24 @@ class CVAE(BaseGenerator):
         prior = self.latent_prior_
         if self.prior == "standard":
             prior = standard_prior(len(self.classes_), self.latent_dim)
-        noise_scale = torch.from_numpy(self.noise_scale_).to(device)
-        return module, prior.to(device), noise_scale
+        feature_std, class_factor = module.noise_factors()
+        feature_std = feature_std * torch.from_numpy(self.noise_scale_).to(device)
+        return module, prior.to(device), feature_std, class_factor
 
-    def _draw(self, state, codes, std, generator):
-        module, (axes, centre, scale), noise_scale = state
-        device = codes.device
-        z = torch.randn(len(codes), len(axes), generator=generator, device=device)
-        z = centre[codes] + (z * std[:, None] * scale[codes]) @ axes.T
+    @property
+    def _noise_width(self):
+        if self.noise is None:
+            return self.latent_dim
+        return self.latent_dim + self.n_features_in_
+
+    def _draw(self, state, codes, std, noise):
+        module, (axes, centre, scale), feature_std, class_factor = state
+        z = noise[:, : self.latent_dim]
+        z.mul_(scale.index_select(0, codes)).mul_(std[:, None])
+        z = centre.index_select(0, codes).addmm_(z, axes.T)
         drawn = module.decode(z, codes)
         if self.noise is not None:
-            noise = torch.randn(drawn.shape, generator=generator, device=device)
-            drawn.addcmul_(noise, module.log_noise(codes).exp() * noise_scale)
+            residual = noise[:, self.latent_dim :]
+            residual.mul_(class_factor.index_select(0, codes))
+            drawn.addcmul_(residual, feature_std)
         return drawn

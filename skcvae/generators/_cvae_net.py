@@ -93,7 +93,12 @@ def _callbacks(cvae, n_steps):
     ]
     if cvae.objective == "elbo":
         schedule = LRScheduler(
-            OneCycleLR, step_every="batch", max_lr=cvae.lr, total_steps=n_steps
+            OneCycleLR,
+            step_every="batch",
+            max_lr=cvae.lr,
+            total_steps=n_steps,
+            # Not every optimizer that a user may choose has a momentum to cycle.
+            cycle_momentum="optimizer" not in (cvae.net_params or {}),
         )
         callbacks.append(("lr_schedule", schedule))
     if cvae.verbose:

@@ -28,7 +28,7 @@ class LabelledLinear(nn.Module):
 
     def forward(self, x, y):
         """Return the layer's output."""
-        return self.linear(x) + self.class_bias(y)
+        return self.linear(x).add_(self.class_bias(y))
 
 
 class ResidualBlock(nn.Module):
@@ -57,7 +57,7 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x):
         """Return the block's output."""
-        return torch.relu(self.body(x) + self.shortcut(x))
+        return self.body(x).add_(self.shortcut(x)).relu_()
 
 
 class SmallBackbone(nn.Module):
@@ -78,12 +78,12 @@ class SmallBackbone(nn.Module):
 
     def encode(self, x, y):
         """Return mean and log-variance of q(z | x, y)."""
-        hidden = torch.relu(self.encoder_in(x, y))
+        hidden = self.encoder_in(x, y).relu_()
         return self.encoder_out(hidden).chunk(2, dim=-1)
 
     def decode(self, z, y):
         """Return the mean of p(x | z, y)."""
-        return self.decoder_out(torch.relu(self.decoder_in(z, y)))
+        return self.decoder_out(self.decoder_in(z, y).relu_())
 
 
 class LargeBackbone(nn.Module):
@@ -115,12 +115,12 @@ class LargeBackbone(nn.Module):
 
     def encode(self, x, y):
         """Return mean and log-variance of q(z | x, y)."""
-        hidden = torch.relu(self.encoder_in(x, y))
+        hidden = self.encoder_in(x, y).relu_()
         return self.encoder_out(hidden).chunk(2, dim=-1)
 
     def decode(self, z, y):
         """Return the mean of p(x | z, y)."""
-        return self.decoder_out(torch.relu(self.decoder_in(z, y)))
+        return self.decoder_out(self.decoder_in(z, y).relu_())
 
 
 BACKBONES = {"small": SmallBackbone, "large": LargeBackbone}
@@ -163,6 +163,11 @@ class ConditionalVAE(nn.Module):
         return self.feature_log_noise.clamp_min(_MIN_LOG_NOISE) + self.class_log_noise(
             y
         )
+
+    def noise_factors(self):
+        """Return the standard deviation per feature, and its factor per class."""
+        feature_std = self.feature_log_noise.clamp_min(_MIN_LOG_NOISE).exp()
+        return feature_std, self.class_log_noise.weight.exp()
 
     def forward(self, x, y):
         """Encode, draw one latent vector for each row, and decode it."""

@@ -24,6 +24,7 @@ def estimate_scale(X):
     offset = X.mean(axis=0, dtype=np.float64)
     deviation = X.std(axis=0, dtype=np.float64)
     varying = ~constant_features(X)
+    offset[~varying] = X[0, ~varying]
     if not varying.any():
         return offset, np.zeros(X.shape[1])
     spread = deviation[varying]
@@ -33,10 +34,11 @@ def estimate_scale(X):
             f"of {_MAX_SPREAD:g}. Put a StandardScaler before this step, as for any "
             "method that compares features.",
             UserWarning,
-            stacklevel=4,
+            stacklevel=6,
         )
     scale = np.sqrt(np.mean(spread**2))
-    offset[~varying] = X[0, ~varying]
+    # What float32 cannot tell from zero beside the other features is constant, too.
+    varying &= deviation > np.finfo(np.float32).eps * scale
     return offset, np.where(varying, scale, 0.0)
 
 
@@ -47,14 +49,14 @@ def estimate_range(X):
 
 
 def check_finite_in_float32(X, feature_names=None):
-    """Refuse float64 values that float32, in which the models compute, cannot hold."""
-    limit = np.finfo(np.float32).max
+    """Refuse values whose differences float32, in which models compute, cannot hold."""
+    limit = np.finfo(np.float32).max / 1000
     too_large = np.flatnonzero((np.abs(X) > limit).any(axis=0))
     if len(too_large):
         names = too_large if feature_names is None else feature_names[too_large]
         raise ValueError(
             f"Input X contains a value too large for dtype('float32') in the features "
-            f"{list(names[:5])}. Scale X first."
+            f"{names[:5].tolist()}. Scale X first."
         )
 
 
@@ -66,5 +68,5 @@ def warn_about_rows(X):
             f"{n_zero} of {len(X)} rows of X are all zeros. If a feature extraction "
             "failed on them, remove them.",
             UserWarning,
-            stacklevel=4,
+            stacklevel=6,
         )

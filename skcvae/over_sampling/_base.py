@@ -7,10 +7,11 @@ import numpy as np
 from imblearn.over_sampling.base import BaseOverSampler
 from imblearn.utils import check_sampling_strategy, check_target_type
 from sklearn.base import _fit_context
-from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import validate_data
 
+from ..generators._base import check_labels, check_numbers
 from ..generators._cache import fit_generator
+from ..generators._scaling import check_finite_in_float32
 
 
 class BaseGenerativeOverSampler(BaseOverSampler):
@@ -39,7 +40,8 @@ class BaseGenerativeOverSampler(BaseOverSampler):
         self : object
             The fitted sampler.
         """
-        check_classification_targets(y)
+        self._forget_fit()
+        check_labels(y)
         X, y, _ = self._check_X_y(X, y)
         self.sampling_strategy_ = check_sampling_strategy(
             self.sampling_strategy, y, self._sampling_type
@@ -67,7 +69,16 @@ class BaseGenerativeOverSampler(BaseOverSampler):
         y_resampled : array-like of shape (n_samples_new,)
             Their classes, in the type of `y`.
         """
-        return super().fit_resample(X, y)
+        self._forget_fit()
+        check_labels(y)
+        X_resampled, y_resampled = super().fit_resample(X, y)
+        if hasattr(X, "iloc") and len(set(X.dtypes)) > 1:
+            # Columns of several types went through float64, which large integers do
+            # not survive.
+            import pandas as pd
+
+            X_resampled = pd.concat([X, X_resampled[len(X) :]], ignore_index=True)
+        return X_resampled, y_resampled
 
     @abstractmethod
     def _make_generator(self):
@@ -84,15 +95,17 @@ class BaseGenerativeOverSampler(BaseOverSampler):
             raise
 
     def _check_X_y(self, X, y):
-        self._forget_fit()
-        if type(X).__module__.partition(".")[0] == "polars":
+        if "polars" in {type(array).__module__.split(".")[0] for array in (X, y)}:
             raise TypeError(
                 "polars input is not supported by imbalanced-learn's samplers: pass "
-                "X.to_numpy() or X.to_pandas()."
+                "X.to_numpy() or X.to_pandas(), and y.to_numpy()."
             )
+        check_numbers(X)
+        y = np.asarray(y) if isinstance(y, list) else y
         y, binarize_y = check_target_type(y, indicate_one_vs_all=True)
         self._discrete = _discrete_ranges(X)
         X, y = validate_data(self, X, y, accept_sparse=False, ensure_min_samples=2)
+        check_finite_in_float32(X, getattr(self, "feature_names_in_", None))
         return X, y, binarize_y
 
     def _forget_fit(self):
@@ -132,8 +145,14 @@ def check_memory_seed(memory, random_state):
 def _discrete_ranges(X):
     """Return (column, lowest, highest) for integer and boolean columns of a frame."""
     dtypes = getattr(X, "dtypes", None)
-    if dtypes is None or isinstance(X, np.ndarray):
+    if dtypes is None or np.ndim(X) != 2:
         return []
+    categorical = [c for c, dtype in dtypes.items() if hasattr(dtype, "categories")]
+    if categorical:
+        raise ValueError(
+            f"The columns {categorical} of X are categorical, and generated numbers "
+            "are none of their categories. Encode them, for example one-hot."
+        )
     return [
         (column, *_range(dtype))
         for column, dtype in enumerate(dtypes)
@@ -146,13 +165,19 @@ def _range(dtype):
     dtype = np.dtype(getattr(dtype, "numpy_dtype", dtype))
     if dtype.kind == "b":
         return 0, 1
-    return np.iinfo(dtype).min, np.iinfo(dtype).max
+    low, high = int(np.iinfo(dtype).min), int(np.iinfo(dtype).max)
+    if int(float(high)) > high:
+        # float64 rounds the largest 64-bit integers up, beyond their type.
+        high = int(np.nextafter(float(high), 0))
+    return low, high
 
 
 def _round_discrete(drawn, dtype, discrete):
     """Cast generated rows to `dtype`, rounding what cannot hold fractions."""
-    if dtype.kind in "iub":
-        return np.rint(drawn).clip(*_range(dtype)).astype(dtype)
     for column, low, high in discrete:
         drawn[:, column] = np.rint(drawn[:, column]).clip(low, high)
+    if dtype.kind in "iub":
+        drawn = np.rint(drawn).clip(*_range(dtype))
+    if dtype == np.float16:
+        drawn = drawn.clip(np.finfo(dtype).min, np.finfo(dtype).max)
     return drawn.astype(dtype, copy=False)
