@@ -1,0 +1,100 @@
+"""Data sets: class sizes, rows that keep their labels, files that are refused."""
+
+import numpy as np
+import pytest
+
+from skcvae.datasets import load_embeddings, make_long_tailed
+
+
+def labelled(counts):
+    y = np.repeat(np.arange(len(counts)), counts)
+    # Each row tells its label and its own number.
+    return np.column_stack([y, np.arange(len(y))]), y
+
+
+def test_class_sizes_are_those_of_cifar100_lt():
+    X, y = labelled([500] * 100)
+    _, y_long_tailed = make_long_tailed(X, y, imbalance_ratio=100, random_state=0)
+    expected = [int(500 * 0.01 ** (c / 99) + 1e-9) for c in range(100)]
+    assert np.bincount(y_long_tailed).tolist() == expected
+    assert len(y_long_tailed) == 10847
+
+
+def test_rows_keep_their_labels_and_order():
+    X, y = labelled([30, 30, 30])
+    shuffled = np.random.RandomState(0).permutation(len(y))
+    X_new, y_new = make_long_tailed(
+        X[shuffled], y[shuffled], imbalance_ratio=10, random_state=0
+    )
+    np.testing.assert_array_equal(X_new[:, 0], y_new)
+    place = {number: i for i, number in enumerate(X[shuffled][:, 1])}
+    places = [place[number] for number in X_new[:, 1]]
+    assert places == sorted(set(places))
+
+
+def test_small_classes_keep_all_rows_and_never_vanish():
+    X, y = labelled([100, 2, 40])
+    _, y_new = make_long_tailed(X, y, imbalance_ratio=1000, random_state=0)
+    assert np.bincount(y_new).tolist() == [100, 2, 1]
+
+
+def test_the_seed_chooses_the_rows():
+    X, y = labelled([50, 50])
+    first = make_long_tailed(X, y, imbalance_ratio=5, random_state=3)[0]
+    np.testing.assert_array_equal(
+        first, make_long_tailed(X, y, imbalance_ratio=5, random_state=3)[0]
+    )
+    assert (first != make_long_tailed(X, y, imbalance_ratio=5, random_state=4)[0]).any()
+
+
+def test_frames_come_back_as_frames():
+    pandas = pytest.importorskip("pandas")
+    X, y = labelled([20, 20])
+    frame = pandas.DataFrame(X, columns=["a", "b"])
+    X_new, y_new = make_long_tailed(frame, pandas.Series(y), imbalance_ratio=4)
+    assert list(X_new.columns) == ["a", "b"]
+    np.testing.assert_array_equal(X_new["a"], y_new)
+
+
+def test_a_ratio_below_one_is_refused():
+    with pytest.raises(ValueError, match="imbalance_ratio"):
+        make_long_tailed([[0]], [0], imbalance_ratio=0.5)
+
+
+def test_both_kinds_of_files_load(tmp_path):
+    X, y = labelled([3, 2])
+    np.savez(tmp_path / "whole.npz", X=X, y=y, extra=1)
+    np.savez(
+        tmp_path / "split.npz", X_train=X, y_train=y, X_test=X[:2], y_test=y[:2], X=X
+    )
+    whole = load_embeddings(tmp_path / "whole.npz")
+    assert sorted(whole) == ["X", "y"]
+    assert whole.X.dtype == np.float32
+    np.testing.assert_array_equal(whole.y, y)
+    split = load_embeddings(tmp_path / "split.npz")
+    assert sorted(split) == ["X_test", "X_train", "y_test", "y_train"]
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"X": np.ones((2, 2))}, "needs the arrays"),
+        ({"X": np.ones(2), "y": np.ones(2)}, "shape"),
+        ({"X": np.ones((2, 2)), "y": np.ones(3)}, "shape"),
+        ({"X": np.array([[{}]]), "y": np.ones(1)}, "allow_pickle=False"),
+    ],
+)
+def test_files_that_do_not_fit_are_refused(tmp_path, arrays, message):
+    np.savez(tmp_path / "bad.npz", **arrays)
+    with pytest.raises(ValueError, match=message):
+        load_embeddings(tmp_path / "bad.npz")
+
+
+def test_other_files_are_refused(tmp_path):
+    (tmp_path / "text.npz").write_text("not an archive")
+    np.save(tmp_path / "array.npy", np.ones(3))
+    for name in ("text.npz", "array.npy"):
+        with pytest.raises(ValueError):
+            load_embeddings(tmp_path / name)
+    with pytest.raises(FileNotFoundError):
+        load_embeddings(tmp_path / "missing.npz")
