@@ -1,0 +1,74 @@
+"""Configuration of ``sphinx-build -W -b html docs docs/_build/html``."""
+
+import os
+import sys
+from pathlib import Path
+
+# The pages describe this checkout, whatever version is installed.
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import skcvae
+
+project = "skcvae"
+author = "the skcvae developers"
+copyright = author
+version = release = skcvae.__version__
+
+extensions = [
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.extlinks",
+    "sphinx.ext.mathjax",
+    "myst_parser",
+    "numpydoc",
+    "sphinx_gallery.gen_gallery",
+]
+exclude_patterns = ["_build", "_templates", "api/generated/backreferences"]
+templates_path = ["_templates"]
+
+# Single backticks name parameters and attributes, as in scikit-learn's docstrings.
+default_role = "literal"
+extlinks = {"doi": ("https://doi.org/%s", "doi:%s")}
+
+myst_enable_extensions = ["amsmath", "colon_fence", "deflist", "dollarmath"]
+myst_heading_anchors = 3
+
+autosummary_generate = True
+# Class pages list members by the template: numpydoc would list them a second time.
+numpydoc_show_class_members = False
+
+sphinx_gallery_conf = {
+    "examples_dirs": "../examples",
+    "gallery_dirs": "auto_examples",
+    # Run and list plot_*.py only: benchmarks take long and need data.
+    "filename_pattern": r"/plot_",
+    "ignore_pattern": r"(^|/)(?!plot_)[^/]*\.py$",
+    "within_subsection_order": "FileNameSortKey",
+    "backreferences_dir": "api/generated/backreferences",
+    "doc_module": ("skcvae",),
+    "exclude_implicit_doc": {r"\.Base"},
+    "abort_on_example_error": True,
+    "show_memory": False,
+    "show_signature": False,
+    "write_computation_times": False,
+}
+
+html_theme = "pydata_sphinx_theme"
+html_title = "skcvae"
+html_show_sourcelink = False
+html_theme_options = {"navigation_with_keys": False, "show_toc_level": 2}
+html_sidebars = {"changelog": [], "install": [], "auto_examples/plot_*": []}
+
+# Links to other projects need their inventories, hence a network: ask for them.
+if os.environ.get("SKCVAE_DOCS_INTERSPHINX"):
+    extensions.append("sphinx.ext.intersphinx")
+    intersphinx_mapping = {
+        "imblearn": ("https://imbalanced-learn.org/stable", None),
+        "joblib": ("https://joblib.readthedocs.io/en/stable", None),
+        "numpy": ("https://numpy.org/doc/stable", None),
+        "pandas": ("https://pandas.pydata.org/docs", None),
+        "python": ("https://docs.python.org/3", None),
+        "skorch": ("https://skorch.readthedocs.io/en/stable", None),
+        "sklearn": ("https://scikit-learn.org/stable", None),
+        "torch": ("https://docs.pytorch.org/docs/stable", None),
+    }
