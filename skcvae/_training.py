@@ -197,9 +197,10 @@ class TrainingNet(NeuralNet):
 
     def _check_finite(self, prefix, *losses):
         """Raise if a loss is NaN or infinite."""
-        if not np.isfinite(losses).all():
+        broken = [loss for loss in losses if not np.isfinite(loss)]
+        if broken:
             raise FloatingPointError(
-                f"The {prefix} loss became {losses[-1]} in epoch {len(self.history)}. "
+                f"The {prefix} loss became {broken[0]} in epoch {len(self.history)}. "
                 "The estimator is left unfitted. Use a smaller lr, clip the gradients "
                 "(net_params={'callbacks': [('clip', skorch.callbacks."
                 "GradientNormClipping(1.0))]}), or look for rows of extreme size in X."

@@ -21,10 +21,10 @@ def make_long_tailed(X, y, *, imbalance_ratio=100, random_state=None):
 
     The class at position c of C in sorted order keeps
 
-    .. math:: \max(1, \lfloor n_{max} \, \rho^{-c / (C - 1)} \rfloor)
+    .. math:: \max(1, \lfloor n_1 \, \rho^{-c / (C - 1)} \rfloor)
 
-    of its rows [1]_, or all of them where it has fewer; :math:`n_{max}` is the size of
-    the first class and :math:`\rho` the imbalance ratio.
+    of its rows [1]_, or all of them where it has fewer; :math:`n_1` is the size of the
+    first class and :math:`\rho` the imbalance ratio.
 
     Parameters
     ----------

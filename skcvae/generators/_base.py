@@ -211,9 +211,9 @@ class BaseGenerator(BaseEstimator, metaclass=ABCMeta):
     def _scaled(X, offset, scale):
         """Return (X - offset) / scale as float32; constant features become 0."""
         divisor = np.where(scale > 0, scale, 1)
-        return ((X - offset.astype(X.dtype)) / divisor.astype(X.dtype)).astype(
-            np.float32
-        )
+        Z = (X - offset.astype(X.dtype)) / divisor.astype(X.dtype)
+        Z[:, scale == 0] = 0
+        return Z.astype(np.float32)
 
     def _encode_labels(self, y):
         """Return the class codes of labels; refuse a class that was not fitted."""
@@ -238,7 +238,9 @@ class BaseGenerator(BaseEstimator, metaclass=ABCMeta):
             return self._encode_labels(y)
         if n_samples is None:
             n_samples = int(self.class_count_.sum())
-        if not isinstance(n_samples, Integral) or n_samples < 0:
+        if isinstance(n_samples, bool) or not (
+            isinstance(n_samples, Integral) and n_samples >= 0
+        ):
             raise ValueError(
                 f"n_samples must be an integer of at least 0, got {n_samples!r}."
             )

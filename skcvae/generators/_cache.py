@@ -18,7 +18,7 @@ def fit_generator(generator, X, y, memory=None):
 
     The key is a hash of the rows, the labels and the parameters that training reads.
     Among several processes with the same key one trains and the others wait for it.
-    Neither the entries nor joblib's metadata hold a row.
+    Neither the entries nor joblib's metadata hold the rows.
 
     Parameters
     ----------
@@ -44,16 +44,18 @@ def fit_generator(generator, X, y, memory=None):
         generator._check_variance(generator.variance, np.unique(y))
         defaults = type(generator)().get_params()
         plain.set_params(**{n: defaults[n] for n in generator._sampling_parameters})
-    key = joblib.hash((__version__, type(plain).__qualname__, plain.get_params(), X, y))
-    cached_fit = memory.cache(_fit, ignore=["generator", "X", "y"])
+    kind = type(plain).__module__, type(plain).__qualname__
+    key = joblib.hash((__version__, kind, plain.get_params(), X, y))
+
+    # A function of this call: joblib remembers which functions it has checked, and
+    # would not write down a function that it knows from another cache, so that the
+    # next process would train again.
+    def fit(key):
+        return plain.fit(X, y)
+
     with _lock(memory, key):
-        fitted = cached_fit(key, generator=plain, X=X, y=y)
+        fitted = memory.cache(fit)(key)
     return fitted.set_params(**generator.get_params(deep=False))
-
-
-def _fit(key, generator, X, y):
-    """Fit; `key` stands for everything else in the cache."""
-    return generator.fit(X, y)
 
 
 def _lock(memory, key):

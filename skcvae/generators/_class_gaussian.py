@@ -7,12 +7,7 @@ import torch
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from ._base import BaseGenerator
-from ._class_means import (
-    estimate_mean_shrinkage,
-    raw_class_means,
-    shrink_class_means,
-    within_class_covariance,
-)
+from ._class_means import fit_class_means
 
 
 class ClassGaussian(BaseGenerator):
@@ -24,9 +19,9 @@ class ClassGaussian(BaseGenerator):
     .. math:: m_c = (n_c \bar{x}_c + k_0 \bar{x}) / (n_c + k_0)
 
     is the class mean, shrunk towards the mean of all rows by an amount estimated from
-    the data (empirical Bayes). It has no training loop, fits in about a second and is
-    hard to beat on embeddings with few rows per class; prefer :class:`CVAE` where
-    classes differ in more than their mean.
+    the data (empirical Bayes). It has no training loop and is a strong rival on
+    embeddings with few rows per class; prefer :class:`CVAE` where classes differ in
+    more than their mean.
 
     Parameters
     ----------
@@ -70,7 +65,7 @@ class ClassGaussian(BaseGenerator):
     n_features_in_ : int
         Number of features seen in :meth:`fit`.
 
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of the features, where `X` has names that are all strings.
 
     See Also
@@ -122,16 +117,12 @@ class ClassGaussian(BaseGenerator):
         self.random_state = random_state
 
     def _fit(self, Z, codes, seed):
-        means = raw_class_means(Z, codes, len(self.classes_))
-        covariance = within_class_covariance(Z, codes, means, self.covariance_shrinkage)
-        k0 = self.mean_shrinkage
-        if k0 == "auto":
-            k0 = estimate_mean_shrinkage(Z, codes, means, covariance)
-        self.mean_shrinkage_ = k0
-        self.class_means_ = shrink_class_means(
-            means, Z.mean(axis=0), self.class_count_, k0
+        means = fit_class_means(
+            Z, codes, len(self.classes_), self.mean_shrinkage, self.covariance_shrinkage
         )
-        self.covariance_ = covariance
+        self.class_means_ = means.shrunk
+        self.covariance_ = means.covariance
+        self.mean_shrinkage_ = means.k0
 
     def _sampling_state(self, device):
         """Return a factor L of the covariance, W = L L', by its eigenvalues."""

@@ -1,7 +1,42 @@
 """Class means shrunk by empirical Bayes, and the covariance around them."""
 
+from dataclasses import dataclass
+
 import numpy as np
 from sklearn.covariance import ledoit_wolf
+
+
+@dataclass
+class ClassMeans:
+    """Class means before and after shrinkage, and what they were shrunk by.
+
+    Attributes
+    ----------
+    raw, shrunk : ndarray of shape (n_classes, n_features)
+        Mean of each class, and the same pulled to the mean of all rows.
+
+    covariance : ndarray of shape (n_features, n_features)
+        Covariance within the classes.
+
+    k0 : float
+        Number of pseudo-rows at the mean of all rows.
+    """
+
+    raw: np.ndarray
+    shrunk: np.ndarray
+    covariance: np.ndarray
+    k0: float
+
+
+def fit_class_means(Z, codes, n_classes, k0="auto", covariance_shrinkage="auto"):
+    """Estimate means, covariance and shrinkage of the classes, a `ClassMeans`."""
+    raw = raw_class_means(Z, codes, n_classes)
+    covariance = within_class_covariance(Z, codes, raw, covariance_shrinkage)
+    if k0 == "auto":
+        k0 = estimate_mean_shrinkage(Z, codes, raw, covariance)
+    counts = np.bincount(codes, minlength=n_classes)
+    shrunk = shrink_class_means(raw, Z.mean(axis=0), counts, k0)
+    return ClassMeans(raw, shrunk, covariance, k0)
 
 
 def raw_class_means(Z, codes, n_classes):

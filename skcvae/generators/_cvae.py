@@ -17,14 +17,8 @@ from .._training import (
     resolve_device,
 )
 from ._base import BaseGenerator
-from ._class_means import (
-    estimate_mean_shrinkage,
-    leave_one_out_residuals,
-    raw_class_means,
-    shrink_class_means,
-    within_class_covariance,
-)
-from ._cvae_net import build_net
+from ._class_means import fit_class_means, leave_one_out_residuals
+from ._cvae_net import build_net, check_net_params
 from ._latents import aggregate_prior, standard_prior
 from ._modules import BACKBONES
 from ._objectives import OBJECTIVES
@@ -56,7 +50,8 @@ class CVAE(BaseGenerator):
     ----------
     latent_dim : int, default=32
         Dimension of z. Dimensions that the data do not need stay unused at
-        ``beta=1``, so that raising it costs time rather than quality.
+        ``beta=1``. With few features, choose no more than there are: the KL term of
+        many unused dimensions can switch off all of them early in training.
 
     architecture : {"small", "large"} or callable, default="small"
         "small" has one hidden layer in encoder and decoder, "large" three residual
@@ -108,8 +103,8 @@ class CVAE(BaseGenerator):
 
     random_state : int, RandomState instance or None, default=None
         Seed of initialisation, training and sampling. The same integer gives the same
-        bits on the same device and number of threads; NumPy's and torch's global
-        random states are left alone.
+        bits on the same device and number of threads, and NumPy's and torch's global
+        random states are neither read nor changed.
 
     verbose : int, default=0
         1 shows a progress bar, 2 also skorch's table of epochs.
@@ -159,7 +154,7 @@ class CVAE(BaseGenerator):
     n_features_in_ : int
         Number of features seen in :meth:`fit`.
 
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of the features, where `X` has names that are all strings.
 
     See Also
@@ -302,6 +297,7 @@ class CVAE(BaseGenerator):
         return super()._estimate_scaling(X)
 
     def _fit(self, Z, codes, seed):
+        check_net_params(self.net_params)
         device = resolve_device(self.device)
         x = torch.from_numpy(self._centre(Z, codes)).to(device)
         rows = LabelledTensors(x, torch.from_numpy(codes).to(device))
@@ -333,14 +329,10 @@ class CVAE(BaseGenerator):
             self.mean_shrinkage_ = np.inf
             self.class_means_ = np.zeros((len(self.classes_), Z.shape[1]))
             return Z
-        means = raw_class_means(Z, codes, len(self.classes_))
-        covariance = within_class_covariance(Z, codes, means)
-        k0 = estimate_mean_shrinkage(Z, codes, means, covariance)
-        self.mean_shrinkage_ = k0
-        self.class_means_ = shrink_class_means(
-            means, Z.mean(axis=0), self.class_count_, k0
-        )
-        return leave_one_out_residuals(Z, codes, means, k0).astype(np.float32)
+        means = fit_class_means(Z, codes, len(self.classes_))
+        self.mean_shrinkage_ = means.k0
+        self.class_means_ = means.shrunk
+        return leave_one_out_residuals(Z, codes, means.raw, means.k0).astype(np.float32)
 
     @torch.inference_mode()
     def _learn_sampling(self, module, rows):
@@ -374,10 +366,7 @@ class CVAE(BaseGenerator):
             )
 
     def _sampling_device(self):
-        device = torch.device("cpu")
-        if self.device_.type == "cpu" or not torch.cuda.is_available():
-            return device
-        return self.device_
+        return self.device_ if torch.cuda.is_available() else torch.device("cpu")
 
     def _sampling_state(self, device):
         module = copy.deepcopy(self.net_.module_).to(device)
@@ -385,7 +374,7 @@ class CVAE(BaseGenerator):
         if self.prior == "standard":
             prior = standard_prior(len(self.classes_), self.latent_dim)
         feature_std, class_factor = module.noise_factors()
-        feature_std = feature_std * torch.from_numpy(self.noise_scale_).to(device)
+        feature_std = feature_std * torch.tensor(self.noise_scale_, device=device)
         return module, prior.to(device), feature_std, class_factor
 
     @property

@@ -28,7 +28,8 @@ def estimate_scale(X):
     if not varying.any():
         return offset, np.zeros(X.shape[1])
     spread = deviation[varying]
-    if spread.max() > _MAX_SPREAD * np.median(spread):
+    # The lower median: of two features in different units, one is too large.
+    if spread.max() > _MAX_SPREAD * np.quantile(spread, 0.5, method="lower"):
         warnings.warn(
             "The standard deviations of the features differ by more than a factor "
             f"of {_MAX_SPREAD:g}. Put a StandardScaler before this step, as for any "

@@ -72,7 +72,8 @@ class CVAEOverSampler(BaseGenerativeOverSampler):
     memory : str or joblib.Memory, default=None
         Cache of fitted generators. A grid search over `variance`, `prior`, `noise` or
         `sampling_strategy` then trains once per fold, whatever the number of workers.
-        Needs an integer `random_state`. It holds generators, never rows.
+        Needs an integer `random_state`. It holds fitted generators, not the rows;
+        treat it like them all the same: the mean of a class of one row tells that row.
 
     random_state : int, RandomState instance or None, default=None
         Seed of training and sampling.
@@ -94,7 +95,7 @@ class CVAEOverSampler(BaseGenerativeOverSampler):
     n_features_in_ : int
         Number of features seen in :meth:`fit` or :meth:`fit_resample`.
 
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of the features, where `X` has names that are all strings.
 
     See Also

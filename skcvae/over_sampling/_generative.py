@@ -27,8 +27,9 @@ class GenerativeOverSampler(BaseGenerativeOverSampler):
     memory : str or joblib.Memory, default=None
         Cache of fitted generators. Candidates of a grid search that differ in
         `sampling_strategy` or in what a generator uses only when it samples then
-        share one training per fold. Needs an integer `random_state`. It holds
-        generators, never rows.
+        share one training per fold. Needs an integer `random_state`. It holds fitted
+        generators, not the rows; treat it like them all the same: the mean of a class
+        of one row tells that row.
 
     random_state : int, RandomState instance or None, default=None
         Seed; replaces that of `generator` unless it is None.
@@ -44,7 +45,7 @@ class GenerativeOverSampler(BaseGenerativeOverSampler):
     n_features_in_ : int
         Number of features seen in :meth:`fit` or :meth:`fit_resample`.
 
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of the features, where `X` has names that are all strings.
 
     See Also
