@@ -145,6 +145,7 @@ def whole_numbers(dtype):
 
 
 @each_sampler
+@pytest.mark.filterwarnings("ignore:The standard deviations of the features")
 @pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int32, np.int64, np.uint64])
 def test_integers_are_rounded_and_stay_in_range(sampler, dtype):
     rows = whole_numbers(dtype)

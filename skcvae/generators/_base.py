@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .._training import draw_seeds
 from ._scaling import check_finite_in_float32, estimate_scale, warn_about_rows
-from ._streaming import noise_ahead
+from ._streaming import fill_in_chunks
 
 
 def check_numbers(X):
@@ -148,18 +148,13 @@ class BaseGenerator(BaseEstimator, metaclass=ABCMeta):
         """Learn from scaled rows and class codes; set `class_means_` among others."""
 
     @abstractmethod
-    def _draw(self, state, codes, std, noise):
+    def _draw(self, state, codes, std, generator):
         """Return scaled rows around the class means, shape (n, n_features).
 
-        `codes`, `std` (square root of the variance of each row) and `noise` (standard
-        normal, shape (n, `_noise_width`), to be used up) are tensors on one device;
-        `state` is what `_sampling_state` returned.
+        `codes` and `std` (square root of the variance of each row) are tensors on the
+        device of `generator`; `state` is what `_sampling_state` returned. Several
+        threads call it at the same time.
         """
-
-    @property
-    def _noise_width(self):
-        """Number of standard normal values that a row takes."""
-        return self.n_features_in_
 
     def _sampling_device(self):
         """Return the device to draw on."""
@@ -271,27 +266,25 @@ class BaseGenerator(BaseEstimator, metaclass=ABCMeta):
         """Fill an array chunk by chunk, so that memory stays bounded."""
         device = self._sampling_device()
         state = self._sampling_state(device)
-        generator = torch.Generator(device).manual_seed(seed)
         X = np.empty((len(codes), self.n_features_in_), dtype=self._output_dtype)
-        rows = torch.from_numpy(X)
+        out = torch.from_numpy(X)
         centres = torch.from_numpy(
             (self.offset_ + self.class_means_ * self.scale_).astype(X.dtype)
         )
         scale = torch.from_numpy(self.scale_.astype(X.dtype))
         std = torch.from_numpy(std.astype(np.float32)).to(device)
         codes = torch.from_numpy(codes)
-        for start, noise in noise_ahead(len(codes), self._noise_width, generator):
-            chunk = codes[start : start + len(noise)]
+
+        def fill(rows, generator):
+            chunk = codes[rows]
             on_device = chunk.to(device)
-            chunk_std = std.index_select(0, on_device)
-            drawn = self._draw(state, on_device, chunk_std, noise).cpu()
             # index_select gathers rows several times faster than indexing does.
-            torch.addcmul(
-                centres.index_select(0, chunk),
-                drawn.to(rows.dtype),
-                scale,
-                out=rows[start : start + len(noise)],
-            )
+            chunk_std = std.index_select(0, on_device)
+            drawn = self._draw(state, on_device, chunk_std, generator).cpu()
+            around = centres.index_select(0, chunk)
+            torch.addcmul(around, drawn.to(out.dtype), scale, out=out[rows])
+
+        fill_in_chunks(fill, len(codes), seed, device)
         return X
 
     def __sklearn_tags__(self):

@@ -130,5 +130,6 @@ class ClassGaussian(BaseGenerator):
         factor = vectors * np.sqrt(np.maximum(values, 0))
         return torch.from_numpy(factor.astype(np.float32)).to(device)
 
-    def _draw(self, state, codes, std, noise):
+    def _draw(self, state, codes, std, generator):
+        noise = torch.randn(len(codes), len(state), generator=generator)
         return noise.mul_(std[:, None]) @ state.T

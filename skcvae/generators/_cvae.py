@@ -377,20 +377,15 @@ class CVAE(BaseGenerator):
         feature_std = feature_std * torch.tensor(self.noise_scale_, device=device)
         return module, prior.to(device), feature_std, class_factor
 
-    @property
-    def _noise_width(self):
-        if self.noise is None:
-            return self.latent_dim
-        return self.latent_dim + self.n_features_in_
-
-    def _draw(self, state, codes, std, noise):
+    def _draw(self, state, codes, std, generator):
         module, (axes, centre, scale), feature_std, class_factor = state
-        z = noise[:, : self.latent_dim]
+        device = codes.device
+        z = torch.randn(len(codes), len(axes), generator=generator, device=device)
         z.mul_(scale.index_select(0, codes)).mul_(std[:, None])
         z = centre.index_select(0, codes).addmm_(z, axes.T)
         drawn = module.decode(z, codes)
         if self.noise is not None:
-            residual = noise[:, self.latent_dim :]
-            residual.mul_(class_factor.index_select(0, codes))
-            drawn.addcmul_(residual, feature_std)
+            noise = torch.randn(drawn.shape, generator=generator, device=device)
+            noise.mul_(class_factor.index_select(0, codes))
+            drawn.addcmul_(noise, feature_std)
         return drawn

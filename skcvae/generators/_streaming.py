@@ -1,50 +1,55 @@
-"""Draw noise chunk by chunk, ahead of the computation that needs it."""
+"""Fill an array chunk by chunk, with one chunk at a time on each core."""
 
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import torch
+from threadpoolctl import threadpool_limits
 
 # Few enough rows that a chunk stays in the processor's cache.
 CHUNK_SIZE = 2048
 
 
-def noise_ahead(n_rows, width, generator):
-    """Yield standard normal noise for chunks of rows.
+def fill_in_chunks(fill, n_rows, seed, device):
+    """Call `fill(rows, generator)` for the slices of consecutive chunks of rows.
 
-    torch draws normal numbers with one thread: the next chunk is drawn in the
-    background, while the other threads compute with this one.
+    Each chunk has a seed of its own, so that its values do not depend on how many
+    threads there are. On a CPU, each thread works through its chunks alone: torch
+    draws random numbers with one thread, and all others would wait.
 
     Parameters
     ----------
+    fill : callable
+        Takes the slice of a chunk and a :class:`torch.Generator`.
+
     n_rows : int
         Number of rows in all.
 
-    width : int
-        Number of values per row.
+    seed : int
+        Seed of all chunks.
 
-    generator : torch.Generator
-        Where the numbers come from, and on which device.
-
-    Yields
-    ------
-    start : int
-        Position of the chunk's first row.
-
-    noise : Tensor of shape (n, width)
-        Its noise; n is `CHUNK_SIZE` but for the last chunk.
+    device : torch.device
+        Where the generators draw.
     """
-    with ThreadPoolExecutor(1) as pool:
+    starts = range(0, n_rows, CHUNK_SIZE)
+    seeds = np.random.SeedSequence(seed).generate_state(len(starts), np.uint64)
 
-        def draw(start):
-            size = min(CHUNK_SIZE, n_rows - start)
-            return pool.submit(
-                torch.randn, size, width, generator=generator, device=generator.device
-            )
+    @torch.inference_mode()
+    def fill_chunk(i):
+        rows = slice(starts[i], min(starts[i] + CHUNK_SIZE, n_rows))
+        fill(rows, torch.Generator(device).manual_seed(int(seeds[i])))
 
-        starts = range(0, n_rows, CHUNK_SIZE)
-        upcoming = draw(0) if n_rows else None
-        for start in starts:
-            noise = upcoming.result()
-            if start != starts[-1]:
-                upcoming = draw(start + CHUNK_SIZE)
-            yield start, noise
+    n_workers = min(len(starts), torch.get_num_threads())
+    if n_workers < 2 or device.type != "cpu":
+        for i in range(len(starts)):
+            fill_chunk(i)
+        return
+    with ThreadPoolExecutor(n_workers, initializer=_compute_alone) as pool:
+        list(pool.map(fill_chunk, range(len(starts))))
+
+
+def _compute_alone():
+    """Let torch's operations use one thread, in this thread only."""
+    # torch sets the number of threads at the first call in a thread: ours comes second.
+    torch.get_num_threads()
+    threadpool_limits(1, user_api="openmp")

@@ -115,11 +115,11 @@ class CVAEOverSampler(BaseGenerativeOverSampler):
     >>> from sklearn.datasets import make_classification
     >>> from sklearn.linear_model import LogisticRegression
     >>> from skcvae.over_sampling import CVAEOverSampler
-    >>> X, y = make_classification(weights=[0.9], flip_y=0, random_state=0)
+    >>> X, y = make_classification(weights=[0.9], random_state=0)
     >>> sampler = CVAEOverSampler(max_epochs=2, device="cpu", random_state=0)
     >>> X_res, y_res = sampler.fit_resample(X, y)
     >>> X_res.shape
-    (180, 20)
+    (182, 20)
     >>> pipeline = make_pipeline(sampler, LogisticRegression()).fit(X, y)
     """
 

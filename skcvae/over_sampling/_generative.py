@@ -58,10 +58,10 @@ class GenerativeOverSampler(BaseGenerativeOverSampler):
     >>> from collections import Counter
     >>> from sklearn.datasets import make_classification
     >>> from skcvae.over_sampling import GenerativeOverSampler
-    >>> X, y = make_classification(weights=[0.9], flip_y=0, random_state=0)
+    >>> X, y = make_classification(weights=[0.9], random_state=0)
     >>> X_res, y_res = GenerativeOverSampler(random_state=0).fit_resample(X, y)
     >>> sorted(Counter(y_res.tolist()).items())
-    [(0, 90), (1, 90)]
+    [(0, 91), (1, 91)]
     """
 
     _parameter_constraints: dict = {
