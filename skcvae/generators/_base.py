@@ -38,6 +38,13 @@ def check_labels(y):
         raise TypeError("The labels in y must be uniformly strings or numbers.")
 
 
+def forget_fit(estimator):
+    """Delete what an earlier fit learned: a failed fit leaves nothing behind."""
+    fitted = [n for n in vars(estimator) if n.endswith("_") and not n.startswith("_")]
+    for name in fitted:
+        delattr(estimator, name)
+
+
 class BaseGenerator(BaseEstimator, metaclass=ABCMeta):
     """Base class of the generators.
 
@@ -73,7 +80,7 @@ class BaseGenerator(BaseEstimator, metaclass=ABCMeta):
             If the input is empty, not finite, not two-dimensional, or its labels are
             not classes.
         """
-        self._forget_fit()
+        forget_fit(self)
         try:
             self._check_and_fit(X, y)
         except BaseException as error:
@@ -81,7 +88,7 @@ class BaseGenerator(BaseEstimator, metaclass=ABCMeta):
                 isinstance(error, KeyboardInterrupt) and self._keeps_interrupted()
             )
             if not finished:
-                self._forget_fit()
+                forget_fit(self)
             raise
         return self
 
@@ -167,13 +174,6 @@ class BaseGenerator(BaseEstimator, metaclass=ABCMeta):
     def _keeps_interrupted(self):
         """Tell whether an interrupted training left a usable model."""
         return False
-
-    def _forget_fit(self):
-        """Delete what an earlier fit learned: a failed fit leaves nothing behind."""
-        for name in [
-            n for n in vars(self) if n.endswith("_") and not n.startswith("_")
-        ]:
-            delattr(self, name)
 
     def _check_rows(self, X, y, reset):
         """Validate rows and labels; float32 and float64 are kept."""

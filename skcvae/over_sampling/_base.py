@@ -9,7 +9,7 @@ from imblearn.utils import check_sampling_strategy, check_target_type
 from sklearn.base import _fit_context
 from sklearn.utils.validation import validate_data
 
-from ..generators._base import check_labels, check_numbers
+from ..generators._base import check_labels, check_numbers, forget_fit
 from ..generators._cache import fit_generator
 from ..generators._scaling import check_finite_in_float32
 
@@ -40,7 +40,7 @@ class BaseGenerativeOverSampler(BaseOverSampler):
         self : object
             The fitted sampler.
         """
-        self._forget_fit()
+        forget_fit(self)
         check_labels(y)
         X, y, _ = self._check_X_y(X, y)
         self.sampling_strategy_ = check_sampling_strategy(
@@ -69,7 +69,7 @@ class BaseGenerativeOverSampler(BaseOverSampler):
         y_resampled : array-like of shape (n_samples_new,)
             Their classes, in the type of `y`.
         """
-        self._forget_fit()
+        forget_fit(self)
         check_labels(y)
         X_resampled, y_resampled = super().fit_resample(X, y)
         if hasattr(X, "iloc") and len(set(X.dtypes)) > 1:
@@ -107,12 +107,6 @@ class BaseGenerativeOverSampler(BaseOverSampler):
         X, y = validate_data(self, X, y, accept_sparse=False, ensure_min_samples=2)
         check_finite_in_float32(X, getattr(self, "feature_names_in_", None))
         return X, y, binarize_y
-
-    def _forget_fit(self):
-        for name in [
-            n for n in vars(self) if n.endswith("_") and not n.startswith("_")
-        ]:
-            delattr(self, name)
 
     def _fit_resample(self, X, y):
         self._fit_generator(X, y)
