@@ -233,7 +233,7 @@ def release(data, n_splits=5):
             if generator is not None:
                 rows, _ = generator.fit(X_train, y_train).sample(y=y_train)
             rows, test = global_scale(rows, X_test)
-            probe = LogisticRegression(max_iter=500).fit(rows, y_train)
+            probe = LogisticRegression(max_iter=200).fit(rows, y_train)
             predicted = probe.predict(test)
             scores[name].append(
                 [

@@ -438,10 +438,19 @@ def test_global_random_states_are_left_alone(make, small):
 
 
 def test_whole_chunks_do_not_depend_on_the_number_of_rows(fitted):
-    few, few_labels = fitted.sample(_WHOLE_CHUNKS + 3)
-    many, many_labels = fitted.sample(20_000)
+    few, _ = fitted.sample(y=np.zeros(_WHOLE_CHUNKS + 3, dtype=int))
+    many, _ = fitted.sample(y=np.zeros(20_000, dtype=int))
     np.testing.assert_array_equal(few[:_WHOLE_CHUNKS], many[:_WHOLE_CHUNKS])
-    np.testing.assert_array_equal(few_labels, many_labels[: len(few)])
+
+
+def test_rows_follow_the_order_of_the_labels(small):
+    # With no variance, a row tells its class.
+    generator = make_gaussian(variance=0).fit(*small)
+    labels = np.random.RandomState(0).randint(3, size=_WHOLE_CHUNKS + 3)
+    X_new, y_new = generator.sample(y=labels)
+    np.testing.assert_array_equal(y_new, labels)
+    one_each, _ = generator.sample(y=[0, 1, 2])
+    np.testing.assert_allclose(X_new, one_each[labels], rtol=1e-6)
 
 
 def test_chunks_do_not_repeat_rows(fitted):

@@ -158,9 +158,9 @@ class BaseGenerator(BaseEstimator, metaclass=ABCMeta):
     def _draw(self, state, codes, std, generator):
         """Return scaled rows around the class means, shape (n, n_features).
 
-        `codes` and `std` (square root of the variance of each row) are tensors on the
-        device of `generator`; `state` is what `_sampling_state` returned. Several
-        threads call it at the same time.
+        `codes`, sorted, and `std` (square root of the variance of each row) are
+        tensors on the device of `generator`; `state` is what `_sampling_state`
+        returned. Several threads call it at the same time.
         """
 
     def _sampling_device(self):
@@ -263,7 +263,11 @@ class BaseGenerator(BaseEstimator, metaclass=ABCMeta):
 
     @torch.inference_mode()
     def _draw_in_chunks(self, codes, std, seed):
-        """Fill an array chunk by chunk, so that memory stays bounded."""
+        """Fill an array chunk by chunk, so that memory stays bounded.
+
+        Rows are drawn class after class: a chunk then holds few classes, each of
+        which takes a product with its own matrices.
+        """
         device = self._sampling_device()
         state = self._sampling_state(device)
         X = np.empty((len(codes), self.n_features_in_), dtype=self._output_dtype)
@@ -273,16 +277,18 @@ class BaseGenerator(BaseEstimator, metaclass=ABCMeta):
         )
         scale = torch.from_numpy(self.scale_.astype(X.dtype))
         std = torch.from_numpy(std.astype(np.float32)).to(device)
+        order = torch.from_numpy(np.argsort(codes, kind="stable"))
         codes = torch.from_numpy(codes)
 
         def fill(rows, generator):
-            chunk = codes[rows]
+            places = order[rows]
+            chunk = codes.index_select(0, places)
             on_device = chunk.to(device)
             # index_select gathers rows several times faster than indexing does.
             chunk_std = std.index_select(0, on_device)
             drawn = self._draw(state, on_device, chunk_std, generator).cpu()
             around = centres.index_select(0, chunk)
-            torch.addcmul(around, drawn.to(out.dtype), scale, out=out[rows])
+            out.index_copy_(0, places, around.addcmul_(drawn.to(out.dtype), scale))
 
         fill_in_chunks(fill, len(codes), seed, device)
         return X

@@ -19,7 +19,7 @@ from .._training import (
 from ._base import BaseGenerator
 from ._class_means import fit_class_means, leave_one_out_residuals
 from ._cvae_net import build_net, check_net_params
-from ._latents import aggregate_prior, standard_prior
+from ._latents import aggregate_prior, draw_latents, standard_prior
 from ._modules import BACKBONES
 from ._objectives import OBJECTIVES
 from ._scaling import estimate_range
@@ -70,8 +70,8 @@ class CVAE(BaseGenerator):
 
     prior : {"aggregate", "standard"}, default="aggregate"
         Where latents come from. "aggregate" is a Gaussian fitted to the latents of the
-        training rows; each class has its own mean and scale along the axes of all,
-        shrunk towards those of all classes. "standard" is N(0, I), as in the thesis.
+        training rows; each class has its own mean and covariance, shrunk towards those
+        of all classes. "standard" is N(0, I), as in the thesis.
         It does not touch training.
 
     noise : {"residual"} or None, default="residual"
@@ -378,14 +378,10 @@ class CVAE(BaseGenerator):
         return module, prior.to(device), feature_std, class_factor
 
     def _draw(self, state, codes, std, generator):
-        module, (axes, centre, scale), feature_std, class_factor = state
-        device = codes.device
-        z = torch.randn(len(codes), len(axes), generator=generator, device=device)
-        z.mul_(scale.index_select(0, codes)).mul_(std[:, None])
-        z = centre.index_select(0, codes).addmm_(z, axes.T)
-        drawn = module.decode(z, codes)
+        module, prior, feature_std, class_factor = state
+        drawn = module.decode(draw_latents(*prior, codes, std, generator), codes)
         if self.noise is not None:
-            noise = torch.randn(drawn.shape, generator=generator, device=device)
+            noise = torch.randn(drawn.shape, generator=generator, device=codes.device)
             noise.mul_(class_factor.index_select(0, codes))
             drawn.addcmul_(noise, feature_std)
         return drawn

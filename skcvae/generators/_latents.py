@@ -5,49 +5,50 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-# Rows of the aggregate that the latent mean and scale of each class are mixed with.
-_PSEUDO_ROWS = 10
+_JITTER = 1e-9
 
 
 @dataclass
 class LatentPrior:
-    """Gaussian of the latents of each class, with axes shared by all classes.
+    """Gaussian of the latents of each class.
 
-    z = centre[c] + axes @ (scale[c] * noise).
+    z = centre[c] + factor[c] @ noise.
 
     Attributes
     ----------
-    axes : ndarray of shape (latent_dim, latent_dim)
-        Orthonormal columns.
+    centre : ndarray of shape (n_classes, latent_dim)
+        Mean of the latents of each class.
 
-    centre, scale : ndarray of shape (n_classes, latent_dim)
-        Mean, and standard deviation along the axes, of the latents of each class.
+    factor : ndarray of shape (n_classes, latent_dim, latent_dim)
+        Cholesky factor of their covariance.
     """
 
-    axes: np.ndarray
     centre: np.ndarray
-    scale: np.ndarray
+    factor: np.ndarray
 
     def to(self, device):
-        """Return axes, centre and scale as tensors."""
+        """Return centre and factor as tensors."""
         return tuple(
             torch.from_numpy(a.astype(np.float32)).to(device)
-            for a in (self.axes, self.centre, self.scale)
+            for a in (self.centre, self.factor)
         )
 
 
 def standard_prior(n_classes, latent_dim):
     """Return N(0, I) for every class."""
-    shape = (n_classes, latent_dim)
-    return LatentPrior(np.eye(latent_dim), np.zeros(shape), np.ones(shape))
+    identity = np.eye(latent_dim)
+    return LatentPrior(
+        np.zeros((n_classes, latent_dim)),
+        np.broadcast_to(identity, (n_classes, latent_dim, latent_dim)),
+    )
 
 
 def aggregate_prior(mean, variance, codes, n_classes):
     """Fit a Gaussian to the training latents, and shrink each class's towards it.
 
-    The latents of a row are N(mean, diag(variance)). Along the principal axes of all
-    latents, each class has its own mean and variance, mixed with those of all classes
-    as if it had ten more rows.
+    The latents of a row are N(mean, diag(variance)). Each class has its own mean and
+    covariance, mixed with those of all classes as if it had `latent_dim` more rows:
+    about as many as a covariance of that size needs.
 
     Parameters
     ----------
@@ -64,20 +65,55 @@ def aggregate_prior(mean, variance, codes, n_classes):
     -------
     LatentPrior
     """
+    n_samples, latent_dim = mean.shape
     overall = mean.mean(axis=0)
     deviation = mean - overall
-    covariance = deviation.T @ deviation / len(mean) + np.diag(variance.mean(axis=0))
-    values, axes = np.linalg.eigh(covariance)
-    values = np.maximum(values, 0)
-    along = deviation @ axes
-    weight = np.bincount(codes, minlength=n_classes)[:, None] + _PSEUDO_ROWS
-    centre = _class_sums(along, codes, n_classes) / weight
-    squares = (along - centre[codes]) ** 2 + variance @ axes**2
-    spread = (_class_sums(squares, codes, n_classes) + _PSEUDO_ROWS * values) / weight
-    return LatentPrior(axes, overall + centre @ axes.T, np.sqrt(spread))
+    covariance = deviation.T @ deviation / n_samples + np.diag(variance.mean(axis=0))
+    # Latents of almost no variance would leave nothing to factor.
+    covariance += _JITTER * np.trace(covariance) / latent_dim * np.eye(latent_dim)
+    order = np.argsort(codes, kind="stable")
+    ends = np.cumsum(np.bincount(codes, minlength=n_classes))
+    centre = np.empty((n_classes, latent_dim))
+    factor = np.empty((n_classes, latent_dim, latent_dim), dtype=np.float32)
+    for code, rows in enumerate(np.split(order, ends[:-1])):
+        weight = len(rows) + latent_dim
+        shift = deviation[rows].sum(axis=0) / weight
+        around = deviation[rows] - shift
+        scatter = around.T @ around + np.diag(variance[rows].sum(axis=0))
+        centre[code] = overall + shift
+        factor[code] = np.linalg.cholesky((scatter + latent_dim * covariance) / weight)
+    return LatentPrior(centre, factor)
 
 
-def _class_sums(values, codes, n_classes):
-    sums = np.zeros((n_classes, values.shape[1]))
-    np.add.at(sums, codes, values)
-    return sums
+def draw_latents(centre, factor, codes, std, generator):
+    """Draw a latent vector for each class code.
+
+    Parameters
+    ----------
+    centre, factor : Tensor
+        As :meth:`LatentPrior.to` returns them.
+
+    codes : Tensor of shape (n_samples,)
+        Class codes, sorted: there is one matrix product for each run of equal codes.
+
+    std : Tensor of shape (n_samples,)
+        Factor of the deviation from the class's mean.
+
+    generator : torch.Generator
+        Source of the noise.
+
+    Returns
+    -------
+    Tensor of shape (n_samples, latent_dim)
+    """
+    shape = len(codes), centre.shape[1]
+    noise = torch.randn(shape, generator=generator, device=codes.device)
+    noise.mul_(std[:, None])
+    z = centre.index_select(0, codes)
+    classes, counts = codes.unique_consecutive(return_counts=True)
+    runs = counts.tolist()
+    for code, drawn, of in zip(
+        classes.tolist(), noise.split(runs), z.split(runs), strict=True
+    ):
+        of.addmm_(drawn, factor[code].T)
+    return z
