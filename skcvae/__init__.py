@@ -14,17 +14,24 @@ _SUBMODULE_OF = {
     "ClassGaussian": "generators",
     "CVAEOverSampler": "over_sampling",
     "GenerativeOverSampler": "over_sampling",
+    "LongTailClassifier": "long_tail",
+    "PriorCorrectedClassifier": "long_tail",
+    "RemixSampler": "over_sampling",
 }
-_SUBMODULES = ("datasets", "generators", "metrics", "over_sampling")
+_SUBMODULES = ("datasets", "generators", "long_tail", "metrics", "over_sampling")
 
 __all__ = [
     "CVAE",
     "CVAEOverSampler",
     "ClassGaussian",
     "GenerativeOverSampler",
+    "LongTailClassifier",
+    "PriorCorrectedClassifier",
+    "RemixSampler",
     "__version__",
     "datasets",
     "generators",
+    "long_tail",
     "metrics",
     "over_sampling",
 ]

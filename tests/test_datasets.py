@@ -20,6 +20,34 @@ def test_class_sizes_are_those_of_cifar100_lt():
     assert len(y_long_tailed) == 10847
 
 
+@pytest.mark.parametrize(
+    ("counts", "ratio", "expected"),
+    [
+        ([500] * 4, 100, [500, 500, 5, 5]),
+        # The class in the middle belongs to the small ones.
+        ([50] * 5, 10, [50, 50, 5, 5, 5]),
+        ([50] * 4, 7, [50, 50, 7, 7]),
+        ([50] * 4, 1000, [50, 50, 1, 1]),
+        ([50, 20, 3, 50], 10, [50, 20, 3, 5]),
+        ([50, 90, 50, 50], 10, [50, 50, 5, 5]),
+        ([50] * 4, 1, [50, 50, 50, 50]),
+        ([50], 10, [50]),
+    ],
+)
+def test_class_sizes_of_the_step_profile(counts, ratio, expected):
+    X, y = labelled(counts)
+    X_new, y_new = make_long_tailed(
+        X, y, imbalance_ratio=ratio, profile="step", random_state=0
+    )
+    assert np.bincount(y_new).tolist() == expected
+    np.testing.assert_array_equal(X_new[:, 0], y_new)
+
+
+def test_an_unknown_profile_is_refused():
+    with pytest.raises(ValueError, match="profile"):
+        make_long_tailed([[0]], [0], profile="linear")
+
+
 def test_rows_keep_their_labels_and_order():
     X, y = labelled([30, 30, 30])
     shuffled = np.random.RandomState(0).permutation(len(y))

@@ -4,7 +4,13 @@ from numbers import Real
 
 import numpy as np
 from sklearn.utils import _safe_indexing, check_random_state, indexable
-from sklearn.utils._param_validation import Interval, validate_params
+from sklearn.utils._param_validation import Interval, StrOptions, validate_params
+
+# Exponent of the ratio by position, from 0 at the first class to 1 at the last.
+_PROFILES = {
+    "exponential": lambda n: np.arange(n) / max(n - 1, 1),
+    "step": lambda n: (np.arange(n) >= max(n // 2, 1)).astype(float),
+}
 
 
 @validate_params(
@@ -12,19 +18,26 @@ from sklearn.utils._param_validation import Interval, validate_params
         "X": ["array-like"],
         "y": ["array-like"],
         "imbalance_ratio": [Interval(Real, 1, None, closed="left")],
+        "profile": [StrOptions(set(_PROFILES))],
         "random_state": ["random_state"],
     },
     prefer_skip_nested_validation=True,
 )
-def make_long_tailed(X, y, *, imbalance_ratio=100, random_state=None):
-    r"""Thin out the classes of a data set, so that their sizes fall exponentially.
+def make_long_tailed(
+    X, y, *, imbalance_ratio=100, profile="exponential", random_state=None
+):
+    r"""Thin out classes, so that their sizes fall exponentially or in one step.
 
-    The class at position c of C in sorted order keeps
+    Classes are taken in sorted order. With the exponential profile, the class at
+    position c of C, from 0 on, keeps
 
     .. math:: \max(1, \lfloor n_1 \, \rho^{-c / (C - 1)} \rfloor)
 
-    of its rows [1]_, or all of them where it has fewer; :math:`n_1` is the size of the
-    first class and :math:`\rho` the imbalance ratio.
+    of its rows [1]_; :math:`n_1` is the size of the first class and :math:`\rho` the
+    imbalance ratio. With the step profile [1]_ [2]_, the first
+    :math:`\lfloor C / 2 \rfloor` classes (at least one) keep :math:`n_1` rows, and
+    the others :math:`\max(1, \lfloor n_1 / \rho \rfloor)`. A class that has fewer
+    rows keeps all of them.
 
     Parameters
     ----------
@@ -36,6 +49,10 @@ def make_long_tailed(X, y, *, imbalance_ratio=100, random_state=None):
 
     imbalance_ratio : float, default=100
         Size of the first class over that of the last, at least 1.
+
+    profile : {"exponential", "step"}, default="exponential"
+        How class sizes fall: from class to class, or once, after the first half of the
+        classes.
 
     random_state : int, RandomState instance or None, default=None
         Chooses the rows that stay.
@@ -51,7 +68,12 @@ def make_long_tailed(X, y, *, imbalance_ratio=100, random_state=None):
     References
     ----------
     .. [1] K. Cao, C. Wei, A. Gaidon, N. Arechiga and T. Ma, "Learning Imbalanced
-       Datasets with Label-Distribution-Aware Margin Loss", NeurIPS 2019.
+       Datasets with Label-Distribution-Aware Margin Loss", NeurIPS 2019,
+       `arXiv 1906.07413 <https://arxiv.org/abs/1906.07413>`_.
+
+    .. [2] :doi:`M. Buda, A. Maki and M. A. Mazurowski, "A systematic study of the class
+       imbalance problem in convolutional neural networks", Neural Networks 106, 2018.
+       <10.1016/j.neunet.2018.07.011>`
 
     Examples
     --------
@@ -59,14 +81,18 @@ def make_long_tailed(X, y, *, imbalance_ratio=100, random_state=None):
     >>> from sklearn.datasets import load_digits
     >>> from skcvae.datasets import make_long_tailed
     >>> X, y = load_digits(return_X_y=True)
-    >>> _, y = make_long_tailed(X, y, imbalance_ratio=20, random_state=0)
-    >>> np.bincount(y).tolist()
+    >>> _, y_exp = make_long_tailed(X, y, imbalance_ratio=20, random_state=0)
+    >>> np.bincount(y_exp).tolist()
     [178, 127, 91, 65, 47, 33, 24, 17, 12, 8]
+    >>> _, y_step = make_long_tailed(
+    ...     X, y, imbalance_ratio=20, profile="step", random_state=0)
+    >>> np.bincount(y_step).tolist()
+    [178, 178, 177, 178, 178, 8, 8, 8, 8, 8]
     """
     X, y = indexable(X, y)
     labels = np.asarray(y)
     classes, codes, counts = np.unique(labels, return_inverse=True, return_counts=True)
-    position = np.arange(len(classes)) / max(len(classes) - 1, 1)
+    position = _PROFILES[profile](len(classes))
     # The small term keeps exact powers of the ratio from rounding down.
     sizes = np.floor(counts[0] * imbalance_ratio**-position + 1e-9).astype(int)
     sizes = np.minimum(np.maximum(sizes, 1), counts)

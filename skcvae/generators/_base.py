@@ -14,7 +14,12 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .._training import draw_seeds
-from ._scaling import check_finite_in_float32, estimate_scale, warn_about_rows
+from ._scaling import (
+    check_finite_in_float32,
+    estimate_scale,
+    scale_rows,
+    warn_about_rows,
+)
 from ._streaming import fill_in_chunks
 
 
@@ -98,7 +103,7 @@ class BaseGenerator(BaseEstimator, metaclass=ABCMeta):
         codes = encoder.transform(y)
         self._check_variance(self.variance, encoder.classes_)
         offset, scale = self._estimate_scaling(X)
-        Z = self._scaled(X, offset, scale)
+        Z = scale_rows(X, offset, scale)
         seed = draw_seeds(check_random_state(self.random_state), 1)[0]
         self.classes_ = encoder.classes_
         self.class_count_ = np.bincount(codes)
@@ -146,9 +151,7 @@ class BaseGenerator(BaseEstimator, metaclass=ABCMeta):
         # The first seed of a RandomState is the one that `fit` takes.
         _, label_seed, row_seed = draw_seeds(check_random_state(random_state), 3)
         codes = self._codes_to_draw(n_samples, y, label_seed)
-        variance = self.variance if variance is None else variance
-        std = np.sqrt(self._check_variance(variance, self.classes_))
-        return self._draw_in_chunks(codes, std, row_seed), self.classes_[codes]
+        return self._draw_in_chunks(codes, variance, row_seed), self.classes_[codes]
 
     @abstractmethod
     def _fit(self, Z, codes, seed):
@@ -202,14 +205,6 @@ class BaseGenerator(BaseEstimator, metaclass=ABCMeta):
         """Return offset and scale of the features, shape (n_features,) each."""
         return estimate_scale(X)
 
-    @staticmethod
-    def _scaled(X, offset, scale):
-        """Return (X - offset) / scale as float32; constant features become 0."""
-        divisor = np.where(scale > 0, scale, 1)
-        Z = (X - offset.astype(X.dtype)) / divisor.astype(X.dtype)
-        Z[:, scale == 0] = 0
-        return Z.astype(np.float32)
-
     def _encode_labels(self, y):
         """Return the class codes of labels; refuse a class that was not fitted."""
         y = np.asarray(y)
@@ -262,36 +257,50 @@ class BaseGenerator(BaseEstimator, metaclass=ABCMeta):
         return np.broadcast_to(values, len(classes))
 
     @torch.inference_mode()
-    def _draw_in_chunks(self, codes, std, seed):
+    def _draw_in_chunks(self, codes, variance, seed):
         """Fill an array chunk by chunk, so that memory stays bounded.
 
         Rows are drawn class after class: a chunk then holds few classes, each of
         which takes a product with its own matrices.
         """
         device = self._sampling_device()
-        state = self._sampling_state(device)
         X = np.empty((len(codes), self.n_features_in_), dtype=self._output_dtype)
         out = torch.from_numpy(X)
-        centres = torch.from_numpy(
-            (self.offset_ + self.class_means_ * self.scale_).astype(X.dtype)
-        )
-        scale = torch.from_numpy(self.scale_.astype(X.dtype))
-        std = torch.from_numpy(std.astype(np.float32)).to(device)
+        draw = self._open_stream(device, variance, out.dtype)
         order = torch.from_numpy(np.argsort(codes, kind="stable"))
         codes = torch.from_numpy(codes)
 
         def fill(rows, generator):
             places = order[rows]
-            chunk = codes.index_select(0, places)
-            on_device = chunk.to(device)
-            # index_select gathers rows several times faster than indexing does.
-            chunk_std = std.index_select(0, on_device)
-            drawn = self._draw(state, on_device, chunk_std, generator).cpu()
-            around = centres.index_select(0, chunk)
-            out.index_copy_(0, places, around.addcmul_(drawn.to(out.dtype), scale))
+            drawn = draw(codes.index_select(0, places).to(device), generator)
+            out.index_copy_(0, places, drawn.cpu())
 
         fill_in_chunks(fill, len(codes), seed, device)
         return X
+
+    @torch.inference_mode()
+    def _open_stream(self, device, variance=None, dtype=torch.float32):
+        """Return a function that draws rows, in the units of `X`, on the device.
+
+        It takes class codes, sorted, and a :class:`torch.Generator`. What all draws
+        need is prepared once, here.
+        """
+        variance = self.variance if variance is None else variance
+        std = np.sqrt(self._check_variance(variance, self.classes_))
+        centres = self.offset_ + self.class_means_ * self.scale_
+        std = torch.from_numpy(std.astype(np.float32)).to(device)
+        centres = torch.from_numpy(centres).to(device, dtype)
+        scale = torch.from_numpy(self.scale_).to(device, dtype)
+        state = self._sampling_state(device)
+
+        @torch.inference_mode()
+        def draw(codes, generator):
+            # index_select gathers rows several times faster than indexing does.
+            drawn = self._draw(state, codes, std.index_select(0, codes), generator)
+            around = centres.index_select(0, codes)
+            return around.addcmul_(drawn.to(dtype), scale)
+
+        return draw
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -131,5 +131,6 @@ class ClassGaussian(BaseGenerator):
         return torch.from_numpy(factor.astype(np.float32)).to(device)
 
     def _draw(self, state, codes, std, generator):
-        noise = torch.randn(len(codes), len(state), generator=generator)
+        shape = len(codes), len(state)
+        noise = torch.randn(shape, generator=generator, device=codes.device)
         return noise.mul_(std[:, None]) @ state.T

@@ -22,7 +22,7 @@ from ._cvae_net import build_net, check_net_params
 from ._latents import aggregate_prior, draw_latents, standard_prior
 from ._modules import BACKBONES
 from ._objectives import OBJECTIVES
-from ._scaling import estimate_range
+from ._scaling import estimate_range, scale_rows
 
 # A latent dimension counts as used when its posterior mean varies this much.
 _ACTIVE_VARIANCE = 0.01
@@ -288,7 +288,7 @@ class CVAE(BaseGenerator):
         check_is_fitted(self)
         X, y = self._check_rows(X, y, reset=False)
         codes = self._encode_labels(y)
-        Z = self._scaled(X, self.offset_, self.scale_) - self.class_means_[codes]
+        Z = scale_rows(X, self.offset_, self.scale_) - self.class_means_[codes]
         return torch.from_numpy(Z.astype(np.float32)), torch.from_numpy(codes)
 
     def _estimate_scaling(self, X):

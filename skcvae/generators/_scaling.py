@@ -49,6 +49,14 @@ def estimate_range(X):
     return low, np.where(constant_features(X), 0.0, high - low)
 
 
+def scale_rows(X, offset, scale):
+    """Return (X - offset) / scale as float32; constant features become 0."""
+    divisor = np.where(scale > 0, scale, 1)
+    Z = (X - offset.astype(X.dtype)) / divisor.astype(X.dtype)
+    Z[:, scale == 0] = 0
+    return Z.astype(np.float32)
+
+
 def check_finite_in_float32(X, feature_names=None):
     """Refuse values whose differences float32, in which models compute, cannot hold."""
     limit = np.finfo(np.float32).max / 1000

@@ -47,6 +47,10 @@ def shot_accuracy_score(y_true, y_pred, *, y_train, few=20, many=100):
         `overall`, `many`, `medium` and `few`, each in [0, 1]; higher is better. NaN
         for a group without classes.
 
+    See Also
+    --------
+    make_shot_scorer : The same as a scorer for cross-validation and grid search.
+
     Examples
     --------
     >>> from skcvae.metrics import shot_accuracy_score
@@ -55,13 +59,98 @@ def shot_accuracy_score(y_true, y_pred, *, y_train, few=20, many=100):
     >>> scores.overall, scores.many, scores.few
     (0.75, 1.0, 0.5)
     """
+    return Bunch(**_shot_accuracy(y_true, y_pred, _class_sizes(y_train), few, many))
+
+
+@validate_params(
+    {
+        "y_train": ["array-like"],
+        "few": [Interval(Real, 0, None, closed="left")],
+        "many": [Interval(Real, 0, None, closed="left")],
+    },
+    prefer_skip_nested_validation=True,
+)
+def make_shot_scorer(y_train, *, few=20, many=100):
+    """Make a scorer of :func:`shot_accuracy_score` for cross-validation and searches.
+
+    The scorer returns several scores, as scikit-learn's multi-metric evaluation takes
+    them: pass it as `scoring`, and name the one to select by in `refit`.
+
+    Parameters
+    ----------
+    y_train : array-like of shape (n_train,)
+        Classes whose sizes make the groups: the whole `y` that the search is fitted
+        on. The training part of a fold is smaller, and groups by its sizes would
+        depend on the number of folds.
+
+    few : float, default=20
+        A class of fewer rows in `y_train` belongs to "few".
+
+    many : float, default=100
+        A class of more rows in `y_train` belongs to "many".
+
+    Returns
+    -------
+    scorer : callable
+        `scorer(estimator, X, y)` returns a dict with the keys `overall`, `many`,
+        `medium` and `few`, each in [0, 1]; higher is better. NaN for a group of which
+        `y` has no class, and then the mean over folds is NaN, too: stratify the folds.
+        It can be pickled, and holds class sizes instead of `y_train`.
+
+    See Also
+    --------
+    shot_accuracy_score : The function of true and predicted classes.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from sklearn.model_selection import GridSearchCV
+    >>> from skcvae.datasets import make_long_tailed
+    >>> from skcvae.metrics import make_shot_scorer
+    >>> X, y = make_long_tailed(*load_iris(return_X_y=True), imbalance_ratio=10,
+    ...                         random_state=0)
+    >>> search = GridSearchCV(
+    ...     LogisticRegression(max_iter=500),
+    ...     {"C": [0.01, 1.0]},
+    ...     scoring=make_shot_scorer(y, few=10, many=40),
+    ...     refit="overall",
+    ...     cv=3,
+    ... ).fit(X, y)
+    >>> search.best_params_
+    {'C': 1.0}
+    >>> search.cv_results_["mean_test_few"].round(2).tolist()
+    [0.0, 0.67]
+    """
+    return _ShotScorer(_class_sizes(y_train), few, many)
+
+
+class _ShotScorer:
+    """Scorer of several metrics: shot-wise accuracies of what an estimator predicts."""
+
+    def __init__(self, size_of, few, many):
+        self.size_of = size_of
+        self.few = few
+        self.many = many
+
+    def __call__(self, estimator, X, y):
+        y_pred = estimator.predict(X)
+        return _shot_accuracy(y, y_pred, self.size_of, self.few, self.many)
+
+
+def _class_sizes(y_train):
+    """Return a dict from label to number of rows."""
+    classes, counts = np.unique(column_or_1d(y_train), return_counts=True)
+    return dict(zip(classes.tolist(), counts.tolist(), strict=True))
+
+
+def _shot_accuracy(y_true, y_pred, size_of, few, many):
+    """Return the scores of :func:`shot_accuracy_score` as a dict."""
     y_true, y_pred = column_or_1d(y_true), column_or_1d(y_pred)
     check_consistent_length(y_true, y_pred)
     correct = y_true == y_pred
     classes, codes = np.unique(y_true, return_inverse=True)
     recall = np.bincount(codes, weights=correct) / np.bincount(codes)
-    train_classes, train_counts = np.unique(column_or_1d(y_train), return_counts=True)
-    size_of = dict(zip(train_classes.tolist(), train_counts.tolist(), strict=True))
     sizes = np.array([size_of.get(label, 0) for label in classes.tolist()])
     groups = {
         "overall": np.ones(len(classes), dtype=bool),
@@ -69,9 +158,7 @@ def shot_accuracy_score(y_true, y_pred, *, y_train, few=20, many=100):
         "medium": (sizes >= few) & (sizes <= many),
         "few": sizes < few,
     }
-    return Bunch(
-        **{
-            name: float(recall[members].mean()) if members.any() else np.nan
-            for name, members in groups.items()
-        }
-    )
+    return {
+        name: float(recall[members].mean()) if members.any() else np.nan
+        for name, members in groups.items()
+    }

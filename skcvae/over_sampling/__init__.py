@@ -1,6 +1,7 @@
-"""Over-samplers that fill classes with generated rows."""
+"""Over-samplers that fill classes with generated or mixed rows."""
 
 from ._cvae import CVAEOverSampler
 from ._generative import GenerativeOverSampler
+from ._remix import RemixSampler
 
-__all__ = ["CVAEOverSampler", "GenerativeOverSampler"]
+__all__ = ["CVAEOverSampler", "GenerativeOverSampler", "RemixSampler"]

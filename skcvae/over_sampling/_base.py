@@ -1,4 +1,4 @@
-"""What all generative over-samplers share."""
+"""What all over-samplers share."""
 
 from abc import abstractmethod
 from numbers import Integral
@@ -14,7 +14,111 @@ from ..generators._cache import fit_generator
 from ..generators._scaling import check_finite_in_float32
 
 
-class BaseGenerativeOverSampler(BaseOverSampler):
+class BaseDenseOverSampler(BaseOverSampler):
+    """Over-sampler of dense rows: checks them, and keeps their containers and types.
+
+    A subclass implements `_draw_rows`, which returns a row for each label that is
+    missing.
+    """
+
+    @_fit_context(prefer_skip_nested_validation=False)
+    def fit(self, X, y):
+        """Check the input and count the missing rows, without resampling.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Training rows.
+
+        y : array-like of shape (n_samples,)
+            Class of each row.
+
+        Returns
+        -------
+        self : object
+            The sampler, with `sampling_strategy_`.
+        """
+        self._check_and_count(X, y)
+        return self
+
+    def fit_resample(self, X, y):
+        """Learn from the rows, and add those that the strategy asks for.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Training rows: NumPy array, list or pandas DataFrame.
+
+        y : array-like of shape (n_samples,)
+            Class of each row.
+
+        Returns
+        -------
+        X_resampled : array-like of shape (n_samples_new, n_features)
+            The rows of `X`, first and unchanged, then the new ones, in the type of
+            `X`. New values of integer and boolean columns are rounded.
+
+        y_resampled : array-like of shape (n_samples_new,)
+            Their classes, in the type of `y`.
+        """
+        forget_fit(self)
+        check_labels(y)
+        X_resampled, y_resampled = super().fit_resample(X, y)
+        if hasattr(X, "iloc") and len(set(X.dtypes)) > 1:
+            # Columns of several types went through float64, which large integers do
+            # not survive.
+            import pandas as pd
+
+            X_resampled = pd.concat([X, X_resampled[len(X) :]], ignore_index=True)
+        return X_resampled, y_resampled
+
+    @abstractmethod
+    def _draw_rows(self, X, y, labels):
+        """Return rows of shape (n_new, n_features), and the label of each."""
+
+    def _check_and_count(self, X, y):
+        """Return validated rows and labels, and set `sampling_strategy_`."""
+        forget_fit(self)
+        check_labels(y)
+        X, y, _ = self._check_X_y(X, y)
+        self.sampling_strategy_ = check_sampling_strategy(
+            self.sampling_strategy, y, self._sampling_type
+        )
+        return X, y
+
+    def _check_X_y(self, X, y):
+        if "polars" in {type(array).__module__.split(".")[0] for array in (X, y)}:
+            raise TypeError(
+                "polars input is not supported by imbalanced-learn's samplers: pass "
+                "X.to_numpy() or X.to_pandas(), and y.to_numpy()."
+            )
+        check_numbers(X)
+        y = np.asarray(y) if isinstance(y, list) else y
+        y, binarize_y = check_target_type(y, indicate_one_vs_all=True)
+        self._discrete = _discrete_ranges(X)
+        X, y = validate_data(self, X, y, accept_sparse=False, ensure_min_samples=2)
+        check_finite_in_float32(X, getattr(self, "feature_names_in_", None))
+        return X, y, binarize_y
+
+    def _fit_resample(self, X, y):
+        missing = {k: n for k, n in self.sampling_strategy_.items() if n}
+        labels = np.repeat(
+            np.array(list(missing), dtype=y.dtype), list(missing.values())
+        )
+        drawn, labels = self._draw_rows(X, y, labels)
+        drawn = _round_discrete(drawn, X.dtype, self._discrete)
+        return np.concatenate([X, drawn]), np.concatenate([y, labels.astype(y.dtype)])
+
+    def __sklearn_is_fitted__(self):
+        return hasattr(self, "sampling_strategy_")
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = False
+        return tags
+
+
+class BaseGenerativeOverSampler(BaseDenseOverSampler):
     """Over-sampler around a generator: trains it, then asks it for missing rows.
 
     A subclass implements `_make_generator`, which returns an unfitted generator, and
@@ -40,45 +144,8 @@ class BaseGenerativeOverSampler(BaseOverSampler):
         self : object
             The fitted sampler.
         """
-        forget_fit(self)
-        check_labels(y)
-        X, y, _ = self._check_X_y(X, y)
-        self.sampling_strategy_ = check_sampling_strategy(
-            self.sampling_strategy, y, self._sampling_type
-        )
-        self._fit_generator(X, y)
+        self._fit_generator(*self._check_and_count(X, y))
         return self
-
-    def fit_resample(self, X, y):
-        """Train the generator, and add the rows that the strategy asks for.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Training rows: NumPy array, list or pandas DataFrame.
-
-        y : array-like of shape (n_samples,)
-            Class of each row.
-
-        Returns
-        -------
-        X_resampled : array-like of shape (n_samples_new, n_features)
-            The rows of `X`, first and unchanged, then the generated ones, in the type
-            of `X`. Generated values of integer and boolean columns are rounded.
-
-        y_resampled : array-like of shape (n_samples_new,)
-            Their classes, in the type of `y`.
-        """
-        forget_fit(self)
-        check_labels(y)
-        X_resampled, y_resampled = super().fit_resample(X, y)
-        if hasattr(X, "iloc") and len(set(X.dtypes)) > 1:
-            # Columns of several types went through float64, which large integers do
-            # not survive.
-            import pandas as pd
-
-            X_resampled = pd.concat([X, X_resampled[len(X) :]], ignore_index=True)
-        return X_resampled, y_resampled
 
     @abstractmethod
     def _make_generator(self):
@@ -94,37 +161,12 @@ class BaseGenerativeOverSampler(BaseOverSampler):
                 self.generator_ = generator
             raise
 
-    def _check_X_y(self, X, y):
-        if "polars" in {type(array).__module__.split(".")[0] for array in (X, y)}:
-            raise TypeError(
-                "polars input is not supported by imbalanced-learn's samplers: pass "
-                "X.to_numpy() or X.to_pandas(), and y.to_numpy()."
-            )
-        check_numbers(X)
-        y = np.asarray(y) if isinstance(y, list) else y
-        y, binarize_y = check_target_type(y, indicate_one_vs_all=True)
-        self._discrete = _discrete_ranges(X)
-        X, y = validate_data(self, X, y, accept_sparse=False, ensure_min_samples=2)
-        check_finite_in_float32(X, getattr(self, "feature_names_in_", None))
-        return X, y, binarize_y
-
-    def _fit_resample(self, X, y):
+    def _draw_rows(self, X, y, labels):
         self._fit_generator(X, y)
-        missing = {k: n for k, n in self.sampling_strategy_.items() if n}
-        labels = np.repeat(
-            np.array(list(missing), dtype=y.dtype), list(missing.values())
-        )
-        drawn, labels = self.generator_.sample(y=labels)
-        drawn = _round_discrete(drawn, X.dtype, self._discrete)
-        return np.concatenate([X, drawn]), np.concatenate([y, labels.astype(y.dtype)])
+        return self.generator_.sample(y=labels)
 
     def __sklearn_is_fitted__(self):
         return hasattr(self, "generator_")
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = False
-        return tags
 
 
 def check_memory_seed(memory, random_state):

@@ -1,0 +1,46 @@
+"""The labelling rule of Remix, for arrays of NumPy and of torch alike."""
+
+
+def remix_label_share(share, count, partner_count, kappa, tau):
+    r"""Return the share of the label that a row keeps when it is mixed with another.
+
+    For :math:`\tilde x = \lambda x_i + (1 - \lambda) x_j` and class sizes n, Remix [1]_
+    sets
+
+    .. math::
+        \lambda_y = \begin{cases}
+        0 & n_i / n_j \ge \kappa \text{ and } \lambda < \tau \\
+        1 & n_i / n_j \le 1 / \kappa \text{ and } 1 - \lambda < \tau \\
+        \lambda & \text{otherwise,}
+        \end{cases}
+
+    so that a mixture of a large and a small class counts as one of the small class.
+
+    Parameters
+    ----------
+    share : array of shape (n_samples,)
+        Share :math:`\lambda` of the row itself, in [0, 1].
+
+    count, partner_count : array of shape (n_samples,)
+        Number of training rows of the row's class, and of its partner's.
+
+    kappa : float
+        Ratio of class sizes from which the rule holds, above 1.
+
+    tau : float
+        Largest share of the small class's partner, in [0, 1].
+
+    Returns
+    -------
+    label_share : array of shape (n_samples,)
+        :math:`\lambda_y` for the row's own label; its partner's has the rest.
+
+    References
+    ----------
+    .. [1] H.-P. Chou, S.-C. Chang, J.-Y. Pan, W. Wei and D.-C. Juan, "Remix: Rebalanced
+       Mixup", ECCV 2020 workshops, arXiv 2007.03943.
+    """
+    to_partner = (count >= kappa * partner_count) & (share < tau)
+    to_itself = (kappa * count <= partner_count) & (1 - share < tau)
+    # Products with the masks work for both libraries, where their `where` differ.
+    return share * ~(to_partner | to_itself) + to_itself

@@ -1,0 +1,199 @@
+"""Batches with generative rebalancing: Algorithm 1 of the thesis."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch.distributions import Beta
+
+from .._remix import remix_label_share
+from .._training import LabelledTensors, TensorLoader
+
+# Rows that are drawn at a time: a call of a generator costs more than its first rows.
+_BLOCK_SIZE = 2048
+
+_REMIX = {"alpha": 1.0, "kappa": 3.0, "tau": 0.5}
+
+
+def resolve_remix(remix):
+    """Return alpha, kappa and tau of Remix as a dict, or None where it is off."""
+    given = remix if isinstance(remix, dict) else {}
+    if remix is not given and not remix:
+        return None
+    settings = {**_REMIX, **given}
+    if (
+        set(settings) != set(_REMIX)
+        or not settings["alpha"] > 0
+        or not settings["kappa"] > 1
+        or not 0 <= settings["tau"] <= 1
+    ):
+        raise ValueError(
+            "remix must be a bool or a dict with some of alpha > 0, kappa > 1 and tau "
+            f"in [0, 1], got {remix}."
+        )
+    return settings
+
+
+class WeightedTensors(LabelledTensors):
+    """Rows, class codes and sample weights on the training device.
+
+    Parameters
+    ----------
+    x : Tensor of shape (n_samples, n_features)
+        Rows.
+
+    y : Tensor of shape (n_samples,)
+        Class codes, int64.
+
+    w : Tensor of shape (n_samples,)
+        Weights, not negative, float64.
+    """
+
+    def __init__(self, x, y, w):
+        super().__init__(x, y)
+        self.w = w
+
+    def __getitem__(self, index):
+        rows, x = super().__getitem__(index)
+        return {**rows, "w": self.w[index]}, x
+
+
+@dataclass
+class MixedLabels:
+    """Labels of a batch: two for each row where rows are mixed.
+
+    Attributes
+    ----------
+    y, partner_y : Tensor of shape (n,)
+        Class codes of the row and of what it was mixed with, or None.
+
+    share : Tensor of shape (n,)
+        Share of the row's own label; None is 1.
+
+    weight, partner_weight : Tensor of shape (n,)
+        Weights in the loss; None is 1.
+    """
+
+    y: torch.Tensor
+    partner_y: torch.Tensor | None = None
+    share: torch.Tensor | None = None
+    weight: torch.Tensor | None = None
+    partner_weight: torch.Tensor | None = None
+
+    def __len__(self):
+        return len(self.y)
+
+
+def _gather(dataset):
+    """Return the rows of a Subset with their weights; whole data are left alone."""
+    if isinstance(dataset, WeightedTensors):
+        return dataset
+    rows, _ = dataset[np.arange(len(dataset))]
+    return WeightedTensors(**rows)
+
+
+class PlainLoader(TensorLoader):
+    """Batches of the rows as they are, for validation."""
+
+    def __init__(self, dataset, batch_size):
+        super().__init__(_gather(dataset), batch_size)
+
+    def __iter__(self):
+        for rows, x in super().__iter__():
+            yield x, MixedLabels(rows["y"])
+
+
+class RebalancedLoader(TensorLoader):
+    """Draw rows by class prior, and replace some by generated ones of their class.
+
+    Each pass draws as many rows as there are, with replacement. Only where all rows
+    count alike, as in plain training, a pass visits each row once.
+
+    Parameters
+    ----------
+    dataset : WeightedTensors or a Subset of it
+        Rows to draw from.
+
+    batch_size : int
+        Rows per batch.
+
+    books : PriorBookkeeping
+        How to draw, replace and mix.
+
+    stream : callable or None
+        Takes sorted class codes and a :class:`torch.Generator`, and returns generated
+        rows; None replaces nothing.
+    """
+
+    def __init__(self, dataset, batch_size, books, stream):
+        super().__init__(_gather(dataset), batch_size)
+        self.books = books
+        self.stream = stream
+        self._epoch = 0
+        codes = self.dataset.y
+        self._p_augment = torch.tensor(
+            books.p_augment, dtype=torch.float32, device=codes.device
+        )
+        self._class_count = torch.tensor(books.class_count, device=codes.device)
+        # A part of the rows may be held out for validation.
+        self._mass = torch.zeros_like(self._class_count)
+        self._mass.index_add_(0, codes, self.dataset.w)
+        self._device_generator = torch.Generator(codes.device)
+
+    def __iter__(self):
+        data = self.dataset
+        self._device_generator.manual_seed(int(torch.randint(2**31, ())))
+        order = self._draw_order(self.books.drawn(self._epoch))
+        self._epoch += 1
+        bounds = self._bounds()
+        # Whole batches in each block, so that a batch never needs two.
+        per_block = max(1, _BLOCK_SIZE // self.batch_size)
+        for first in range(0, len(bounds) - 1, per_block):
+            edges = bounds[first : first + per_block + 1]
+            rows = order[edges[0] : edges[-1]]
+            x, y = data.x.index_select(0, rows), data.y.index_select(0, rows)
+            generated = self._replace(x, y)
+            sizes = np.diff(edges).tolist()
+            parts = (x.split(sizes), y.split(sizes), generated.split(sizes))
+            for batch in zip(*parts, strict=True):
+                yield self._finish(*batch)
+
+    def _draw_order(self, prior):
+        """Return the indices of the rows of a pass."""
+        data = self.dataset
+        per_class = torch.as_tensor(prior, device=data.y.device) / self._mass
+        chance = per_class.index_select(0, data.y) * data.w
+        if chance.max() - chance.min() <= 1e-6 * chance.max():
+            return torch.randperm(len(data), device=data.y.device)
+        return torch.multinomial(chance, len(data), replacement=True)
+
+    def _replace(self, x, y):
+        """Put generated rows into `x`, in place, and return which they are."""
+        if self.stream is None:
+            return torch.zeros(len(y), dtype=torch.bool, device=y.device)
+        chance = self._p_augment.index_select(0, y)
+        generated = torch.rand(len(y), device=y.device) < chance
+        places = generated.nonzero().squeeze(1)
+        if len(places):
+            codes, order = y.index_select(0, places).sort()
+            rows = self.stream(codes, self._device_generator)
+            x.index_copy_(0, places.index_select(0, order), rows)
+        return generated
+
+    def _finish(self, x, y, generated):
+        """Mix rows where asked for, and return a batch as skorch takes it."""
+        weight, remix = None, self.books.remix
+        if self.books.generated_weight != 1:
+            weight = 1 + (self.books.generated_weight - 1) * generated.to(x.dtype)
+        if remix is None:
+            return x, MixedLabels(y, weight=weight)
+        alpha = torch.full((len(y),), remix["alpha"], device=x.device)
+        share = Beta(alpha, alpha).sample()
+        other = torch.randperm(len(y), device=x.device)
+        count = self._class_count.index_select(0, y)
+        label_share = remix_label_share(
+            share, count, count[other], remix["kappa"], remix["tau"]
+        )
+        mixed = torch.lerp(x[other], x, share[:, None])
+        partner_weight = None if weight is None else weight[other]
+        return mixed, MixedLabels(y, y[other], label_share, weight, partner_weight)

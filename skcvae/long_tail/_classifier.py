@@ -1,0 +1,469 @@
+"""The classifier for long-tailed data."""
+
+import copy
+from numbers import Integral, Real
+
+import numpy as np
+import torch
+from joblib import Memory
+from sklearn.base import BaseEstimator, ClassifierMixin, _fit_context
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted, validate_data
+from torch import nn
+
+from .._training import draw_seeds, fork_torch_rng, resolve_device
+from ..generators._base import check_numbers, forget_fit
+from ..generators._scaling import check_finite_in_float32, estimate_scale, scale_rows
+from ._batches import WeightedTensors, resolve_remix
+from ._bookkeeping import PriorBookkeeping
+from ._generation import open_stream, prepare_generator
+from ._head_net import LOSSES, build_loss, build_net, check_net_params, count_epochs
+from ._heads import HEADS
+from ._losses import LDAMLoss
+from ._priors import SAMPLING_EXPONENTS, augment_probability
+from ._target_prior import resolve_target_prior
+from ._validation import check_training_rows
+
+
+class LongTailClassifier(ClassifierMixin, BaseEstimator):
+    r"""Linear head on embeddings, trained with generated rows for rare classes.
+
+    Batches are made as in Algorithm 1 of the thesis: a row of a class with
+    :math:`n_c` rows is drawn with weight :math:`n_c^{-b}` and replaced, with a
+    probability that falls with :math:`n_c`, by a generated row of its class, made
+    anew for each batch. The class prior that these batches have is known, so that
+    a prior-aware loss corrects what is left of it, and no more.
+
+    Parameters
+    ----------
+    generator : estimator, default=None
+        Generator with the methods `fit(X, y)` and `sample(y=...)`. One that is fitted
+        already is used as it is; in a cross-validation it is cloned, and thus fitted
+        anew on each training part. None is
+        :class:`~skcvae.generators.ClassGaussian`. It is not touched where `augment`
+        is None.
+
+    head : {"auto", "linear", "mlp", "cosine"} or callable, default="auto"
+        "auto" is "cosine" for the loss "ldam", which needs it, and else "linear". A
+        callable takes `n_features` and `n_classes` and returns a
+        :class:`torch.nn.Module` from (n, n_features) to logits (n, n_classes).
+
+    loss : str or torch.nn.Module, default="balanced_softmax"
+        "cross_entropy", "balanced_softmax", "logit_adjusted", "class_balanced",
+        "focal", "equalization" or "ldam"; see :mod:`skcvae.long_tail` for each. A
+        module takes logits and class codes and has the attribute `reduction`, as
+        those of torch have.
+
+    loss_params : dict, default=None
+        Further arguments of the named loss, for example ``{"gamma": 1.0}``.
+
+    sampling : {"instance", "sqrt", "balanced", "progressive"} or float, default="sqrt"
+        The exponent b of the weight :math:`n_c^{-b}` with which a row is drawn: 0, 0.5,
+        1, or a number. "progressive" moves from "instance" to "balanced" over the
+        epochs.
+
+    augment : {"inverse", "inverse_steep", "always"} or None, default="inverse"
+        Probability that a row is replaced: :math:`1 / n_c` or :math:`1 / n_c^2`, both
+        scaled to [0, 1] over the classes and then clipped to [`p_min`, `p_max`];
+        always; never.
+
+    p_min, p_max : float, default=0.2, 0.7
+        Bounds of that probability; the program of the thesis has 0.01 and 0.7.
+
+    variance : float, dict or array-like of shape (n_classes,), default=None
+        Variance of the generated rows, as in the generator's `sample`. None is the
+        generator's own.
+
+    generated_weight : float, default=1.0
+        Weight of generated rows in the loss.
+
+    remix : bool or dict, default=False
+        Whether to mix the rows of a batch in pairs by Remix [2]_. A dict sets some of
+        ``{"alpha": 1.0, "kappa": 3.0, "tau": 0.5}``.
+
+    prior_correction : {"effective", "original"} or None, default="effective"
+        Class prior that is taken to be in the logits: the one that the batches have;
+        that of the training rows (the thesis, which so corrects it a second time after
+        class-balanced sampling); or none, so that nothing is corrected. The losses
+        "balanced_softmax", "logit_adjusted", "class_balanced" and "equalization"
+        correct it while they train, others leave it to the prediction.
+
+    tau : float, default=1.0
+        Exponent of the corrected prior. With more than 1 rare classes gain.
+
+    target_prior : {"uniform", "train"}, array-like of shape (n_classes,) or None, \
+            default="uniform"
+        Class prior for which predictions are made, in the order of `classes_`. What
+        the loss left of `prior_correction` is corrected here. None predicts with the
+        logits as they are.
+
+    weight_decay : float, default=1.0
+        Decoupled weight decay of the head (AdamW multiplies it by the learning rate).
+
+    max_epochs : int or "auto", default="auto"
+        Passes, each over as many rows as there are. "auto" takes as many as make 2,000
+        steps, but at least 10.
+
+    batch_size : int, default=256
+        Rows per step.
+
+    lr : float, default=2e-3
+        Learning rate at the start; it falls to zero along a cosine.
+        ``net_params={"callbacks__lr_schedule": None}`` keeps it constant.
+
+    device : str or torch.device, default="auto"
+        "auto" is CUDA where there is a GPU, else the CPU.
+
+    memory : str or joblib.Memory, default=None
+        Cache of fitted generators: the candidates of a grid search then share one
+        for each fold. Needs a generator with an integer `random_state`.
+
+    random_state : int, RandomState instance or None, default=None
+        Seed of the head, the batches and the draws, and of the generator where it has
+        none of its own.
+
+    verbose : int, default=0
+        1 shows a progress bar, 2 also skorch's table of epochs.
+
+    net_params : dict, default=None
+        Further arguments of :class:`skorch.NeuralNet`, for example `callbacks`,
+        `train_split`, `optimizer` or `module__hidden_dim`. Callbacks are added to
+        ours.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        Labels seen in :meth:`fit`, sorted.
+
+    class_count_ : ndarray of shape (n_classes,)
+        Number of training rows of each class, or the sum of their weights.
+
+    generator_ : estimator
+        The fitted generator, where `augment` is not None.
+
+    effective_prior_ : ndarray of shape (n_classes,)
+        Class prior of the batches of the last epoch.
+
+    target_prior_ : ndarray of shape (n_classes,) or None
+        Class prior for which predictions are made.
+
+    logit_scale_ : float
+        Factor of the logits of the head: that of the loss "ldam", else 1.
+
+    logit_correction_ : ndarray of shape (n_classes,)
+        What is added to the logits to predict for that prior.
+
+    history_ : skorch.history.History
+        One row per epoch.
+
+    net_ : skorch.NeuralNet
+        The trained net, trimmed for prediction, on the CPU.
+
+    device_ : torch.device
+        Where it was trained.
+
+    offset_, scale_ : ndarray of shape (n_features,)
+        Mean of the features, and the scale they share.
+
+    n_features_in_ : int
+        Number of features seen in :meth:`fit`.
+
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Names of the features, where `X` has names that are all strings.
+
+    See Also
+    --------
+    PriorCorrectedClassifier : The probabilities of other classifiers, repaired.
+    skcvae.over_sampling.GenerativeOverSampler : Generates before the training.
+
+    Notes
+    -----
+    With the prior :math:`\pi` of the batches and the target prior :math:`t`, the
+    prior-aware losses train logits z so that :math:`z + \tau \log \pi` predicts the
+    batches; :math:`z + \log t` then predicts rows with prior t. Other losses leave
+    :math:`\pi` in the logits, and :math:`z - \tau \log \pi + \log t` predicts [1]_. The
+    prior in :math:`\pi` counts the sampling weights, the weight of generated rows and
+    the labels that Remix moves. "equalization" corrects its part by design, and
+    nothing more is corrected after it.
+
+    References
+    ----------
+    .. [1] A. K. Menon et al., "Long-tail learning via logit adjustment", ICLR 2021,
+       arXiv 2007.07314.
+    .. [2] H.-P. Chou et al., "Remix: Rebalanced Mixup", ECCV 2020 workshops, arXiv
+       2007.03943.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from skcvae.datasets import make_long_tailed
+    >>> from skcvae.long_tail import LongTailClassifier
+    >>> X, y = load_digits(return_X_y=True)
+    >>> X_train, y_train = make_long_tailed(X, y, imbalance_ratio=20, random_state=0)
+    >>> classifier = LongTailClassifier(max_epochs=50, device="cpu", random_state=0)
+    >>> classifier.fit(X_train, y_train).predict(X[:3])
+    array([0, 1, 2])
+    """
+
+    _parameter_constraints: dict = {
+        "generator": [HasMethods(["fit", "sample"]), None],
+        "head": [StrOptions({"auto", *HEADS}), callable],
+        "loss": [StrOptions(set(LOSSES)), nn.Module],
+        "loss_params": [dict, None],
+        "sampling": [
+            StrOptions({*SAMPLING_EXPONENTS, "progressive"}),
+            Interval(Real, None, None, closed="neither"),
+        ],
+        "augment": [StrOptions({"inverse", "inverse_steep", "always"}), None],
+        "p_min": [Interval(Real, 0, 1, closed="both")],
+        "p_max": [Interval(Real, 0, 1, closed="both")],
+        "variance": [
+            Interval(Real, 0, None, closed="left"),
+            dict,
+            "array-like",
+            None,
+        ],
+        "generated_weight": [Interval(Real, 0, None, closed="neither")],
+        "remix": ["boolean", dict],
+        "prior_correction": [StrOptions({"effective", "original"}), None],
+        "tau": [Interval(Real, 0, None, closed="left")],
+        "target_prior": [StrOptions({"uniform", "train"}), "array-like", None],
+        "weight_decay": [Interval(Real, 0, None, closed="left")],
+        "max_epochs": [
+            Interval(Integral, 1, None, closed="left"),
+            StrOptions({"auto"}),
+        ],
+        "batch_size": [Interval(Integral, 2, None, closed="left")],
+        "lr": [Interval(Real, 0, None, closed="neither")],
+        "device": [str, torch.device],
+        "memory": [str, Memory, None],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+        "net_params": [dict, None],
+    }
+
+    def __init__(  # noqa: PLR0913  as gradient boosting, it has many
+        self,
+        generator=None,
+        *,
+        head="auto",
+        loss="balanced_softmax",
+        loss_params=None,
+        sampling="sqrt",
+        augment="inverse",
+        p_min=0.2,
+        p_max=0.7,
+        variance=None,
+        generated_weight=1.0,
+        remix=False,
+        prior_correction="effective",
+        tau=1.0,
+        target_prior="uniform",
+        weight_decay=1.0,
+        max_epochs="auto",
+        batch_size=256,
+        lr=2e-3,
+        device="auto",
+        memory=None,
+        random_state=None,
+        verbose=0,
+        net_params=None,
+    ):
+        self.generator = generator
+        self.head = head
+        self.loss = loss
+        self.loss_params = loss_params
+        self.sampling = sampling
+        self.augment = augment
+        self.p_min = p_min
+        self.p_max = p_max
+        self.variance = variance
+        self.generated_weight = generated_weight
+        self.remix = remix
+        self.prior_correction = prior_correction
+        self.tau = tau
+        self.target_prior = target_prior
+        self.weight_decay = weight_decay
+        self.max_epochs = max_epochs
+        self.batch_size = batch_size
+        self.lr = lr
+        self.device = device
+        self.memory = memory
+        self.random_state = random_state
+        self.verbose = verbose
+        self.net_params = net_params
+
+    @_fit_context(prefer_skip_nested_validation=False)
+    def fit(self, X, y, sample_weight=None):
+        """Fit the generator and train the head.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Embeddings.
+
+        y : array-like of shape (n_samples,)
+            Class of each row, at least two classes. A class may have a single row.
+
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weight of each row: with weight 2 a row is drawn as if it were there twice,
+            and counts twice in the size of its class. The generator is fitted on the
+            rows of positive weight, without weights.
+
+        Returns
+        -------
+        self : object
+            The fitted classifier.
+
+        Raises
+        ------
+        ValueError
+            If the input is empty or not finite, has one class only, or parameters
+            contradict each other.
+        """
+        forget_fit(self)
+        try:
+            self._check_and_fit(X, y, sample_weight)
+        except BaseException as error:
+            finished = isinstance(error, KeyboardInterrupt) and hasattr(self, "net_")
+            if not finished:
+                forget_fit(self)
+            raise
+        return self
+
+    def _check_and_fit(self, X, y, sample_weight):
+        self._check_parameters()
+        self.device_ = resolve_device(self.device)
+        X, y, weight = check_training_rows(self, X, y, sample_weight)
+        self.classes_, codes = np.unique(y, return_inverse=True)
+        self.class_count_ = np.bincount(codes, weights=weight)
+        books = self._open_books(len(X))
+        self._correct_logits(books, books.n_epochs - 1)
+        # A wrong argument of the loss shows before the generator is fitted.
+        build_loss(self.loss, self.loss_params, books, 0)
+        self.offset_, self.scale_ = estimate_scale(X)
+        fit_seed, stream_seed, head_seed = draw_seeds(
+            check_random_state(self.random_state), 3
+        )
+        stream = None
+        if self.augment is not None:
+            self.generator_ = prepare_generator(
+                self.generator, X, y, self.variance, self.memory, fit_seed
+            )
+            stream = open_stream(
+                self.generator_,
+                self.classes_,
+                self.variance,
+                (self.offset_, self.scale_),
+                self.device_,
+                stream_seed,
+            )
+        self._train(X, codes, weight, books, stream, head_seed)
+
+    def predict_proba(self, X):
+        """Return the probability of each class, for `target_prior`.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Embeddings.
+
+        Returns
+        -------
+        probability : ndarray of shape (n_samples, n_classes)
+            In the order of `classes_`; rows sum to 1.
+        """
+        logits = torch.from_numpy(self._corrected_logits(X))
+        return logits.softmax(dim=1).numpy()
+
+    def predict(self, X):
+        """Return the most probable class, for `target_prior`.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Embeddings.
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples,)
+            Labels.
+        """
+        logits = self._corrected_logits(X)
+        return self.classes_[logits.argmax(axis=1)]
+
+    def _corrected_logits(self, X):
+        check_is_fitted(self, "net_")
+        check_numbers(X)
+        X = validate_data(self, X, reset=False, dtype=[np.float64, np.float32])
+        check_finite_in_float32(X, getattr(self, "feature_names_in_", None))
+        x = torch.from_numpy(scale_rows(X, self.offset_, self.scale_))
+        with torch.inference_mode():
+            logits = self.net_.module_(x).double().numpy()
+        return self.logit_scale_ * logits + self.logit_correction_
+
+    def _check_parameters(self):
+        """Check what parameters say together, before anything is trained."""
+        check_net_params(self.net_params)
+        if self.p_min > self.p_max:
+            raise ValueError(
+                f"p_min must not exceed p_max, got {self.p_min} and {self.p_max}."
+            )
+        if isinstance(self.loss, nn.Module) and not hasattr(self.loss, "reduction"):
+            raise ValueError(
+                "loss must have the attribute `reduction`, as torch's losses have: "
+                "rows are weighted one by one."
+            )
+
+    def _open_books(self, n_samples):
+        """Return the books of the priors."""
+        return PriorBookkeeping(
+            class_count=self.class_count_,
+            sampling=self.sampling,
+            p_augment=augment_probability(
+                self.augment, self.class_count_, self.p_min, self.p_max
+            ),
+            generated_weight=self.generated_weight,
+            remix=resolve_remix(self.remix),
+            correction=self.prior_correction,
+            tau=self.tau,
+            n_epochs=count_epochs(self, n_samples),
+        )
+
+    def _correct_logits(self, books, last_epoch):
+        """Set the priors, and what the logits need to predict for the target."""
+        self.effective_prior_ = books.effective(last_epoch)
+        self.logit_correction_ = np.zeros(len(self.classes_))
+        self.target_prior_ = None
+        if self.target_prior is not None:
+            self.target_prior_ = resolve_target_prior(
+                self.target_prior, self.class_count_
+            )
+            left = books.log_prior_left(self.loss, self.loss_params, last_epoch)
+            with np.errstate(divide="ignore"):
+                self.logit_correction_ = np.log(self.target_prior_) - left
+
+    def _train(self, X, codes, weight, books, stream, seed):
+        """Train the head; set `net_`, `history_` and what Ctrl-C leaves."""
+        tensors = (
+            torch.from_numpy(scale_rows(X, self.offset_, self.scale_)),
+            torch.from_numpy(codes),
+            torch.from_numpy(weight),
+        )
+        rows = WeightedTensors(*(t.to(self.device_) for t in tensors))
+        net = build_net(self, len(rows), books, stream)
+        with fork_torch_rng(seed, self.device_):
+            net.fit(rows, rows.y)
+        if not net.n_finished_epochs_:
+            raise KeyboardInterrupt
+        self.history_ = copy.deepcopy(net.history)
+        # Training may have been stopped before the last epoch that was asked for.
+        self._correct_logits(books, net.n_finished_epochs_ - 1)
+        # LDAM scales what its head returns.
+        is_scaled = isinstance(net.criterion_, LDAMLoss)
+        self.logit_scale_ = net.criterion_.scale if is_scaled else 1.0
+        net.release_training_state()
+        self.net_ = net
+        if net.interrupted_:
+            raise KeyboardInterrupt

@@ -1,0 +1,232 @@
+"""The skorch net that trains a head on rebalanced batches."""
+
+import copy
+import math
+from functools import partial
+
+import torch
+from skorch.callbacks import LRScheduler
+from torch import nn
+from torch.optim.lr_scheduler import CosineAnnealingLR
+
+from .._training import EpochProgress, TrainingNet
+from ._batches import PlainLoader, RebalancedLoader
+from ._heads import HEADS
+from ._losses import (
+    BalancedSoftmaxLoss,
+    ClassBalancedLoss,
+    EqualizationLoss,
+    FocalLoss,
+    LDAMLoss,
+    LogitAdjustedLoss,
+)
+
+# Training beyond this many steps did not raise accuracy on the data of the benchmark.
+_AUTO_STEPS = 2000
+_MIN_AUTO_EPOCHS = 10
+
+#: Losses that take the class counts of what they correct.
+PRIOR_LOSSES = {
+    "balanced_softmax": BalancedSoftmaxLoss,
+    "logit_adjusted": LogitAdjustedLoss,
+    "class_balanced": ClassBalancedLoss,
+    "equalization": EqualizationLoss,
+}
+LOSSES = {
+    **PRIOR_LOSSES,
+    "cross_entropy": nn.CrossEntropyLoss,
+    "focal": FocalLoss,
+    "ldam": LDAMLoss,
+}
+
+# What the classifier's own parameters set.
+_RESERVED = {"max_epochs", "batch_size", "lr", "device", "verbose", "criterion"}
+
+
+def build_loss(loss, loss_params, books, epoch):
+    """Return the loss of an epoch, as a module that keeps the rows apart.
+
+    Parameters
+    ----------
+    loss : str or nn.Module
+        Name, or a module with the attribute `reduction`.
+
+    loss_params : dict or None
+        Further arguments of a named loss.
+
+    books : PriorBookkeeping
+        Tells which prior a loss of `PRIOR_LOSSES` is to correct.
+
+    epoch : int
+        From 0 on.
+
+    Returns
+    -------
+    nn.Module
+    """
+    if isinstance(loss, nn.Module):
+        module = copy.deepcopy(loss)
+        module.reduction = "none"
+        return module
+    params = {**(loss_params or {}), "reduction": "none"}
+    if loss in PRIOR_LOSSES:
+        module = LOSSES[loss](books.corrected_count(epoch), **params)
+        return module if books.correction else nn.CrossEntropyLoss(reduction="none")
+    if loss == "ldam":
+        module = LDAMLoss(books.class_count, **params)
+        module.set_progress(epoch / books.n_epochs)
+        return module
+    return LOSSES[loss](**params)
+
+
+class HeadNet(TrainingNet):
+    """skorch net for mixed labels, whose loss may change from epoch to epoch.
+
+    Parameters
+    ----------
+    loss_at : callable
+        Takes the epoch, from 0 on, and returns the loss to train with.
+    """
+
+    def __init__(self, *args, loss_at=None, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.loss_at = loss_at
+
+    def on_epoch_begin(self, net, *args, **kwargs):
+        """Exchange the loss, which may follow the prior of the epoch's batches."""
+        super().on_epoch_begin(net, *args, **kwargs)
+        self.criterion_ = self.loss_at(len(self.history) - 1).to(self.device)
+
+    def get_loss(self, y_pred, y_true, X=None, training=False):
+        """Return the weighted mean over the rows, and over both labels of a row."""
+        labels = y_true
+        losses = self.criterion_(y_pred, labels.y)
+        share = 1.0 if labels.share is None else labels.share
+        weight = share if labels.weight is None else share * labels.weight
+        total, mass = (losses * weight).sum(), _sum(weight, len(losses))
+        if labels.share is not None:
+            losses = self.criterion_(y_pred, labels.partner_y)
+            weight = 1 - share
+            if labels.partner_weight is not None:
+                weight = weight * labels.partner_weight
+            total = total + (losses * weight).sum()
+            mass = mass + _sum(weight, len(losses))
+        return total / mass
+
+    def release_training_state(self):
+        """Keep what predictions need."""
+        super().release_training_state()
+        self.loss_at = None
+        # The source of generated rows has no place in a pickle.
+        self.iterator_train__books = self.iterator_train__stream = None
+
+
+def _sum(weight, n_rows):
+    """Return the sum of the weights of a batch, also of a single number."""
+    return weight.sum() if torch.is_tensor(weight) else weight * n_rows
+
+
+def build_net(classifier, n_samples, books, stream):
+    """Return the untrained net of a classifier; its `net_params` win.
+
+    Parameters
+    ----------
+    classifier : LongTailClassifier
+        Its parameters and `n_features_in_` are read.
+
+    n_samples : int
+        Number of training rows.
+
+    books : PriorBookkeeping
+        How batches are made, and what the loss corrects.
+
+    stream : callable or None
+        Source of generated rows.
+
+    Returns
+    -------
+    HeadNet
+    """
+    n_batches = _count_batches(n_samples, classifier.batch_size)
+    loss_at = partial(build_loss, classifier.loss, classifier.loss_params, books)
+    params = {
+        **_head_params(classifier, len(books.class_count)),
+        "criterion": loss_at(0),
+        "loss_at": loss_at,
+        "optimizer": torch.optim.AdamW,
+        "iterator_train": RebalancedLoader,
+        "iterator_train__books": books,
+        "iterator_train__stream": stream,
+        "iterator_valid": PlainLoader,
+        "train_split": None,
+        "max_epochs": books.n_epochs,
+        "batch_size": classifier.batch_size,
+        "lr": classifier.lr,
+        "device": str(classifier.device_),
+        "verbose": int(classifier.verbose > 1),
+    }
+    # skorch uses and clears what it is given: the user's own objects stay fresh.
+    extra = copy.deepcopy(classifier.net_params or {})
+    if "optimizer" not in extra:
+        params.update(
+            optimizer__fused=True, optimizer__weight_decay=classifier.weight_decay
+        )
+    callbacks = _callbacks(classifier, n_batches * books.n_epochs)
+    callbacks += extra.pop("callbacks", None) or []
+    return HeadNet(**{**params, **extra, "callbacks": callbacks})
+
+
+def count_epochs(classifier, n_samples):
+    """Return the number of passes; "auto" depends on the number of rows."""
+    if classifier.max_epochs != "auto":
+        return classifier.max_epochs
+    n_batches = _count_batches(n_samples, classifier.batch_size)
+    return max(math.ceil(_AUTO_STEPS / n_batches), _MIN_AUTO_EPOCHS)
+
+
+def _count_batches(n_samples, batch_size):
+    """Return the batches of a pass: a last batch of one row joins the one before."""
+    return math.ceil((n_samples - 1) / batch_size)
+
+
+def check_net_params(net_params):
+    """Refuse net_params that would contradict the classifier's own parameters."""
+    params = net_params or {}
+    reserved = sorted(_RESERVED & set(params))
+    if reserved:
+        raise ValueError(
+            f"Set {reserved} on the classifier (criterion: `loss`), not in net_params."
+        )
+    if not isinstance(params.get("callbacks") or [], list):
+        raise ValueError(
+            "net_params['callbacks'] must be a list, to be added to the classifier's."
+        )
+
+
+def _head_params(classifier, n_classes):
+    """Return the module and its arguments, as skorch takes them."""
+    head = classifier.head
+    if head == "auto":
+        head = "cosine" if classifier.loss == "ldam" else "linear"
+    sizes = (classifier.n_features_in_, n_classes)
+    if head == "linear":
+        names = ("module__in_features", "module__out_features")
+    else:
+        names = ("module__n_features", "module__n_classes")
+    params = {"module": HEADS.get(head, head), **dict(zip(names, sizes, strict=True))}
+    if head == "cosine" and classifier.loss == "ldam":
+        # The loss has a scale of its own.
+        params.update(module__scale=1.0, module__learn_scale=False)
+    return params
+
+
+def _callbacks(classifier, n_steps):
+    callbacks = [
+        (
+            "lr_schedule",
+            LRScheduler(CosineAnnealingLR, step_every="batch", T_max=n_steps),
+        )
+    ]
+    if classifier.verbose:
+        callbacks.append(("progress", EpochProgress()))
+    return callbacks
