@@ -50,15 +50,14 @@ class PriorCorrectedClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimato
         Classifier with `predict_proba`, mostly a pipeline of imbalanced-learn. It is
         cloned, so that the one given stays unfitted.
 
-    target_prior : {"train", "uniform"} or array-like of shape (n_classes,), \
-            default="train"
-        Class distribution that the probabilities are for: the frequencies in `y`,
-        before resampling; equal ones, whose predictions maximize balanced accuracy; or
-        numbers >= 0 in the order of `classes_`, which are normalised.
+    target_prior : str or array-like of shape (n_classes,), default="train"
+        Class distribution that the probabilities are for: "train", the frequencies in
+        `y`, before resampling; "uniform", equal ones, whose predictions maximize
+        balanced accuracy; or numbers >= 0 in the order of `classes_`.
 
-    resampled_prior : {"auto", "train", "uniform"} or array-like of shape \
-            (n_classes,), default="auto"
-        Class distribution that the classifier was trained on. "auto" counts the labels
+    resampled_prior : str or array-like of shape (n_classes,), default="auto"
+        Class distribution that the classifier was trained on: "auto", "train",
+        "uniform" or numbers. "auto" counts the labels
         that reach the last step of a pipeline (without a pipeline: `y`), times the
         `class_weight` of this step. It refuses classifiers that resample or correct
         inside, or are frozen: say "uniform" if they balance the classes, such as
