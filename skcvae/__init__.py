@@ -12,24 +12,34 @@ __version__ = "0.1.0.dev0"
 _SUBMODULE_OF = {
     "CVAE": "generators",
     "ClassGaussian": "generators",
+    "FoundationEmbedder": "embedding",
     "CVAEOverSampler": "over_sampling",
     "GenerativeOverSampler": "over_sampling",
     "LongTailClassifier": "long_tail",
     "PriorCorrectedClassifier": "long_tail",
     "RemixSampler": "over_sampling",
 }
-_SUBMODULES = ("datasets", "generators", "long_tail", "metrics", "over_sampling")
+_SUBMODULES = (
+    "datasets",
+    "embedding",
+    "generators",
+    "long_tail",
+    "metrics",
+    "over_sampling",
+)
 
 __all__ = [
     "CVAE",
     "CVAEOverSampler",
     "ClassGaussian",
+    "FoundationEmbedder",
     "GenerativeOverSampler",
     "LongTailClassifier",
     "PriorCorrectedClassifier",
     "RemixSampler",
     "__version__",
     "datasets",
+    "embedding",
     "generators",
     "long_tail",
     "metrics",

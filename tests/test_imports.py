@@ -21,7 +21,7 @@ ALLOWED = {
     "_remix": set(),
     "metrics": {"_training"},
     "datasets": set(),
-    "embedding": set(),
+    "embedding": {"_training", "datasets"},
     "generators": {"_training", "metrics"},
     "over_sampling": {"_training", "_remix", "metrics", "generators"},
     "anonymization": {"_training", "metrics", "generators"},
@@ -29,6 +29,7 @@ ALLOWED = {
     "inspection": None,
     "cli": None,
     "_demo": None,
+    "_embed": None,
 }
 
 

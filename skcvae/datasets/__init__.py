@@ -1,6 +1,7 @@
-"""Data sets: long-tailed versions of balanced ones, and files of embeddings."""
+"""Data sets: long-tailed versions, files of embeddings, folders of images."""
 
 from ._embeddings import load_embeddings
+from ._image_folder import load_image_folder
 from ._long_tail import make_long_tailed
 
-__all__ = ["load_embeddings", "make_long_tailed"]
+__all__ = ["load_embeddings", "load_image_folder", "make_long_tailed"]

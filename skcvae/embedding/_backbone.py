@@ -1,0 +1,306 @@
+"""Frozen timm models: weights, preprocessing and pooling."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import timm
+import torch
+from PIL import Image
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from timm.data import create_transform, resolve_model_data_config
+from timm.models import clean_state_dict
+from torch import nn
+from torch.overrides import TorchFunctionMode
+
+from .._training import fork_torch_rng
+
+POOLINGS = ("default", "token", "mean", "token_mean", "map")
+
+
+@dataclass
+class Backbone:
+    """A frozen model with what its images need.
+
+    Attributes
+    ----------
+    model : nn.Module
+        In evaluation mode, on its device, without gradients.
+
+    transform : callable
+        From an RGB image to a tensor (3, height, width).
+
+    fingerprint : str
+        Changes with the weights and with the preprocessing.
+
+    batch_limit : int or None
+        Largest batch that the memory is known to hold.
+    """
+
+    model: nn.Module
+    transform: callable
+    fingerprint: str
+    batch_limit: int | None = None
+
+    @property
+    def device(self):
+        """Where the model runs."""
+        return next(self.model.parameters()).device
+
+    def output_shape(self, pooling, layers):
+        """Return the shape of the features of an image."""
+        key = pooling, None if layers is None else tuple(layers)
+        if key not in self._shapes:
+            image = self.transform(Image.new("RGB", (64, 64)))[None].to(self.device)
+            try:
+                with torch.inference_mode():
+                    features = embed_batch(self.model, image, pooling, layers)
+            except torch.OutOfMemoryError:
+                raise
+            except Exception as error:
+                # The models of timm check their input each in its own way.
+                raise ValueError(
+                    f"The model gives no features with pooling={pooling!r}, "
+                    f"layers={layers!r} and images of {tuple(image.shape[2:])} pixels: "
+                    f"{error}"
+                ) from error
+            self._shapes[key] = tuple(features.shape[1:])
+        return self._shapes[key]
+
+    def __post_init__(self):
+        self._shapes = {}
+
+
+# A cross-validation builds the same model for each fold: the last one is kept.
+@lru_cache(maxsize=1)
+def load_backbone(model_name, weights, weights_stamp, image_size, device):
+    """Build a model with its weights; the same arguments give the same object.
+
+    Parameters
+    ----------
+    model_name : str
+        Name of timm.
+
+    weights : str or None
+        Local file of weights; None downloads those of timm.
+
+    weights_stamp : tuple or None
+        Size and time of the file: a file that was exchanged is read again.
+
+    image_size : int or None
+        Side of the images in pixels; None is the model's own.
+
+    device : torch.device
+        Where it runs.
+
+    Returns
+    -------
+    Backbone
+    """
+    if ":" not in model_name and not timm.is_model(model_name):
+        raise ValueError(
+            f"timm has no model {model_name!r}; timm.list_models() names them."
+        )
+    settings = {"pretrained": True, "num_classes": 0}
+    # timm draws weights before it loads others.
+    with fork_torch_rng(0, torch.device("cpu")):
+        if weights is None:
+            model = _download(model_name, image_size, settings)
+        else:
+            settings["pretrained_cfg_overlay"] = {"state_dict": read_weights(weights)}
+            model = _load(model_name, image_size, settings, weights)
+    # The state dict would stay in memory, and in every copy of the configuration.
+    model.pretrained_cfg.pop("state_dict", None)
+    model.eval().requires_grad_(False)
+    config = resolve_model_data_config(model)
+    if image_size is not None:
+        config["input_size"] = (3, image_size, image_size)
+    source = weights_digest(weights) if weights else _remote_source(model)
+    description = json.dumps([model_name, source, config], sort_keys=True)
+    return Backbone(
+        model.to(device),
+        create_transform(**config, is_training=False),
+        hashlib.sha256(description.encode()).hexdigest(),
+    )
+
+
+def _create(model_name, image_size, settings):
+    """Create a model, for images of another size where it has to know that."""
+    if image_size is not None:
+        try:
+            return timm.create_model(model_name, img_size=image_size, **settings)
+        except TypeError:
+            # Convolutional models take images of any size.
+            pass
+    return timm.create_model(model_name, **settings)
+
+
+def _download(model_name, image_size, settings):
+    """Create a model with the weights of timm."""
+    try:
+        return _create(model_name, image_size, settings)
+    except Exception as error:
+        # The errors of httpx are no OSError.
+        library = type(error).__module__.partition(".")[0]
+        if not isinstance(error, OSError) and not library.startswith("httpx"):
+            raise
+        raise OSError(
+            f"The weights of {model_name!r} could not be downloaded: {error}\n"
+            "On a machine without network, give a local file: "
+            "FoundationEmbedder(weights='model.safetensors')."
+        ) from error
+
+
+def _load(model_name, image_size, settings, weights):
+    """Create a model with the weights of a file, all of them."""
+    copied = _CopiedTensors()
+    try:
+        with copied:
+            model = _create(model_name, image_size, settings)
+    except Exception as error:
+        # What goes wrong depends on the model.
+        raise ValueError(
+            f"The weights in {weights} do not fit the model {model_name!r}: {error}"
+        ) from error
+    state = model.state_dict(keep_vars=True)
+    missing = [key for key, value in state.items() if id(value) not in copied.tensors]
+    if missing:
+        raise ValueError(
+            f"The weights in {weights} do not fit the model {model_name!r}: "
+            f"{len(missing)} of its {len(state)} tensors are missing, such as "
+            f"{missing[0]!r}."
+        )
+    return model
+
+
+class _CopiedTensors(TorchFunctionMode):
+    """Notes which tensors are loaded: timm leaves missing ones at random values."""
+
+    def __init__(self):
+        super().__init__()
+        self.tensors = {}
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        if func is torch.Tensor.copy_:
+            # With the tensor, as the id of one that is deleted may be used again.
+            self.tensors[id(args[0])] = args[0]
+        return func(*args, **(kwargs or {}))
+
+
+def read_weights(path):
+    """Return the state dict of a safetensors or checkpoint file; runs no code of it."""
+    path = Path(path)
+    if path.suffix == ".safetensors":
+        try:
+            return load_file(path)
+        except SafetensorError as error:
+            raise ValueError(f"{path} is no whole safetensors file: {error}") from error
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise ValueError(
+            f"{path} is no checkpoint of plain tensors. Nothing else is read, since "
+            f"that would run code of the file: {error}"
+        ) from error
+    for key in ("state_dict", "model"):
+        if isinstance(state, dict) and isinstance(state.get(key), dict):
+            state = state[key]
+    if not isinstance(state, dict):
+        raise ValueError(f"{path} holds a {type(state).__name__}, no state dict.")
+    return clean_state_dict(state)
+
+
+def weights_digest(path):
+    """Return the SHA-256 of a file."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _remote_source(model):
+    """Return where timm takes the weights of a model from."""
+    config = model.pretrained_cfg
+    keys = ("hf_hub_id", "hf_hub_filename", "url", "architecture", "tag")
+    return {key: config.get(key) for key in keys}
+
+
+def embed_batch(model, images, pooling, layers):
+    """Return the features of a batch of images.
+
+    Parameters
+    ----------
+    model : nn.Module
+        Of timm.
+
+    images : Tensor of shape (n, 3, height, width)
+        Preprocessed images.
+
+    pooling : str
+        One of `POOLINGS`.
+
+    layers : sequence of int or None
+        Blocks whose features are pooled and joined, in the model's order; None is the
+        last one, normalised.
+
+    Returns
+    -------
+    Tensor of shape (n, n_features), or of a feature map
+    """
+    n_prefix = getattr(model, "num_prefix_tokens", 0)
+    if layers is not None:
+        with_token = n_prefix and pooling in ("token", "token_mean")
+        tokens = {"return_prefix_tokens": True} if with_token else {}
+        maps = model.forward_intermediates(
+            images,
+            indices=list(layers),
+            norm=True,
+            intermediates_only=True,
+            **tokens,
+        )
+        return torch.cat([_pool_intermediate(m, pooling) for m in maps], dim=1)
+    if pooling == "default":
+        return model(images)
+    features = model.forward_features(images)
+    if features.ndim == 4:
+        return _pool_grid(features, pooling, getattr(model, "output_fmt", "NCHW"))
+    return _pool_tokens(features[:, :n_prefix], features[:, n_prefix:], pooling)
+
+
+def _pool_intermediate(feature, pooling):
+    """Pool what a block returns: a grid (n, c, h, w), with prefix tokens or without."""
+    if not isinstance(feature, tuple):
+        return _pool_grid(feature, pooling, "NCHW")
+    grid, prefix = feature
+    if prefix.ndim == 2:
+        prefix = prefix[:, None]
+    return _pool_tokens(prefix, grid.flatten(2).transpose(1, 2), pooling)
+
+
+def _pool_grid(grid, pooling, layout):
+    """Pool a feature map of a model without tokens."""
+    if layout == "NHWC":
+        grid = grid.permute(0, 3, 1, 2)
+    if pooling == "map":
+        return grid
+    if pooling in ("mean", "default"):
+        return grid.mean(dim=(2, 3))
+    raise ValueError(
+        f"pooling={pooling!r} needs a model with a class token, as vision transformers "
+        "have. Use pooling='mean' or 'default'."
+    )
+
+
+def _pool_tokens(prefix, patches, pooling):
+    """Pool class and patch tokens, (n, tokens, n_features) each."""
+    if pooling == "map":
+        return patches
+    if pooling in ("mean", "default"):
+        return patches.mean(dim=1)
+    if not prefix.shape[1]:
+        return _pool_grid(patches.transpose(1, 2)[..., None], pooling, "NCHW")
+    token = prefix[:, 0]
+    if pooling == "token":
+        return token
+    return torch.cat([token, patches.mean(dim=1)], dim=1)

@@ -1,0 +1,446 @@
+"""The first step of a pipeline: images to embeddings."""
+
+import hashlib
+from collections import namedtuple
+from numbers import Integral
+from pathlib import Path
+
+import numpy as np
+import torch
+from sklearn.base import (
+    BaseEstimator,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    _fit_context,
+)
+from sklearn.utils._param_validation import Interval, StrOptions
+from torch.utils.data import DataLoader, Dataset
+from tqdm.auto import tqdm
+
+from .._training import resolve_device
+from ._backbone import POOLINGS, embed_batch, load_backbone
+from ._images import ImageReadError, as_sources, fingerprint, read_image
+from ._store import EmbeddingStore
+
+# Images that are looked up in the cache, and kept in it, at a time.
+_BLOCK_SIZE = 1024
+_NOT_FINITE = "the model gives NaN or infinity, which dtype='float32' may avoid"
+_AUTO_BATCH_SIZE = {"cpu": 32, "cuda": 256}
+
+Failure = namedtuple("Failure", ["index", "source", "reason"])
+
+
+class FoundationEmbedder(
+    ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
+):
+    """Embed images by a frozen foundation model of timm.
+
+    Nothing is learned from the images: :meth:`fit` builds the model, and so does the
+    first :meth:`transform`. The model is always in evaluation mode.
+
+    Parameters
+    ----------
+    model_name : str, default="vit_base_patch14_dinov2.lvd142m"
+        Name of a model of timm, `timm.list_models()`. Images are resized, cropped and
+        normalised as its configuration says.
+
+    weights : str or path-like, default=None
+        Local file of its weights: safetensors, or a checkpoint of plain tensors. No
+        code of the file is run, and no network is used. None downloads the weights.
+
+    pooling : {"default", "token", "mean", "token_mean", "map"}, default="default"
+        The model's own pooling; the class token; the average of the patches; both
+        joined; or no pooling, for a map (n_patches, n_features) or (n_channels,
+        height, width) for each image.
+
+    layers : sequence of int, default=None
+        Blocks whose pooled features are joined, in the model's order; negative ones
+        count from the end. None is the last one.
+
+    image_size : int, default=None
+        Side of the images in pixels; None is the model's own.
+
+    batch_size : int or "auto", default="auto"
+        Images per batch. "auto" starts with 32 on a CPU and 256 on a GPU, and halves
+        it where the memory does not suffice.
+
+    device : str or torch.device, default="auto"
+        "auto" is CUDA where there is a GPU, else the CPU.
+
+    dtype : {"auto", "float32", "float16", "bfloat16"}, default="auto"
+        Type that the model computes in, by automatic mixed precision. "auto" is
+        bfloat16 or float16 on a GPU, and float32 on a CPU. The output is float32.
+
+    num_workers : int, default=0
+        Processes that read and transform images, beside the one that runs the model.
+
+    memory : str or path-like, default=None
+        Folder that keeps the embeddings, by the content of the image, the weights and
+        the preprocessing. A second run, or one that goes on after it was killed,
+        reads them.
+
+    on_error : {"raise", "nan"}, default="raise"
+        What an image does that cannot be read: stop, or become a row of NaN, so that
+        the rows stay aligned with their labels.
+
+    verbose : int, default=0
+        1 shows a progress bar with images per second and the time left.
+
+    Attributes
+    ----------
+    failures_ : list of Failure
+        Images that the last :meth:`transform` could not read: `index`, `source` and
+        `reason`. ``pandas.DataFrame(embedder.failures_)`` is a table of them.
+
+    See Also
+    --------
+    embed_folder : Images of a folder or a CSV file, also more than fit into memory.
+
+    Notes
+    -----
+    :meth:`transform` of the same image gives the same row in any batch, up to rounding.
+    The model is not in the pickle: it is built anew, by its name.
+
+    EXIF orientation is applied, and no other metadata is read. Animated images count
+    by their first frame; transparent ones are put on white.
+
+    Examples
+    --------
+    >>> import numpy as np, tempfile, timm, pathlib
+    >>> from safetensors.torch import save_file
+    >>> from skcvae.embedding import FoundationEmbedder
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "weights.safetensors"
+    >>> save_file(timm.create_model("test_vit").state_dict(), path)
+    >>> embedder = FoundationEmbedder("test_vit", weights=path, device="cpu")
+    >>> images = np.zeros((2, 32, 32, 3), dtype=np.uint8)
+    >>> embedder.fit_transform(images).shape
+    (2, 64)
+    """
+
+    _parameter_constraints: dict = {
+        "model_name": [str],
+        "weights": [str, Path, None],
+        "pooling": [StrOptions(set(POOLINGS))],
+        "layers": ["array-like", None],
+        "image_size": [Interval(Integral, 1, None, closed="left"), None],
+        "batch_size": [
+            Interval(Integral, 1, None, closed="left"),
+            StrOptions({"auto"}),
+        ],
+        "device": [str, torch.device],
+        "dtype": [StrOptions({"auto", "float32", "float16", "bfloat16"})],
+        "num_workers": [Interval(Integral, 0, None, closed="left")],
+        "memory": [str, Path, None],
+        "on_error": [StrOptions({"raise", "nan"})],
+        "verbose": ["verbose"],
+    }
+
+    def __init__(
+        self,
+        model_name="vit_base_patch14_dinov2.lvd142m",
+        *,
+        weights=None,
+        pooling="default",
+        layers=None,
+        image_size=None,
+        batch_size="auto",
+        device="auto",
+        dtype="auto",
+        num_workers=0,
+        memory=None,
+        on_error="raise",
+        verbose=0,
+    ):
+        self.model_name = model_name
+        self.weights = weights
+        self.pooling = pooling
+        self.layers = layers
+        self.image_size = image_size
+        self.batch_size = batch_size
+        self.device = device
+        self.dtype = dtype
+        self.num_workers = num_workers
+        self.memory = memory
+        self.on_error = on_error
+        self.verbose = verbose
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y=None):
+        """Check the images' container and build the model; no image is read.
+
+        Parameters
+        ----------
+        X : sequence of images
+            As in :meth:`transform`.
+
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        self : object
+            The embedder.
+        """
+        as_sources(X)
+        self._backbone().output_shape(self.pooling, self.layers)
+        return self
+
+    def transform(self, X):
+        """Embed images.
+
+        Parameters
+        ----------
+        X : sequence of images
+            Paths, PIL images, encoded bytes or uint8 arrays: in a list, a pandas
+            Series, a data frame of one column, an array of shape (n, height, width)
+            or (n, height, width, 3), or a data set of images.
+
+        Returns
+        -------
+        embeddings : ndarray of shape (n_images, n_features), float32
+            One row for each image, in their order.
+
+        Raises
+        ------
+        ValueError
+            With ``on_error="raise"``, for the first image that cannot be read.
+        """
+        sources = as_sources(X)
+        blocks = [rows for _, rows in self.iter_embeddings(sources)]
+        return np.concatenate(blocks)
+
+    def iter_embeddings(self, sources):
+        """Embed images block by block, in bounded memory.
+
+        Parameters
+        ----------
+        sources : sequence of images
+            As in :meth:`transform`.
+
+        Yields
+        ------
+        indices : range
+            Of the images of the block.
+
+        rows : ndarray of shape (n_block, n_features), float32
+            Their embeddings.
+        """
+        self._validate_params()
+        sources = as_sources(sources)
+        backbone = self._backbone()
+        self.failures_ = []
+        progress = tqdm(
+            total=len(sources), unit="image", desc="embedding", disable=not self.verbose
+        )
+        with progress:
+            for start in range(0, len(sources), _BLOCK_SIZE):
+                indices = range(start, min(start + _BLOCK_SIZE, len(sources)))
+                yield indices, self._embed_block(backbone, sources, indices, progress)
+
+    def _embed_block(self, backbone, sources, indices, progress):
+        """Return the rows of a block: from the cache where they are there."""
+        shape = backbone.output_shape(self.pooling, self.layers)
+        rows = np.full((len(indices), *shape), np.nan, dtype=np.float32)
+        if self.memory is None:
+            for positions, batch in self._compute(backbone, sources, indices, progress):
+                rows[positions] = batch
+            return rows
+        settings = (
+            f"{backbone.fingerprint}-{self.pooling}-{self.layers}-{self._dtype()}"
+        )
+        settings = hashlib.sha256(settings.encode()).hexdigest()
+        keys = [_cache_key(sources[i], settings) for i in indices]
+        with EmbeddingStore(self.memory) as store:
+            known = store.get([key for key in keys if key is not None])
+            missing = []
+            for row, key in enumerate(keys):
+                if key in known:
+                    rows[row] = known[key]
+                else:
+                    missing.append(row)
+            progress.update(len(indices) - len(missing))
+            missing_indices = [indices[row] for row in missing]
+            computed = self._compute(backbone, sources, missing_indices, progress)
+            # Batch by batch, so that a run that is killed loses no more than one.
+            for positions, batch in computed:
+                positions = [missing[position] for position in positions]
+                rows[positions] = batch
+                kept = [i for i, p in enumerate(positions) if keys[p] is not None]
+                store.put([keys[positions[i]] for i in kept], batch[kept])
+        return rows
+
+    def _compute(self, backbone, sources, indices, progress):
+        """Yield positions and rows of batches of images; failures are reported."""
+        if not len(indices):
+            return
+        loader = DataLoader(
+            ImageDataset(sources, indices, backbone.transform),
+            batch_size=self._start_batch_size(backbone),
+            num_workers=self.num_workers,
+            collate_fn=_collate,
+            # Without one of its own, a loader draws from torch's global generator.
+            generator=torch.Generator(),
+        )
+        for positions, images, failures in loader:
+            n_images = len(positions) + len(failures)
+            if positions:
+                rows = self._forward(backbone, images)
+                finite = np.isfinite(rows).all(axis=tuple(range(1, rows.ndim)))
+                failures += [
+                    (position, _NOT_FINITE)
+                    for position, good in zip(positions, finite, strict=True)
+                    if not good
+                ]
+                yield np.array(positions)[finite], rows[finite]
+            self._report(failures, sources, indices)
+            progress.update(n_images)
+
+    def _report(self, failures, sources, indices):
+        """Note images that could not be read, or stop at the first."""
+        for position, reason in failures:
+            index = indices[position]
+            failure = Failure(index, _name(sources[index]), reason)
+            if self.on_error == "raise":
+                raise failure_error(failure)
+            self.failures_.append(failure)
+
+    def _forward(self, backbone, images):
+        """Run the model on a batch, in halves where the memory does not suffice."""
+        device = backbone.device
+        limit = backbone.batch_limit or len(images)
+        if self.batch_size == "auto" and len(images) > limit:
+            halves = images.split(limit)
+            return np.concatenate([self._forward(backbone, half) for half in halves])
+        dtype = self._dtype()
+        mixed = torch.autocast(device.type, dtype, enabled=dtype != torch.float32)
+        try:
+            with torch.inference_mode(), mixed:
+                features = embed_batch(
+                    backbone.model, images.to(device), self.pooling, self.layers
+                )
+                return features.float().cpu().numpy()
+        except RuntimeError as error:
+            if self.batch_size != "auto" or len(images) == 1 or not _is_memory(error):
+                raise
+        if device.type == "cuda":
+            torch.cuda.empty_cache()
+        backbone.batch_limit = (len(images) + 1) // 2
+        return self._forward(backbone, images)
+
+    def _backbone(self):
+        """Return the model, built once per process."""
+        weights, stamp = self.weights, None
+        if weights is not None:
+            if not Path(weights).is_file():
+                raise FileNotFoundError(f"weights={str(weights)!r} is no file.")
+            status = Path(weights).stat()
+            weights, stamp = str(weights), (status.st_size, status.st_mtime_ns)
+        if self.pooling == "map" and self.memory is not None:
+            raise ValueError(
+                "memory keeps one row per image, and pooling='map' gives a map. Use "
+                "memory=None or another pooling."
+            )
+        device = resolve_device(self.device)
+        return load_backbone(self.model_name, weights, stamp, self.image_size, device)
+
+    def _dtype(self):
+        """Return the type that the model computes in."""
+        if self.dtype != "auto":
+            return getattr(torch, self.dtype)
+        if resolve_device(self.device).type != "cuda":
+            return torch.float32
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+
+    def _start_batch_size(self, backbone):
+        if self.batch_size != "auto":
+            return self.batch_size
+        return backbone.batch_limit or _AUTO_BATCH_SIZE.get(backbone.device.type, 32)
+
+    @property
+    def _n_features_out(self):
+        """Number of features, from which their names are made."""
+        shape = self._backbone().output_shape(self.pooling, self.layers)
+        if len(shape) > 1:
+            raise ValueError("The features of pooling='map' have no names.")
+        return shape[0]
+
+    def __sklearn_is_fitted__(self):
+        return True
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.requires_fit = False
+        tags.no_validation = True
+        tags.input_tags.two_d_array = False
+        tags.input_tags.string = True
+        return tags
+
+
+class ImageDataset(Dataset):
+    """Images that are read and transformed one by one.
+
+    Parameters
+    ----------
+    sources : sequence
+        Images, as :func:`read_image` takes them.
+
+    indices : sequence of int
+        Which of them, in which order.
+
+    transform : callable
+        From an image to a tensor.
+    """
+
+    def __init__(self, sources, indices, transform):
+        self.sources = sources
+        self.indices = indices
+        self.transform = transform
+
+    def __len__(self):
+        return len(self.indices)
+
+    def __getitem__(self, position):
+        """Return the position, and either a tensor or the reason why there is none."""
+        try:
+            image = read_image(self.sources[self.indices[position]])
+        except ImageReadError as error:
+            return position, None, str(error)
+        return position, self.transform(image), None
+
+
+def failure_error(failure):
+    """Return the error that a failure raises with ``on_error="raise"``."""
+    return ValueError(
+        f"Image {failure.index} ({failure.source}) cannot be read: {failure.reason}. "
+        "With on_error='nan', such images become rows of NaN, listed in failures_."
+    )
+
+
+def _collate(items):
+    """Return positions and stacked images, and the failures."""
+    good = [item for item in items if item[1] is not None]
+    failures = [
+        (position, reason) for position, image, reason in items if image is None
+    ]
+    images = torch.stack([image for _, image, _ in good]) if good else None
+    return [position for position, *_ in good], images, failures
+
+
+def _cache_key(source, settings):
+    """Return the key of an image in the cache, None where it cannot be read."""
+    try:
+        return f"{fingerprint(source)}-{settings}"
+    except ImageReadError:
+        return None
+
+
+def _name(source):
+    """Return the path of an image, or its type."""
+    if isinstance(source, (str, Path)):
+        return str(source)
+    return f"<{type(source).__name__}>"
+
+
+def _is_memory(error):
+    """Tell whether an error of torch says that memory is short."""
+    return isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error)

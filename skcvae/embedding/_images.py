@@ -1,0 +1,399 @@
+"""Images as they are: what a user may pass, and how it becomes an RGB image."""
+
+import hashlib
+import os
+import stat
+from collections.abc import Mapping, Sequence
+from contextlib import contextmanager
+from io import BytesIO
+from numbers import Number
+from operator import index as as_index
+
+import numpy as np
+from PIL import Image
+from sklearn.utils._missing import is_pandas_na, is_scalar_nan
+
+# Few and common formats: each is a decoder that files of strangers can attack.
+_FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "PPM")
+# Above, Pillow warns of a decompression bomb.
+_MAX_PIXELS = 89_478_485
+_MAX_BYTES = 2**30
+
+_ORIENTATION = 0x0112
+_TRANSPOSITIONS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_TIFF_BITS_PER_SAMPLE = 258
+_TIFF_PHOTOMETRIC = 262
+
+
+class ImageReadError(ValueError):
+    """An image that cannot be used; the text is a short reason, without its path."""
+
+
+class _Items(Sequence):
+    """Items of a list or data set, of which (image, label) tuples give the image."""
+
+    def __init__(self, items):
+        self._items = items
+
+    def __len__(self):
+        return len(self._items)
+
+    def __getitem__(self, index):
+        try:
+            item = self._items[as_index(index)]
+        except IndexError:
+            raise
+        except Exception as error:
+            # A data set that decodes by itself fails here, but :func:`read_bytes` is
+            # where failures are expected.
+            return ImageReadError(
+                f"the data set fails to give the image ({type(error).__name__})"
+            )
+        if isinstance(item, tuple) or (isinstance(item, list) and len(item) == 1):
+            return next(iter(item), None)
+        return item
+
+
+def as_sources(X):
+    """Return what a user passed as a sequence of image sources, none of them read.
+
+    Parameters
+    ----------
+    X : list, ndarray, Series, DataFrame of one column, or data set
+        Paths, PIL images, encoded bytes, uint8 arrays, or dicts with the keys "bytes"
+        and "path", in a list, object array, Series or column; or an array of pixels of
+        shape (n, h, w), (n, h, w, 1), (n, h, w, 3) or (n, h, w, 4); or anything with a
+        length and integer index that gives images or (image, label) tuples.
+
+    Returns
+    -------
+    sources : sequence
+        Has a length, and gives one source per integer index. Pixels are not copied.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `X` is one image, holds numbers that are no pixels, has several columns, or
+        is empty. What is wrong with single images is found by :func:`read_image`.
+    """
+    if isinstance(X, _Items):
+        return X
+    _refuse_what_is_no_sequence(X)
+    X = _to_array(X)
+    if isinstance(X, np.ndarray):
+        return _check_array(X)
+    if isinstance(X, list | tuple):
+        _refuse_numbers(_Items(X)[0])
+    return _Items(X)
+
+
+def _refuse_what_is_no_sequence(X):
+    if isinstance(X, str | os.PathLike):
+        raise TypeError(
+            f"X must be a list of images, got the single path {os.fspath(X)!r}. Give "
+            "[path]; for the images of a folder, skcvae.datasets.load_image_folder "
+            "returns their paths."
+        )
+    if isinstance(X, Image.Image | bytes | bytearray | memoryview):
+        raise TypeError("X must be a list of images, got a single image. Give [image].")
+    if hasattr(X, "column_names"):
+        raise TypeError(
+            f"X must be one column, got a table with the columns {X.column_names}. "
+            "Give the column of images, such as X['image']."
+        )
+    try:
+        is_empty = len(X) == 0
+    except TypeError:
+        is_empty = None
+    if is_empty is None or isinstance(X, Mapping) or not hasattr(X, "__getitem__"):
+        raise TypeError(
+            "X must be a list, array, column or data set of images with a length, got "
+            f"{type(X).__name__}."
+        )
+    if is_empty:
+        raise ValueError("Found 0 sample(s): X holds no image.")
+
+
+def _to_array(X):
+    """Return a column of a frame as an array, and anything else as it is."""
+    if hasattr(X, "columns"):
+        if X.shape[1] != 1:
+            raise ValueError(
+                f"X must be one column of images, got {X.shape[1]} columns: "
+                f"{list(X.columns)[:10]}. Select the column of images."
+            )
+        X = X[X.columns[0]]
+    return X.to_numpy() if hasattr(X, "to_numpy") else X
+
+
+def _refuse_numbers(item):
+    """Refuse a list whose first item can be no image, before all of it is read."""
+    if isinstance(item, list) or (isinstance(item, Number) and not is_scalar_nan(item)):
+        raise TypeError(
+            "X must be a list of paths, PIL images, bytes or uint8 arrays, got a list "
+            f"of {type(item).__name__}."
+        )
+
+
+def _check_array(X):
+    """Check the shape and type, and return a column of sources flat."""
+    if X.dtype.kind in "OUT":
+        if X.ndim == 1 or (X.ndim == 2 and X.shape[1] == 1):
+            return X.ravel()
+        raise ValueError(
+            f"X must be one column of images, got an array of shape {X.shape}."
+        )
+    if X.dtype != np.uint8:
+        raise ValueError(
+            f"Pixels must be uint8, got an array of {X.dtype}. Convert it to uint8 "
+            "(0 is black, 255 is white): the range of other types is unknown."
+        )
+    _check_pixels_shape(X.shape)
+    return X
+
+
+def _check_pixels_shape(shape):
+    is_grey = len(shape) == 3
+    if is_grey and shape[2] in (1, 3, 4):
+        raise ValueError(
+            f"X must hold several images, got one of shape {shape}. Give X[np.newaxis]."
+        )
+    if is_grey or (len(shape) == 4 and shape[3] in (1, 3, 4)):
+        return
+    hint = (
+        " Move the axis of channels to the end." if shape[1:2] in ((1,), (3,)) else ""
+    )
+    raise ValueError(
+        "Pixels must have the shape (n, h, w), (n, h, w, 1), (n, h, w, 3) or "
+        f"(n, h, w, 4), got {shape}.{hint}"
+    )
+
+
+def read_bytes(source):
+    """Return the encoded bytes of a path, dict or bytes, or None for pixels.
+
+    Files are read once. Raises ImageReadError for what is no source, and for files
+    that are missing, empty, unreadable or not regular.
+    """
+    if isinstance(source, Mapping):
+        source = _pick(source)
+    if isinstance(source, Image.Image | np.ndarray):
+        return None
+    if isinstance(source, bytes | bytearray | memoryview):
+        data = bytes(source)
+    elif isinstance(source, str | os.PathLike):
+        data = _read_file(source)
+    else:
+        raise _what_is_wrong_with(source)
+    if not data:
+        raise ImageReadError("the file is empty")
+    return data
+
+
+def _pick(mapping):
+    """Return the bytes of a dict, or its path where it has none."""
+    if not {"bytes", "path"} & set(mapping):
+        raise ImageReadError('a dict without the key "bytes" or "path"')
+    data = mapping.get("bytes")
+    return mapping.get("path") if data is None else data
+
+
+def _what_is_wrong_with(source):
+    if isinstance(source, ImageReadError):
+        return source
+    if source is None or is_scalar_nan(source) or is_pandas_na(source):
+        return ImageReadError("the path is missing")
+    return ImageReadError(
+        f"{type(source).__name__} is no image: give a path, PIL image, uint8 array or "
+        "bytes"
+    )
+
+
+def _read_file(path):
+    if not os.fspath(path):
+        raise ImageReadError("the path is missing")
+    try:
+        status = os.stat(path)
+        # Other kinds, such as pipes, may never end.
+        if stat.S_ISREG(status.st_mode) and status.st_size <= _MAX_BYTES:
+            with open(path, "rb") as file:
+                return file.read()
+    except FileNotFoundError as error:
+        raise ImageReadError("the file does not exist") from error
+    except (OSError, ValueError, MemoryError) as error:
+        reason = getattr(error, "strerror", None) or type(error).__name__
+        raise ImageReadError(f"the file cannot be read ({reason})") from error
+    if stat.S_ISDIR(status.st_mode):
+        raise ImageReadError("a folder, not a file")
+    if stat.S_ISREG(status.st_mode):
+        raise ImageReadError(f"a file of more than {_MAX_BYTES // 2**20} MiB")
+    raise ImageReadError("not a regular file")
+
+
+def fingerprint(source):
+    """Return the SHA-256 of a source's content, as 64 hexadecimal digits.
+
+    Of paths, dicts and bytes it is that of the encoded bytes. Of PIL images and arrays
+    it is that of mode, size and pixels as :func:`read_image` returns them, so that it
+    tells apart all that changes the result: palette, transparency and orientation.
+    """
+    data = read_bytes(source)
+    if data is not None:
+        return hashlib.sha256(data).hexdigest()
+    image = read_image(source)
+    digest = hashlib.sha256(f"{image.mode} {image.size}".encode())
+    digest.update(image.tobytes())
+    return digest.hexdigest()
+
+
+def read_image(source, *, max_pixels=_MAX_PIXELS):
+    """Return an image as an upright RGB image without metadata.
+
+    The format is that of the first bytes; the file extension does not matter. JPEG,
+    PNG, GIF, BMP, TIFF, WebP and PPM are read. The orientation of EXIF data is applied,
+    and no EXIF data is kept. Of several frames or pages, the first is read (of a PIL
+    image, the current one). Transparent pixels are laid on white, but for the single
+    transparent colour of a 16-bit PNG. Grey of 12 or 16 bits is scaled linearly from
+    the whole range of its bit depth to 0..255. Colour profiles are ignored.
+
+    Parameters
+    ----------
+    source : str, path-like, bytes, dict, PIL image or ndarray
+        One item of :func:`as_sources`. Arrays are uint8 of shape (h, w), (h, w, 1),
+        (h, w, 3), or (h, w, 4) with transparency last.
+
+    max_pixels : int, default=89_478_485
+        Larger images are refused before they are decoded, as decompression bombs. Twice
+        `PIL.Image.MAX_IMAGE_PIXELS` is a limit too.
+
+    Returns
+    -------
+    image : PIL.Image.Image
+        A new image. One that the user gave stays as it is; if it was opened but not
+        read yet, it is read, as Pillow does at the first use of its pixels.
+
+    Raises
+    ------
+    ImageReadError
+        If the image cannot be used: missing, damaged, truncated, too large, in another
+        format, or with numbers whose range is unknown (float and 32-bit integers).
+    """
+    data = read_bytes(source)
+    if isinstance(source, np.ndarray):
+        source = _from_array(source)
+    image = source if data is None else _open(data)
+    if image.width * image.height > max_pixels:
+        raise ImageReadError(
+            f"{image.width} x {image.height} pixels, more than the limit of "
+            f"{max_pixels}: perhaps a decompression bomb"
+        )
+    with _damage_refused(image.format):
+        image.load()
+        return _to_upright_rgb(image)
+
+
+@contextmanager
+def _damage_refused(image_format):
+    """Turn whatever Pillow raises for a bad file into an ImageReadError."""
+    try:
+        yield
+    except ImageReadError:
+        raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise ImageReadError("too many pixels: perhaps a decompression bomb") from error
+    except MemoryError as error:
+        raise ImageReadError("not enough memory to decode it") from error
+    except Exception as error:
+        # Plugins raise all kinds for damaged files. Their texts may quote the file.
+        raise ImageReadError(
+            f"a damaged or truncated {image_format or 'image'} ({type(error).__name__})"
+        ) from error
+
+
+def _open(data):
+    """Read the header of an encoded image."""
+    if data[128:132] == b"DICM":
+        raise ImageReadError(
+            "a DICOM file: convert it to 8 bits, with the window that you need"
+        )
+    with _damage_refused(None):
+        try:
+            return Image.open(BytesIO(data), formats=_FORMATS)
+        except Image.UnidentifiedImageError as error:
+            raise ImageReadError(
+                f"none of {', '.join(_FORMATS)}, or a damaged header"
+            ) from error
+
+
+def _from_array(pixels):
+    if pixels.dtype != np.uint8:
+        raise ImageReadError(
+            f"pixels of {pixels.dtype}: convert them to uint8, the range is unknown"
+        )
+    if pixels.ndim == 3 and pixels.shape[2] == 1:
+        pixels = pixels[:, :, 0]
+    if pixels.ndim != 2 and (pixels.ndim != 3 or pixels.shape[2] not in (3, 4)):
+        raise ImageReadError(
+            f"an array of shape {pixels.shape}, not (h, w), (h, w, 1), (h, w, 3) or "
+            "(h, w, 4)"
+        )
+    if pixels.size == 0:
+        raise ImageReadError(f"an array of shape {pixels.shape}, without pixels")
+    return Image.fromarray(pixels)
+
+
+def _to_upright_rgb(image):
+    transposition = _TRANSPOSITIONS.get(_orientation(image))
+    if image.mode == "F":
+        raise ImageReadError("pixels of float: convert to 8 bits, the range is unknown")
+    if image.mode.startswith("I"):
+        image = _to_8_bits(image)
+    elif image.has_transparency_data:
+        image = _on_white(image)
+    image = image.convert("RGB")
+    if transposition is not None:
+        image = image.transpose(transposition)
+    image.info = {}
+    return image
+
+
+def _orientation(image):
+    try:
+        return image.getexif().get(_ORIENTATION)
+    except Exception:
+        # Damaged EXIF data does not damage the pixels.
+        return None
+
+
+def _to_8_bits(image):
+    """Scale integers from the range of their bit depth to 0..255."""
+    tags = getattr(image, "tag_v2", {})
+    pixels = np.asarray(image)
+    if image.mode == "I" and (tags or pixels.min() < 0 or pixels.max() > 65535):
+        raise ImageReadError(
+            "pixels of signed or 32-bit integers: convert to 8 bits, the range is "
+            "unknown"
+        )
+    top = 2 ** tags.get(_TIFF_BITS_PER_SAMPLE, (16,))[0] - 1
+    grey = (pixels.astype(np.uint32) * 255 + top // 2) // top
+    if tags.get(_TIFF_PHOTOMETRIC) == 0:
+        # White is zero, which Pillow heeds for 8 bits only.
+        grey = 255 - grey
+    return Image.fromarray(grey.astype(np.uint8))
+
+
+def _on_white(image):
+    # A copy, because conversion writes alpha into the palette.
+    image = image.copy()
+    rgba = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
+    white = Image.new("RGB", rgba.size, "white")
+    white.paste(rgba, mask=rgba.getchannel("A"))
+    return white
