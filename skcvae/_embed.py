@@ -17,7 +17,7 @@ _SPLITS = {
 }
 
 
-def run_embed(source, output, embedder, on_error, cache, echo):
+def run_embed(source, output, embedder, on_error, cache, echo, splits=()):
     """Embed a folder, a CSV file or a MedMNIST file, and write a ``.npz``.
 
     Parameters
@@ -42,13 +42,19 @@ def run_embed(source, output, embedder, on_error, cache, echo):
 
     echo : callable
         Prints a line.
+
+    splits : sequence of str, default=()
+        Sub-folders to embed, each for itself. Without any, they are looked for.
     """
     if output.suffix != ".npz":
         raise ValueError(f"The output must be a .npz file, got {output}.")
     folder = cache or output.with_name(f"{output.name}.cache")
     embedder.set_params(memory=folder)
-    read = _embed_medmnist if source.suffix == ".npz" else _embed_splits
-    arrays, failures = read(source, embedder, on_error)
+    if source.suffix == ".npz":
+        arrays, failures = _embed_medmnist(source, embedder), []
+    else:
+        found = _name_splits(splits) if splits else _find_splits(source)
+        arrays, failures = _embed_splits(source, embedder, on_error, found)
     for name, failure in failures:
         echo(f"not read{name}: {failure.source}: {failure.reason}")
     _save(output, arrays)
@@ -58,9 +64,8 @@ def run_embed(source, output, embedder, on_error, cache, echo):
     echo(f"{output}: {shapes}; {len(failures)} images could not be read")
 
 
-def _embed_splits(source, embedder, on_error):
+def _embed_splits(source, embedder, on_error, splits):
     """Return the arrays of a folder or CSV file, and the failures."""
-    splits = _find_splits(source)
     arrays, failures = {}, []
     for suffix, split in splits.items():
         found = embed_folder(source, embedder, split=split, on_error=on_error)
@@ -71,6 +76,12 @@ def _embed_splits(source, embedder, on_error):
             ("" if split is None else f" ({split})", f) for f in found.failures
         ]
     return arrays, failures
+
+
+def _name_splits(splits):
+    """Return sub-folders by the suffix that their arrays get."""
+    suffix_of = {alias: suffix for suffix in _SPLITS for alias in _SPLITS[suffix]}
+    return {f"_{suffix_of.get(split.lower(), split)}": split for split in splits}
 
 
 def _find_splits(source):
@@ -87,14 +98,14 @@ def _find_splits(source):
     return found if {"_train", "_test"} <= set(found) else {"": None}
 
 
-def _embed_medmnist(source, embedder, on_error):
+def _embed_medmnist(source, embedder):
     """Return the arrays of a MedMNIST file; its images are always readable."""
     images, labels = _read_medmnist(source)
     arrays = {}
     for split in images:
         arrays[f"X_{split}"] = embedder.fit_transform(images[split])
         arrays[f"y_{split}"] = labels[split]
-    return arrays, []
+    return arrays
 
 
 def _read_medmnist(source):

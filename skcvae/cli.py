@@ -70,6 +70,13 @@ def embed(
     image_size: Annotated[
         int | None, typer.Option(min=1, help="Side of the images in pixels.")
     ] = None,
+    split: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Sub-folder to embed for itself; may be given several times. Without "
+            "it, train, val (or validation) and test are looked for."
+        ),
+    ] = None,
     on_error: Annotated[
         str, typer.Option(help="Images that cannot be read: raise, nan or skip.")
     ] = "raise",
@@ -99,7 +106,7 @@ def embed(
         verbose=1,
     )
     try:
-        run_embed(source, output, embedder, on_error, cache, typer.echo)
+        run_embed(source, output, embedder, on_error, cache, typer.echo, split or ())
     except (ImportError, OSError, RuntimeError, ValueError) as error:
         typer.echo(f"Error: {error}", err=True)
         raise typer.Exit(1) from error

@@ -114,6 +114,16 @@ def test_splits_are_told_apart(run, embed, tmp_path):
     assert embeddings.X_train.shape == (6, 64) and embeddings.X_test.shape == (4, 64)
 
 
+def test_splits_of_other_names_are_asked_for(run, tmp_path):
+    data = tmp_path / "data"
+    for split in ("validation", "site_b", "unused"):
+        save_photos(data / split, "a", [1, 2])
+    output = tmp_path / "out.npz"
+    result = run(data, output, "--split", "validation", "--split", "site_b")
+    assert result.exit_code == 0, result.output
+    assert set(load(output)) == {"X_val", "y_val", "X_site_b", "y_site_b"}
+
+
 def test_a_csv_file_with_groups(run, embed, photos, tmp_path):
     paths = sorted(photos.glob("*/*.png"))[::-1]
     lines = [f"{p.relative_to(tmp_path)},{i % 2},p{i}" for i, p in enumerate(paths)]

@@ -15,7 +15,13 @@ from PIL import Image
 from safetensors.torch import save_file
 from sklearn.base import clone
 
-from skcvae.embedding import FoundationEmbedder, _embedder, _folder, embed_folder
+from skcvae.embedding import (
+    FoundationEmbedder,
+    _embedder,
+    _folder,
+    _loading,
+    embed_folder,
+)
 
 N_IMAGES = 14
 BAD = [3, 8]
@@ -221,7 +227,7 @@ def test_memory_stays_flat_with_out(embedder, tmp_path, monkeypatch, on_error):
     csv.write_text("path,label\n" + "".join(f"{i}.png,a\n" for i in range(n_rows)))
 
     def blocks(self, paths):
-        self.failures_ = [_embedder.Failure(1, paths[1], "damaged")]
+        self.failures_ = [_loading.Failure(1, paths[1], "damaged")]
         for start in range(0, n_rows, block):
             rows = np.full((block, n_features), start / block, dtype=np.float32)
             yield range(start, start + block), rows

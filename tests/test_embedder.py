@@ -868,3 +868,11 @@ def test_progress_shows_images_per_second(make, photos, capfd):
     assert "10/10" in capfd.readouterr().err
     make().fit_transform(photos)
     assert capfd.readouterr().err == ""
+
+
+def test_long_strips_are_refused_before_they_are_enlarged(make):
+    embedder = make(on_error="nan")
+    images = [Image.new("RGB", size) for size in ((3000, 2), (40, 40), (400, 4))]
+    rows = embedder.transform(images)
+    assert np.isnan(rows).all(axis=1).tolist() == [True, False, False]
+    assert "sides differ" in embedder.failures_[0].reason

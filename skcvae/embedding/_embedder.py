@@ -1,7 +1,6 @@
 """The first step of a pipeline: images to embeddings."""
 
 import hashlib
-from collections import namedtuple
 from numbers import Integral
 from pathlib import Path
 
@@ -14,20 +13,19 @@ from sklearn.base import (
     _fit_context,
 )
 from sklearn.utils._param_validation import Interval, StrOptions
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
 from .._training import resolve_device
 from ._backbone import POOLINGS, embed_batch, load_backbone
-from ._images import ImageReadError, as_sources, fingerprint, read_image
+from ._images import ImageReadError, as_sources, fingerprint
+from ._loading import Failure, ImageDataset, collate, describe, failure_error
 from ._store import EmbeddingStore
 
 # Images that are looked up in the cache, and kept in it, at a time.
 _BLOCK_SIZE = 1024
 _NOT_FINITE = "the model gives NaN or infinity, which dtype='float32' may avoid"
 _AUTO_BATCH_SIZE = {"cpu": 32, "cuda": 256}
-
-Failure = namedtuple("Failure", ["index", "source", "reason"])
 
 
 class FoundationEmbedder(
@@ -277,7 +275,7 @@ class FoundationEmbedder(
             ImageDataset(sources, indices, backbone.transform),
             batch_size=self._start_batch_size(backbone),
             num_workers=self.num_workers,
-            collate_fn=_collate,
+            collate_fn=collate,
             # Without one of its own, a loader draws from torch's global generator.
             generator=torch.Generator(),
         )
@@ -299,7 +297,7 @@ class FoundationEmbedder(
         """Note images that could not be read, or stop at the first."""
         for position, reason in failures:
             index = indices[position]
-            failure = Failure(index, _name(sources[index]), reason)
+            failure = Failure(index, describe(sources[index]), reason)
             if self.on_error == "raise":
                 raise failure_error(failure)
             self.failures_.append(failure)
@@ -376,69 +374,12 @@ class FoundationEmbedder(
         return tags
 
 
-class ImageDataset(Dataset):
-    """Images that are read and transformed one by one.
-
-    Parameters
-    ----------
-    sources : sequence
-        Images, as :func:`read_image` takes them.
-
-    indices : sequence of int
-        Which of them, in which order.
-
-    transform : callable
-        From an image to a tensor.
-    """
-
-    def __init__(self, sources, indices, transform):
-        self.sources = sources
-        self.indices = indices
-        self.transform = transform
-
-    def __len__(self):
-        return len(self.indices)
-
-    def __getitem__(self, position):
-        """Return the position, and either a tensor or the reason why there is none."""
-        try:
-            image = read_image(self.sources[self.indices[position]])
-        except ImageReadError as error:
-            return position, None, str(error)
-        return position, self.transform(image), None
-
-
-def failure_error(failure):
-    """Return the error that a failure raises with ``on_error="raise"``."""
-    return ValueError(
-        f"Image {failure.index} ({failure.source}) cannot be read: {failure.reason}. "
-        "With on_error='nan', such images become rows of NaN, listed in failures_."
-    )
-
-
-def _collate(items):
-    """Return positions and stacked images, and the failures."""
-    good = [item for item in items if item[1] is not None]
-    failures = [
-        (position, reason) for position, image, reason in items if image is None
-    ]
-    images = torch.stack([image for _, image, _ in good]) if good else None
-    return [position for position, *_ in good], images, failures
-
-
 def _cache_key(source, settings):
     """Return the key of an image in the cache, None where it cannot be read."""
     try:
         return f"{fingerprint(source)}-{settings}"
     except ImageReadError:
         return None
-
-
-def _name(source):
-    """Return the path of an image, or its type."""
-    if isinstance(source, (str, Path)):
-        return str(source)
-    return f"<{type(source).__name__}>"
 
 
 def _is_memory(error):

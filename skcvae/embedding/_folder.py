@@ -8,7 +8,7 @@ from sklearn.base import clone
 from sklearn.utils import Bunch
 
 from ..datasets import load_image_folder
-from ._embedder import Failure, failure_error
+from ._loading import Failure, failure_error
 
 # Images of one task of a cluster: what is lost with a worker.
 _SHARD_SIZE = 256
