@@ -289,8 +289,9 @@ class BaseGenerator(BaseEstimator, metaclass=ABCMeta):
         std = np.sqrt(self._check_variance(variance, self.classes_))
         centres = self.offset_ + self.class_means_ * self.scale_
         std = torch.from_numpy(std.astype(np.float32)).to(device)
-        centres = torch.from_numpy(centres).to(device, dtype)
-        scale = torch.from_numpy(self.scale_).to(device, dtype)
+        # Copies: what a cache maps into memory cannot be written to.
+        centres = torch.tensor(centres, dtype=dtype, device=device)
+        scale = torch.tensor(self.scale_, dtype=dtype, device=device)
         state = self._sampling_state(device)
 
         @torch.inference_mode()
