@@ -96,7 +96,10 @@ class TensorLoader:
     def __init__(self, dataset, batch_size, shuffle=False):
         if not isinstance(dataset, LabelledTensors):
             rows, _ = dataset[np.arange(len(dataset))]
-            dataset = LabelledTensors(**rows)
+            # A subset is gathered as what it is a subset of.
+            while not isinstance(dataset, LabelledTensors):
+                dataset = dataset.dataset
+            dataset = type(dataset)(**rows)
         self.dataset = dataset
         self.batch_size = batch_size
         self.shuffle = shuffle
@@ -120,6 +123,31 @@ class TensorLoader:
             # index_select gathers rows several times faster than indexing does.
             batch = x.index_select(0, order[start:stop])
             yield {"x": batch, "y": y.index_select(0, order[start:stop])}, batch
+
+
+def check_net_params(net_params, reserved, owner):
+    """Refuse net_params that would contradict the parameters of an estimator.
+
+    Parameters
+    ----------
+    net_params : dict or None
+        What the user gave.
+
+    reserved : set of str
+        What the estimator's own parameters set.
+
+    owner : str
+        How errors name the estimator.
+    """
+    params = net_params or {}
+    contradicting = sorted(reserved & set(params))
+    if contradicting:
+        raise ValueError(f"Set {contradicting} on {owner}, not in net_params.")
+    if not isinstance(params.get("callbacks") or [], list):
+        raise ValueError(
+            "net_params['callbacks'] must be a list, to be added to the estimator's "
+            "own."
+        )
 
 
 class TrainingNet(NeuralNet):

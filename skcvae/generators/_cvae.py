@@ -13,12 +13,13 @@ from sklearn.utils.validation import check_is_fitted
 from .._training import (
     LabelledTensors,
     TensorLoader,
+    check_net_params,
     fork_torch_rng,
     resolve_device,
 )
 from ._base import BaseGenerator
 from ._class_means import fit_class_means, leave_one_out_residuals
-from ._cvae_net import build_net, check_net_params
+from ._cvae_net import RESERVED, build_net
 from ._latents import aggregate_prior, draw_latents, standard_prior
 from ._modules import BACKBONES
 from ._objectives import OBJECTIVES
@@ -297,7 +298,7 @@ class CVAE(BaseGenerator):
         return super()._estimate_scaling(X)
 
     def _fit(self, Z, codes, seed):
-        check_net_params(self.net_params)
+        check_net_params(self.net_params, RESERVED, "the CVAE")
         device = resolve_device(self.device)
         x = torch.from_numpy(self._centre(Z, codes)).to(device)
         rows = LabelledTensors(x, torch.from_numpy(codes).to(device))

@@ -18,7 +18,7 @@ _AUTO_EPOCHS = (10, 300)
 
 
 # What the CVAE's own parameters set: a second value would contradict the schedule.
-_RESERVED = {"max_epochs", "batch_size", "lr", "device", "verbose"}
+RESERVED = {"max_epochs", "batch_size", "lr", "device", "verbose"}
 
 
 class CVAENet(TrainingNet):
@@ -87,18 +87,6 @@ def build_net(cvae, n_samples, n_classes, device):
     callbacks = _callbacks(cvae, n_batches * max_epochs)
     callbacks += extra.pop("callbacks", None) or []
     return CVAENet(**{**params, **extra, "callbacks": callbacks})
-
-
-def check_net_params(net_params):
-    """Refuse net_params that would contradict the CVAE's own parameters."""
-    params = net_params or {}
-    reserved = sorted(_RESERVED & set(params))
-    if reserved:
-        raise ValueError(f"Set {reserved} on the CVAE, not in net_params.")
-    if not isinstance(params.get("callbacks") or [], list):
-        raise ValueError(
-            "net_params['callbacks'] must be a list, to be added to the CVAE's own."
-        )
 
 
 def _callbacks(cvae, n_steps):

@@ -84,19 +84,8 @@ class MixedLabels:
         return len(self.y)
 
 
-def _gather(dataset):
-    """Return the rows of a Subset with their weights; whole data are left alone."""
-    if isinstance(dataset, WeightedTensors):
-        return dataset
-    rows, _ = dataset[np.arange(len(dataset))]
-    return WeightedTensors(**rows)
-
-
 class PlainLoader(TensorLoader):
     """Batches of the rows as they are, for validation."""
-
-    def __init__(self, dataset, batch_size):
-        super().__init__(_gather(dataset), batch_size)
 
     def __iter__(self):
         for rows, x in super().__iter__():
@@ -126,7 +115,7 @@ class RebalancedLoader(TensorLoader):
     """
 
     def __init__(self, dataset, batch_size, books, stream):
-        super().__init__(_gather(dataset), batch_size)
+        super().__init__(dataset, batch_size)
         self.books = books
         self.stream = stream
         self._epoch = 0

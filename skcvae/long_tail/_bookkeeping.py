@@ -1,6 +1,7 @@
 """The books of the priors: what batches have, and what is left in the logits."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -55,12 +56,16 @@ class PriorBookkeeping:
 
     def effective(self, epoch):
         """Return the class prior that the loss sees in an epoch."""
-        share = None
-        if self.remix is not None:
-            share = mean_remix_share(self.class_count, **self.remix)
         return effective_prior(
-            self.drawn(epoch), self.p_augment, self.generated_weight, share
+            self.drawn(epoch), self.p_augment, self.generated_weight, self._remix_share
         )
+
+    @cached_property
+    def _remix_share(self):
+        """Mean shares of Remix: one matrix for all epochs."""
+        if self.remix is None:
+            return None
+        return mean_remix_share(self.class_count, **self.remix)
 
     def corrected_count(self, epoch):
         """Return class counts with the prior to correct, to the power tau."""

@@ -12,13 +12,18 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import nn
 
-from .._training import draw_seeds, fork_torch_rng, resolve_device
+from .._training import (
+    check_net_params,
+    draw_seeds,
+    fork_torch_rng,
+    resolve_device,
+)
 from ..generators._base import check_numbers, forget_fit
 from ..generators._scaling import check_finite_in_float32, estimate_scale, scale_rows
 from ._batches import WeightedTensors, resolve_remix
 from ._bookkeeping import PriorBookkeeping
 from ._generation import open_stream, prepare_generator
-from ._head_net import LOSSES, build_loss, build_net, check_net_params, count_epochs
+from ._head_net import LOSSES, RESERVED, build_loss, build_net, count_epochs
 from ._heads import HEADS
 from ._losses import LDAMLoss
 from ._priors import SAMPLING_EXPONENTS, augment_probability
@@ -406,7 +411,9 @@ class LongTailClassifier(ClassifierMixin, BaseEstimator):
 
     def _check_parameters(self):
         """Check what parameters say together, before anything is trained."""
-        check_net_params(self.net_params)
+        check_net_params(
+            self.net_params, RESERVED, "the classifier (criterion: `loss`)"
+        )
         if self.p_min > self.p_max:
             raise ValueError(
                 f"p_min must not exceed p_max, got {self.p_min} and {self.p_max}."

@@ -40,7 +40,7 @@ LOSSES = {
 }
 
 # What the classifier's own parameters set.
-_RESERVED = {"max_epochs", "batch_size", "lr", "device", "verbose", "criterion"}
+RESERVED = {"max_epochs", "batch_size", "lr", "device", "verbose", "criterion"}
 
 
 def build_loss(loss, loss_params, books, epoch):
@@ -187,20 +187,6 @@ def count_epochs(classifier, n_samples):
 def _count_batches(n_samples, batch_size):
     """Return the batches of a pass: a last batch of one row joins the one before."""
     return math.ceil((n_samples - 1) / batch_size)
-
-
-def check_net_params(net_params):
-    """Refuse net_params that would contradict the classifier's own parameters."""
-    params = net_params or {}
-    reserved = sorted(_RESERVED & set(params))
-    if reserved:
-        raise ValueError(
-            f"Set {reserved} on the classifier (criterion: `loss`), not in net_params."
-        )
-    if not isinstance(params.get("callbacks") or [], list):
-        raise ValueError(
-            "net_params['callbacks'] must be a list, to be added to the classifier's."
-        )
 
 
 def _head_params(classifier, n_classes):
