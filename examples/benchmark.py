@@ -172,8 +172,8 @@ def read_memory(name):
 
 def bare_products(generator, n_rows, chunk=2048):
     """Run the matrix products that drawing needs, into an output of the same size."""
-    backbone = generator.net_.module_.backbone
-    first, second = backbone.decoder_in.linear, backbone.decoder_out
+    decoder = generator.net_.module_.backbone.decoder
+    first, second = decoder.hidden.linear, decoder.out
     z = torch.randn(chunk, generator.latent_dim)
     axes = torch.randn(generator.latent_dim, generator.latent_dim)
     hidden = torch.empty(chunk, first.out_features)

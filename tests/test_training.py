@@ -385,7 +385,7 @@ def test_optimizer_of_ones_own_is_used(name):
     assert type(recorder.optimizers[-1]) is optimizer
     assert np.isfinite(generator.history_[:, "train_loss"]).all()
     first, last = recorder.states[0], recorder.states[-1]
-    name = "backbone.decoder_out.weight"
+    name = "backbone.decoder.out.weight"
     assert not torch.equal(first[name], last[name])
 
 

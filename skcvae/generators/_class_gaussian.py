@@ -8,6 +8,14 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from ._base import BaseGenerator
 from ._class_means import fit_class_means
+from ._samplers import GaussianSampler
+
+
+def gaussian_factor(covariance):
+    """Return a factor L of a covariance, W = L L', by its eigenvalues."""
+    values, vectors = np.linalg.eigh(covariance)
+    factor = vectors * np.sqrt(np.maximum(values, 0))
+    return torch.from_numpy(factor.astype(np.float32))
 
 
 class ClassGaussian(BaseGenerator):
@@ -124,13 +132,5 @@ class ClassGaussian(BaseGenerator):
         self.covariance_ = means.covariance
         self.mean_shrinkage_ = means.k0
 
-    def _sampling_state(self, device):
-        """Return a factor L of the covariance, W = L L', by its eigenvalues."""
-        values, vectors = np.linalg.eigh(self.covariance_)
-        factor = vectors * np.sqrt(np.maximum(values, 0))
-        return torch.from_numpy(factor.astype(np.float32)).to(device)
-
-    def _draw(self, state, codes, std, generator):
-        shape = len(codes), len(state)
-        noise = torch.randn(shape, generator=generator, device=codes.device)
-        return noise.mul_(std[:, None]) @ state.T
+    def _make_sampler(self):
+        return GaussianSampler(gaussian_factor(self.covariance_))

@@ -17,12 +17,13 @@ from .._training import (
     fork_torch_rng,
     resolve_device,
 )
-from ._base import BaseGenerator
+from ._base import BaseGenerator, check_rows
 from ._class_means import fit_class_means, leave_one_out_residuals
 from ._cvae_net import RESERVED, build_net
-from ._latents import aggregate_prior, draw_latents, standard_prior
+from ._latents import aggregate_prior, standard_prior
 from ._modules import BACKBONES
 from ._objectives import OBJECTIVES
+from ._samplers import CVAESampler
 from ._scaling import estimate_range, scale_rows
 
 # A latent dimension counts as used when its posterior mean varies this much.
@@ -287,7 +288,7 @@ class CVAE(BaseGenerator):
     def _to_tensors(self, X, y):
         """Return scaled residuals and class codes of labelled rows."""
         check_is_fitted(self)
-        X, y = self._check_rows(X, y, reset=False)
+        X, y = check_rows(self, X, y, reset=False)
         codes = self._encode_labels(y)
         Z = scale_rows(X, self.offset_, self.scale_) - self.class_means_[codes]
         return torch.from_numpy(Z.astype(np.float32)), torch.from_numpy(codes)
@@ -369,20 +370,15 @@ class CVAE(BaseGenerator):
     def _sampling_device(self):
         return self.device_ if torch.cuda.is_available() else torch.device("cpu")
 
-    def _sampling_state(self, device):
-        module = copy.deepcopy(self.net_.module_).to(device)
+    def _make_sampler(self):
+        module = self.net_.module_
         prior = self.latent_prior_
         if self.prior == "standard":
             prior = standard_prior(len(self.classes_), self.latent_dim)
-        feature_std, class_factor = module.noise_factors()
-        feature_std = feature_std * torch.tensor(self.noise_scale_, device=device)
-        return module, prior.to(device), feature_std, class_factor
-
-    def _draw(self, state, codes, std, generator):
-        module, prior, feature_std, class_factor = state
-        drawn = module.decode(draw_latents(*prior, codes, std, generator), codes)
+        noise = (None, None)
         if self.noise is not None:
-            noise = torch.randn(drawn.shape, generator=generator, device=codes.device)
-            noise.mul_(class_factor.index_select(0, codes))
-            drawn.addcmul_(noise, feature_std)
-        return drawn
+            feature_std, class_factor = module.noise_factors()
+            scale = torch.tensor(self.noise_scale_, dtype=torch.float32)
+            noise = feature_std.detach() * scale, class_factor.detach()
+        decoder = copy.deepcopy(module.decoder())
+        return CVAESampler(decoder, *prior.to("cpu"), *noise)

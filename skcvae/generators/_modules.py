@@ -60,6 +60,25 @@ class ResidualBlock(nn.Module):
         return self.body(x).add_(self.shortcut(x)).relu_()
 
 
+class SmallDecoder(nn.Module):
+    """Decoder with one hidden layer.
+
+    **Shape**
+
+    - Input: ``(n, latent_dim)`` and class codes ``(n,)``
+    - Output: ``(n, n_features)``
+    """
+
+    def __init__(self, n_features, n_classes, latent_dim, hidden_dim=512):
+        super().__init__()
+        self.hidden = LabelledLinear(latent_dim, hidden_dim, n_classes)
+        self.out = nn.Linear(hidden_dim, n_features)
+
+    def decode(self, z, y):
+        """Return the mean of p(x | z, y)."""
+        return self.out(self.hidden(z, y).relu_())
+
+
 class SmallBackbone(nn.Module):
     """Encoder and decoder with one hidden layer each, the thesis's "small" CVAE.
 
@@ -73,8 +92,7 @@ class SmallBackbone(nn.Module):
         super().__init__()
         self.encoder_in = LabelledLinear(n_features, hidden_dim, n_classes)
         self.encoder_out = nn.Linear(hidden_dim, 2 * latent_dim)
-        self.decoder_in = LabelledLinear(latent_dim, hidden_dim, n_classes)
-        self.decoder_out = nn.Linear(hidden_dim, n_features)
+        self.decoder = SmallDecoder(n_features, n_classes, latent_dim, hidden_dim)
 
     def encode(self, x, y):
         """Return mean and log-variance of q(z | x, y)."""
@@ -83,7 +101,32 @@ class SmallBackbone(nn.Module):
 
     def decode(self, z, y):
         """Return the mean of p(x | z, y)."""
-        return self.decoder_out(self.decoder_in(z, y).relu_())
+        return self.decoder.decode(z, y)
+
+
+class LargeDecoder(nn.Module):
+    """Decoder with three residual blocks.
+
+    **Shape**
+
+    - Input: ``(n, latent_dim)`` and class codes ``(n,)``
+    - Output: ``(n, n_features)``
+    """
+
+    def __init__(self, n_features, n_classes, latent_dim, hidden_dim=512):
+        super().__init__()
+        half = hidden_dim // 2
+        self.hidden = LabelledLinear(latent_dim, half, n_classes)
+        self.out = nn.Sequential(
+            ResidualBlock(half, half),
+            ResidualBlock(half, hidden_dim),
+            ResidualBlock(hidden_dim, hidden_dim),
+            nn.Linear(hidden_dim, n_features),
+        )
+
+    def decode(self, z, y):
+        """Return the mean of p(x | z, y)."""
+        return self.out(self.hidden(z, y).relu_())
 
 
 class LargeBackbone(nn.Module):
@@ -105,13 +148,7 @@ class LargeBackbone(nn.Module):
             ResidualBlock(half, half),
             nn.Linear(half, 2 * latent_dim),
         )
-        self.decoder_in = LabelledLinear(latent_dim, half, n_classes)
-        self.decoder_out = nn.Sequential(
-            ResidualBlock(half, half),
-            ResidualBlock(half, hidden_dim),
-            ResidualBlock(hidden_dim, hidden_dim),
-            nn.Linear(hidden_dim, n_features),
-        )
+        self.decoder = LargeDecoder(n_features, n_classes, latent_dim, hidden_dim)
 
     def encode(self, x, y):
         """Return mean and log-variance of q(z | x, y)."""
@@ -120,10 +157,11 @@ class LargeBackbone(nn.Module):
 
     def decode(self, z, y):
         """Return the mean of p(x | z, y)."""
-        return self.decoder_out(self.decoder_in(z, y).relu_())
+        return self.decoder.decode(z, y)
 
 
 BACKBONES = {"small": SmallBackbone, "large": LargeBackbone}
+DECODERS = {"small": SmallDecoder, "large": LargeDecoder}
 
 
 class ConditionalVAE(nn.Module):
@@ -157,6 +195,12 @@ class ConditionalVAE(nn.Module):
         """Return the mean of p(x | z, y)."""
         x_hat = self.backbone.decode(z, y)
         return torch.sigmoid(x_hat) if self.bounded else x_hat
+
+    def decoder(self):
+        """Return the smallest module that has `decode`: without the encoder, if so."""
+        decoder = getattr(self.backbone, "decoder", None)
+        separate = isinstance(decoder, tuple(DECODERS.values())) and not self.bounded
+        return decoder if separate else self
 
     def log_noise(self, y):
         """Return the log standard deviation of the observation noise."""

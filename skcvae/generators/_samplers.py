@@ -1,0 +1,135 @@
+"""What a fitted generator draws with: modules that know nothing of training."""
+
+import torch
+from torch import nn
+
+from ._latents import draw_latents
+
+
+class GaussianSampler(nn.Module):
+    """Gaussian noise around the class means, the same for all classes.
+
+    **Shape**
+
+    - Input: class codes ``(n,)``, sorted, and standard deviations ``(n,)``
+    - Output: ``(n, n_features)``, in scaled units
+
+    Parameters
+    ----------
+    factor : Tensor of shape (n_features, n_features)
+        Factor L of the covariance, W = L L'.
+    """
+
+    #: Rows have no noise beyond that of the latent vector.
+    feature_std = None
+
+    def __init__(self, factor):
+        super().__init__()
+        self.register_buffer("factor", factor)
+
+    @property
+    def latent_dim(self):
+        """Dimension of the latent vectors."""
+        return self.factor.shape[1]
+
+    def decode(self, e, codes):
+        """Return rows for standard normal vectors e of shape (n, latent_dim)."""
+        return e @ self.factor.T
+
+    def forward(self, codes, std, generator):
+        """Draw a row for each class code."""
+        shape = len(codes), self.latent_dim
+        noise = torch.randn(shape, generator=generator, device=codes.device)
+        return self.decode(noise.mul_(std[:, None]), codes)
+
+
+class CVAESampler(nn.Module):
+    """Decoder, latent prior and observation noise of a CVAE.
+
+    **Shape**
+
+    - Input: class codes ``(n,)``, sorted, and standard deviations ``(n,)``
+    - Output: ``(n, n_features)``, in scaled units
+
+    Parameters
+    ----------
+    decoder : Module
+        Has `decode(z, y)`.
+
+    centre : Tensor of shape (n_classes, latent_dim)
+        Mean of the latents of each class.
+
+    factor : Tensor of shape (n_classes, latent_dim, latent_dim)
+        Cholesky factor of their covariance.
+
+    feature_std : Tensor of shape (n_features,) or None
+        Standard deviation of the observation noise. None draws decoded means.
+
+    class_factor : Tensor of shape (n_classes, 1) or None
+        Factor of the noise of each class.
+    """
+
+    def __init__(self, decoder, centre, factor, feature_std=None, class_factor=None):
+        super().__init__()
+        self.decoder = decoder
+        self.register_buffer("centre", centre)
+        self.register_buffer("factor", factor)
+        self.register_buffer("feature_std", feature_std)
+        self.register_buffer("class_factor", class_factor)
+
+    @property
+    def latent_dim(self):
+        """Dimension of the latent vectors."""
+        return self.centre.shape[1]
+
+    def decode(self, e, codes):
+        """Return rows for standard normal vectors e of shape (n, latent_dim)."""
+        turned = torch.einsum("nij,nj->ni", self.factor[codes], e)
+        return self.decoder.decode(self.centre[codes] + turned, codes)
+
+    def forward(self, codes, std, generator):
+        """Draw a row for each class code."""
+        z = draw_latents(self.centre, self.factor, codes, std, generator)
+        drawn = self.decoder.decode(z, codes)
+        if self.feature_std is not None:
+            noise = torch.randn(drawn.shape, generator=generator, device=codes.device)
+            noise.mul_(self.class_factor.index_select(0, codes))
+            drawn.addcmul_(noise, self.feature_std)
+        return drawn
+
+
+class LatentDecoder(nn.Module):
+    """Rows for standard normal latent vectors, in the units of the training rows.
+
+    What an attacker has who holds a released decoder; differentiable.
+
+    **Shape**
+
+    - Input: latent vectors ``(n, latent_dim)`` and class codes ``(n,)``
+    - Output: ``(n, n_features)``
+
+    Attributes
+    ----------
+    classes : ndarray of shape (n_classes,)
+        Labels in the order of their codes.
+
+    latent_dim : int
+        Dimension of the latent vectors.
+
+    noise_std : Tensor of shape (n_features,) or None
+        Standard deviation of the observation noise, which the output is without.
+    """
+
+    def __init__(self, sampler, centres, scale, classes):
+        super().__init__()
+        self.sampler = sampler
+        self.register_buffer("centres", centres)
+        self.register_buffer("scale", scale)
+        noise = sampler.feature_std
+        self.register_buffer("noise_std", None if noise is None else noise * scale)
+        self.latent_dim = sampler.latent_dim
+        self.classes = classes
+
+    def forward(self, e, codes):
+        """Decode latent vectors."""
+        return self.centres[codes] + self.sampler.decode(e, codes) * self.scale
