@@ -139,6 +139,15 @@ class BaseGenerator(SamplingMixin, BaseEstimator):
     def _check_ready(self):
         check_is_fitted(self)
 
+    def _class_weights(self):
+        return self.class_count_
+
+    def _default_n_samples(self):
+        return round(self.class_count_.sum())
+
+    def _centres(self):
+        return self.offset_ + self.class_means_ * self.scale_
+
     def _keeps_interrupted(self):
         """Tell whether an interrupted training left a usable model."""
         return False

@@ -1,6 +1,7 @@
-"""Train a generator once for all candidates that differ only in how they sample."""
+"""Fit the generator of an estimator; once for all that differ in sampling only."""
 
 from contextlib import nullcontext
+from numbers import Integral
 from pathlib import Path
 
 import joblib
@@ -11,6 +12,7 @@ from sklearn.utils.validation import check_memory
 
 from .. import __version__
 from ._base import BaseGenerator
+from ._class_gaussian import ClassGaussian
 
 
 def fit_generator(generator, X, y, memory=None):
@@ -56,6 +58,40 @@ def fit_generator(generator, X, y, memory=None):
     with _lock(memory, key):
         fitted = memory.cache(fit)(key)
     return fitted.set_params(**generator.get_params(deep=False))
+
+
+def fit_into(estimator, generator, X, y, memory):
+    """Set `generator_` of an estimator to the generator, fitted.
+
+    When training is interrupted, `generator_` is the last finished epoch, if there was
+    one.
+    """
+    try:
+        estimator.generator_ = fit_generator(generator, X, y, memory)
+    except KeyboardInterrupt:
+        if hasattr(generator, "classes_"):
+            estimator.generator_ = generator
+        raise
+
+
+def clone_generator(generator, random_state, memory):
+    """Return an unfitted copy, with the seed of the estimator that wraps it."""
+    generator = clone(ClassGaussian() if generator is None else generator)
+    has_seed = "random_state" in generator.get_params()
+    if has_seed and random_state is not None:
+        generator.set_params(random_state=random_state)
+    if has_seed:
+        check_memory_seed(memory, generator.random_state)
+    return generator
+
+
+def check_memory_seed(memory, random_state):
+    """Refuse a cache that could not tell two different trainings apart."""
+    if memory is not None and not isinstance(random_state, Integral):
+        raise ValueError(
+            "memory needs an integer random_state: without one, every training would "
+            f"differ and the cache would hide it. Got random_state={random_state!r}."
+        )
 
 
 def _lock(memory, key):

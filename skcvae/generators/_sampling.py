@@ -16,9 +16,8 @@ from ._streaming import fill_in_chunks
 class SamplingMixin(metaclass=ABCMeta):
     """What draws rows: a fitted generator, or the released part of one.
 
-    It has `classes_`, `class_count_` (or any weights of the classes), `class_means_`,
-    `offset_`, `scale_`, `n_features_in_`, `_output_dtype`, `variance` and
-    `random_state`, and implements `_make_sampler`.
+    It has `classes_`, `scale_`, `n_features_in_`, `_output_dtype`, `variance` and
+    `random_state`, and implements the abstract methods.
     """
 
     def sample(self, n_samples=None, *, y=None, variance=None, random_state=None):
@@ -83,10 +82,9 @@ class SamplingMixin(metaclass=ABCMeta):
             `noise_std`.
         """
         self._check_ready()
-        centres = self.offset_ + self.class_means_ * self.scale_
         decoder = LatentDecoder(
             self._make_sampler(),
-            torch.tensor(centres, dtype=torch.float32),
+            torch.tensor(self._centres(), dtype=torch.float32),
             torch.tensor(self.scale_, dtype=torch.float32),
             self.classes_,
         )
@@ -105,6 +103,18 @@ class SamplingMixin(metaclass=ABCMeta):
         the variance of each row, are tensors on the device of `generator`. It is
         called once for each use, so that several threads may draw at the same time.
         """
+
+    @abstractmethod
+    def _class_weights(self):
+        """Return how often each class is drawn, shape (n_classes,), unnormalised."""
+
+    @abstractmethod
+    def _default_n_samples(self):
+        """Return how many rows are drawn where no number is given."""
+
+    @abstractmethod
+    def _centres(self):
+        """Return the mean of each class, shape (n_classes, n_features)."""
 
     def _sampling_device(self):
         """Return the device to draw on."""
@@ -132,14 +142,15 @@ class SamplingMixin(metaclass=ABCMeta):
                 raise ValueError("Give either n_samples or y, not both.")
             return self._encode_labels(y)
         if n_samples is None:
-            n_samples = int(self.class_count_.sum())
+            n_samples = self._default_n_samples()
         if isinstance(n_samples, bool) or not (
             isinstance(n_samples, Integral) and n_samples >= 0
         ):
             raise ValueError(
                 f"n_samples must be an integer of at least 0, got {n_samples!r}."
             )
-        share = self.class_count_ / self.class_count_.sum()
+        weights = self._class_weights()
+        share = weights / weights.sum()
         return np.random.RandomState(seed).choice(len(share), n_samples, p=share)
 
     @staticmethod
@@ -192,10 +203,9 @@ class SamplingMixin(metaclass=ABCMeta):
         """
         variance = self.variance if variance is None else variance
         std = np.sqrt(self._check_variance(variance, self.classes_))
-        centres = self.offset_ + self.class_means_ * self.scale_
         std = torch.from_numpy(std.astype(np.float32)).to(device)
         # Copies: what a cache maps into memory cannot be written to.
-        centres = torch.tensor(centres, dtype=dtype, device=device)
+        centres = torch.tensor(self._centres(), dtype=dtype, device=device)
         scale = torch.tensor(self.scale_, dtype=dtype, device=device)
         sampler = self._make_sampler().to(device)
 

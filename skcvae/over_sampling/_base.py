@@ -1,7 +1,6 @@
 """What all over-samplers share."""
 
 from abc import abstractmethod
-from numbers import Integral
 
 import numpy as np
 from imblearn.over_sampling.base import BaseOverSampler
@@ -10,7 +9,7 @@ from sklearn.base import _fit_context
 from sklearn.utils.validation import validate_data
 
 from ..generators._base import check_labels, check_numbers, forget_fit
-from ..generators._cache import fit_generator
+from ..generators._cache import fit_into
 from ..generators._scaling import check_finite_in_float32
 
 
@@ -152,14 +151,7 @@ class BaseGenerativeOverSampler(BaseDenseOverSampler):
         """Return the unfitted generator."""
 
     def _fit_generator(self, X, y):
-        generator = self._make_generator()
-        try:
-            self.generator_ = fit_generator(generator, X, y, self.memory)
-        except KeyboardInterrupt:
-            # The generator keeps its last finished epoch, if there was one.
-            if hasattr(generator, "classes_"):
-                self.generator_ = generator
-            raise
+        fit_into(self, self._make_generator(), X, y, self.memory)
 
     def _draw_rows(self, X, y, labels):
         self._fit_generator(X, y)
@@ -167,15 +159,6 @@ class BaseGenerativeOverSampler(BaseDenseOverSampler):
 
     def __sklearn_is_fitted__(self):
         return hasattr(self, "generator_")
-
-
-def check_memory_seed(memory, random_state):
-    """Refuse a cache that could not tell two different trainings apart."""
-    if memory is not None and not isinstance(random_state, Integral):
-        raise ValueError(
-            "memory needs an integer random_state: without one, every training would "
-            f"differ and the cache would hide it. Got random_state={random_state!r}."
-        )
 
 
 def _discrete_ranges(X):

@@ -3,7 +3,8 @@
 from joblib import Memory
 
 from ..generators import CVAE
-from ._base import BaseGenerativeOverSampler, check_memory_seed
+from ..generators._cache import check_memory_seed
+from ._base import BaseGenerativeOverSampler
 
 _OWN_PARAMETERS = ("sampling_strategy", "memory")
 

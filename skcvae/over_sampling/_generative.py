@@ -1,11 +1,10 @@
 """Over-sampling with any generator."""
 
 from joblib import Memory
-from sklearn.base import clone
 from sklearn.utils._param_validation import HasMethods
 
-from ..generators import ClassGaussian
-from ._base import BaseGenerativeOverSampler, check_memory_seed
+from ..generators._cache import clone_generator
+from ._base import BaseGenerativeOverSampler
 
 
 class GenerativeOverSampler(BaseGenerativeOverSampler):
@@ -84,10 +83,4 @@ class GenerativeOverSampler(BaseGenerativeOverSampler):
         self.random_state = random_state
 
     def _make_generator(self):
-        generator = clone(ClassGaussian() if self.generator is None else self.generator)
-        has_seed = "random_state" in generator.get_params()
-        if has_seed and self.random_state is not None:
-            generator.set_params(random_state=self.random_state)
-        if has_seed:
-            check_memory_seed(self.memory, generator.random_state)
-        return generator
+        return clone_generator(self.generator, self.random_state, self.memory)
