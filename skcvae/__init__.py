@@ -12,7 +12,10 @@ __version__ = "0.1.0.dev0"
 _SUBMODULE_OF = {
     "CVAE": "generators",
     "ClassGaussian": "generators",
+    "CVAEAnonymizer": "anonymization",
     "FoundationEmbedder": "embedding",
+    "GenerativeAnonymizer": "anonymization",
+    "KSameAnonymizer": "anonymization",
     "CVAEOverSampler": "over_sampling",
     "GenerativeOverSampler": "over_sampling",
     "LongTailClassifier": "long_tail",
@@ -20,6 +23,7 @@ _SUBMODULE_OF = {
     "RemixSampler": "over_sampling",
 }
 _SUBMODULES = (
+    "anonymization",
     "datasets",
     "embedding",
     "generators",
@@ -30,14 +34,18 @@ _SUBMODULES = (
 
 __all__ = [
     "CVAE",
+    "CVAEAnonymizer",
     "CVAEOverSampler",
     "ClassGaussian",
     "FoundationEmbedder",
+    "GenerativeAnonymizer",
     "GenerativeOverSampler",
+    "KSameAnonymizer",
     "LongTailClassifier",
     "PriorCorrectedClassifier",
     "RemixSampler",
     "__version__",
+    "anonymization",
     "datasets",
     "embedding",
     "generators",

@@ -71,6 +71,7 @@ class SmallDecoder(nn.Module):
 
     def __init__(self, n_features, n_classes, latent_dim, hidden_dim=512):
         super().__init__()
+        self.hidden_dim = hidden_dim
         self.hidden = LabelledLinear(latent_dim, hidden_dim, n_classes)
         self.out = nn.Linear(hidden_dim, n_features)
 
@@ -115,6 +116,7 @@ class LargeDecoder(nn.Module):
 
     def __init__(self, n_features, n_classes, latent_dim, hidden_dim=512):
         super().__init__()
+        self.hidden_dim = hidden_dim
         half = hidden_dim // 2
         self.hidden = LabelledLinear(latent_dim, half, n_classes)
         self.out = nn.Sequential(

@@ -1,0 +1,241 @@
+"""Anonymization with a conditional variational autoencoder."""
+
+from numbers import Real
+
+import numpy as np
+from joblib import Memory
+from sklearn.utils._param_validation import Interval
+
+from ..generators import CVAE
+from ..generators._cache import check_memory_seed
+from ._generative import BaseGenerativeAnonymizer
+
+# What the anonymizer does itself; all else is passed to the CVAE.
+_OWN_PARAMETERS = ("min_distance", "memory", "epsilon", "delta", "dp_params")
+# What training with differential privacy cannot have.
+_NOT_PRIVATE = ("architecture", "prior", "objective", "net_params")
+
+
+class CVAEAnonymizer(BaseGenerativeAnonymizer):
+    r"""Replace rows by draws from a conditional variational autoencoder.
+
+    `fit_transform` returns, row for row, a synthetic embedding of the same class [1]_;
+    `transform` returns its input as it is, so that a pipeline is trained on synthetic
+    rows and tested on real ones. `sample` draws any number of rows, `batches` draws
+    them without end, `release` writes the decoder to a file to share.
+
+    Synthetic is not private: a model can remember rows, most of all those of small
+    classes. Attack the result with :func:`skcvae.metrics.privacy_audit`, or set
+    `epsilon` for a guarantee.
+
+    .. note::
+        ``fit_transform(X, y)`` is not ``fit(X, y).transform(X)``: :meth:`transform`
+        anonymizes nothing. Publish only what :meth:`fit_transform`, :meth:`sample` or
+        :meth:`release` return.
+
+    Parameters
+    ----------
+    variance : float, dict or array-like of shape (n_classes,), default=1.0
+        Factor :math:`\sigma^2` of the variance of the latents at sampling.
+
+    latent_dim : int, default=32
+        Dimension of the latent vectors.
+
+    architecture : {"small", "large"} or callable, default="small"
+        Networks of the :class:`~skcvae.generators.CVAE`.
+
+    beta : float, default=1.0
+        Weight of the KL term.
+
+    prior : {"aggregate", "standard"}, default="aggregate"
+        Where latent vectors are drawn from.
+
+    noise : {"residual"} or None, default="residual"
+        Whether generated rows get the observation noise.
+
+    objective : {"elbo", "reference"}, default="elbo"
+        "reference" trains with the loss and the scaling of the thesis's program.
+
+    max_epochs : int or "auto", default="auto"
+        Passes over the rows.
+
+    batch_size : int, default=256
+        Rows per step.
+
+    lr : float, default=3e-3
+        Learning rate, the peak of a one-cycle schedule.
+
+    device : str or torch.device, default="auto"
+        "auto" is CUDA where there is a GPU, else the CPU.
+
+    min_distance : float, tuple or None, default=None
+        Smallest Euclidean distance of a generated row to any training row, in the
+        units of `X`, or ``("quantile", q)`` of the distances of the training rows to
+        their own nearest neighbours. Rows that are closer are drawn again. This
+        filter depends on the data: where it bites, the hole that it leaves tells of a
+        row. It needs the training rows, which are kept in this process but are not
+        pickled.
+
+    epsilon : float or None, default=None
+        With a number, the CVAE is a :class:`~skcvae.generators.DPCVAE`, trained with
+        (`epsilon`, `delta`)-differential privacy. Parameters above that are left at
+        their default then take those of that class; `architecture`, `prior`,
+        `objective`, `net_params` and `min_distance` must be left alone.
+
+    delta : float or None, default=None
+        Needed with `epsilon`: the probability with which the guarantee may fail, well
+        below one over the number of rows.
+
+    dp_params : dict, default=None
+        Further parameters of :class:`~skcvae.generators.DPCVAE`, for example
+        ``{"classes": [...], "row_norm": 20.0}``.
+
+    memory : str or joblib.Memory, default=None
+        Cache of fitted generators. A grid search over `variance`, `prior`, `noise` or
+        `min_distance` then trains once per fold. Needs an integer `random_state`.
+        Keep it as private as the rows.
+
+    random_state : int, RandomState instance or None, default=None
+        Seed of training and sampling. Keep it secret: who has it can draw the same
+        noise.
+
+    verbose : int, default=0
+        1 shows a progress bar, 2 also skorch's table of epochs.
+
+    net_params : dict, default=None
+        Further arguments of :class:`skorch.NeuralNet`.
+
+    Attributes
+    ----------
+    generator_ : CVAE
+        The fitted generator; its `history_` tells how training went.
+
+    classes_ : ndarray of shape (n_classes,)
+        Labels seen in :meth:`fit`, sorted.
+
+    n_redrawn_ : int
+        With `min_distance`: rows of the last draw that were too close.
+
+    n_features_in_ : int
+        Number of features seen in :meth:`fit`.
+
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Names of the features, where `X` has names that are all strings.
+
+    See Also
+    --------
+    GenerativeAnonymizer : The same with any generator.
+    KSameAnonymizer : Replaces rows by means of k rows.
+    load : Reads what :meth:`release` wrote.
+    skcvae.metrics.privacy_audit : Attacks what comes out.
+
+    References
+    ----------
+    .. [1] F. Di Salvo, D. Tafler, S. Doerrich and C. Ledig, "Privacy-preserving
+       datasets by capturing feature distributions with Conditional VAEs",
+       BMVC 2024, arXiv 2408.00639.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from skcvae.anonymization import CVAEAnonymizer
+    >>> X, y = load_digits(return_X_y=True)
+    >>> anonymizer = CVAEAnonymizer(max_epochs=2, device="cpu", random_state=0)
+    >>> X_synthetic = anonymizer.fit_transform(X, y)
+    >>> X_synthetic.shape
+    (1797, 64)
+    >>> X_new, y_new = anonymizer.sample(y=[3, 3, 8])
+    >>> y_new.tolist()
+    [3, 3, 8]
+    """
+
+    _parameter_constraints: dict = {
+        **CVAE._parameter_constraints,
+        "min_distance": [Interval(Real, 0, None, closed="left"), tuple, None],
+        "epsilon": [Interval(Real, 0, None, closed="neither"), None],
+        "delta": [Interval(Real, 0, 1, closed="neither"), None],
+        "dp_params": [dict, None],
+        "memory": [str, Memory, None],
+    }
+
+    def __init__(  # noqa: PLR0913  the headline class exposes what the CVAE has
+        self,
+        *,
+        variance=1.0,
+        latent_dim=32,
+        architecture="small",
+        beta=1.0,
+        prior="aggregate",
+        noise="residual",
+        objective="elbo",
+        max_epochs="auto",
+        batch_size=256,
+        lr=3e-3,
+        device="auto",
+        min_distance=None,
+        epsilon=None,
+        delta=None,
+        dp_params=None,
+        memory=None,
+        random_state=None,
+        verbose=0,
+        net_params=None,
+    ):
+        self.variance = variance
+        self.latent_dim = latent_dim
+        self.architecture = architecture
+        self.beta = beta
+        self.prior = prior
+        self.noise = noise
+        self.objective = objective
+        self.max_epochs = max_epochs
+        self.batch_size = batch_size
+        self.lr = lr
+        self.device = device
+        self.min_distance = min_distance
+        self.epsilon = epsilon
+        self.delta = delta
+        self.dp_params = dp_params
+        self.memory = memory
+        self.random_state = random_state
+        self.verbose = verbose
+        self.net_params = net_params
+
+    def _make_generator(self):
+        check_memory_seed(self.memory, self.random_state)
+        params = self.get_params(deep=False)
+        for name in _OWN_PARAMETERS:
+            del params[name]
+        if self.epsilon is not None:
+            return self._make_private(params)
+        if self.delta is not None or self.dp_params is not None:
+            raise ValueError("delta and dp_params need epsilon.")
+        return CVAE(**params)
+
+    def _make_private(self, params):
+        """Return a DPCVAE with the parameters that are not at their default."""
+        from ..generators import DPCVAE
+
+        if self.delta is None:
+            raise ValueError(
+                "epsilon needs delta, well below one over the number of rows, for "
+                "example 1e-5."
+            )
+        defaults = type(self)().get_params(deep=False)
+        changed = {n: v for n, v in params.items() if _differs(v, defaults[n])}
+        contradicting = sorted(set(_NOT_PRIVATE) & set(changed))
+        if contradicting:
+            raise ValueError(
+                f"Training with differential privacy cannot have {contradicting}: "
+                "leave them at their default."
+            )
+        further = self.dp_params or {}
+        twice = sorted(set(further) & {*changed, "epsilon", "delta"})
+        if twice:
+            raise ValueError(f"Set {twice} on the anonymizer, not in dp_params.")
+        return DPCVAE(epsilon=self.epsilon, delta=self.delta, **changed, **further)
+
+
+def _differs(value, default):
+    """Tell whether a parameter was changed; arrays and objects always count so."""
+    return not (value is None or np.isscalar(value)) or value != default

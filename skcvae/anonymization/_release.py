@@ -1,0 +1,269 @@
+"""A released generator: what is written to share it, and what draws from it again."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from .._training import resolve_device
+from ..generators._modules import DECODERS
+from ..generators._samplers import CVAESampler, GaussianSampler
+from ..generators._sampling import SamplingMixin
+from ._release_file import (
+    build_sampler,
+    labels_from_json,
+    labels_to_json,
+    read_release_file,
+    write_release_file,
+)
+from ._streams import BatchesMixin
+
+# Tensors of a sampler with an entry for each class.
+_PER_CLASS = ("centre", "class_factor", "decoder.hidden.class_bias.weight")
+
+
+class Release(BatchesMixin, SamplingMixin):
+    """What :func:`load` returns: draws rows as the released generator does.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        Labels that rows can be drawn for.
+
+    class_prior_ : ndarray of shape (n_classes,)
+        How often each is drawn when no labels are given.
+
+    scale_ : ndarray of shape (n_features,)
+        Scale of the features.
+
+    n_features_in_ : int
+        Number of features.
+
+    manifest_ : dict
+        The manifest: kind and sizes, versions, checksums and privacy statement.
+
+    variance : ndarray of shape (n_classes,)
+        Variance of the draws, unless a call gives another.
+
+    random_state : int, RandomState instance or None
+        Seed of :meth:`sample` and :meth:`batches`, None at first.
+
+    device : torch.device
+        Where rows are drawn.
+    """
+
+    def __init__(self, manifest, tensors, device="auto"):
+        self.manifest_ = manifest
+        self.classes_ = labels_from_json(manifest["classes"], manifest["label_type"])
+        self.n_features_in_ = manifest["n_features"]
+        self.scale_ = tensors["scale"].numpy()
+        self.class_prior_ = tensors["class_prior"].numpy().astype(np.float64)
+        self.variance = tensors["variance"].numpy().astype(np.float64)
+        self.random_state = None
+        self.device = resolve_device(device)
+        self._tensors = tensors
+        self._output_dtype = np.dtype(np.float32)
+
+    def privacy_statement(self):
+        """Return what its maker says is guaranteed about the training rows.
+
+        Returns
+        -------
+        statement : dict
+            `guarantee` and more; it is what the manifest says, and not verified.
+        """
+        return self.manifest_["privacy"]
+
+    def _check_ready(self):
+        """Do nothing: a release is complete."""
+
+    def _make_sampler(self):
+        sampler = build_sampler(self.manifest_)
+        prefix = "sampler."
+        state = {
+            name.removeprefix(prefix): value
+            for name, value in self._tensors.items()
+            if name.startswith(prefix)
+        }
+        sampler.load_state_dict(state)
+        return sampler.eval()
+
+    def _class_weights(self):
+        return self.class_prior_
+
+    def _default_n_samples(self):
+        raise ValueError(
+            "Give n_samples or y: a release does not tell how many training rows there "
+            "were."
+        )
+
+    def _centres(self):
+        return self._tensors["centres"].numpy()
+
+    def _sampling_device(self):
+        return self.device
+
+
+def load(path, *, device="auto", max_bytes=2**30):
+    """Read a release, check all of it, and return what draws rows from it.
+
+    Nothing in the file is run. Names, types and shapes of its tensors must be those
+    that follow from a few bounded numbers of its manifest; checksums must agree; all
+    values must be finite. The checksums detect damage, not a forger, who can compute
+    them too: get the file from somebody you trust.
+
+    Parameters
+    ----------
+    path : str or Path
+        File that `release` of an anonymizer wrote.
+
+    device : str or torch.device, default="auto"
+        Where to draw. "auto" is CUDA where there is a GPU, else the CPU.
+
+    max_bytes : int, default=2**30
+        Larger files are refused unread.
+
+    Returns
+    -------
+    release : Release
+        Has `sample(n_samples)`, `sample(y=...)`, `batches(batch_size)`, `classes_` and
+        `privacy_statement()`.
+
+    Raises
+    ------
+    ValueError
+        If the file is truncated, altered, too large, or anything but a release.
+
+    OSError
+        If it cannot be read.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from sklearn.datasets import load_digits
+    >>> from skcvae.anonymization import GenerativeAnonymizer, load
+    >>> X, y = load_digits(return_X_y=True)
+    >>> anonymizer = GenerativeAnonymizer(random_state=0).fit(X, y)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     release = load(anonymizer.release(f"{folder}/digits.safetensors"))
+    >>> X_new, y_new = release.sample(100, random_state=0)
+    >>> X_new.shape, release.privacy_statement()["guarantee"]
+    ((100, 64), 'no formal guarantee')
+    """
+    device = resolve_device(device)
+    manifest, tensors = read_release_file(Path(path), max_bytes)
+    return Release(manifest, tensors, device)
+
+
+def write_release(generator, path, class_prior, min_class_size, privacy):
+    """Write what a fitted generator draws with; see the `release` of anonymizers."""
+    path = Path(path)
+    if path.suffix != ".safetensors":
+        raise ValueError(f"The file must end in .safetensors, got {path.name!r}.")
+    sampler = _open_sampler(generator)
+    kept = np.flatnonzero(generator.class_count_ >= min_class_size)
+    if not len(kept):
+        raise ValueError(
+            f"No class has min_class_size={min_class_size} rows: nothing to release."
+        )
+    prior = _resolve_prior(class_prior, generator)
+    labels, label_type = labels_to_json(generator.classes_[kept])
+    manifest = {
+        **_describe(sampler),
+        "n_features": generator.n_features_in_,
+        "n_classes": len(kept),
+        "classes": labels,
+        "label_type": label_type,
+        "class_prior": class_prior if isinstance(class_prior, str) else "given",
+        "privacy": privacy,
+    }
+    tensors = _gather(generator, sampler, prior, kept)
+    write_release_file(path, manifest, tensors)
+    return path
+
+
+def _open_sampler(generator):
+    """Return what a generator draws with, or refuse what no file can hold."""
+    if getattr(generator, "objective", None) == "reference":
+        raise ValueError(
+            "objective='reference' scales by the exact minimum and maximum of the "
+            "data, and who has them can tell which rows attain them. Use "
+            "objective='elbo', or share rows of sample()."
+        )
+    if not isinstance(generator, SamplingMixin):
+        raise ValueError(
+            f"{type(generator).__name__} cannot be released as a file: only the "
+            "generators of skcvae can. Share rows of sample() instead."
+        )
+    sampler = generator._make_sampler()
+    if isinstance(sampler, GaussianSampler) or (
+        isinstance(sampler, CVAESampler)
+        and isinstance(sampler.decoder, tuple(DECODERS.values()))
+    ):
+        return sampler
+    raise ValueError(
+        "An architecture of your own cannot be released: the file holds no code. Use "
+        "'small' or 'large', or share rows of sample()."
+    )
+
+
+def _describe(sampler):
+    """Return the entries of the manifest that say what kind of sampler it is."""
+    sizes = {
+        "latent_dim": sampler.latent_dim,
+        "noise": sampler.feature_std is not None,
+    }
+    if isinstance(sampler, GaussianSampler):
+        return {"kind": "gaussian", "architecture": None, "hidden_dim": 1, **sizes}
+    decoder = sampler.decoder
+    name = {kind: name for name, kind in DECODERS.items()}[type(decoder)]
+    return {
+        "kind": "cvae",
+        "architecture": name,
+        "hidden_dim": decoder.hidden_dim,
+        **sizes,
+    }
+
+
+def _resolve_prior(class_prior, generator):
+    """Return the weight of each class, shape (n_classes,)."""
+    counts = np.asarray(generator.class_count_, dtype=np.float64)
+    if isinstance(class_prior, str):
+        if class_prior not in ("uniform", "training"):
+            raise ValueError(
+                "class_prior must be 'uniform', 'training' or one number for each "
+                f"class, got {class_prior!r}."
+            )
+        return np.ones_like(counts) if class_prior == "uniform" else counts
+    prior = np.asarray(class_prior, dtype=np.float64)
+    if prior.shape != counts.shape or not (prior >= 0).all() or not prior.sum() > 0:
+        raise ValueError(
+            f"class_prior must have one number of at least 0 for each of the "
+            f"{len(counts)} classes, with a sum above 0."
+        )
+    return prior
+
+
+def _gather(generator, sampler, prior, kept):
+    """Return all tensors of a release, with the classes that are kept."""
+    variance = generator._check_variance(generator.variance, generator.classes_)
+    prior = prior[kept] / prior[kept].sum()
+    arrays = {
+        "centres": generator._centres()[kept],
+        "scale": generator.scale_,
+        "variance": variance[kept],
+        "class_prior": prior,
+    }
+    tensors = {n: torch.tensor(a, dtype=torch.float32) for n, a in arrays.items()}
+    per_class = set(_PER_CLASS)
+    if isinstance(sampler, CVAESampler):
+        per_class.add("factor")
+    rows = torch.from_numpy(kept)
+    for name, value in sampler.state_dict().items():
+        if name.endswith("num_batches_tracked"):
+            # Steps of training: they would tell the number of rows.
+            value = torch.zeros_like(value)
+        if name in per_class:
+            value = value.index_select(0, rows)
+        tensors[f"sampler.{name}"] = value.detach().cpu()
+    return tensors

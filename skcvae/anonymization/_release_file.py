@@ -1,0 +1,295 @@
+"""The file format of a release: safetensors, and a JSON manifest in its header.
+
+Reading runs no code of the file and trusts nothing in it: names, shapes and types of
+all tensors follow from a few bounded integers of the manifest, and anything else is
+refused.
+"""
+
+import hashlib
+import json
+import platform
+
+import numpy as np
+import safetensors
+import safetensors.torch
+import torch
+
+from .. import __version__
+from .._files import write_whole
+from ..generators._modules import DECODERS
+from ..generators._samplers import CVAESampler, GaussianSampler
+
+FORMAT = "skcvae-release"
+SCHEMA_VERSION = 1
+
+_MAX_HEADER_BYTES = 16 * 2**20
+_MAX_SIZES = {
+    "n_features": 2**17,
+    "n_classes": 2**20,
+    "latent_dim": 2**17,
+    "hidden_dim": 2**16,
+}
+_LABEL_TYPES = {"bool": bool, "int64": int, "float64": float, "str": str}
+_KEYS = {
+    "format",
+    "schema_version",
+    "kind",
+    "architecture",
+    "noise",
+    *_MAX_SIZES,
+    "classes",
+    "label_type",
+    "class_prior",
+    "privacy",
+    "versions",
+    "tensors",
+}
+_DTYPES = {"F32": torch.float32, "I64": torch.int64}
+_DTYPE_NAMES = {dtype: name for name, dtype in _DTYPES.items()}
+
+
+def build_sampler(manifest):
+    """Return the module that a manifest describes, with weights still to be set."""
+    n_classes, n_features = manifest["n_classes"], manifest["n_features"]
+    latent_dim = manifest["latent_dim"]
+    if manifest["kind"] == "gaussian":
+        return GaussianSampler(torch.empty(n_features, latent_dim))
+    decoder = DECODERS[manifest["architecture"]](
+        n_features, n_classes, latent_dim, manifest["hidden_dim"]
+    )
+    noise = (torch.empty(n_features), torch.empty(n_classes, 1))
+    return CVAESampler(
+        decoder,
+        torch.empty(n_classes, latent_dim),
+        torch.empty(n_classes, latent_dim, latent_dim),
+        *(noise if manifest["noise"] else (None, None)),
+    )
+
+
+def expected_tensors(manifest):
+    """Return type and shape of every tensor that a manifest asks for, by name."""
+    n_classes, n_features = manifest["n_classes"], manifest["n_features"]
+    expected = {
+        "centres": ("F32", [n_classes, n_features]),
+        "scale": ("F32", [n_features]),
+        "variance": ("F32", [n_classes]),
+        "class_prior": ("F32", [n_classes]),
+    }
+    # Nothing is allocated: the sizes are not to be trusted yet.
+    with torch.device("meta"):
+        state = build_sampler(manifest).state_dict()
+    for name, value in state.items():
+        expected[f"sampler.{name}"] = _DTYPE_NAMES[value.dtype], list(value.shape)
+    return expected
+
+
+def write_release_file(path, manifest, tensors):
+    """Write a release whole or not at all.
+
+    Parameters
+    ----------
+    path : Path
+        File to write.
+
+    manifest : dict
+        What describes the release, but for format, versions and checksums.
+
+    tensors : dict of str to Tensor
+        All tensors of `expected_tensors`.
+    """
+    tensors = {name: value.contiguous() for name, value in tensors.items()}
+    manifest = {
+        "format": FORMAT,
+        "schema_version": SCHEMA_VERSION,
+        **manifest,
+        "versions": {
+            "skcvae": __version__,
+            "torch": torch.__version__,
+            "numpy": np.__version__,
+            "safetensors": safetensors.__version__,
+            "python": platform.python_version(),
+        },
+        "tensors": {
+            name: {
+                "dtype": _DTYPE_NAMES[value.dtype],
+                "shape": list(value.shape),
+                "sha256": hashlib.sha256(value.numpy().tobytes()).hexdigest(),
+            }
+            for name, value in tensors.items()
+        },
+    }
+    text = json.dumps(manifest, allow_nan=False)
+    header = {
+        "manifest": text,
+        "manifest_sha256": hashlib.sha256(text.encode()).hexdigest(),
+    }
+    content = safetensors.torch.save(tensors, metadata=header)
+    # What could not be read is not written.
+    parse_release(content)
+    write_whole(path, content)
+
+
+def read_release_file(path, max_bytes):
+    """Return manifest and tensors of a file, checked; see `parse_release`."""
+    size = path.stat().st_size
+    if size > max_bytes:
+        raise ValueError(
+            f"{path} has {size:,} bytes, more than max_bytes={max_bytes:,}. Raise "
+            "max_bytes if you expect a release of that size."
+        )
+    with path.open("rb") as file:
+        # One byte more than the limit: a file that has grown since is noticed.
+        content = file.read(max_bytes + 1)
+    try:
+        if len(content) > max_bytes:
+            raise ValueError("it is larger than max_bytes")
+        return parse_release(content)
+    except ValueError as error:
+        raise ValueError(
+            f"{path} cannot be used as a release: {error}. Nothing of it was used."
+        ) from error
+
+
+def parse_release(content):
+    """Return manifest and tensors of the bytes of a release; refuse all else."""
+    manifest = _read_manifest(content)
+    _check_manifest(manifest)
+    expected = expected_tensors(manifest)
+    _check_tensor_table(manifest["tensors"], expected)
+    try:
+        found = dict(safetensors.deserialize(content))
+    except safetensors.SafetensorError as error:
+        raise ValueError(f"it is truncated or altered ({error})") from error
+    if found.keys() != expected.keys():
+        raise ValueError("its tensors are not those that its manifest names")
+    tensors = {}
+    for name, (dtype, shape) in expected.items():
+        if found[name]["dtype"] != dtype or found[name]["shape"] != shape:
+            raise ValueError(f"the tensor {name!r} has another type or shape")
+        data = bytes(found[name]["data"])
+        if hashlib.sha256(data).hexdigest() != manifest["tensors"][name]["sha256"]:
+            raise ValueError(f"the tensor {name!r} was altered (its SHA-256 differs)")
+        value = torch.frombuffer(bytearray(data), dtype=_DTYPES[dtype])
+        tensors[name] = value.reshape(shape)
+    _check_values(tensors)
+    return manifest, tensors
+
+
+def _read_manifest(content):
+    """Return the manifest out of the header of a safetensors file."""
+    if len(content) < 8:
+        raise ValueError("it is too short")
+    n_header = int.from_bytes(content[:8], "little")
+    if n_header > min(_MAX_HEADER_BYTES, len(content) - 8):
+        raise ValueError("it is truncated, or no safetensors file")
+    header = _parse_json(content[8 : 8 + n_header])
+    metadata = header.get("__metadata__") if isinstance(header, dict) else None
+    if not isinstance(metadata, dict) or metadata.keys() != {
+        "manifest",
+        "manifest_sha256",
+    }:
+        raise ValueError("it has no manifest of a release")
+    text = metadata["manifest"]
+    if not isinstance(text, str):
+        raise ValueError("its manifest is not a text")
+    digest = hashlib.sha256(text.encode(errors="replace")).hexdigest()
+    if digest != metadata["manifest_sha256"]:
+        raise ValueError("its manifest was altered (its SHA-256 differs)")
+    return _parse_json(text)
+
+
+def _parse_json(text):
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ValueError("its header is not valid JSON") from error
+
+
+def _check_manifest(manifest):
+    """Refuse a manifest with unknown, missing or unbounded entries."""
+    _check_entries(manifest)
+    for name, limit in _MAX_SIZES.items():
+        value = manifest[name]
+        if type(value) is not int or not 1 <= value <= limit:
+            raise ValueError(f"{name} must be an integer from 1 to {limit}")
+    kinds = {"gaussian": {None}, "cvae": set(DECODERS)}
+    kind, architecture = manifest["kind"], manifest["architecture"]
+    if not isinstance(kind, str) or kind not in kinds:
+        raise ValueError(f"the kind {kind!r} is unknown")
+    if not isinstance(architecture, str | None) or architecture not in kinds[kind]:
+        raise ValueError(f"the architecture {architecture!r} is unknown")
+    if type(manifest["noise"]) is not bool:
+        raise ValueError("noise must be true or false")
+    _check_classes(manifest)
+
+
+def _check_entries(manifest):
+    """Refuse another format or version, and missing or unknown entries."""
+    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+        raise ValueError("its manifest is not that of a release")
+    version = manifest.get("schema_version")
+    if version != SCHEMA_VERSION or isinstance(version, bool):
+        raise ValueError(
+            f"it has the schema version {version!r}, and this skcvae reads "
+            f"{SCHEMA_VERSION}"
+        )
+    if manifest.keys() != _KEYS:
+        odd = sorted(manifest.keys() ^ _KEYS)
+        raise ValueError(f"its manifest has missing or unknown entries: {odd[:5]}")
+    if not all(isinstance(manifest[n], dict) for n in ("privacy", "versions")):
+        raise ValueError("privacy and versions must be objects")
+
+
+def _check_classes(manifest):
+    classes, label_type = manifest["classes"], manifest["label_type"]
+    known = isinstance(label_type, str) and label_type in _LABEL_TYPES
+    if not known or not isinstance(classes, list):
+        raise ValueError("its classes are not a list of labels of a known type")
+    if any(type(label) is not _LABEL_TYPES[label_type] for label in classes):
+        raise ValueError(f"its classes are not all of the type {label_type}")
+    if len(classes) != manifest["n_classes"] or len(set(classes)) != len(classes):
+        raise ValueError("its classes are not as many different ones as it says")
+
+
+def _check_tensor_table(table, expected):
+    """Compare what the manifest says of the tensors with what follows from it."""
+    if not isinstance(table, dict) or table.keys() != expected.keys():
+        raise ValueError("its manifest names other tensors than such a release has")
+    for name, (dtype, shape) in expected.items():
+        entry = table[name]
+        if (
+            not isinstance(entry, dict)
+            or entry.keys() != {"dtype", "shape", "sha256"}
+            or (entry["dtype"], entry["shape"]) != (dtype, shape)
+        ):
+            raise ValueError(f"the tensor {name!r} has another type or shape")
+
+
+def _check_values(tensors):
+    """Refuse numbers that rows cannot be drawn with."""
+    for name, value in tensors.items():
+        if value.is_floating_point() and not value.isfinite().all():
+            raise ValueError(f"the tensor {name!r} holds values that are not finite")
+    not_negative = {"scale", "variance", "class_prior", "sampler.feature_std"}
+    for name in not_negative & tensors.keys():
+        if (tensors[name] < 0).any():
+            raise ValueError(f"the tensor {name!r} holds negative values")
+    if not tensors["class_prior"].sum() > 0:
+        raise ValueError("its class prior is zero")
+
+
+def labels_to_json(classes):
+    """Return labels as a list of plain Python values, and the name of their type."""
+    labels = classes.tolist()
+    for name, kind in _LABEL_TYPES.items():
+        if all(type(label) is kind for label in labels):
+            return labels, name
+    raise ValueError(
+        "Labels must be strings, integers, floats or booleans to be released, got "
+        f"{labels[:3]}."
+    )
+
+
+def labels_from_json(labels, label_type):
+    """Return the array of labels."""
+    return np.array(labels, dtype=None if label_type == "str" else label_type)

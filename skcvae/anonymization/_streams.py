@@ -1,0 +1,120 @@
+"""Endless streams of synthetic rows, for training loops."""
+
+from numbers import Integral
+
+import torch
+from sklearn.utils import check_random_state
+from torch.utils.data import IterableDataset, get_worker_info
+
+from .._training import draw_seeds
+
+# Rows per draw: enough that preparing the generator costs little beside them.
+_BLOCK = 8192
+
+
+class BatchesMixin:
+    """`batches`, for what has `sample` and `random_state`."""
+
+    def batches(self, batch_size=256, *, variance=None, random_state=None):
+        """Yield batches of new rows without end, for training loops [1]_.
+
+        Classes come in the distribution of the training rows (for a loaded release:
+        in its class prior).
+
+        Parameters
+        ----------
+        batch_size : int, default=256
+            Rows in each batch.
+
+        variance : float, dict or array-like of shape (n_classes,), default=None
+            Replaces the parameter `variance`.
+
+        random_state : int, RandomState instance or None, default=None
+            Seed of the stream. None uses the parameter `random_state`.
+
+        Yields
+        ------
+        X : ndarray of shape (batch_size, n_features)
+            Synthetic rows.
+
+        y : ndarray of shape (batch_size,)
+            Their classes.
+
+        Raises
+        ------
+        ValueError
+            If `batch_size` is not a positive integer.
+
+        References
+        ----------
+        .. [1] F. Di Salvo, D. Tafler, S. Doerrich and C. Ledig, "Privacy-preserving
+           datasets by capturing feature distributions with Conditional VAEs",
+           BMVC 2024, arXiv 2408.00639, Algorithm 3.
+        """
+        if not (isinstance(batch_size, Integral) and batch_size >= 1):
+            raise ValueError(
+                f"batch_size must be an integer of at least 1, got {batch_size!r}."
+            )
+        seeds = check_random_state(
+            self.random_state if random_state is None else random_state
+        )
+        return self._stream(int(batch_size), variance, seeds)
+
+    def _stream(self, batch_size, variance, seeds):
+        """Draw large blocks and cut them up."""
+        settings = {} if variance is None else {"variance": variance}
+        n_rows = batch_size * max(1, _BLOCK // batch_size)
+        while True:
+            seed = draw_seeds(seeds, 1)[0]
+            X, y = self.sample(n_rows, random_state=seed, **settings)
+            for start in range(0, n_rows, batch_size):
+                stop = start + batch_size
+                yield X[start:stop], y[start:stop]
+
+
+class SyntheticDataset(IterableDataset):
+    """Endless batches of synthetic rows as tensors, for torch's DataLoader.
+
+    Each worker of a loader draws rows of its own.
+
+    Parameters
+    ----------
+    source : object
+        Fitted anonymizer, or loaded release: what has `batches` and `classes_`.
+
+    batch_size : int, default=256
+        Rows in each batch. Give the loader ``batch_size=None``.
+
+    random_state : int or None, default=None
+        Seed. With an integer every iteration, and so every epoch that starts a new
+        one, begins the same stream; None draws new rows each time.
+
+    Examples
+    --------
+    >>> from itertools import islice
+    >>> from sklearn.datasets import load_digits
+    >>> from torch.utils.data import DataLoader
+    >>> from skcvae.anonymization import GenerativeAnonymizer, SyntheticDataset
+    >>> X, y = load_digits(return_X_y=True)
+    >>> anonymizer = GenerativeAnonymizer(random_state=0).fit(X, y)
+    >>> dataset = SyntheticDataset(anonymizer, batch_size=32, random_state=0)
+    >>> for x, codes in islice(DataLoader(dataset, batch_size=None), 2):
+    ...     print(tuple(x.shape), codes.dtype)
+    (32, 64) torch.int64
+    (32, 64) torch.int64
+    """
+
+    def __init__(self, source, batch_size=256, random_state=None):
+        self.source = source
+        self.batch_size = batch_size
+        self.random_state = random_state
+
+    def __iter__(self):
+        seed, worker = self.random_state, get_worker_info()
+        if worker is not None:
+            seeds = check_random_state(worker.seed % 2**32 if seed is None else seed)
+            seed = draw_seeds(seeds, worker.id + 1)[-1]
+        code_of = {label: c for c, label in enumerate(self.source.classes_.tolist())}
+        for X, y in self.source.batches(self.batch_size, random_state=seed):
+            codes = torch.tensor([code_of[label] for label in y.tolist()])
+            yield torch.as_tensor(X, dtype=torch.float32), codes

@@ -1,0 +1,232 @@
+"""Exact nearest neighbours in high dimension, in blocks."""
+
+from numbers import Integral
+
+import numpy as np
+import torch
+from scipy.spatial.distance import cdist
+from sklearn.utils import check_array, gen_batches
+from sklearn.utils._param_validation import Interval, StrOptions, validate_params
+
+# Bytes of one block of products.
+_BLOCK_BYTES = 2**28
+# Candidates beyond the neighbours asked for, which leave room for rounding errors.
+_SPARE = 8
+# Share by which a neighbour found may be farther than one missed.
+_TOLERANCE = 1e-6
+
+
+@validate_params(
+    {
+        "X": ["array-like"],
+        "Y": ["array-like"],
+        "n_neighbors": [Interval(Integral, 1, None, closed="left")],
+        "exclude_self": ["boolean"],
+        "metric": [StrOptions({"euclidean", "cosine"})],
+    },
+    prefer_skip_nested_validation=True,
+)
+def nearest_neighbors(X, Y, n_neighbors=1, *, exclude_self=False, metric="euclidean"):
+    r"""Find the nearest rows of Y for each row of X, and the exact distances.
+
+    Candidates come from matrix products in single precision, block by block, so that
+    the matrix of all distances is never held. Their distances are computed again from
+    differences in double precision, because the product form
+    :math:`\lVert x \rVert^2 + \lVert y \rVert^2 - 2 x^\top y` cancels: a row has the
+    distance 0 to its own copy, exactly. Where rounding errors might have hidden a
+    row nearer by a millionth, the search is repeated in double precision, and, where
+    that does not do, either, with all differences.
+
+    Beside its input it holds 256 MiB of products, and a copy of Y in single precision
+    (for repeated searches and for cosines in double precision, too).
+
+    Parameters
+    ----------
+    X : array-like of shape (n_X, n_features)
+        Rows to find neighbours for.
+
+    Y : array-like of shape (n_Y, n_features)
+        Rows to find them among.
+
+    n_neighbors : int, default=1
+        Number of neighbours.
+
+    exclude_self : bool, default=False
+        Leave out the row itself: for X that is the same array as Y. It is left out by
+        its index: another row of the same values counts as a neighbour at distance 0.
+
+    metric : {"euclidean", "cosine"}, default="euclidean"
+        The cosine distance is :math:`1 - \cos(x, y)`, in [0, 2].
+
+    Returns
+    -------
+    distances : ndarray of shape (n_X, n_neighbors)
+        Distances in ascending order, float64.
+
+    indices : ndarray of shape (n_X, n_neighbors)
+        The rows of Y that they belong to. Of rows at the same distance, those with
+        the lower index come first; which of them are found, when there are more than
+        asked for, is not defined.
+
+    Raises
+    ------
+    ValueError
+        If the input is not finite, has other numbers of features, has fewer rows than
+        neighbours, or has rows of zeros, for cosines.
+
+    Examples
+    --------
+    >>> from skcvae.metrics._nearest import nearest_neighbors
+    >>> distances, indices = nearest_neighbors([[0, 0]], [[3, 4], [0, 2]], 2)
+    >>> distances.tolist(), indices.tolist()
+    ([[2.0, 5.0]], [[1, 0]])
+    """
+    X, Y = _check_rows(X, Y)
+    n_available = _check_counts(X, Y, n_neighbors, exclude_self)
+    if metric == "cosine":
+        X, Y = _unit_rows(X, "X"), _unit_rows(Y, "Y")
+    n_candidates = min(n_neighbors + _SPARE, n_available)
+    distances = np.empty((len(X), n_neighbors))
+    indices = np.empty((len(X), n_neighbors), dtype=np.intp)
+    doubtful = np.arange(len(X))
+    for search in (_Products(np.float32), _Products(np.float64), _Differences()):
+        search.prepare(X, Y, exclude_self)
+        doubtful = _search(search, doubtful, n_candidates, distances, indices)
+        if n_candidates == n_available or not len(doubtful):
+            break
+    if metric == "cosine":
+        distances = distances**2 / 2
+    return distances, indices
+
+
+def _search(search, rows, n_candidates, distances, indices):
+    """Fill in the neighbours of rows; return the rows that may have nearer ones."""
+    n_neighbors = distances.shape[1]
+    doubtful = []
+    for block in gen_batches(len(rows), search.block_size):
+        asked = rows[block]
+        candidates, bound = search.candidates(asked, n_candidates)
+        exact = _distances(search.X[asked], search.Y, candidates)
+        order = np.argsort(exact, axis=1, kind="stable")[:, :n_neighbors]
+        distances[asked] = np.take_along_axis(exact, order, axis=1)
+        indices[asked] = np.take_along_axis(candidates, order, axis=1)
+        last = distances[asked, -1]
+        doubtful.append(asked[bound < (1 - _TOLERANCE) * last])
+    return np.concatenate(doubtful)
+
+
+class _Search:
+    """Candidates for nearest rows, and what no other row can be nearer than."""
+
+    dtype = np.float64
+
+    def prepare(self, X, Y, exclude_self):
+        """Take the rows."""
+        self.X, self.Y = X, Y
+        self.exclude_self = exclude_self
+        n_bytes = len(Y) * np.dtype(self.dtype).itemsize
+        self.block_size = max(1, min(_BLOCK_BYTES // n_bytes, len(X)))
+
+    def candidates(self, rows, n_candidates):
+        """Return the rows of Y of the lowest values, by index, and the last value."""
+        values = self._values(self.X[rows])
+        if self.exclude_self:
+            values[np.arange(len(rows)), rows] = np.inf
+        found = torch.from_numpy(values).topk(n_candidates, largest=False, sorted=False)
+        last = found.values.numpy().max(axis=1).astype(np.float64)
+        return np.sort(found.indices.numpy(), axis=1), self._bound(self.X[rows], last)
+
+
+class _Differences(_Search):
+    """Distances themselves: slow."""
+
+    def _values(self, queries):
+        return cdist(queries, self.Y)
+
+    def _bound(self, queries, last):
+        return last
+
+
+class _Products(_Search):
+    """Lower bounds of squared distances, by matrix products of centred rows."""
+
+    def __init__(self, dtype):
+        self.dtype = dtype
+
+    def prepare(self, X, Y, exclude_self):
+        """Centre and scale the rows."""
+        super().prepare(X, Y, exclude_self)
+        self.center = Y.mean(axis=0, dtype=np.float64)
+        # Squares must not leave the range of float32.
+        self.scale = max(np.abs(X).max(), np.abs(Y).max()) or 1.0
+        self.slack = (X.shape[1] + 8) * np.finfo(self.dtype).eps
+        self.targets = self._centred(Y)
+        self.target_squares = self._shrunk_squares(self.targets)
+
+    def _values(self, queries):
+        products = self._centred(queries) @ self.targets.T
+        products *= -2
+        products += self.target_squares
+        return products
+
+    def _bound(self, queries, last):
+        squares = last + self._shrunk_squares(self._centred(queries))
+        return self.scale * np.sqrt(np.maximum(squares, 0))
+
+    def _centred(self, rows):
+        """Return rows around the origin, where products cancel least."""
+        return ((rows - self.center) / self.scale).astype(self.dtype)
+
+    def _shrunk_squares(self, rows):
+        """Return squared norms less the largest rounding error of a distance."""
+        return np.einsum("ij,ij->i", rows, rows) * (1 - self.dtype(self.slack))
+
+
+def _distances(X, Y, candidates):
+    """Return the distances of rows to their candidates, by differences."""
+    distances = np.empty(candidates.shape)
+    for column, chosen in enumerate(candidates.T):
+        difference = np.subtract(X, Y[chosen], dtype=np.float64)
+        distances[:, column] = np.sqrt(np.einsum("ij,ij->i", difference, difference))
+    return distances
+
+
+def _check_rows(X, Y):
+    """Return both as C-ordered arrays of floats with the same number of features."""
+    dtypes = [np.float64, np.float32]
+    X, Y = (
+        check_array(rows, dtype=dtypes, order="C", input_name=name)
+        for rows, name in ((X, "X"), (Y, "Y"))
+    )
+    if X.shape[1] != Y.shape[1]:
+        raise ValueError(
+            f"X has {X.shape[1]} features and Y has {Y.shape[1]}. They must be the "
+            "same features."
+        )
+    return X, Y
+
+
+def _check_counts(X, Y, n_neighbors, exclude_self):
+    """Return how many neighbours a row can have."""
+    if exclude_self and not np.array_equal(X, Y):
+        raise ValueError("exclude_self=True needs X and Y to be the same rows.")
+    n_available = len(Y) - exclude_self
+    if n_neighbors > n_available:
+        raise ValueError(
+            f"n_neighbors={n_neighbors}, but a row of X has only {n_available} rows "
+            "of Y to find neighbours among."
+        )
+    return n_available
+
+
+def _unit_rows(X, name):
+    """Return rows of length 1, in double precision."""
+    X = X.astype(np.float64)
+    norms = np.linalg.norm(X, axis=1, keepdims=True)
+    n_zero = np.count_nonzero(norms == 0)
+    if n_zero:
+        raise ValueError(
+            f"{name} has {n_zero} rows of zeros, whose cosine is not defined. Remove "
+            "them, or use metric='euclidean'."
+        )
+    return X / norms
