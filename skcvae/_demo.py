@@ -52,6 +52,8 @@ def file_trials(path, n_splits, seed):
     without is cross-validated.
     """
     data = load_embeddings(path)
+    if "X" not in data and "X_test" not in data:
+        raise ValueError(f"{path} has training rows only: add X_test and y_test.")
     if "X" not in data:
         return (
             Trial(data.X_train, data.y_train, data.X_test, data.y_test, seed + i)

@@ -1,16 +1,59 @@
 """The command ``skcvae``."""
 
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 app = typer.Typer(
-    help="Generative over-sampling of embeddings.",
+    help="Generative over-sampling and anonymization of embeddings.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
 )
+
+Database = Annotated[
+    Path,
+    typer.Argument(
+        exists=True,
+        help="Database (.npz) with the arrays X and y, embeddings and labels, or "
+        "X_train and y_train; or a folder with train.npz, val.npz and test.npz.",
+    ),
+]
+Epsilon = Annotated[
+    float | None, typer.Option(help="Of the methods with differential privacy.")
+]
+Delta = Annotated[
+    float | None, typer.Option(help="Likewise; well below one over the number of rows.")
+]
+Seed = Annotated[
+    int | None,
+    typer.Option(
+        min=0, help="Random seed. Keep it secret: without it nobody draws the same."
+    ),
+]
+OpenSeed = Annotated[int, typer.Option(min=0, help="Random seed.")]
+Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+Json = Annotated[
+    Path | None, typer.Option("--output", "-o", help="File (.json) for the result.")
+]
+
+
+@contextmanager
+def _errors_in_a_line():
+    """Turn what a user can mend into one line and the exit status 1."""
+    try:
+        yield
+    except (
+        FloatingPointError,
+        ImportError,
+        OSError,
+        RuntimeError,
+        ValueError,
+    ) as error:
+        typer.echo(f"Error: {error}", err=True)
+        raise typer.Exit(1) from error
 
 
 @app.command()
@@ -29,8 +72,8 @@ def demo(
     folds: Annotated[
         int, typer.Option(min=2, help="Folds, or seeds where the file has a split.")
     ] = 5,
-    seed: Annotated[int, typer.Option(min=0, help="Random seed.")] = 0,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    seed: OpenSeed = 0,
+    device: Device = "auto",
 ):
     """Compare no resampling, SMOTE, ClassGaussian and CVAE through one pipeline.
 
@@ -40,11 +83,8 @@ def demo(
     # Imported here, so that `skcvae --help` answers at once.
     from ._demo import run_demo
 
-    try:
+    with _errors_in_a_line():
         run_demo(data, output, folds, seed, device, typer.echo)
-    except (ImportError, OSError, ValueError) as error:
-        typer.echo(f"Error: {error}", err=True)
-        raise typer.Exit(1) from error
 
 
 @app.command()
@@ -83,7 +123,7 @@ def embed(
     cache: Annotated[
         Path | None, typer.Option(help="Folder that keeps embeddings for later runs.")
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    device: Device = "auto",
     workers: Annotated[
         int, typer.Option(min=0, help="Processes that read images.")
     ] = 0,
@@ -105,8 +145,162 @@ def embed(
         num_workers=workers,
         verbose=1,
     )
-    try:
+    with _errors_in_a_line():
         run_embed(source, output, embedder, on_error, cache, typer.echo, split or ())
-    except (ImportError, OSError, RuntimeError, ValueError) as error:
-        typer.echo(f"Error: {error}", err=True)
-        raise typer.Exit(1) from error
+
+
+@app.command()
+def anonymize(
+    source: Database,
+    output: Annotated[Path, typer.Option("--output", "-o", help="File (.npz).")],
+    method: Annotated[
+        str, typer.Option(help="cvae, gaussian, k-same, dp-cvae or dp-gaussian.")
+    ] = "cvae",
+    k: Annotated[
+        int | None, typer.Option(min=2, help="Rows behind each row of k-same.")
+    ] = None,
+    epsilon: Epsilon = None,
+    delta: Delta = None,
+    variance: Annotated[
+        float | None, typer.Option(min=0, help="Variance of the draws, 1 by default.")
+    ] = None,
+    n_samples: Annotated[
+        int | None, typer.Option(min=1, help="Rows to draw; by default as many.")
+    ] = None,
+    seed: Seed = None,
+    device: Device = "auto",
+):
+    """Replace the training rows of a database by synthetic ones of the same classes.
+
+    Validation and test rows are real, and are not written.
+    """
+    from ._privacy_commands import run_anonymize
+
+    with _errors_in_a_line():
+        run_anonymize(
+            source,
+            output,
+            method,
+            k=k,
+            epsilon=epsilon,
+            delta=delta,
+            variance=variance,
+            n_samples=n_samples,
+            seed=seed,
+            device=device,
+            echo=typer.echo,
+        )
+
+
+@app.command()
+def release(
+    source: Database,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="File (.safetensors).")
+    ],
+    method: Annotated[
+        str, typer.Option(help="cvae, gaussian, dp-cvae or dp-gaussian.")
+    ] = "cvae",
+    epsilon: Epsilon = None,
+    delta: Delta = None,
+    class_prior: Annotated[
+        str,
+        typer.Option(
+            help="uniform, or training, which tells the recipient the class "
+            "distribution of the training rows."
+        ),
+    ] = "uniform",
+    seed: Seed = None,
+    device: Device = "auto",
+):
+    """Train a generator, and write what others need to draw rows from it."""
+    from ._privacy_commands import run_release
+
+    with _errors_in_a_line():
+        run_release(
+            source,
+            output,
+            method=method,
+            epsilon=epsilon,
+            delta=delta,
+            class_prior=class_prior,
+            seed=seed,
+            device=device,
+            echo=typer.echo,
+        )
+
+
+@app.command()
+def audit(
+    synthetic: Annotated[
+        Path,
+        typer.Argument(exists=True, help="What anonymize or release wrote."),
+    ],
+    members: Annotated[
+        Path,
+        typer.Option(exists=True, help="Database that it was made from (X_train)."),
+    ],
+    nonmembers: Annotated[
+        Path,
+        typer.Option(exists=True, help="Other rows of the same kind (X_test)."),
+    ],
+    reference: Annotated[
+        Path,
+        typer.Option(exists=True, help="Rows that an attacker has (X_val)."),
+    ],
+    output: Json = None,
+    seed: OpenSeed = 0,
+):
+    """Attack synthetic rows or a release, and report what leaks."""
+    from ._privacy_commands import run_audit
+
+    with _errors_in_a_line():
+        run_audit(
+            synthetic,
+            members,
+            nonmembers,
+            reference,
+            seed=seed,
+            output=output,
+            echo=typer.echo,
+        )
+
+
+@app.command()
+def probe(
+    source: Annotated[
+        Path,
+        typer.Argument(
+            exists=True,
+            help="What to train on: a database, or a release, which draws new rows for "
+            "every step.",
+        ),
+    ],
+    validation: Annotated[
+        Path, typer.Option(exists=True, help="Real rows for early stopping (X_val).")
+    ],
+    test: Annotated[
+        Path, typer.Option(exists=True, help="Real rows to test on (X_test).")
+    ],
+    noise: Annotated[
+        list[float] | None,
+        typer.Option(help="Standard deviation of noise on the test rows; repeatable."),
+    ] = None,
+    output: Json = None,
+    seed: OpenSeed = 0,
+    device: Device = "auto",
+):
+    """Train a linear head on synthetic or real rows, and test it on real ones."""
+    from ._privacy_commands import run_probe
+
+    with _errors_in_a_line():
+        run_probe(
+            source,
+            validation,
+            test,
+            noise_levels=noise or (),
+            seed=seed,
+            device=device,
+            output=output,
+            echo=typer.echo,
+        )

@@ -103,10 +103,62 @@ def test_both_kinds_of_files_load(tmp_path):
     assert sorted(split) == ["X_test", "X_train", "y_test", "y_train"]
 
 
+@pytest.mark.parametrize("column", [False, True])
+def test_a_database_of_the_reference_loads(tmp_path, column):
+    X, y = labelled([3, 2])
+    labels = y[:, None] if column else y
+    np.savez(tmp_path / "train.npz", embeddings=X.astype(np.float16), labels=labels)
+    database = load_embeddings(tmp_path / "train.npz")
+    assert sorted(database) == ["X", "y"]
+    assert database.X.dtype == np.float32
+    np.testing.assert_array_equal(database.X, X)
+    np.testing.assert_array_equal(database.y, y)
+
+
+def test_a_column_of_two_labels_is_no_column_of_one(tmp_path):
+    X, y = labelled([2, 2])
+    # As many labels as rows, in another shape.
+    np.savez(tmp_path / "bad.npz", embeddings=X, labels=y.reshape(2, 2))
+    with pytest.raises(ValueError, match=r"labels \(n_samples,\).* and \(2, 2\)"):
+        load_embeddings(tmp_path / "bad.npz")
+
+
+def test_splits_load_with_what_there_is_of_them(tmp_path):
+    X, y = labelled([3, 2])
+    arrays = {"X_train": X, "y_train": y[:, None], "X_val": X[:2], "y_val": y[:2]}
+    np.savez(tmp_path / "split.npz", **arrays)
+    split = load_embeddings(tmp_path / "split.npz")
+    assert sorted(split) == ["X_train", "X_val", "y_train", "y_val"]
+    np.testing.assert_array_equal(split.y_train, y)
+    np.testing.assert_array_equal(split.X_val, X[:2])
+
+
+def test_a_folder_with_a_file_for_each_split_loads(tmp_path):
+    X, y = labelled([3, 2])
+    np.savez(tmp_path / "train.npz", embeddings=X, labels=y[:, None])
+    np.savez(tmp_path / "test.npz", X=X[1:], y=y[1:])
+    folder = load_embeddings(tmp_path)
+    assert sorted(folder) == ["X_test", "X_train", "y_test", "y_train"]
+    np.testing.assert_array_equal(folder.X_train, X)
+    np.testing.assert_array_equal(folder.X_test, X[1:])
+    np.testing.assert_array_equal(folder.y_test, y[1:])
+
+
+def test_folders_that_do_not_fit_are_refused(tmp_path):
+    X, y = labelled([3, 2])
+    np.savez(tmp_path / "test.npz", X=X, y=y)
+    with pytest.raises(ValueError, match=r"needs train.npz.*holds \['test.npz'\]"):
+        load_embeddings(tmp_path)
+    np.savez(tmp_path / "train.npz", X_train=X, y_train=y)
+    with pytest.raises(ValueError, match=r"train.npz is one split"):
+        load_embeddings(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
-        ({"X": np.ones((2, 2))}, "needs the arrays"),
+        ({"X": np.ones((2, 2))}, r"needs the arrays.*labels; it holds \['X'\]"),
+        ({"X_test": np.ones((2, 2)), "y_test": np.ones(2)}, "needs the arrays"),
         ({"X": np.ones(2), "y": np.ones(2)}, "shape"),
         ({"X": np.ones((2, 2)), "y": np.ones(3)}, "shape"),
         ({"X": np.array([[{}]]), "y": np.ones(1)}, "allow_pickle=False"),

@@ -369,7 +369,11 @@ def test_forged_values_are_refused(name, value, content):
 
 def test_forged_tensors_are_refused(content):
     centres = safetensors.torch.load(content)["centres"]
-    for wrong in (centres.double(), centres[:, :-1].contiguous(), centres.T.contiguous()):
+    for wrong in (
+        centres.double(),
+        centres[:, :-1].contiguous(),
+        centres.T.contiguous(),
+    ):
         with pytest.raises(ValueError, match="'centres' has another type or shape"):
             parse_release(with_tensor(content, "centres", wrong))
     zero = torch.zeros_like(safetensors.torch.load(content)["class_prior"])

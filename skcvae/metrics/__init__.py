@@ -1,6 +1,54 @@
-"""Metrics: plain functions of arrays, and a scorer for model selection."""
+"""Metrics of long-tailed learning, utility and privacy: plain functions."""
 
+from ._audit import privacy_audit
+from ._audit_report import AuditedAttack, AuditedClass, PrivacyAudit
 from ._calibration import expected_calibration_error
+from ._closeness import (
+    average_min_distance,
+    distance_to_closest_record_share,
+    exact_copies,
+    identifiability,
+    nndr,
+)
+from ._confidence import AttackResult, Estimate, attack_result, tpr_at_fpr
+from ._controls import attack_controls
+from ._latent_search import latent_search_attack
 from ._long_tail import make_shot_scorer, shot_accuracy_score
+from ._membership import (
+    domias_attack,
+    label_inference_gap,
+    nearest_neighbor_attack,
+    scaler_attack,
+)
+from ._nearest import nearest_neighbors
+from ._probe import ProbeResult, linear_probe
+from ._shadow import shadow_attack
 
-__all__ = ["expected_calibration_error", "make_shot_scorer", "shot_accuracy_score"]
+__all__ = [
+    "AttackResult",
+    "AuditedAttack",
+    "AuditedClass",
+    "Estimate",
+    "PrivacyAudit",
+    "ProbeResult",
+    "attack_controls",
+    "attack_result",
+    "average_min_distance",
+    "distance_to_closest_record_share",
+    "domias_attack",
+    "exact_copies",
+    "expected_calibration_error",
+    "identifiability",
+    "label_inference_gap",
+    "latent_search_attack",
+    "linear_probe",
+    "make_shot_scorer",
+    "nearest_neighbor_attack",
+    "nearest_neighbors",
+    "nndr",
+    "privacy_audit",
+    "scaler_attack",
+    "shadow_attack",
+    "shot_accuracy_score",
+    "tpr_at_fpr",
+]

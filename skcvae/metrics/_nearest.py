@@ -76,7 +76,7 @@ def nearest_neighbors(X, Y, n_neighbors=1, *, exclude_self=False, metric="euclid
 
     Examples
     --------
-    >>> from skcvae.metrics._nearest import nearest_neighbors
+    >>> from skcvae.metrics import nearest_neighbors
     >>> distances, indices = nearest_neighbors([[0, 0]], [[3, 4], [0, 2]], 2)
     >>> distances.tolist(), indices.tolist()
     ([[2.0, 5.0]], [[1, 0]])

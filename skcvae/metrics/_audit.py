@@ -1,0 +1,291 @@
+"""The default privacy report: controls, attacks, copies, attributes, guarantees."""
+
+import warnings
+from numbers import Integral
+
+import numpy as np
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import (
+    HasMethods,
+    Interval,
+    StrOptions,
+    validate_params,
+)
+
+from .._training import draw_seeds
+from ._audit_membership import (
+    LATENT_SEARCH,
+    MIN_ROWS,
+    ROW_ATTACKS,
+    attack_anew,
+    audit_membership,
+    score_records,
+)
+from ._audit_parts import check_parts, synthesize
+from ._audit_report import PrivacyAudit
+from ._audit_splits import audit_splits, check_splits, fit_clone
+from ._closeness import distance_to_closest_record_share, exact_copies
+from ._confidence import quantile
+from ._membership import label_inference_gap, scaler_attack
+from ._nearest import nearest_neighbors
+from ._record_sets import same_size, scale_by
+
+# Records of a side that make an AUC useful.
+_ENOUGH_ROWS = 500
+
+
+@validate_params(
+    {
+        "synthetic": [tuple, list, HasMethods("sample")],
+        "X_members": ["array-like"],
+        "y_members": ["array-like"],
+        "X_nonmembers": ["array-like", None],
+        "y_nonmembers": ["array-like", None],
+        "X_reference": ["array-like", None],
+        "y_reference": ["array-like", None],
+        "groups_members": ["array-like", None],
+        "groups_nonmembers": ["array-like", None],
+        "groups_reference": ["array-like", None],
+        "attacks": [StrOptions({"default"}), tuple, list],
+        "extremes": [tuple, list, None],
+        "statement": [dict, None],
+        "retrain": [HasMethods(["fit", "get_params"]), None],
+        "n_repeats": [Interval(Integral, 1, None, closed="left")],
+        "random_state": ["random_state"],
+    },
+    prefer_skip_nested_validation=True,
+)
+def privacy_audit(  # noqa: PLR0913  three sets of records, and the release
+    synthetic,
+    X_members,
+    y_members,
+    X_nonmembers,
+    y_nonmembers,
+    X_reference,
+    y_reference,
+    *,
+    groups_members=None,
+    groups_nonmembers=None,
+    groups_reference=None,
+    attacks="default",
+    extremes=None,
+    statement=None,
+    retrain=None,
+    n_repeats=1,
+    random_state=None,
+):
+    """Attack a release and report what leaks.
+
+    The report has the controls of each attack; membership inference, overall, by
+    class and for the most isolated records; copies and closeness; label inference;
+    and what is formally guaranteed. It holds aggregates only, because distances of
+    single records would leak themselves [1]_, and gives no verdict: attacks that fail
+    prove nothing.
+
+    Parameters
+    ----------
+    synthetic : tuple of (X, y), or object with `sample`
+        The release: synthetic rows of shape (n_synthetic, n_features) with their
+        labels; or a fitted anonymizer, generator or loaded release, of which
+        ``sample(y=y_members)`` is attacked. More released rows leak more: give as many
+        as you mean to publish. Where it has `open_decoder`, the decoder is attacked,
+        too; where it has `privacy_statement`, that is the formal part.
+
+    X_members : array-like of shape (n_members, n_features)
+        Rows that the release was made from, at least 20; 500 for a useful answer.
+
+    y_members : array-like of shape (n_members,)
+        Their labels.
+
+    X_nonmembers : array-like of shape (n_nonmembers, n_features)
+        Hold-out: rows of the same distribution that it was not made from, and nothing
+        about it was selected on, at least 20; 500 for a useful answer, and for
+        true-positive rates.
+
+    y_nonmembers : array-like of shape (n_nonmembers,)
+        Their labels.
+
+    X_reference : array-like of shape (n_reference, n_features)
+        What the attacker has: more rows of the same distribution, at least 20, neither
+        members nor non-members.
+
+    y_reference : array-like of shape (n_reference,)
+        Their labels.
+
+    groups_members, groups_nonmembers, groups_reference : array-like, default=None
+        Group of each row, as the patient, of which no two sets may share one. None
+        takes each row for a group of its own.
+
+    attacks : "default" or list of str, default="default"
+        Membership attacks: "nearest_neighbor", "domias", and, for an object with
+        `open_decoder`, "latent_search". The default is all that the release allows.
+
+    extremes : tuple of (minimum, maximum), default=None
+        Extremes of the features that were released, as of a min-max scaler. Nothing
+        that skcvae releases holds any.
+
+    statement : dict, default=None
+        The formal part, with `guarantee` at least, for rows in a tuple. None takes
+        what `synthetic.privacy_statement()` returns, or "no formal guarantee".
+
+    retrain : estimator, default=None
+        The unfitted estimator that made the release, with `fit` and `sample`, or
+        `fit_transform`. It is trained on the reference to calibrate the attack on a
+        decoder, and anew in each repeat.
+
+    n_repeats : int, default=1
+        With 5 or more, members and non-members are split at random that many times,
+        `retrain` is trained on the members of each split, and the mean AUCs are
+        reported, too: one training may leak more than another.
+
+    random_state : int, RandomState instance or None, default=None
+        Draws synthetic rows, the parts that are compared, and the splits.
+
+    Returns
+    -------
+    audit : PrivacyAudit
+        Print it, or take `audit.to_dict()`.
+
+    Raises
+    ------
+    ValueError
+        If there is no hold-out or no reference, a set is too small, two of the real
+        sets share a row or a group, or rows and labels do not fit together.
+
+    Warns
+    -----
+    UserWarning
+        With fewer than 500 members or non-members.
+
+    References
+    ----------
+    .. [1] G. Ganev and E. De Cristofaro, "The Inadequacy of Similarity-based Privacy
+       Metrics: Privacy Attacks against 'Truly Anonymous' Synthetic Datasets", 2023,
+       `arXiv 2312.05114 <https://arxiv.org/abs/2312.05114>`_.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skcvae.metrics import privacy_audit
+    >>> rng = np.random.RandomState(0)
+    >>> members, nonmembers, reference = rng.randn(3, 500, 5)
+    >>> y = np.repeat([0, 1], 250)
+    >>> leaky = members + 0.01 * rng.randn(500, 5)
+    >>> audit = privacy_audit(
+    ...     (leaky, y), members, y, nonmembers, y, reference, y, random_state=0)
+    >>> audit.maximum.low > 0.95
+    True
+    """
+    parts = check_parts(
+        (X_members, y_members, groups_members),
+        (X_nonmembers, y_nonmembers, groups_nonmembers),
+        (X_reference, y_reference, groups_reference),
+        min_rows=MIN_ROWS,
+    )
+    names = _choose_attacks(attacks, synthetic)
+    check_splits(retrain, n_repeats)
+    notes = _warn_about_size(parts)
+    formal = _formal_part(synthetic, statement)
+    members, nonmembers, reference = parts
+    if extremes is not None:
+        extremes = scaler_attack(*extremes, members.X, nonmembers.X)
+    seeds = draw_seeds(check_random_state(random_state), 5)
+    rows = synthesize(synthetic, members.y, seeds[0], members.X.shape[1])
+    attribute = label_inference_gap(
+        *rows, *members[:2], *nonmembers[:2], X_reference=reference.X
+    )
+    reference_release = None
+    if LATENT_SEARCH in names:
+        if retrain is not None:
+            reference_release, _ = fit_clone(retrain, reference, seeds[1])
+        notes += _notes_on_decoder(reference_release)
+    scores = score_records(names, synthetic, rows.X, parts, reference_release, seeds[2])
+    anew = attack_anew(names, reference_release)
+    return PrivacyAudit(
+        n_members=len(members.X),
+        n_nonmembers=len(nonmembers.X),
+        n_reference=len(reference.X),
+        n_synthetic=len(rows.X),
+        **audit_membership(scores, parts, seeds[2]),
+        closeness=_audit_closeness(rows.X, parts, seeds[3]),
+        attribute=attribute,
+        extremes=extremes,
+        formal=formal,
+        splits=audit_splits(retrain, n_repeats, parts, anew, seeds[4]),
+        notes=tuple(notes),
+    )
+
+
+def _choose_attacks(attacks, synthetic):
+    """Return the names of the attacks; refuse unknown and impossible ones."""
+    possible = list(ROW_ATTACKS)
+    if hasattr(synthetic, "open_decoder"):
+        possible.append(LATENT_SEARCH)
+    if isinstance(attacks, str):
+        return possible
+    impossible = sorted(set(map(str, attacks)) - set(possible))
+    if impossible or not attacks:
+        raise ValueError(
+            f"attacks={list(attacks)} must name at least one of those that this "
+            f"release allows: {possible}. latent_search needs an object with "
+            "open_decoder."
+        )
+    return list(attacks)
+
+
+def _warn_about_size(parts):
+    """Return notes on sets that are small."""
+    notes = []
+    small = min(len(parts.members.X), len(parts.nonmembers.X))
+    if small < _ENOUGH_ROWS:
+        notes.append(
+            f"Few records: with {small} on a side, an AUC of 0.5 has an interval of "
+            f"about +-{1.96 * np.sqrt(1 / (6 * small)):.2f}. {_ENOUGH_ROWS} members "
+            "and as many non-members are wanted, and needed for TPR at 1 % FPR."
+        )
+        warnings.warn(notes[0], UserWarning, stacklevel=4)
+    return notes
+
+
+def _notes_on_decoder(reference_release):
+    """Return what limits the attack on a decoder."""
+    notes = ["latent_search has no controls: they would need other trainings."]
+    if reference_release is None:
+        notes.append(
+            "latent_search is not calibrated, and much weaker for it: pass retrain."
+        )
+    return notes
+
+
+def _formal_part(synthetic, statement):
+    """Return what is guaranteed, by the user or by the release."""
+    if statement is None:
+        if not hasattr(synthetic, "privacy_statement"):
+            return {"guarantee": "no formal guarantee"}
+        statement = synthetic.privacy_statement()
+    if "guarantee" not in statement:
+        raise ValueError("The privacy statement must have the key 'guarantee'.")
+    return dict(statement)
+
+
+def _audit_closeness(S, parts, seed):
+    """Return copies, the share nearer to members, and medians of distances."""
+    members, nonmembers, reference = (part.X for part in parts)
+    copies = exact_copies(S, members, nonmembers, X_reference=reference)
+    share = distance_to_closest_record_share(
+        S, members, nonmembers, X_reference=reference, random_state=seed
+    )
+    members, nonmembers = same_size(members, nonmembers, np.random.RandomState(seed))
+    S, M, H = scale_by(reference, S, members, nonmembers)
+    pairs = {
+        "synthetic_to_member": (S, M),
+        "synthetic_to_nonmember": (S, H),
+        "nonmember_to_member": (H, M),
+    }
+    return {
+        "n_copies": copies.n_synthetic,
+        "near_members": copies.near_members,
+        "near_nonmembers": copies.near_nonmembers,
+        "share": share,
+        **{n: quantile(nearest_neighbors(*p)[0][:, 0]) for n, p in pairs.items()},
+    }

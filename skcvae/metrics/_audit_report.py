@@ -1,0 +1,318 @@
+"""What a privacy audit found, as plain data and as text."""
+
+import math
+from dataclasses import dataclass, fields, is_dataclass
+
+import numpy as np
+
+from ._confidence import AttackResult, Estimate
+
+_CLOSING = "These are lower bounds from the listed attacks; stronger attacks may exist."
+
+
+@dataclass(frozen=True)
+class AuditedAttack:
+    """One attack of an audit.
+
+    Attributes
+    ----------
+    result : AttackResult
+        AUC and true-positive rate on the release.
+
+    isolated : Estimate or None
+        AUC among the most isolated records. None where these are too few, or the
+        attack gives no scores.
+
+    positive, negative : Estimate or None
+        AUC where members were released, and where reference rows were. None for an
+        attack that would need another training for it.
+
+    usable : bool
+        Whether the controls came out as they must, or there are none.
+    """
+
+    result: AttackResult
+    isolated: Estimate | None
+    positive: Estimate | None
+    negative: Estimate | None
+    usable: bool
+
+
+@dataclass(frozen=True)
+class AuditedClass:
+    """AUC among the records of one class, corrected for the number of classes."""
+
+    label: str
+    auc: Estimate
+    n_members: int
+    n_nonmembers: int
+
+
+@dataclass(frozen=True)
+class PrivacyAudit:
+    """The report of :func:`privacy_audit`: aggregates only, and no verdict.
+
+    Print it to read it; :meth:`to_dict` gives it to programs. All intervals are of
+    95 %, over records, given this one release, unless it says otherwise.
+
+    Attributes
+    ----------
+    n_members, n_nonmembers, n_reference, n_synthetic : int
+        Numbers of rows.
+
+    attacks : tuple of AuditedAttack
+        Membership attacks with their controls.
+
+    maximum : Estimate or None
+        The largest AUC of the usable attacks, of scores or of their reverse, with
+        Bonferroni's correction: the true one is in the interval with 95 %, although
+        the strongest attack was picked after the fact. None without a usable attack.
+
+    classes : tuple of AuditedClass
+        The classes of highest AUC by the attack `class_attack`.
+
+    class_attack : str
+        The usable attack of the highest AUC among those that score records.
+
+    n_classes_tested, n_classes_small : int
+        Numbers of classes with enough rows, and without.
+
+    closeness : dict
+        `n_copies`, exact copies among synthetic rows; `near_members`,
+        `near_nonmembers`, see :func:`exact_copies`; `share`, see
+        :func:`distance_to_closest_record_share`; medians of the distances from
+        synthetic rows and from non-members to the nearest record.
+
+    attribute : dict
+        See :func:`label_inference_gap`.
+
+    extremes : dict or None
+        See :func:`scaler_attack`.
+
+    formal : dict
+        What is guaranteed; `guarantee` at least.
+
+    splits : dict or None
+        Mean AUC over splits with retraining, by attack.
+
+    notes : tuple of str
+        What limits this audit.
+    """
+
+    n_members: int
+    n_nonmembers: int
+    n_reference: int
+    n_synthetic: int
+    attacks: tuple
+    maximum: Estimate | None
+    classes: tuple
+    class_attack: str
+    n_classes_tested: int
+    n_classes_small: int
+    closeness: dict
+    attribute: dict
+    extremes: dict | None
+    formal: dict
+    splits: dict | None
+    notes: tuple
+
+    def to_dict(self):
+        """Return all fields as plain numbers, strings, lists and dicts for JSON."""
+        return {**_plain(self), "closing": _CLOSING}
+
+    def __str__(self):
+        sections = [
+            _overview(self),
+            _controls(self),
+            _membership(self),
+            _splits(self),
+            _classes(self),
+            _closeness(self),
+            _attribute(self),
+            _formal(self),
+            _notes(self),
+            [_CLOSING],
+        ]
+        return "\n\n".join("\n".join(lines) for lines in sections if lines)
+
+
+def _overview(audit):
+    """Return the title and the sizes."""
+    return [
+        "Privacy audit",
+        f"{audit.n_members} members, {audit.n_nonmembers} non-members, "
+        f"{audit.n_reference} reference rows; {audit.n_synthetic} synthetic rows.",
+        "In brackets: 95 % intervals over records, given this one release.",
+        "AUC: 0.5 is guessing, 1 tells every member from every non-member.",
+    ]
+
+
+def _controls(audit):
+    """Return the table of controls."""
+    rows = [("attack", "members released", "reference released", "usable")]
+    rows += [
+        (
+            attack.result.name,
+            _format(attack.positive),
+            _format(attack.negative),
+            _usable(attack),
+        )
+        for attack in audit.attacks
+    ]
+    title = (
+        "1. Controls: AUC where all leaks (0.95 at least), and where nothing does (0.5)"
+    )
+    return [title, *_table(rows)]
+
+
+def _usable(attack):
+    """Return the verdict of the controls."""
+    if attack.positive is None:
+        return "no control"
+    return "yes" if attack.usable else "not usable"
+
+
+def _membership(audit):
+    """Return the table of attacks, and their maximum."""
+    rows = [("attack", "AUC", "TPR at 1 % FPR", "AUC, 10 % isolated")]
+    rows += [
+        (
+            attack.result.name,
+            _format(attack.result.auc),
+            _format(attack.result.tpr),
+            _format(attack.isolated),
+        )
+        for attack in audit.attacks
+    ]
+    lines = ["2. Membership: who was in the training set", *_table(rows)]
+    if audit.maximum is None:
+        lines.append("No attack was usable: nothing is known about membership.")
+    else:
+        n_usable = sum(attack.usable for attack in audit.attacks)
+        lines += [
+            f"Maximum of {n_usable} usable, in either direction, corrected for the "
+            f"choice: {_format(audit.maximum)}"
+        ]
+    if audit.extremes is not None:
+        lines += [
+            "Released extremes are attained by",
+            f"   members      {_format(audit.extremes['tpr'])}",
+            f"   non-members  {_format(audit.extremes['fpr'])}",
+        ]
+    return lines
+
+
+def _splits(audit):
+    """Return the table of repeated trainings."""
+    if audit.splits is None:
+        return []
+    rows = [("attack", "mean AUC")]
+    rows += [(name, _format(auc)) for name, auc in audit.splits["auc"].items()]
+    return [
+        f"   Over {audit.splits['n_repeats']} random splits into members and "
+        "non-members, trained anew each time",
+        *_table(rows),
+        "These intervals are over splits, trainings and draws of synthetic rows. The "
+        "splits",
+        "share their records: how other records would do is not in them.",
+    ]
+
+
+def _classes(audit):
+    """Return the table of the worst classes."""
+    title = f"   By class: {audit.n_classes_small} had too few records"
+    if not audit.classes:
+        return [f"{title}, and no other could be tested."]
+    rows = [("class", "AUC", "members", "non-members")]
+    rows += [
+        (row.label, _format(row.auc), str(row.n_members), str(row.n_nonmembers))
+        for row in audit.classes
+    ]
+    return [
+        f"{title}; the worst of the other {audit.n_classes_tested} by "
+        f"{audit.class_attack},",
+        "   corrected for the choice",
+        *_table(rows),
+    ]
+
+
+def _closeness(audit):
+    """Return copies and distances."""
+    found = audit.closeness
+    return [
+        "3. Copies and closeness",
+        "An overfitting alarm; a pass is not evidence of privacy.",
+        f"Synthetic rows that equal a member: {found['n_copies']}",
+        f"Members nearly copied: {_format(found['near_members'])}; non-members: "
+        f"{_format(found['near_nonmembers'])}",
+        f"Synthetic rows nearer to a member (0.5 by chance): {_format(found['share'])}",
+        "Median distance, in standard deviations of the reference:",
+        f"   synthetic to member      {_format(found['synthetic_to_member'])}",
+        f"   synthetic to non-member  {_format(found['synthetic_to_nonmember'])}",
+        f"   non-member to member     {_format(found['nonmember_to_member'])}",
+    ]
+
+
+def _attribute(audit):
+    """Return the label inference."""
+    found = audit.attribute
+    return [
+        "4. Attribute: labels inferred from the features by the synthetic rows",
+        f"Accuracy for members {_format(found['members'])}, for non-members "
+        f"{_format(found['nonmembers'])};",
+        f"difference {_format(found['difference'])}; 0 if membership does not matter",
+    ]
+
+
+def _formal(audit):
+    """Return the guarantee."""
+    lines = ["5. Formal guarantee", str(audit.formal["guarantee"])]
+    for name, value in audit.formal.items():
+        if isinstance(value, list | tuple):
+            lines += [f"{name}:", *(f"   - {entry}" for entry in value)]
+        elif name != "guarantee":
+            lines.append(f"{name}: {value}")
+    return lines
+
+
+def _notes(audit):
+    """Return what limits the audit."""
+    return ["Notes", *(f"- {note}" for note in audit.notes)] if audit.notes else []
+
+
+def _format(estimate):
+    """Return a value with its interval, in the width of a column."""
+    if estimate is None:
+        return "-"
+    # Distances can have more digits before the point than rates have.
+    digits = 3 if abs(estimate.high) < 10 else 1
+    value, low, high = (f"{number:.{digits}f}" for number in estimate)
+    return f"{value} [{low}, {high}]"
+
+
+def _table(rows):
+    """Return the lines of a table with columns of fixed width."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
+
+
+def _plain(value):
+    """Return a value as JSON has it: no arrays, no tuples, no NaN."""
+    if is_dataclass(value):
+        return {f.name: _plain(getattr(value, f.name)) for f in fields(value)}
+    if isinstance(value, Estimate):
+        return _plain(value._asdict())
+    if isinstance(value, dict):
+        return {str(name): _plain(entry) for name, entry in value.items()}
+    if isinstance(value, np.ndarray | np.generic):
+        value = value.tolist()
+    if isinstance(value, list | tuple):
+        return [_plain(entry) for entry in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return (
+        value if value is None or isinstance(value, str | int | float) else str(value)
+    )

@@ -1,0 +1,398 @@
+"""Estimates with intervals: shares, quantiles, and what an attack reached."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from scipy import stats
+from scipy.special import expit, logit
+from sklearn.utils import check_array
+
+# Non-members that must lie above a threshold for the threshold to mean anything.
+_MIN_FALSE_POSITIVES = 5
+
+
+class Estimate(NamedTuple):
+    """A value with the bounds of its interval.
+
+    All intervals here are over records: they say how the value would vary with other
+    members and other non-members of the same population, given this one release. How
+    it varies from one training run to the next is not in them.
+    """
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class AttackResult:
+    """How well one attack tells members from non-members.
+
+    Attributes
+    ----------
+    name : str
+        The attack.
+
+    auc : Estimate
+        Probability that a member scores higher than a non-member, in [0, 1]: 0.5 is
+        guessing, 1 the worst for privacy. See :func:`auc`.
+
+    tpr : Estimate or None
+        Share of the members found where 1 % of the non-members are accused, in
+        [0, 1]: 0.01 is guessing. None where there are too few non-members to know.
+        See :func:`tpr_at_fpr`.
+
+    n_members, n_nonmembers : int
+        Numbers of records attacked.
+    """
+
+    name: str
+    auc: Estimate
+    tpr: Estimate | None
+    n_members: int
+    n_nonmembers: int
+
+
+def attack_result(name, member_scores, nonmember_scores, confidence=0.95):
+    """Evaluate an attack by its scores.
+
+    Parameters
+    ----------
+    name : str
+        The attack.
+
+    member_scores : array-like of shape (n_members,)
+        Scores of members; higher says "member".
+
+    nonmember_scores : array-like of shape (n_nonmembers,)
+        Scores of non-members.
+
+    confidence : float, default=0.95
+        Coverage of the intervals, over records, given this one release.
+
+    Returns
+    -------
+    result : AttackResult
+        The area under the ROC curve, and the true-positive rate at 1 % false
+        positives, which is None for fewer than 500 non-members.
+
+    Examples
+    --------
+    >>> from skcvae.metrics import attack_result
+    >>> result = attack_result("guess", [1, 2, 3, 4], [0, 1, 2, 3])
+    >>> result.auc.value, result.tpr
+    (0.71875, None)
+    """
+    area = auc(member_scores, nonmember_scores, confidence)
+    try:
+        tpr = tpr_at_fpr(member_scores, nonmember_scores, 0.01, confidence)
+    except _TooFewError:
+        tpr = None
+    return AttackResult(name, area, tpr, len(member_scores), len(nonmember_scores))
+
+
+def proportion(n_success, n_total, confidence=0.95):
+    """Estimate a probability from successes, with Wilson's interval.
+
+    Parameters
+    ----------
+    n_success, n_total : float
+        Numbers of successes and of independent trials, which may be fractions.
+
+    confidence : float, default=0.95
+        Coverage of the interval.
+
+    Returns
+    -------
+    estimate : Estimate
+        In [0, 1].
+
+    Raises
+    ------
+    ValueError
+        If there is no trial, or there are more successes than trials.
+
+    References
+    ----------
+    E. B. Wilson, "Probable Inference, the Law of Succession, and Statistical
+    Inference", JASA 22, 1927.
+
+    Examples
+    --------
+    >>> from skcvae.metrics._confidence import proportion
+    >>> [round(bound, 3) for bound in proportion(0, 100)]
+    [0.0, 0.0, 0.037]
+    """
+    if n_total < 1 or not 0 <= n_success <= n_total:
+        raise ValueError(
+            f"{n_success} successes of {n_total} trials give no share: it needs at "
+            "least one trial, and 0 to as many successes."
+        )
+    share = n_success / n_total
+    z2 = _normal_quantile(confidence) ** 2
+    center = (share + z2 / (2 * n_total)) / (1 + z2 / n_total)
+    spread = z2 * (share * (1 - share) / n_total + z2 / (4 * n_total**2))
+    half = np.sqrt(spread) / (1 + z2 / n_total)
+    # Without successes, the bound is 0 but for rounding; likewise 1 without failures.
+    low = 0.0 if n_success == 0 else center - half
+    high = 1.0 if n_success == n_total else center + half
+    return Estimate(float(share), float(low), float(high))
+
+
+def difference(first, second):
+    """Estimate the difference of two independent estimates.
+
+    Newcombe's interval [1]_ for the difference of shares, and the same construction
+    for other estimates: each distance of a bound from its value counts as an error
+    of its own, and squares add up.
+
+    Parameters
+    ----------
+    first, second : Estimate
+        Estimates of the same confidence, from different records.
+
+    Returns
+    -------
+    estimate : Estimate
+        `first` minus `second`.
+
+    References
+    ----------
+    .. [1] R. G. Newcombe, "Interval Estimation for the Difference Between Independent
+       Proportions", Statistics in Medicine 17, 1998 (method 10).
+
+    Examples
+    --------
+    >>> from skcvae.metrics._confidence import difference, proportion
+    >>> [round(b, 3) for b in difference(proportion(56, 70), proportion(48, 80))]
+    [0.2, 0.052, 0.334]
+    """
+    value = first.value - second.value
+    low = np.hypot(first.value - first.low, second.high - second.value)
+    high = np.hypot(first.high - first.value, second.value - second.low)
+    return Estimate(value, float(value - low), float(value + high))
+
+
+def quantile(values, q=0.5, confidence=0.95):
+    """Estimate a quantile, with an interval between order statistics.
+
+    The interval holds for any distribution, and needs no bootstrap: the number of
+    values below the true quantile is binomial. Where there are too few values for a
+    bound, as for the 5 % quantile of fewer than 72, it is the smallest or largest.
+
+    Parameters
+    ----------
+    values : array-like of shape (n_values,)
+        Independent values.
+
+    q : float, default=0.5
+        Which quantile, in (0, 1).
+
+    confidence : float, default=0.95
+        Coverage of the interval, at least.
+
+    Returns
+    -------
+    estimate : Estimate
+        In the unit of the values.
+
+    Examples
+    --------
+    >>> from skcvae.metrics._confidence import quantile
+    >>> quantile(range(101))
+    Estimate(value=50.0, low=40.0, high=60.0)
+    """
+    values = np.sort(_check_scores(values, "values", 1))
+    n_values = len(values)
+    tail = (1 - confidence) / 2
+    # The largest rank with P(fewer values below the quantile than that) <= tail, and
+    # its mirror image.
+    low = stats.binom.ppf(tail, n_values, q) - 1
+    high = n_values - stats.binom.ppf(tail, n_values, 1 - q)
+    low, high = (int(np.clip(rank, 0, n_values - 1)) for rank in (low, high))
+    value = np.quantile(values, q)
+    return Estimate(float(value), float(values[low]), float(values[high]))
+
+
+def auc(member_scores, nonmember_scores, confidence=0.95):
+    r"""Estimate the area under the ROC curve, with DeLong's variance.
+
+    The area is the share of pairs of a member and a non-member in which the member
+    scores higher, ties counting half. Its variance is DeLong's [1]_, computed from
+    ranks [2]_, and the interval is symmetric on the logit scale. Scores that are all
+    the same, or that separate the two sets, have no variance to see; then the
+    interval is Newcombe's [3]_, all :math:`\theta` with
+    :math:`\lvert \hat\theta - \theta \rvert \le z \sqrt{V(\theta)}` for
+
+    .. math:: V(\theta) = \frac{\theta (1 - \theta)}{m n} \left[ 1 + (n^* - 1)
+        \left( \frac{1 - \theta}{2 - \theta} + \frac{\theta}{1 + \theta} \right)
+        \right], \quad n^* = \frac{m + n}{2},
+
+    of which Wilson's interval is the case of a share.
+
+    Parameters
+    ----------
+    member_scores : array-like of shape (m,)
+        Scores of members; higher says "member".
+
+    nonmember_scores : array-like of shape (n,)
+        Scores of non-members.
+
+    confidence : float, default=0.95
+        Coverage of the interval, over records, given this one release.
+
+    Returns
+    -------
+    estimate : Estimate
+        In [0, 1]; 0.5 is guessing.
+
+    Raises
+    ------
+    ValueError
+        If a set has fewer than two scores, or scores are not finite.
+
+    References
+    ----------
+    .. [1] E. R. DeLong, D. M. DeLong and D. L. Clarke-Pearson, "Comparing the Areas
+       under Two or More Correlated Receiver Operating Characteristic
+       Curves", Biometrics 44, 1988.
+    .. [2] X. Sun and W. Xu, "Fast Implementation of DeLong's Algorithm", IEEE Signal
+       Processing Letters 21, 2014.
+    .. [3] R. G. Newcombe, "Confidence intervals for an effect size measure based on
+       the Mann-Whitney statistic. Part 2", Statistics in Medicine 25, 2006 (method 5).
+
+    Examples
+    --------
+    >>> from skcvae.metrics._confidence import auc
+    >>> [round(bound, 3) for bound in auc([3, 4, 5, 6], [1, 2, 3, 4])]
+    [0.875, 0.427, 0.985]
+    """
+    members = _check_scores(member_scores, "member_scores", 2)
+    others = _check_scores(nonmember_scores, "nonmember_scores", 2)
+    m, n = len(members), len(others)
+    pooled = stats.rankdata(np.concatenate([members, others]))
+    # Of each score, how many of the other set it beats: multiples of 1/2, so that
+    # equal shares have a variance of exactly 0.
+    beaten = pooled[:m] - stats.rankdata(members)
+    beating = m - (pooled[m:] - stats.rankdata(others))
+    area = beaten.sum() / (m * n)
+    variance = beaten.var(ddof=1) / (m * n**2) + beating.var(ddof=1) / (n * m**2)
+    z = _normal_quantile(confidence)
+    if variance == 0:
+        low, high = _newcombe_bounds(area, m, n, z)
+    else:
+        half = z * np.sqrt(variance) / (area * (1 - area))
+        low, high = expit(logit(area) - half), expit(logit(area) + half)
+    return Estimate(float(area), float(low), float(high))
+
+
+def tpr_at_fpr(member_scores, nonmember_scores, fpr=0.01, confidence=0.95):
+    """Estimate the share of members found at a small share of false accusations.
+
+    The threshold is a score of the non-members, the empirical quantile of `1 - fpr`
+    or the next higher one; members strictly above it are found. No ROC curve is
+    interpolated, so that at most `fpr` of these non-members is accused.
+
+    Parameters
+    ----------
+    member_scores : array-like of shape (n_members,)
+        Scores of members; higher says "member".
+
+    nonmember_scores : array-like of shape (n_nonmembers,)
+        Scores of non-members, at least `5 / fpr`.
+
+    fpr : float, default=0.01
+        Share of non-members that may be accused, in (0, 1).
+
+    confidence : float, default=0.95
+        Coverage of the interval.
+
+    Returns
+    -------
+    estimate : Estimate
+        In [0, 1]; `fpr` is guessing. The interval is that of Clopper and Pearson, over
+        members, given the release and the threshold: that other non-members would
+        give another threshold is not in it.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than `5 / fpr` non-members. The threshold would rest on
+        fewer than five of them, and the share of non-members beyond it could be
+        several times `fpr`: for 100 non-members and 1 %, up to 5.5 %.
+
+    References
+    ----------
+    N. Carlini et al., "Membership Inference Attacks From First Principles", IEEE S&P
+    2022, `arXiv 2112.03570 <https://arxiv.org/abs/2112.03570>`_.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skcvae.metrics import tpr_at_fpr
+    >>> estimate = tpr_at_fpr(np.arange(1000) + 500, np.arange(1000))
+    >>> estimate.value
+    0.509
+    """
+    members = _check_scores(member_scores, "member_scores", 1)
+    others = _check_scores(nonmember_scores, "nonmember_scores", 1)
+    if not 0 < fpr < 1:
+        raise ValueError(f"fpr must be in (0, 1), got {fpr}.")
+    # Up to rounding: 500 * 0.01 need not be 5.
+    needed = int(np.ceil(_MIN_FALSE_POSITIVES / fpr - 1e-6))
+    if len(others) < needed:
+        raise _TooFewError(
+            f"A true-positive rate at a false-positive rate of {fpr:g} needs at least "
+            f"{needed} non-members, got {len(others)}: the threshold would rest on "
+            f"fewer than {_MIN_FALSE_POSITIVES} of them. Report the AUC instead."
+        )
+    threshold = np.quantile(others, 1 - fpr, method="higher")
+    n_found, n_members = int(np.count_nonzero(members > threshold)), len(members)
+    interval = stats.binomtest(n_found, n_members).proportion_ci(
+        confidence, method="exact"
+    )
+    return Estimate(n_found / n_members, float(interval.low), float(interval.high))
+
+
+class _TooFewError(ValueError):
+    """Too few non-members for a false-positive rate."""
+
+
+def _newcombe_bounds(area, m, n, z):
+    """Return the bounds of Newcombe's interval of an area."""
+
+    def excess(theta):
+        balance = (1 - theta) / (2 - theta) + theta / (1 + theta)
+        variance = theta * (1 - theta) / (m * n) * (1 + ((m + n) / 2 - 1) * balance)
+        return np.abs(area - theta) - z * np.sqrt(variance)
+
+    return _crossing(excess, area, 0.0), _crossing(excess, area, 1.0)
+
+
+def _crossing(excess, inside, outside):
+    """Return where a function turns positive from `inside` to `outside`."""
+    for _ in range(60):
+        middle = (inside + outside) / 2
+        if excess(middle) > 0:
+            outside = middle
+        else:
+            inside = middle
+    return inside
+
+
+def _normal_quantile(confidence):
+    """Return how many standard deviations an interval goes to each side."""
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence must be in (0, 1), got {confidence}.")
+    return stats.norm.ppf((1 + confidence) / 2)
+
+
+def _check_scores(scores, name, n_min):
+    """Return finite scores as a float64 vector."""
+    scores = check_array(scores, ensure_2d=False, dtype=np.float64, input_name=name)
+    if scores.ndim != 1:
+        raise ValueError(f"{name} must be one-dimensional, got shape {scores.shape}.")
+    if len(scores) < n_min:
+        raise ValueError(f"{name} has {len(scores)} values, needs {n_min} or more.")
+    return scores

@@ -1,0 +1,252 @@
+"""What the utility probe trains and tests on: checked, scaled, and on the device."""
+
+from dataclasses import dataclass
+from itertools import chain, islice
+
+import numpy as np
+import torch
+from sklearn.utils import check_array, column_or_1d
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_consistent_length
+
+from .._training import LabelledTensors
+from ._probe_net import BatchStream, cycle_rows
+
+# In units of the scale. Logits of such rows would leave the range of float32.
+_MAX_SIZE = 1e30
+
+
+@dataclass(frozen=True)
+class ProbeScale:
+    """The scale that all rows of a probe share.
+
+    Attributes
+    ----------
+    offset : ndarray of shape (n_features,)
+        Mean of each feature of the validation rows.
+
+    scale : float
+        Root mean square of their standard deviations.
+
+    device : torch.device
+        Where scaled rows go.
+    """
+
+    offset: np.ndarray
+    scale: float
+    device: torch.device
+
+    @classmethod
+    def of(cls, X_val, device):
+        """Return the scale of validation rows."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            variance = X_val.var(axis=0, dtype=np.float64)
+        scale = float(np.sqrt(variance.mean()))
+        if not np.isfinite(scale) or scale == 0:
+            raise ValueError(
+                f"X_val has a standard deviation of {scale:g}, so that there is no "
+                "scale. Pass rows that differ and are not of extreme size."
+            )
+        return cls(X_val.mean(axis=0, dtype=np.float64), scale, device)
+
+    def rows(self, X, name):
+        """Return scaled rows as a float32 tensor on the device."""
+        with np.errstate(over="ignore"):
+            Z = (X - self.offset.astype(X.dtype)) / X.dtype.type(self.scale)
+        if not np.abs(Z).max() < _MAX_SIZE:
+            raise ValueError(
+                f"{name} holds a value that is too large beside the standard "
+                f"deviation {self.scale:g} of X_val."
+            )
+        return torch.from_numpy(Z.astype(np.float32, copy=False)).to(self.device)
+
+    def codes(self, y, classes):
+        """Return class codes as an int64 tensor on the device."""
+        codes = np.searchsorted(classes, y).clip(max=len(classes) - 1)
+        if unknown := sorted(set(y[classes[codes] != y].tolist())):
+            raise ValueError(
+                f"The stream yields the labels {unknown[:5]} that its first epoch "
+                "lacks. Give it an attribute classes_ with all its labels."
+            )
+        return torch.from_numpy(codes).to(self.device)
+
+
+@dataclass(frozen=True)
+class ProbeData:
+    """What a probe trains and tests on.
+
+    Attributes
+    ----------
+    stream : BatchStream
+        Training batches.
+
+    valid : LabelledTensors
+        Validation rows.
+
+    x_test : Tensor of shape (n_test, n_features)
+        Test rows, float32.
+
+    y_test : ndarray of shape (n_test,)
+        Their labels.
+
+    classes : ndarray of shape (n_classes,)
+        Labels of training and validation, sorted.
+    """
+
+    stream: BatchStream
+    valid: LabelledTensors
+    x_test: torch.Tensor
+    y_test: np.ndarray
+    classes: np.ndarray
+
+
+def prepare_data(source, val, test, device, *, batch_size, n_steps, seed):
+    """Check all parts, and return them scaled and encoded.
+
+    Parameters
+    ----------
+    source : tuple of (X, y), or object with `batches`
+        What to train on.
+
+    val, test : tuple of (X, y)
+        Real rows.
+
+    device : torch.device
+        Where to train.
+
+    batch_size, n_steps : int
+        Rows of a batch, and batches of an epoch.
+
+    seed : int
+        Seed of the batches.
+
+    Returns
+    -------
+    ProbeData
+    """
+    X_val, y_val = _check_part(*val, "X_val", "y_val")
+    X_test, y_test = _check_part(*test, "X_test", "y_test")
+    _check_width(X_test, "X_test", X_val)
+    if len(np.unique(y_test)) < 2:
+        raise ValueError("y_test holds one class. Scores need at least two.")
+    scale = ProbeScale.of(X_val, device)
+    x_val, x_test = scale.rows(X_val, "X_val"), scale.rows(X_test, "X_test")
+    if hasattr(source, "batches"):
+        raw = source.batches(batch_size, random_state=seed)
+        named = getattr(source, "classes_", None)
+        checked = _check_batches(raw, batch_size, X_val)
+        classes, batches = _open_stream(checked, named, n_steps, scale, y_val, y_test)
+    elif len(source) != 2:
+        raise ValueError(
+            "source must be a pair (X, y) or have a method batches, got a tuple of "
+            f"{len(source)}."
+        )
+    else:
+        X, y = _check_part(*source, "X of the source", "y of the source")
+        _check_width(X, "X of the source", X_val)
+        classes = _find_classes(y, y_val, y_test)
+        x, codes = scale.rows(X, "X of the source"), scale.codes(y, classes)
+        batches = cycle_rows(LabelledTensors(x, codes), batch_size, seed)
+    return ProbeData(
+        BatchStream(batches, n_steps),
+        LabelledTensors(x_val, scale.codes(y_val, classes)),
+        x_test,
+        y_test,
+        classes,
+    )
+
+
+def _open_stream(checked, named, n_steps, scale, y_val, y_test):
+    """Return the classes, and an iterator of scaled rows and their codes."""
+    # The first epoch shows what is wrong before any training, and which labels come.
+    first = list(islice(checked, n_steps))
+    labels = [y for _, y in first] + ([] if named is None else [np.asarray(named)])
+    classes = _find_classes(np.concatenate(labels), y_val, y_test)
+    batches = (
+        (scale.rows(X, "A batch of the stream"), scale.codes(y, classes))
+        for X, y in chain(first, checked)
+    )
+    return classes, batches
+
+
+def _find_classes(y, y_val, y_test):
+    """Return the sorted labels of training and validation."""
+    check_classification_targets(y)
+    kinds = {
+        "the source": _kind(y),
+        "y_val": _kind(y_val),
+        "y_test": _kind(y_test),
+    }
+    if len(set(kinds.values())) > 1:
+        raise ValueError(
+            "Labels must be strings in all parts or numbers in all parts, got "
+            + ", ".join(f"{kind} in {name}" for name, kind in kinds.items())
+            + "."
+        )
+    classes = np.unique(np.concatenate([y, y_val]))
+    if len(classes) < 2:
+        raise ValueError(
+            f"A head needs two classes, and the source and y_val hold "
+            f"{classes.tolist()}."
+        )
+    return classes
+
+
+def _check_batches(batches, batch_size, X_val):
+    """Yield the batches of a stream, each checked; refuse that they end."""
+    for batch in batches:
+        if not (isinstance(batch, tuple | list) and len(batch) == 2):
+            raise ValueError(
+                "Each batch of the stream must be a pair (X, y), got "
+                f"{type(batch).__name__}."
+            )
+        X, y = _check_part(*batch, "X of a batch", "y of a batch", are_targets=False)
+        _check_width(X, "X of a batch", X_val)
+        if len(X) != batch_size:
+            raise ValueError(
+                f"The stream was asked for batches of {batch_size} rows and yielded "
+                f"{len(X)}."
+            )
+        yield X, y
+    raise ValueError("The stream ended. Its method batches must yield for ever.")
+
+
+def _check_part(X, y, X_name, y_name, are_targets=True):
+    """Return rows as floats, and their labels as strings or numbers."""
+    try:
+        X = check_array(X, dtype=None, input_name=X_name)
+        y = _check_labels(y)
+        check_consistent_length(X, y)
+        if are_targets:
+            check_classification_targets(y)
+    except ValueError as error:
+        raise ValueError(f"{X_name}, {y_name}: {error}") from error
+    if X.dtype.kind not in "biuf":
+        raise ValueError(f"{X_name} must hold numbers, got the type {X.dtype}.")
+    is_half = X.dtype.kind == "f" and X.dtype.itemsize < 4
+    dtype = np.float32 if is_half or X.dtype == np.float32 else np.float64
+    return X.astype(dtype, copy=False), y
+
+
+def _check_labels(y):
+    """Return labels as a one-dimensional array of strings or of numbers."""
+    y = column_or_1d(y)
+    if y.dtype == object:
+        labels = y.tolist()
+        is_string = {isinstance(label, str) for label in labels}
+        if len(is_string) > 1 or any(label is None for label in labels):
+            raise ValueError("labels must be all strings or all numbers, none missing.")
+        y = np.array(labels)
+    return y
+
+
+def _kind(y):
+    return "strings" if y.dtype.kind in "SU" else "numbers"
+
+
+def _check_width(X, name, X_val):
+    """Refuse rows of another number of features than X_val."""
+    if X.shape[1] != X_val.shape[1]:
+        raise ValueError(
+            f"{name} has {X.shape[1]} features, and X_val has {X_val.shape[1]}."
+        )

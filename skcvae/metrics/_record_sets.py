@@ -1,0 +1,82 @@
+"""Members, non-members, reference and synthetic rows: checks and the common scale."""
+
+from itertools import combinations
+
+import numpy as np
+from sklearn.utils import check_array, check_consistent_length, column_or_1d
+
+
+def check_record_sets(**sets):
+    """Return the sets by name, finite and in one precision; None stays None.
+
+    The precision is the lowest that any of them has, so that a row that was rounded
+    on its way into a release still equals the row it was.
+    """
+    sets = {
+        name: check_array(rows, dtype=[np.float64, np.float32], input_name=name)
+        for name, rows in sets.items()
+        if rows is not None
+    }
+    if any(rows.dtype == np.float32 for rows in sets.values()):
+        sets = {
+            name: check_array(rows, dtype=np.float32, input_name=name)
+            for name, rows in sets.items()
+        }
+    widths = {name: rows.shape[1] for name, rows in sets.items()}
+    if len(set(widths.values())) > 1:
+        raise ValueError(f"All rows must have the same features, got {widths}.")
+    return sets
+
+
+def check_disjoint(**sets):
+    """Refuse sets that share a row: what is known of it would count on both sides."""
+    for (name, rows), (other, other_rows) in combinations(sets.items(), 2):
+        n_shared = int(is_among(rows, other_rows).sum())
+        if n_shared:
+            raise ValueError(
+                f"{n_shared} rows of {name} are also in {other}, which must be "
+                "disjoint: nobody could tell such a row's membership. Remove "
+                "duplicates before the data are split, or split by group."
+            )
+
+
+def check_labels(y, rows, name):
+    """Return one label for each row."""
+    y = column_or_1d(y)
+    check_consistent_length(rows, y)
+    if any(label is None or label != label for label in y.tolist()):
+        raise ValueError(f"{name} contains missing values.")
+    return y
+
+
+def is_among(rows, others):
+    """Return which rows equal one of the others, value for value."""
+    known = set(_row_hashes(others))
+    return np.array([key in known for key in _row_hashes(rows)], dtype=bool)
+
+
+def _row_hashes(rows):
+    """Return a hash of 64 bits of each row; 0 and -0 are the same number."""
+    return [hash(row.tobytes()) for row in rows + 0.0]
+
+
+def scale_by(reference, *sets):
+    """Return the sets divided by the standard deviations of the reference.
+
+    A feature that is constant in the reference keeps its scale.
+    """
+    scale = reference.std(axis=0, dtype=np.float64)
+    rounding = np.finfo(reference.dtype).eps * np.abs(reference).max(axis=0)
+    scale[scale <= 10 * rounding] = 1.0
+    return [(rows / scale).astype(rows.dtype, copy=False) for rows in sets]
+
+
+def same_size(first, second, random_state):
+    """Return both, the larger one reduced to a random part of the smaller's size."""
+    size = min(len(first), len(second))
+    return [
+        rows
+        if len(rows) == size
+        else rows[np.sort(random_state.choice(len(rows), size, replace=False))]
+        for rows in (first, second)
+    ]

@@ -1,0 +1,534 @@
+"""Commands for anonymization: what they write, what they say, and what they refuse."""
+
+import json
+from functools import partial
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from typer.testing import CliRunner
+
+from skcvae import _privacy_commands as commands
+from skcvae._databases import read_rows
+from skcvae.anonymization import CVAEAnonymizer, GenerativeAnonymizer, KSameAnonymizer
+from skcvae.cli import app
+from skcvae.generators import ClassGaussian
+from skcvae.metrics import linear_probe, privacy_audit
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:The CVAE uses none", "ignore:Few records"
+)
+
+
+def draw(n_rows, seed):
+    """Return rows of two overlapping classes, a third of them of the class "a"."""
+    rng = np.random.RandomState(seed)
+    y = np.where(np.arange(n_rows) % 3 == 0, "a", "b")
+    X = rng.normal(size=(n_rows, 4)) + 2 * (y == "b")[:, None]
+    return X.astype(np.float32), y
+
+
+PARTS = {"train": draw(120, 0), "val": draw(90, 1), "test": draw(100, 2)}
+
+
+def splits(**changes):
+    """Return the arrays of a file with splits."""
+    arrays = {}
+    for split, (X, y) in PARTS.items():
+        arrays |= {f"X_{split}": X, f"y_{split}": y}
+    return arrays | changes
+
+
+@pytest.fixture
+def source(tmp_path):
+    np.savez(tmp_path / "photos.npz", **splits())
+    return tmp_path / "photos.npz"
+
+
+@pytest.fixture
+def lines():
+    return []
+
+
+def load(path):
+    with np.load(path, allow_pickle=False) as file:
+        return dict(file)
+
+
+def names_in(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def by_class(X, y):
+    """Return the rows of each class in an order that does not depend on the file's."""
+    return {label: X[y == label][np.lexsort(X[y == label].T)] for label in np.unique(y)}
+
+
+def assert_same_rows(arrays, X, y):
+    """Check that a file holds these rows with these labels, in whatever order."""
+    found = by_class(arrays["X_train"], arrays["y_train"])
+    expected = by_class(X, y)
+    assert found.keys() == expected.keys()
+    for label, rows in expected.items():
+        assert_array_equal(found[label], rows)
+
+
+# Anonymize
+
+
+def test_k_same_rows_are_written_and_real_ones_are_not(source, tmp_path, lines):
+    output = tmp_path / "out.npz"
+    commands.run_anonymize(source, output, "k-same", k=4, echo=lines.append)
+    arrays = load(output)
+    assert sorted(arrays) == ["X_train", "privacy", "y_train"]
+    X, y = PARTS["train"]
+    assert_same_rows(arrays, KSameAnonymizer(k=4).fit_transform(X, y), y)
+    assert "120 rows of 2 classes, 4 features, made by k-same from 120 rows" in lines[0]
+    assert "no validation and no test rows" in lines[0]
+    assert lines[1] == "Privacy: k-anonymity (k-Same), k 4"
+    assert any("Membership inference" in line for line in lines[2:])
+    assert names_in(tmp_path) == ["out.npz", "photos.npz"]
+
+
+def test_gaussian_rows_are_those_of_the_anonymizer(source, tmp_path, lines):
+    output = tmp_path / "out.npz"
+    options = {"variance": 0.5, "seed": 3, "echo": lines.append}
+    commands.run_anonymize(source, output, "gaussian", **options)
+    X, y = PARTS["train"]
+    anonymizer = GenerativeAnonymizer(ClassGaussian(variance=0.5), random_state=3)
+    assert_same_rows(load(output), anonymizer.fit_transform(X, y), y)
+    assert lines[1:] == ["Privacy: no formal guarantee"]
+    # No row of the output is a real one.
+    assert not np.isin(load(output)["X_train"], X).any()
+
+
+def test_cvae_rows_follow_the_seed(source, tmp_path, monkeypatch):
+    made = []
+
+    def make(**params):
+        made.append(params)
+        return CVAEAnonymizer(**params, max_epochs=2)
+
+    monkeypatch.setattr(commands.anonymization, "CVAEAnonymizer", make)
+    written = []
+    for seed in (0, 0, 1):
+        commands.run_anonymize(
+            source,
+            tmp_path / "out.npz",
+            "cvae",
+            variance=0.5,
+            seed=seed,
+            device="cpu",
+            echo=lambda line: None,
+        )
+        written.append(load(tmp_path / "out.npz"))
+    assert_array_equal(written[0]["X_train"], written[1]["X_train"])
+    assert (written[0]["X_train"] != written[2]["X_train"]).any()
+    assert sorted(written[0]["y_train"].tolist()) == sorted(PARTS["train"][1].tolist())
+    expected = {"variance": 0.5, "device": "cpu", "random_state": 0, "verbose": 1}
+    assert made[0] == expected
+
+
+@pytest.mark.parametrize(
+    ("names", "column"),
+    [(("embeddings", "labels"), True), (("X", "y"), False)],
+)
+def test_names_types_and_shapes_are_those_of_the_input(tmp_path, names, column):
+    X, y = PARTS["train"]
+    codes = (y == "b").astype(np.uint8)
+    labels = codes[:, None] if column else codes
+    np.savez(
+        tmp_path / "train.npz",
+        **{names[0]: X.astype(np.float16), names[1]: labels, "secret": X},
+    )
+    commands.run_anonymize(
+        tmp_path / "train.npz", tmp_path / "out.npz", "gaussian", seed=0
+    )
+    arrays = load(tmp_path / "out.npz")
+    assert sorted(arrays) == sorted([*names, "privacy"])
+    rows, labels_new = (arrays[name] for name in names)
+    assert rows.dtype == np.float16 and rows.shape == X.shape
+    assert labels_new.dtype == np.uint8 and labels_new.shape == labels.shape
+    # Each class is around its own mean.
+    for code, mean in ((0, 0.0), (1, 2.0)):
+        assert_allclose(rows[labels_new.ravel() == code].mean(), mean, atol=0.3)
+
+
+def test_rows_of_integers_become_floats(tmp_path):
+    X, y = PARTS["train"]
+    np.savez(tmp_path / "train.npz", X=(10 * X).astype(np.int16), y=y)
+    commands.run_anonymize(
+        tmp_path / "train.npz", tmp_path / "out.npz", "gaussian", seed=0
+    )
+    rows = load(tmp_path / "out.npz")["X"]
+    assert rows.dtype == np.float32
+    assert (rows % 1 != 0).mean() > 0.9
+
+
+def test_the_order_of_the_records_is_lost(source, tmp_path):
+    """Else row i of k-Same would be near record i."""
+    outputs = []
+    X, y = PARTS["train"]
+    for name, order in (("a", slice(None)), ("b", slice(None, None, -1))):
+        np.savez(tmp_path / f"{name}.npz", X=X[order], y=y[order])
+        commands.run_anonymize(
+            tmp_path / f"{name}.npz", tmp_path / f"{name}_out.npz", "k-same", k=3
+        )
+        outputs.append(load(tmp_path / f"{name}_out.npz"))
+    assert_array_equal(outputs[0]["y"], outputs[1]["y"])
+    assert_allclose(outputs[0]["X"], outputs[1]["X"], atol=1e-6)
+
+
+def test_k_same_counts_the_persons_of_a_file(tmp_path, lines):
+    X, y = PARTS["train"]
+    # Ten persons, each with rows of both classes.
+    np.savez(tmp_path / "train.npz", X=X, y=y, groups=np.arange(120) // 12)
+    commands.run_anonymize(
+        tmp_path / "train.npz", tmp_path / "out.npz", "k-same", k=5, echo=lines.append
+    )
+    assert lines[1] == "Privacy: k-anonymity (k-Same), k 5"
+    assert "  unit: group" in lines
+    rows = load(tmp_path / "out.npz")
+    assert sorted(rows) == ["X", "privacy", "y"]
+    # Two clusters of five persons in each class.
+    assert len(np.unique(rows["X"], axis=0)) == 4
+
+
+def test_a_number_of_samples_is_drawn(source, tmp_path, lines):
+    commands.run_anonymize(
+        source,
+        tmp_path / "out.npz",
+        "gaussian",
+        n_samples=600,
+        seed=0,
+        echo=lines.append,
+    )
+    y = load(tmp_path / "out.npz")["y_train"]
+    assert len(y) == 600
+    assert_allclose((y == "a").mean(), 1 / 3, atol=0.06)
+    assert "600 rows" in lines[0] and "from 120 rows" in lines[0]
+
+
+class Private(ClassGaussian):
+    """Stands for a generator with differential privacy."""
+
+    def __init__(self, *, epsilon=None, delta=None, variance=1.0, random_state=None):
+        super().__init__(variance=variance, random_state=random_state)
+        self.epsilon = epsilon
+        self.delta = delta
+
+    def privacy_statement(self):
+        return {
+            "guarantee": "differential privacy",
+            "epsilon": self.epsilon,
+            "delta": self.delta,
+            "unit": "record",
+            "outside": ["n_features", "classes"],
+        }
+
+
+Private._parameter_constraints = {
+    **ClassGaussian._parameter_constraints,
+    "epsilon": [float],
+    "delta": [float],
+}
+
+
+def test_labels_of_private_rows_are_drawn(source, tmp_path, monkeypatch, lines):
+    """The real labels would be outside of the guarantee."""
+    monkeypatch.setattr(commands.generators, "DPClassGaussian", Private, raising=False)
+    counts = set()
+    for seed in range(3):
+        commands.run_anonymize(
+            source,
+            tmp_path / "out.npz",
+            "dp-gaussian",
+            epsilon=2.0,
+            delta=1e-5,
+            seed=seed,
+            echo=lines.append,
+        )
+        counts.add(int((load(tmp_path / "out.npz")["y_train"] == "a").sum()))
+    assert len(counts) > 1
+    assert lines[1] == "Privacy: differential privacy, epsilon 2, delta 1e-05"
+    assert lines[2:5] == [
+        "  unit: record",
+        "  outside: n_features",
+        "  outside: classes",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("method", "options", "message"),
+    [
+        ("gaussian", {"epsilon": 1.0}, r"gaussian takes .*not \['epsilon'\]"),
+        ("cvae", {"epsilon": 1.0, "delta": 1e-5}, r"not \['delta', 'epsilon'\]"),
+        ("cvae", {"k": 5}, r"not \['k'\]"),
+        ("k-same", {"variance": 1.0}, r"not \['variance'\]"),
+        ("dp-cvae", {"epsilon": 1.0}, r"dp-cvae needs \['delta'\]"),
+        ("dp-gaussian", {}, r"needs \['delta', 'epsilon'\]"),
+        ("kSAME", {}, "must be one of"),
+        ("k-same", {"n_samples": 5}, "k-same draws no rows"),
+        ("k-same", {"k": 100}, "Classes with fewer than k=100"),
+        ("gaussian", {"variance": -1.0}, "variance"),
+        ("gaussian", {"n_samples": -1}, "n_samples"),
+    ],
+)
+def test_options_that_do_not_fit_are_refused(
+    source, tmp_path, method, options, message
+):
+    with pytest.raises(ValueError, match=message):
+        commands.run_anonymize(source, tmp_path / "out.npz", method, **options)
+    assert names_in(tmp_path) == ["photos.npz"]
+
+
+# Files
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+def test_a_broken_run_leaves_the_old_file(source, tmp_path, monkeypatch, error):
+    def fail(*args, **kwargs):
+        raise error
+
+    output = tmp_path / "out.npz"
+    output.write_text("an older file")
+    for method in ("fit", "privacy_statement"):
+        monkeypatch.setattr(KSameAnonymizer, method, fail)
+        with pytest.raises(error):
+            commands.run_anonymize(source, output, "k-same", echo=lambda line: None)
+        monkeypatch.undo()
+        assert names_in(tmp_path) == ["out.npz", "photos.npz"]
+        assert output.read_text() == "an older file"
+
+
+def test_a_full_disk_leaves_the_old_file(source, tmp_path, monkeypatch):
+    output = tmp_path / "out.npz"
+    output.write_text("an older file")
+    monkeypatch.setattr("os.fsync", lambda file: (_ for _ in ()).throw(OSError("full")))
+    with pytest.raises(OSError, match="full"):
+        commands.run_anonymize(source, output, "k-same")
+    assert output.read_text() == "an older file"
+    assert names_in(tmp_path) == ["out.npz", "photos.npz"]
+
+
+def run_all(source, output):
+    """Return each command, ready to be run on one source."""
+    return {
+        ".npz": lambda: commands.run_anonymize(source, output, "k-same"),
+        ".json": lambda: commands.run_probe(source, source, source, output=output),
+        ".json audit": lambda: commands.run_audit(*[source] * 4, output=output),
+        ".safetensors": lambda: commands.run_release(source, output, method="gaussian"),
+    }
+
+
+@pytest.mark.parametrize("kind", [".npz", ".json", ".json audit", ".safetensors"])
+def test_outputs_that_cannot_be_written_are_refused_first(tmp_path, kind):
+    suffix = kind.split()[0]
+    missing = tmp_path / "no_source.npz"
+    for output, message in (
+        (tmp_path / "out.txt", f"must be a {suffix} file"),
+        (tmp_path / "none" / f"out{suffix}", "There is no folder"),
+        (tmp_path / f"folder{suffix}", "is a folder"),
+    ):
+        (tmp_path / f"folder{suffix}").mkdir(exist_ok=True)
+        with pytest.raises(ValueError, match=message):
+            run_all(missing, output)[kind]()
+    with pytest.raises(FileNotFoundError):
+        run_all(missing, tmp_path / f"out{suffix}")[kind]()
+    assert names_in(tmp_path) == [f"folder{suffix}"]
+
+
+def test_the_input_is_never_overwritten(source, tmp_path):
+    content = source.read_bytes()
+    (tmp_path / "link.npz").symlink_to(source)
+    (tmp_path / "hard.npz").hardlink_to(source)
+    (tmp_path / "split").mkdir()
+    source_of_folder = tmp_path / "split" / "train.npz"
+    source_of_folder.write_bytes(content)
+    for first, second in (
+        (source, source),
+        (source, tmp_path / "link.npz"),
+        (source, tmp_path / "hard.npz"),
+        (tmp_path / "link.npz", source),
+        (tmp_path / "split", source_of_folder),
+    ):
+        with pytest.raises(ValueError, match="is an input"):
+            commands.run_anonymize(first, second, "k-same")
+    assert source.read_bytes() == source_of_folder.read_bytes() == content
+
+
+def test_rows_of_a_split_are_found(tmp_path):
+    np.savez(tmp_path / "splits.npz", **splits(groups_val=np.arange(90)))
+    (tmp_path / "folder").mkdir()
+    for split, (X, y) in PARTS.items():
+        np.savez(tmp_path / "folder" / f"{split}.npz", embeddings=X, labels=y)
+        for path in (tmp_path / "splits.npz", tmp_path / "folder"):
+            rows = read_rows(path, split)
+            assert_array_equal(rows.X, X)
+            assert_array_equal(rows.y, y)
+    assert_array_equal(read_rows(tmp_path / "splits.npz", "val").groups, np.arange(90))
+    assert read_rows(tmp_path / "splits.npz", "test").groups is None
+    X, y = PARTS["test"]
+    np.savez(tmp_path / "whole.npz", X=X, y=y)
+    assert_array_equal(read_rows(tmp_path / "whole.npz", "val").X, X)
+    np.savez(tmp_path / "train_only.npz", X_train=X, y_train=y)
+    with pytest.raises(ValueError, match=r"no rows of the split 'val', only \['X_tr"):
+        read_rows(tmp_path / "train_only.npz", "val")
+
+
+# Probe
+
+
+@pytest.fixture
+def short_probe(monkeypatch):
+    """Let the commands train for a few epochs, and return the function they call."""
+    probe = partial(linear_probe, max_epochs=5)
+    monkeypatch.setattr(commands, "linear_probe", probe)
+    return probe
+
+
+def test_the_probe_prints_and_writes_what_linear_probe_returns(
+    source, tmp_path, short_probe, lines
+):
+    commands.run_anonymize(
+        source, tmp_path / "out.npz", "k-same", k=3, echo=lines.append
+    )
+    lines.clear()
+    commands.run_probe(
+        tmp_path / "out.npz",
+        source,
+        source,
+        noise_levels=[0.5],
+        seed=1,
+        device="cpu",
+        output=tmp_path / "probe.json",
+        echo=lines.append,
+    )
+    synthetic = load(tmp_path / "out.npz")
+    expected = short_probe(
+        (synthetic["X_train"], synthetic["y_train"]),
+        *PARTS["val"],
+        *PARTS["test"],
+        noise_levels=[0.5],
+        random_state=1,
+    )
+    assert json.loads((tmp_path / "probe.json").read_text()) == expected.to_dict()
+    assert lines == [str(expected), f"Written to {tmp_path / 'probe.json'}."]
+    assert expected.accuracy > 0.8
+
+
+# Release
+
+
+def test_a_release_is_written_probed_and_audited(
+    source, tmp_path, short_probe, monkeypatch, lines
+):
+    release = tmp_path / "model.safetensors"
+    commands.run_release(
+        source, release, method="gaussian", class_prior="training", echo=lines.append
+    )
+    assert "gaussian of 2 classes and 4 features, class prior training" in lines[0]
+    assert lines[1] == "Privacy: no formal guarantee"
+    loaded = commands.anonymization.load(release)
+    assert_allclose(loaded.class_prior_, [1 / 3, 2 / 3], atol=1e-6)
+    probe = tmp_path / "probe.json"
+    commands.run_probe(
+        release, source, source, device="cpu", output=probe, echo=lines.append
+    )
+    assert json.loads(probe.read_text())["accuracy"] > 0.85
+    # The search for latent vectors takes long.
+    rows_only = partial(privacy_audit, attacks=["nearest_neighbor"])
+    monkeypatch.setattr(commands, "privacy_audit", rows_only)
+    audit = tmp_path / "audit.json"
+    commands.run_audit(release, *[source] * 3, output=audit, echo=lines.append)
+    report = json.loads(audit.read_text())
+    assert (report["n_members"], report["n_nonmembers"]) == (120, 100)
+    assert report["formal"]["guarantee"] == "no formal guarantee"
+    assert names_in(tmp_path) == [
+        "audit.json",
+        "model.safetensors",
+        "photos.npz",
+        "probe.json",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"method": "k-same"}, "k-same has no model to share"),
+        ({"class_prior": "balanced"}, "must be uniform or training"),
+        ({"epsilon": 1.0}, r"cvae takes .* not \['epsilon'\]"),
+    ],
+)
+def test_releases_that_cannot_be_are_refused(source, tmp_path, options, message):
+    with pytest.raises(ValueError, match=message):
+        commands.run_release(source, tmp_path / "model.safetensors", **options)
+    assert names_in(tmp_path) == ["photos.npz"]
+
+
+# Audit
+
+
+def test_the_audit_prints_and_writes_what_privacy_audit_returns(
+    source, tmp_path, lines
+):
+    # Members that are published as they are.
+    output = tmp_path / "audit.json"
+    commands.run_audit(*[source] * 4, seed=2, output=output, echo=lines.append)
+    parts = [a for s in ("train", "test", "val") for a in PARTS[s]]
+    expected = privacy_audit(PARTS["train"], *parts, random_state=2)
+    assert json.loads(output.read_text()) == json.loads(json.dumps(expected.to_dict()))
+    assert lines[0] == str(expected)
+    assert expected.maximum.low > 0.9
+
+
+def test_the_audit_reports_the_guarantee_of_the_rows(source, tmp_path, lines):
+    rows = tmp_path / "rows.npz"
+    commands.run_anonymize(source, rows, "k-same", k=7, echo=lines.append)
+    output = tmp_path / "audit.json"
+    commands.run_audit(rows, *[source] * 3, output=output, echo=lines.append)
+    formal = json.loads(output.read_text())["formal"]
+    assert (formal["guarantee"], formal["k"]) == ("k-anonymity (k-Same)", 7)
+    assert "k-anonymity" in lines[-2]
+
+
+def test_the_audit_compares_the_groups_of_the_files(tmp_path):
+    groups = {f"groups_{s}": np.arange(len(X)) for s, (X, _) in PARTS.items()}
+    np.savez(tmp_path / "photos.npz", **splits(**groups))
+    with pytest.raises(ValueError, match="group"):
+        commands.run_audit(*[tmp_path / "photos.npz"] * 4)
+
+
+# Command line
+
+
+def invoke(*arguments):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def test_workflow_on_the_command_line(source, tmp_path):
+    rows, report = tmp_path / "rows.npz", tmp_path / "audit.json"
+    model = tmp_path / "model.safetensors"
+    done = invoke("anonymize", source, "-o", rows, "--method", "k-same", "--k", 3)
+    assert done.exit_code == 0 and "k-anonymity (k-Same), k 3" in done.output
+    done = invoke("release", source, "-o", model, "--method", "gaussian")
+    assert done.exit_code == 0 and "class prior uniform" in done.output
+    real = [("--members", source), ("--nonmembers", source), ("--reference", source)]
+    audit = [word for option in real for word in option]
+    done = invoke("audit", rows, *audit, "-o", report)
+    assert done.exit_code == 0 and done.output.startswith("Privacy audit")
+    assert json.loads(report.read_text())["n_members"] == 120
+    real = "--validation", source, "--test", source
+    done = invoke("probe", rows, *real, "--noise", 0.5, "--noise", 2)
+    assert done.exit_code == 0 and "accuracy" in done.output
+
+
+def test_mistakes_on_the_command_line_are_one_line(source, tmp_path):
+    output = tmp_path / "rows.npz"
+    done = invoke("anonymize", source, "-o", output, "--epsilon", 1)
+    assert done.exit_code == 1
+    assert done.output.startswith("Error: cvae takes") and done.output.count("\n") == 1
+    assert invoke("anonymize", tmp_path / "none.npz", "-o", output).exit_code == 2
+    done = invoke("release", source, "-o", output)
+    assert done.exit_code == 1 and "must be a .safetensors file" in done.output
+    assert not output.exists()
