@@ -1,5 +1,7 @@
 """Attacks against other libraries and hand-computed tables, and their controls."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 from scipy.spatial.distance import cdist
@@ -27,22 +29,30 @@ def sets():
     return M[:80] + 0.3 * rng.randn(80, 6) * scale, M, H, R
 
 
+def spread(rows):
+    """Return one scale for all features."""
+    return np.sqrt(rows.var(axis=0).mean())
+
+
 def area(score, M, H):
     scores = np.r_[score(M), score(H)]
     return roc_auc_score(np.repeat([1, 0], [len(M), len(H)]), scores)
 
 
-def test_nearest_neighbor_attack_by_all_distances(sets):
-    S, M, H, R = (rows / sets[3].std(axis=0) for rows in sets)
-    result = nearest_neighbor_attack(*sets)
+@pytest.mark.parametrize("scale", ["common", "feature"])
+def test_nearest_neighbor_attack_by_all_distances(sets, scale):
+    R = sets[3]
+    divisor = spread(R) if scale == "common" else R.std(axis=0)
+    S, M, H, R = (rows / divisor for rows in sets)
+    result = nearest_neighbor_attack(*sets, scale=scale)
     expected = area(lambda X: -cdist(X, S).min(1) / cdist(X, R).min(1), M, H)
     assert result.auc.value == pytest.approx(expected)
-    assert result.auc.low > 0.5
+    assert result.auc.value > 0.55
     assert (result.n_members, result.n_nonmembers) == (120, 100)
 
 
 def test_attack_without_reference_takes_the_scale_of_the_synthetic_rows(sets):
-    S, M, H, _ = (rows / sets[0].std(axis=0) for rows in sets)
+    S, M, H, _ = (rows / spread(sets[0]) for rows in sets)
     result = nearest_neighbor_attack(*sets[:3], calibrate=False)
     expected = area(lambda X: -cdist(X, S).min(1), M, H)
     assert result.auc.value == pytest.approx(expected)
@@ -55,7 +65,7 @@ def test_calibration_needs_a_reference(sets):
 
 @pytest.mark.parametrize("n_components", [2, 6])
 def test_domias_agrees_with_scikit_learn(sets, n_components):
-    S, M, H, R = (rows / sets[3].std(axis=0) for rows in sets)
+    S, M, H, R = (rows / spread(sets[3]) for rows in sets)
     pca = PCA(n_components, whiten=True).fit(R)
     densities = [
         KernelDensity(bandwidth=len(rows) ** (-1 / (n_components + 4))).fit(
@@ -87,13 +97,23 @@ def test_domias_refuses_a_constant_reference(sets):
         domias_attack(S, M, H, np.full_like(R, 0.1))
 
 
-@pytest.mark.parametrize("attack", [nearest_neighbor_attack, domias_attack])
-def test_attacks_depend_on_neither_order_nor_units(attack, sets):
+by_feature = partial(nearest_neighbor_attack, scale="feature")
+
+
+@pytest.mark.parametrize(
+    ("attack", "units"),
+    [
+        (nearest_neighbor_attack, 1e3),
+        (by_feature, 10.0 ** np.arange(-3, 3)),
+        (domias_attack, 1e3),
+    ],
+    ids=["nearest_neighbor", "by_feature", "domias"],
+)
+def test_attacks_depend_on_neither_order_nor_units(attack, units, sets):
     rng = np.random.RandomState(1)
     expected = attack(*sets).auc
     shuffled = [rows[rng.permutation(len(rows))] for rows in sets]
     np.testing.assert_allclose(attack(*shuffled).auc, expected, rtol=1e-9)
-    units = 10.0 ** np.arange(-3, 3)
     in_other_units = [rows * units + 5 * units for rows in sets]
     np.testing.assert_allclose(attack(*in_other_units).auc, expected, rtol=1e-9)
 

@@ -117,8 +117,9 @@ def privacy_audit(  # noqa: PLR0913  three sets of records, and the release
         takes each row for a group of its own.
 
     attacks : "default" or list of str, default="default"
-        Membership attacks: "nearest_neighbor", "domias", and, for an object with
-        `open_decoder`, "latent_search". The default is all that the release allows.
+        Membership attacks: "nearest_neighbor", "nearest_by_feature", "domias",
+        and, for an object with `open_decoder`, "latent_search". The default is all that
+        the release allows.
 
     extremes : tuple of (minimum, maximum), default=None
         Extremes of the features that were released, as of a min-max scaler. Nothing

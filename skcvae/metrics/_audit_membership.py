@@ -1,5 +1,9 @@
 """The membership part of an audit: each attack, its controls, and the strongest."""
 
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+
 import numpy as np
 
 from ._audit_report import AuditedAttack, AuditedClass
@@ -14,10 +18,21 @@ from ._membership import (
 from ._nearest import nearest_neighbors
 from ._record_sets import check_record_sets, scale_by
 
-# Attacks on rows: for the controls, and for the scores of records.
+
+class RowAttack(NamedTuple):
+    """An attack on rows: for the controls, for scores of records, and their scale."""
+
+    attack: Callable
+    score: Callable
+    scale: str = "common"
+
+
 ROW_ATTACKS = {
-    "nearest_neighbor": (nearest_neighbor_attack, _nearest_scores),
-    "domias": (domias_attack, _domias_scores),
+    "nearest_neighbor": RowAttack(nearest_neighbor_attack, _nearest_scores),
+    "nearest_by_feature": RowAttack(
+        partial(nearest_neighbor_attack, scale="feature"), _nearest_scores, "feature"
+    ),
+    "domias": RowAttack(domias_attack, _domias_scores),
 }
 LATENT_SEARCH = "latent_search"
 CONFIDENCE = 0.95
@@ -32,12 +47,12 @@ def score_records(names, release, S, parts, reference_release, seed):
     sets = check_record_sets(
         X_synthetic=S, **{f"X_{n}": p.X for n, p in parts._asdict().items()}
     )
-    S, M, H, R = scale_by(sets["X_reference"], *sets.values())
-    scores = {
-        name: tuple(ROW_ATTACKS[name][1](S, R, rows) for rows in (M, H))
-        for name in names
-        if name in ROW_ATTACKS
-    }
+    scores = {}
+    for name in names:
+        if name in ROW_ATTACKS:
+            by = ROW_ATTACKS[name]
+            S, M, H, R = scale_by(sets["X_reference"], *sets.values(), scale=by.scale)
+            scores[name] = by.score(S, R, M), by.score(S, R, H)
     if LATENT_SEARCH in names:
         scores[LATENT_SEARCH] = _score_decoder(
             release, *parts[:2], reference_release, seed
@@ -95,7 +110,7 @@ def _audit_attack(name, scores, parts, isolated, seed):
     usable = True
     if name in ROW_ATTACKS:
         controls = attack_controls(
-            ROW_ATTACKS[name][0], *(part.X for part in parts), random_state=seed
+            ROW_ATTACKS[name].attack, *(part.X for part in parts), random_state=seed
         )
         positive, negative = controls.positive.auc, controls.negative.auc
         usable = controls.usable

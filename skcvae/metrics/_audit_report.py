@@ -246,7 +246,7 @@ def _closeness(audit):
         f"Members nearly copied: {_format(found['near_members'])}; non-members: "
         f"{_format(found['near_nonmembers'])}",
         f"Synthetic rows nearer to a member (0.5 by chance): {_format(found['share'])}",
-        "Median distance, in standard deviations of the reference:",
+        "Median distance, in root mean square deviations of the reference:",
         f"   synthetic to member      {_format(found['synthetic_to_member'])}",
         f"   synthetic to non-member  {_format(found['synthetic_to_nonmember'])}",
         f"   non-member to member     {_format(found['nonmember_to_member'])}",

@@ -50,7 +50,7 @@ def exact_copies(X_synthetic, X_members, X_nonmembers=None, *, X_reference=None)
         copies only.
 
     X_reference : array-like of shape (n_reference, n_features), default=None
-        Rows whose standard deviations scale the features before distances are taken.
+        Rows whose spread, one number for all features, scales distances.
         None takes the non-members.
 
     Returns
@@ -132,7 +132,8 @@ def distance_to_closest_record_share(
         Rows of the same distribution that it was not made from.
 
     X_reference : array-like of shape (n_reference, n_features), default=None
-        Rows whose standard deviations scale the features. None takes the non-members.
+        Rows whose spread, one number for all features, scales distances. None takes
+        the non-members.
 
     random_state : int, RandomState instance or None, default=None
         Draws the part of the larger set.
@@ -205,7 +206,8 @@ def nndr(
         Quantile of the ratios to compare.
 
     X_reference : array-like of shape (n_reference, n_features), default=None
-        Rows whose standard deviations scale the features. None takes the non-members.
+        Rows whose spread, one number for all features, scales distances. None takes
+        the non-members.
 
     random_state : int, RandomState instance or None, default=None
         Draws the part of the larger set.
@@ -269,7 +271,8 @@ def identifiability(
         part of the larger set is used: rows of a larger set are nearer to each other.
 
     X_reference : array-like of shape (n_reference, n_features), default=None
-        Rows whose standard deviations scale the features. None takes the non-members.
+        Rows whose spread, one number for all features, scales distances. None takes
+        the non-members.
 
     random_state : int, RandomState instance or None, default=None
         Draws the part of the larger set.
@@ -370,9 +373,12 @@ def average_min_distance(X_synthetic, X_real, *, space="common"):
     sets = check_record_sets(X_synthetic=X_synthetic, X_real=X_real)
     S, real = sets["X_synthetic"], sets["X_real"]
     if space == "common":
-        S, real = scale_by(real, S, real)
+        S, real = scale_by(real, S, real, scale="feature")
     else:
-        S, real = (scale_by(rows, rows - rows.mean(axis=0))[0] for rows in (S, real))
+        S, real = (
+            scale_by(rows, rows - rows.mean(axis=0), scale="feature")[0]
+            for rows in (S, real)
+        )
     return float(_closest(S, real).mean())
 
 

@@ -5,7 +5,12 @@ from numbers import Integral
 import numpy as np
 from sklearn.base import clone
 from sklearn.utils import Bunch
-from sklearn.utils._param_validation import HasMethods, Interval, validate_params
+from sklearn.utils._param_validation import (
+    HasMethods,
+    Interval,
+    StrOptions,
+    validate_params,
+)
 
 from ._confidence import attack_result, difference, proportion
 from ._density import log_density, principal_components
@@ -20,11 +25,18 @@ from ._record_sets import check_disjoint, check_labels, check_record_sets, scale
         "X_nonmembers": ["array-like"],
         "X_reference": ["array-like", None],
         "calibrate": ["boolean"],
+        "scale": [StrOptions({"common", "feature"})],
     },
     prefer_skip_nested_validation=True,
 )
 def nearest_neighbor_attack(
-    X_synthetic, X_members, X_nonmembers, X_reference=None, *, calibrate=True
+    X_synthetic,
+    X_members,
+    X_nonmembers,
+    X_reference=None,
+    *,
+    calibrate=True,
+    scale="common",
 ):
     r"""Attack by the distance to the nearest synthetic row.
 
@@ -53,6 +65,10 @@ def nearest_neighbor_attack(
 
     calibrate : bool, default=True
         Whether to divide by the distance to the reference.
+
+    scale : {"common", "feature"}, default="common"
+        Whether distances are taken with one scale for all features, as those of an
+        embedding have it, or each feature is divided by its standard deviation.
 
     Returns
     -------
@@ -88,10 +104,11 @@ def nearest_neighbor_attack(
             "calibrate=True needs X_reference, rows that are neither members nor "
             "non-members. Without them, use calibrate=False."
         )
-    S, M, H, R = _scaled(X_synthetic, X_members, X_nonmembers, X_reference)
+    sets = (X_synthetic, X_members, X_nonmembers, X_reference)
+    S, M, H, R = _scaled(*sets, scale)
     scores = (_nearest_scores(S, R if calibrate else None, rows) for rows in (M, H))
-    name = "nearest_neighbor" if calibrate else "nearest_neighbor_uncalibrated"
-    return attack_result(name, *scores)
+    name = "nearest_neighbor" if scale == "common" else "nearest_by_feature"
+    return attack_result(name if calibrate else f"{name}_uncalibrated", *scores)
 
 
 def _nearest_scores(S, R, X):
@@ -138,7 +155,7 @@ def domias_attack(
 
     X_reference : array-like of shape (n_reference, n_features)
         The attacker's own rows of the same distribution, neither members nor
-        non-members, at least two. Their standard deviations scale the features.
+        non-members, at least two. Their spread scales all features.
 
     n_components : int, default=10
         Number of principal components; fewer where the reference has a lower rank.
@@ -308,7 +325,7 @@ def label_inference_gap(
         one, which sees copies; a linear model does not.
 
     X_reference : array-like of shape (n_reference, n_features), default=None
-        Rows whose standard deviations scale the features. None takes the synthetic
+        Rows whose spread scales all features. None takes that of the synthetic
         rows.
 
     Returns
@@ -362,7 +379,7 @@ def _accuracy(predicted, y):
     return proportion(np.count_nonzero(predicted == y), len(y))
 
 
-def _scaled(X_synthetic, X_members, X_nonmembers, X_reference):
+def _scaled(X_synthetic, X_members, X_nonmembers, X_reference, scale="common"):
     """Return checked rows on the scale of the reference, or of the synthetic rows."""
     sets = check_record_sets(
         X_synthetic=X_synthetic,
@@ -372,5 +389,5 @@ def _scaled(X_synthetic, X_members, X_nonmembers, X_reference):
     )
     check_disjoint(**{n: rows for n, rows in sets.items() if n != "X_synthetic"})
     reference = sets.get("X_reference", sets["X_synthetic"])
-    scaled = scale_by(reference, *sets.values())
+    scaled = scale_by(reference, *sets.values(), scale=scale)
     return scaled if X_reference is not None else [*scaled, None]

@@ -60,15 +60,19 @@ def _row_hashes(rows):
     return [hash(row.tobytes()) for row in rows + 0.0]
 
 
-def scale_by(reference, *sets):
-    """Return the sets divided by the standard deviations of the reference.
+def scale_by(reference, *sets, scale="common"):
+    """Return the sets divided by the standard deviation of the reference.
 
-    A feature that is constant in the reference keeps its scale.
+    "common" is one number for all features, the root mean square of their standard
+    deviations; "feature" one for each. A reference without spread changes nothing.
     """
-    scale = reference.std(axis=0, dtype=np.float64)
+    std = reference.std(axis=0, dtype=np.float64)
     rounding = np.finfo(reference.dtype).eps * np.abs(reference).max(axis=0)
-    scale[scale <= 10 * rounding] = 1.0
-    return [(rows / scale).astype(rows.dtype, copy=False) for rows in sets]
+    std[std <= 10 * rounding] = 0
+    if scale == "common":
+        std = np.sqrt(np.mean(std**2))
+    divisor = np.where(std > 0, std, 1)
+    return [(rows / divisor).astype(rows.dtype, copy=False) for rows in sets]
 
 
 def same_size(first, second, random_state):
