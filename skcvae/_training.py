@@ -188,8 +188,9 @@ class TrainingNet(NeuralNet):
             # after an epoch has been finished.
             if len(self.history) > self.n_finished_epochs_:
                 self.interrupted_ = True
-                self.history.pop()
+                # Callbacks read the last row of the history when training ends.
                 if self._finished_state is not None:
+                    self.history.pop()
                     self.module_.load_state_dict(self._finished_state)
             raise
 

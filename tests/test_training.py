@@ -294,9 +294,10 @@ def test_interruption_keeps_the_last_finished_epoch(
 
 
 @pytest.mark.parametrize("batch", [1, 5])
-def test_interruption_of_the_first_epoch_leaves_the_estimator_unfitted(batch):
+@pytest.mark.parametrize("others", [[], [EarlyStopping("train_loss", load_best=True)]])
+def test_interruption_of_the_first_epoch_leaves_the_estimator_unfitted(batch, others):
     generator = make_cvae().fit(*class_data())
-    generator.set_params(net_params={"callbacks": [Interrupt(1, batch)]})
+    generator.set_params(net_params={"callbacks": [Interrupt(1, batch), *others]})
     with pytest.raises(KeyboardInterrupt):
         generator.fit(*class_data())
     assert fitted_attributes(generator) == []
