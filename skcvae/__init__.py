@@ -12,6 +12,8 @@ __version__ = "0.1.0.dev0"
 _SUBMODULE_OF = {
     "CVAE": "generators",
     "ClassGaussian": "generators",
+    "DPCVAE": "generators",
+    "DPClassGaussian": "generators",
     "CVAEAnonymizer": "anonymization",
     "FoundationEmbedder": "embedding",
     "GenerativeAnonymizer": "anonymization",
@@ -37,6 +39,8 @@ __all__ = [
     "CVAEAnonymizer",
     "CVAEOverSampler",
     "ClassGaussian",
+    "DPCVAE",
+    "DPClassGaussian",
     "FoundationEmbedder",
     "GenerativeAnonymizer",
     "GenerativeOverSampler",

@@ -23,8 +23,9 @@ from skcvae.anonymization import (
     CVAEAnonymizer,
     GenerativeAnonymizer,
     SyntheticDataset,
+    load,
 )
-from skcvae.generators import CVAE, ClassGaussian
+from skcvae.generators import CVAE, DPCVAE, ClassGaussian, DPClassGaussian
 from skcvae.over_sampling import RemixSampler
 
 FAST = {
@@ -377,3 +378,66 @@ def test_synthetic_digits_train_a_classifier_for_real_ones():
     assert probe.score(X_test, y_test) > 0.9
     nearest, _ = NearestNeighbors(n_neighbors=1).fit(X_train).kneighbors(synthetic)
     assert nearest.min() > 0
+
+
+PRIVATE = {
+    "max_epochs": 2,
+    "batch_size": 20,
+    "latent_dim": 2,
+    "device": "cpu",
+    "random_state": 0,
+}
+noisy = pytest.mark.filterwarnings(
+    "ignore:For .* classes the noise", "ignore:.*needs a noise multiplier"
+)
+
+
+@noisy
+def test_epsilon_trains_a_private_cvae_with_its_defaults(blobs):
+    dp_params = {"classes": ["a", "b", "c"], "hidden_dim": 4}
+    settings = {"epsilon": 8.0, "delta": 1e-3, "dp_params": dp_params}
+    anonymizer = CVAEAnonymizer(**PRIVATE, **settings).fit(*blobs)
+    expected = DPCVAE(epsilon=8.0, delta=1e-3, **dp_params, **PRIVATE).fit(*blobs)
+    assert type(anonymizer.generator_) is DPCVAE
+    assert anonymizer.generator_.get_params() == expected.get_params()
+    assert_array_equal(anonymizer.sample(50)[0], expected.sample(50)[0])
+    statement = anonymizer.privacy_statement()
+    assert statement["epsilon"] <= 8.0
+    assert "differential privacy" in statement["guarantee"]
+    assert "keeps the labels" in statement["labels"]
+    # As a worker of a grid search receives it.
+    restored = pickle.loads(pickle.dumps(clone(anonymizer)))
+    assert_array_equal(restored.fit(*blobs).sample(50)[0], expected.sample(50)[0])
+
+
+@pytest.mark.parametrize(
+    "settings, message",
+    [
+        ({"epsilon": 1.0}, "epsilon needs delta"),
+        ({"delta": 1e-5}, "need epsilon"),
+        ({"dp_params": {"classes": [0]}}, "need epsilon"),
+        ({"epsilon": 1.0, "delta": 1e-5, "prior": "standard"}, r"\['prior'\]"),
+        ({"epsilon": 1.0, "delta": 1e-5, "net_params": {}}, r"\['net_params'\]"),
+        ({"epsilon": 1.0, "delta": 1e-5, "min_distance": 0.1}, "min_distance"),
+        ({"epsilon": 1.0, "delta": 1e-5, "lr": 0.1, "dp_params": {"lr": 1}}, "'lr'"),
+    ],
+)
+def test_parameters_that_contradict_privacy_are_refused(settings, message, blobs):
+    with pytest.raises(ValueError, match=message):
+        CVAEAnonymizer(**settings).fit(*blobs)
+
+
+@noisy
+@pytest.mark.parametrize("kind", ["gaussian", "cvae"])
+def test_private_generators_can_be_released(kind, blobs, tmp_path):
+    settings = {"classes": ["a", "b", "c"], "random_state": 0, "delta": 1e-3}
+    generator = DPClassGaussian(epsilon=20.0, **settings)
+    if kind == "cvae":
+        generator = DPCVAE(epsilon=20.0, **{**PRIVATE, **settings})
+    anonymizer = GenerativeAnonymizer(generator).fit(*blobs)
+    release = load(anonymizer.release(tmp_path / "private.safetensors"))
+    labels = ["a", "b", "c"] * 20
+    expected, _ = anonymizer.sample(y=labels, random_state=1)
+    drawn, _ = release.sample(y=labels, random_state=1)
+    assert_allclose(drawn, expected, rtol=1e-4, atol=1e-3)
+    assert release.privacy_statement()["epsilon"] <= 20.0

@@ -28,9 +28,11 @@ from sklearn.utils.validation import check_is_fitted
 
 from skcvae import (
     CVAE,
+    DPCVAE,
     ClassGaussian,
     CVAEAnonymizer,
     CVAEOverSampler,
+    DPClassGaussian,
     GenerativeAnonymizer,
     GenerativeOverSampler,
     KSameAnonymizer,
@@ -55,7 +57,18 @@ GENERATIVE = DRAWING + GENERATIVE_SAMPLERS
 # One step of Adam changes a weight by lr: twenty small ones learn nothing.
 CLASSIFIERS = [LongTailClassifier(max_epochs=10, lr=0.1, device="cpu", random_state=0)]
 ESTIMATORS = DRAWING + SAMPLERS
-EVERYTHING = ESTIMATORS + CLASSIFIERS
+PRIVATE = [
+    DPClassGaussian(random_state=0),
+    DPCVAE(
+        max_epochs=1,
+        batch_size=20,
+        hidden_dim=4,
+        latent_dim=2,
+        device="cpu",
+        random_state=0,
+    ),
+]
+EVERYTHING = ESTIMATORS + CLASSIFIERS + PRIVATE
 K_SAME = KSameAnonymizer(k=2)
 
 _IDENTITY = "transform is the identity: fit_transform(X, y) is not fit(X, y).transform"
@@ -81,8 +94,13 @@ PROBES = np.random.RandomState(1).normal(size=(30, 4))
 FRAME = pd.DataFrame(X, columns=list("abcd"))
 LETTERS = pd.Series(y).map({0: "a", 1: "b", 2: "c"})
 
-# The nets of this file train for one step.
-pytestmark = pytest.mark.filterwarnings("ignore:The CVAE uses none of its latent")
+# The nets of this file train for one step, and privacy needs more rows than these.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:The CVAE uses none of its latent",
+    "ignore:classes=None takes the labels",
+    "ignore:For .* classes the noise",
+    "ignore:.*needs a noise multiplier",
+)
 
 
 def name_of(value):

@@ -23,6 +23,10 @@ _FLOOR_SENTENCE = (
     "Rows closer than min_distance to a training row were drawn again. This filter "
     "depends on the data and is no guarantee."
 )
+_LABELS_SENTENCE = (
+    "fit_transform keeps the labels of the training rows, which the guarantee does not "
+    "cover. sample(n_samples) draws them as well, from noisy counts."
+)
 
 
 def _has_decoder(anonymizer):
@@ -208,7 +212,8 @@ default="uniform"
         """
         check_is_fitted(self)
         if hasattr(self.generator_, "privacy_statement"):
-            return self.generator_.privacy_statement()
+            statement = self.generator_.privacy_statement()
+            return {**statement, "labels": _LABELS_SENTENCE}
         statement = {"guarantee": "no formal guarantee"}
         if self.min_distance is not None:
             statement["filter"] = _FLOOR_SENTENCE

@@ -3,5 +3,7 @@
 from ._base import BaseGenerator
 from ._class_gaussian import ClassGaussian
 from ._cvae import CVAE
+from ._dp_cvae import DPCVAE
+from ._dp_gaussian import DPClassGaussian
 
-__all__ = ["CVAE", "BaseGenerator", "ClassGaussian"]
+__all__ = ["CVAE", "DPCVAE", "BaseGenerator", "ClassGaussian", "DPClassGaussian"]

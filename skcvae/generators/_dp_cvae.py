@@ -1,0 +1,395 @@
+"""The variational autoencoder with differentially private training."""
+
+import copy
+import warnings
+from numbers import Integral, Real
+
+import numpy as np
+import torch
+from sklearn.utils._param_validation import Interval, StrOptions
+
+from .._training import LabelledTensors, fork_torch_rng, resolve_device
+from ._dp_net import build_private_net, import_opacus, steps_per_epoch
+from ._latents import standard_prior
+from ._private_accounting import find_noise_multiplier, renyi_budget, renyi_epsilon
+from ._private_base import BasePrivateGenerator
+from ._private_shrinkage import shrink_noisy_means
+from ._private_statistics import (
+    NoiseLedger,
+    clip_rows,
+    private_shares,
+    residual_bound,
+    sum_classes,
+)
+from ._samplers import CVAESampler
+
+# Part of the budget that goes to the statistics; training gets the rest. Class means
+# decide how well classes are told apart, so they have most of it.
+_STATISTICS_SHARE = 0.7
+_SHARES = {
+    "counts": 0.05,
+    "raw_norm": 0.025,
+    "center": 0.025,
+    "row_norm": 0.025,
+    "sums": 0.85,
+    "residual_norm": 0.025,
+}
+# Rows further out than this multiple of the bound of the residuals are shortened.
+_INPUT_BOUND = 2.0
+# Above this ratio of noise to gradients, nothing was learned on long-tailed CIFAR-10.
+_MAX_NOISE_RATIO = 0.1
+_N_MODEL_ROWS = 8192
+
+
+class DPCVAE(BasePrivateGenerator):
+    r"""Variational autoencoder around class means, with differential privacy.
+
+    A guarantee of (`epsilon`, `delta`)-differential privacy for each training row, as
+    :class:`DPClassGaussian` has it. Counts, norms and means of the classes are noisy
+    statistics; then a variational autoencoder of the residuals,
+
+    .. math:: x \mid y \sim N(m_y + f(z), \operatorname{diag}(\sigma^2)), \quad
+              z \sim N(0, I),
+
+    is trained by DP-SGD [1]_: each step takes each row with the same small
+    probability, clips the gradient of each row to `clip_norm` and adds noise to their
+    sum. Latents come from N(0, I), because their distribution over the training rows
+    would cost more. Labels enter through the class means only.
+
+    Prefer :class:`DPClassGaussian`: it is faster and, where classes differ by their
+    means and share a covariance, better. This class is for shapes that are not
+    Gaussian, and wants ten thousand rows or more. It needs Opacus: ``pip install
+    "skcvae[dp]"``.
+
+    Parameters
+    ----------
+    epsilon : float, default=8.0
+        Bound of the privacy loss, above 0.
+
+    delta : float, default=1e-5
+        Probability in (0, 1) with which the bound may fail. Choose it well below one
+        over the number of rows.
+
+    classes : array-like of shape (n_classes,), default=None
+        All labels that may occur, from public knowledge; a class may have no row.
+        None takes the labels of `y`, and warns: the set of labels is then outside of
+        the guarantee.
+
+    row_norm : float, default=None
+        Euclidean norm to which centred rows are shortened, in the units of `X`, from
+        public knowledge: an upper bound where there is one. None takes a noisy
+        estimate of what nine in ten rows keep within.
+
+    center : float or array-like of shape (n_features,), default=None
+        What is subtracted from all rows, from public knowledge. None takes their mean,
+        noisy.
+
+    latent_dim : int, default=16
+        Dimension of z.
+
+    hidden_dim : int, default=64
+        Width of the hidden layers. Each weight gets noise: narrow nets learn more.
+
+    beta : float, default=1.0
+        Weight of the KL term.
+
+    variance : float, dict or array-like of shape (n_classes,), default=1.0
+        Factor of the variance of the latents at sampling: one number, one for each
+        class in the order of `classes_`, or a dict from label to number (1 for the
+        labels it lacks). It does not touch training.
+
+    noise : {"residual"} or None, default="residual"
+        "residual" adds the learned observation noise to each decoded row. It does not
+        touch training.
+
+    max_epochs : int, default=25
+        Number of times that each row is seen, on average. More epochs mean more noise
+        in each step.
+
+    batch_size : int, default=1024
+        Number of rows per step, on average. The probability of each row is this number
+        over the noisy number of rows.
+
+    lr : float, default=5e-3
+        Learning rate of Adam.
+
+    clip_norm : float, default=1.0
+        Norm to which the gradient of each row is clipped.
+
+    device : str or torch.device, default="auto"
+        "auto" is CUDA where there is a GPU, else the CPU.
+
+    random_state : int, RandomState instance or None, default=None
+        Seed of the noise, of training and of :meth:`sample`. Who knows or guesses a
+        seed can subtract the noise: leave it at None, which takes the seed of
+        :meth:`fit` from the operating system, for all that you release.
+
+    verbose : int, default=0
+        1 shows a progress bar. Losses are not shown: they tell of the rows.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        Labels, sorted.
+
+    class_count_ : ndarray of shape (n_classes,)
+        Noisy number of rows of each class, rounded.
+
+    class_means_ : ndarray of shape (n_classes, n_features)
+        Shrunk class means, in scaled units: (x - `offset_`) / `scale_`.
+
+    mean_shrinkage_ : float
+        Number of pseudo-rows at the overall mean.
+
+    row_norm_ : float
+        Norm to which centred rows were shortened.
+
+    net_ : skorch.NeuralNet
+        The trained net, trimmed for prediction, on the CPU.
+
+    device_ : torch.device
+        Where it was trained.
+
+    offset_, scale_ : ndarray of shape (n_features,)
+        Centre, and the scale that all features share.
+
+    privacy_ : dict
+        `epsilon` and `delta`, `noise_multiplier`, `sample_rate` and `steps` of
+        training, `statistics_noise_multiplier` of the statistics together, `accountant`
+        and its `order`, `unit` and `adjacency`, `mechanisms` and, in `outside`, a
+        sentence for each thing that is not covered.
+
+    n_features_in_ : int
+        Number of features seen in :meth:`fit`.
+
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Names of the features, where `X` has names that are all strings.
+
+    See Also
+    --------
+    DPClassGaussian : Private, without a training loop.
+    CVAE : Without a guarantee.
+
+    Notes
+    -----
+    Ctrl-C during training raises :class:`KeyboardInterrupt`; the estimator then has the
+    weights of the last finished epoch, and the epsilon that was spent until then, or is
+    unfitted if there was none.
+
+    The accountant adds Rényi divergences of one order, which is fixed before anything
+    is read [2]_: other accountants give a smaller epsilon for the same noise, but do
+    not allow a sampling rate that depends on a noisy count.
+
+    References
+    ----------
+    .. [1] M. Abadi et al., "Deep Learning with Differential Privacy", CCS 2016, arXiv
+       1607.00133.
+    .. [2] I. Mironov, "Rényi Differential Privacy", CSF 2017, arXiv 1702.07476.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from skcvae.generators import DPCVAE
+    >>> X, y = load_digits(return_X_y=True)
+    >>> generator = DPCVAE(classes=range(10), hidden_dim=8, max_epochs=2, device="cpu")
+    >>> X_new, y_new = generator.fit(X, y).sample(y=[3, 3, 8])
+    >>> X_new.shape, generator.privacy_["epsilon"] <= 8
+    ((3, 64), True)
+    """
+
+    _sampling_parameters = ("variance", "noise", "verbose")
+
+    _parameter_constraints: dict = {
+        **BasePrivateGenerator._parameter_constraints,
+        "latent_dim": [Interval(Integral, 1, None, closed="left")],
+        "hidden_dim": [Interval(Integral, 1, None, closed="left")],
+        "beta": [Interval(Real, 0, None, closed="left")],
+        "noise": [StrOptions({"residual"}), None],
+        "max_epochs": [Interval(Integral, 1, None, closed="left")],
+        "batch_size": [Interval(Integral, 1, None, closed="left")],
+        "lr": [Interval(Real, 0, None, closed="neither")],
+        "clip_norm": [Interval(Real, 0, None, closed="neither")],
+        "device": [str, torch.device],
+        "verbose": ["verbose"],
+    }
+
+    def __init__(  # noqa: PLR0913  as CVAE, it has many
+        self,
+        *,
+        epsilon=8.0,
+        delta=1e-5,
+        classes=None,
+        row_norm=None,
+        center=None,
+        latent_dim=16,
+        hidden_dim=64,
+        beta=1.0,
+        variance=1.0,
+        noise="residual",
+        max_epochs=25,
+        batch_size=1024,
+        lr=5e-3,
+        clip_norm=1.0,
+        device="auto",
+        random_state=None,
+        verbose=0,
+    ):
+        self.epsilon = epsilon
+        self.delta = delta
+        self.classes = classes
+        self.row_norm = row_norm
+        self.center = center
+        self.latent_dim = latent_dim
+        self.hidden_dim = hidden_dim
+        self.beta = beta
+        self.variance = variance
+        self.noise = noise
+        self.max_epochs = max_epochs
+        self.batch_size = batch_size
+        self.lr = lr
+        self.clip_norm = clip_norm
+        self.device = device
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def _fit(self, X, codes, seed):
+        import_opacus()
+        device = resolve_device(self.device)
+        center = self._resolve_center(X.shape[1])
+        order, budget = renyi_budget(self.epsilon, self.delta)
+        noise_seed, *torch_seeds = seed.spawn(3)
+        ledger = NoiseLedger(
+            np.sqrt(2 * _STATISTICS_SHARE * budget / order),
+            private_shares(_SHARES, self.center, self.row_norm),
+            np.random.default_rng(noise_seed),
+        )
+        n_classes, n_features = len(self.classes_), X.shape[1]
+        private = sum_classes(X, codes, n_classes, ledger, center, self.row_norm)
+        isotropic = np.eye(n_features) * (private.row_norm**2 / n_features)
+        means, _ = shrink_noisy_means(private, isotropic)
+        residuals = X - private.centre - means[codes]
+        bound = residual_bound(residuals, ledger, private.row_norm)
+        scale = bound / np.sqrt(n_features)
+        inputs = clip_rows(residuals, _INPUT_BOUND * bound) / scale
+        net = self._train(
+            torch.from_numpy(inputs.astype(np.float32)).to(device),
+            torch.from_numpy(codes).to(device),
+            min(1.0, self.batch_size / private.n_rows),
+            (order, budget - order * ledger.mu**2 / 2),
+            _to_torch_seed(torch_seeds[0]),
+        )
+        self.device_ = device
+        shift, covariance = self._model_moments(net, _to_torch_seed(torch_seeds[1]))
+        means, self.mean_shrinkage_ = shrink_noisy_means(private, covariance * scale**2)
+        # The net's own mean is the same for all classes, and mostly noise.
+        self._remember(private, means - shift * scale, scale)
+        self.privacy_ = self._account(net, ledger, order)
+        self.net_ = net
+        if net.interrupted_:
+            raise KeyboardInterrupt
+
+    def _keeps_interrupted(self):
+        return hasattr(self, "net_")
+
+    def _train(self, x, codes, sample_rate, remaining, seed):
+        """Return the trained net, on the CPU."""
+        order, budget = remaining
+        n_steps = steps_per_epoch(sample_rate) * self.max_epochs
+        noise_multiplier = find_noise_multiplier(
+            lambda noise: _renyi_cost(noise, sample_rate, n_steps, order), budget
+        )
+        net = build_private_net(
+            self, len(self.classes_), x.device, noise_multiplier, sample_rate
+        )
+        rows = LabelledTensors(x, codes)
+        try:
+            with fork_torch_rng(seed, x.device):
+                net.initialize()
+                self._warn_about_noise(net, n_steps)
+                net.partial_fit(rows, rows.y)
+        except torch.OutOfMemoryError as error:
+            raise MemoryError(
+                "The GPU is out of memory. Use a smaller batch_size or hidden_dim, or "
+                "device='cpu'."
+            ) from error
+        if not net.n_finished_epochs_:
+            raise KeyboardInterrupt
+        net.release_training_state()
+        return net
+
+    def _warn_about_noise(self, net, n_steps):
+        """Warn where the noise drowns what the clipped gradients can add up to."""
+        parameters = [p for p in net.module_.parameters() if p.requires_grad]
+        n_weights = sum(p.numel() for p in parameters)
+        ratio = net.noise_multiplier / self.batch_size * np.sqrt(n_weights / n_steps)
+        if ratio > _MAX_NOISE_RATIO:
+            warnings.warn(
+                f"epsilon={self.epsilon:g} needs a noise multiplier of "
+                f"{net.noise_multiplier:.1f} for {n_steps} steps of {self.batch_size} "
+                f"rows: the net can learn little but noise ({ratio:.2f} of its "
+                f"gradients; at most {_MAX_NOISE_RATIO} is useful). Use "
+                "DPClassGaussian, a larger epsilon, more rows or a smaller hidden_dim.",
+                UserWarning,
+                stacklevel=7,
+            )
+
+    @torch.inference_mode()
+    def _model_moments(self, net, seed):
+        """Return mean and covariance of what the net draws around class means."""
+        module = net.module_
+        generator = torch.Generator().manual_seed(seed)
+        z = torch.randn(_N_MODEL_ROWS, self.latent_dim, generator=generator)
+        decoded = module.backbone.decode(z, torch.zeros(len(z), dtype=torch.int64))
+        decoded = decoded.double().numpy()
+        noise = np.diag(module.noise_std().double().numpy() ** 2)
+        return decoded.mean(axis=0), np.cov(decoded.T).reshape(noise.shape) + noise
+
+    def _account(self, net, ledger, order):
+        """Return what was spent, by the steps whose weights are kept."""
+        rate = net.iterator_train__sample_rate
+        training = _renyi_cost(net.noise_multiplier, rate, net.n_steps_, order)
+        spent = training + order * ledger.mu**2 / 2
+        described = self._describe_privacy(
+            epsilon=renyi_epsilon(spent, order, self.delta),
+            noise_multiplier=net.noise_multiplier,
+            sample_rate=rate,
+            steps=net.n_steps_,
+            statistics_noise_multiplier=1 / ledger.mu,
+            accountant="Rényi differential privacy of one order",
+            order=order,
+            mechanisms=ledger.describe(),
+        )
+        if net.interrupted_:
+            described["outside"].append(
+                "The moment of the interruption: it must not have depended on X."
+            )
+        return described
+
+    def _make_sampler(self):
+        module = copy.deepcopy(self.net_.module_)
+        prior = standard_prior(len(self.classes_), self.latent_dim)
+        noise = (None, None)
+        if self.noise is not None:
+            noise = module.noise_std().detach(), torch.ones(len(self.classes_), 1)
+        return CVAESampler(module.backbone.decoder, *prior.to("cpu"), *noise)
+
+    def _sampling_device(self):
+        return self.device_ if torch.cuda.is_available() else torch.device("cpu")
+
+
+def _renyi_cost(noise_multiplier, sample_rate, n_steps, order):
+    """Return the Rényi divergence of the steps of a training."""
+    rdp = import_opacus().accountants.analysis.rdp
+    return float(
+        rdp.compute_rdp(
+            q=sample_rate,
+            noise_multiplier=noise_multiplier,
+            steps=n_steps,
+            orders=order,
+        )
+    )
+
+
+def _to_torch_seed(sequence):
+    """Return 63 bits of a seed sequence."""
+    return int(sequence.generate_state(1, np.uint64)[0] >> np.uint64(1))

@@ -1,0 +1,208 @@
+"""The class Gaussian from noisy statistics."""
+
+import warnings
+
+import numpy as np
+
+from ._class_gaussian import gaussian_factor
+from ._private_accounting import gaussian_epsilon, gaussian_mu
+from ._private_base import BasePrivateGenerator
+from ._private_shrinkage import shrink_noisy_covariance, shrink_noisy_means
+from ._private_statistics import (
+    NoiseLedger,
+    private_shares,
+    residual_bound,
+    second_moment,
+    sum_classes,
+)
+from ._samplers import GaussianSampler
+
+# Parts of the budget, as squares of sensitivity over noise.
+_SHARES = {
+    "counts": 0.04,
+    "raw_norm": 0.02,
+    "center": 0.02,
+    "row_norm": 0.02,
+    "sums": 0.7,
+    "residual_norm": 0.02,
+    "second_moment": 0.18,
+}
+
+
+class DPClassGaussian(BasePrivateGenerator):
+    r"""Class Gaussian with differential privacy: from noisy counts, sums and moments.
+
+    :math:`x \mid y = c \sim N(m_c, v_c W)`, as :class:`ClassGaussian`, but what is
+    learned changes by at most (`epsilon`, `delta`) if a row is added or removed [1]_:
+    for any two data sets D and D' that differ by one row and any set S of outcomes,
+
+    .. math:: P(\text{fit}(D) \in S) \le e^\varepsilon P(\text{fit}(D') \in S) + \delta.
+
+    Everything that reads rows adds Gaussian noise: the number of rows of each class,
+    the norms to which rows are shortened, the mean of all rows, the sum of the rows
+    of each class and the second moment of the residuals. Their costs are added up
+    exactly [2]_ [3]_. The means are then shrunk to the overall mean, by an amount that
+    knows the noise, and so is the covariance.
+
+    Rows drawn by :meth:`sample` have the same guarantee, however many they are.
+
+    Parameters
+    ----------
+    epsilon : float, default=8.0
+        Bound of the privacy loss, above 0. At 1 the guarantee is strong; well above
+        10 it says little.
+
+    delta : float, default=1e-5
+        Probability in (0, 1) with which the bound may fail. Choose it well below one
+        over the number of rows.
+
+    classes : array-like of shape (n_classes,), default=None
+        All labels that may occur, from public knowledge; a class may have no row.
+        None takes the labels of `y`, and warns: the set of labels is then outside of
+        the guarantee.
+
+    row_norm : float, default=None
+        Euclidean norm to which centred rows are shortened, in the units of `X`, from
+        public knowledge: an upper bound where there is one. None takes a noisy
+        estimate of what nine in ten rows keep within.
+
+    center : float or array-like of shape (n_features,), default=None
+        What is subtracted from all rows, from public knowledge. None takes their mean,
+        noisy.
+
+    variance : float, dict or array-like of shape (n_classes,), default=1.0
+        Factor :math:`v_c` of the covariance at sampling: one number, one for each
+        class in the order of `classes_`, or a dict from label to number (1 for the
+        labels it lacks).
+
+    random_state : int, RandomState instance or None, default=None
+        Seed of the noise and of :meth:`sample`. Who knows or guesses a seed can
+        subtract the noise: leave it at None, which takes the noise of :meth:`fit` from
+        the operating system, for all that you release.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        Labels, sorted.
+
+    class_count_ : ndarray of shape (n_classes,)
+        Noisy number of rows of each class, rounded.
+
+    class_means_ : ndarray of shape (n_classes, n_features)
+        Shrunk class means, in scaled units: (x - `offset_`) / `scale_`.
+
+    covariance_ : ndarray of shape (n_features, n_features)
+        Within-class covariance, in scaled units.
+
+    mean_shrinkage_ : float
+        Number of pseudo-rows at the overall mean.
+
+    row_norm_ : float
+        Norm to which centred rows were shortened.
+
+    offset_, scale_ : ndarray of shape (n_features,)
+        Centre, and the scale that all features share.
+
+    privacy_ : dict
+        `epsilon` and `delta`, `noise_multiplier`, `sample_rate`, `steps` and
+        `accountant` they follow from, `unit` and `adjacency`, `mechanisms` and, in
+        `outside`, a sentence for each thing that is not covered.
+
+    n_features_in_ : int
+        Number of features seen in :meth:`fit`.
+
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Names of the features, where `X` has names that are all strings.
+
+    See Also
+    --------
+    ClassGaussian : The same without noise, and without a guarantee.
+    DPCVAE : A private variational autoencoder.
+
+    References
+    ----------
+    .. [1] C. Dwork and A. Roth, "The Algorithmic Foundations of Differential Privacy",
+       2014.
+    .. [2] B. Balle and Y.-X. Wang, "Improving the Gaussian Mechanism for Differential
+       Privacy", ICML 2018, arXiv 1805.06530.
+    .. [3] J. Dong, A. Roth and W. J. Su, "Gaussian Differential Privacy", 2022, arXiv
+       1905.02383.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from skcvae.generators import DPClassGaussian
+    >>> X, y = load_digits(return_X_y=True)
+    >>> generator = DPClassGaussian(epsilon=3.0, classes=range(10)).fit(X, y)
+    >>> X_new, y_new = generator.sample(y=[3, 3, 8])
+    >>> X_new.shape, round(generator.privacy_["epsilon"], 6)
+    ((3, 64), 3.0)
+    """
+
+    _parameter_constraints: dict = {**BasePrivateGenerator._parameter_constraints}
+
+    def __init__(
+        self,
+        *,
+        epsilon=8.0,
+        delta=1e-5,
+        classes=None,
+        row_norm=None,
+        center=None,
+        variance=1.0,
+        random_state=None,
+    ):
+        self.epsilon = epsilon
+        self.delta = delta
+        self.classes = classes
+        self.row_norm = row_norm
+        self.center = center
+        self.variance = variance
+        self.random_state = random_state
+
+    def _fit(self, X, codes, seed):
+        n_classes, n_features = len(self.classes_), X.shape[1]
+        center = self._resolve_center(n_features)
+        ledger = NoiseLedger(
+            gaussian_mu(self.epsilon, self.delta),
+            private_shares(_SHARES, self.center, self.row_norm),
+            np.random.default_rng(seed),
+        )
+        private = sum_classes(X, codes, n_classes, ledger, center, self.row_norm)
+        isotropic = np.eye(n_features) * (private.row_norm**2 / n_features)
+        means, _ = shrink_noisy_means(private, isotropic)
+        residuals = X - private.centre - means[codes]
+        bound = residual_bound(residuals, ledger, private.row_norm)
+        moment, noise_std = second_moment(residuals, bound, private.n_rows, ledger)
+        covariance = shrink_noisy_covariance(moment, noise_std)
+        means, self.mean_shrinkage_ = shrink_noisy_means(private, covariance)
+        scale = private.row_norm / np.sqrt(n_features)
+        self.covariance_ = covariance / scale**2
+        self._remember(private, means, scale)
+        self.privacy_ = self._describe_privacy(
+            epsilon=gaussian_epsilon(ledger.mu, self.delta),
+            noise_multiplier=1 / ledger.mu,
+            sample_rate=1.0,
+            steps=1,
+            accountant="exact, for Gaussian mechanisms",
+            mechanisms=ledger.describe(),
+        )
+        self._warn_about_noise(private)
+
+    def _warn_about_noise(self, private):
+        """Warn where the noise of most class means exceeds their possible spread."""
+        needed = private.noise_std * np.sqrt(self.n_features_in_) / private.row_norm
+        n_lost = int((private.counts < needed).sum())
+        if 2 * n_lost > len(self.classes_):
+            warnings.warn(
+                f"For {n_lost} of {len(self.classes_)} classes the noise of the mean "
+                "exceeds the norm of the rows: they are drawn around the mean of all "
+                f"rows. With epsilon={self.epsilon:g} and {self.n_features_in_} "
+                f"features, a class needs more than about {needed:.0f} rows. Use a "
+                "larger epsilon, fewer features or fewer classes.",
+                UserWarning,
+                stacklevel=6,
+            )
+
+    def _make_sampler(self):
+        return GaussianSampler(gaussian_factor(self.covariance_))

@@ -1,0 +1,257 @@
+"""The net that trains a private CVAE: skorch's loop with the steps of Opacus."""
+
+import warnings
+
+import torch
+from torch import nn
+
+from .._training import EpochProgress, TrainingNet
+from ._modules import SmallBackbone
+from ._objectives import NegativeELBO
+
+_MIN_LOG_NOISE = -4.0
+
+
+def import_opacus():
+    """Return Opacus, or say how to install it."""
+    try:
+        import opacus
+        import opacus.accountants.analysis.rdp
+        import opacus.grad_sample
+        import opacus.optimizers
+        import opacus.utils.fast_gradient_clipping_utils
+    except ImportError as error:
+        raise ImportError(
+            'Training with differential privacy needs Opacus: pip install "skcvae[dp]".'
+        ) from error
+    return opacus
+
+
+class PrivateVAE(nn.Module):
+    """Variational autoencoder of layers whose gradient norms Opacus knows row by row.
+
+    It has no normalisation over the batch, and each parameter belongs to a linear layer
+    or an embedding. Labels do not enter: what a bias for each class would learn is
+    less than the noise that its gradient needs.
+
+    **Shape**
+
+    - Input: ``(n, n_features)`` and class codes ``(n,)``, which are not used
+    - Output: as :class:`ConditionalVAE`
+    """
+
+    def __init__(self, n_features, n_classes, latent_dim, hidden_dim):
+        super().__init__()
+        self.backbone = SmallBackbone(n_features, n_classes, latent_dim, hidden_dim)
+        for layer in (self.backbone.encoder_in, self.backbone.decoder.hidden):
+            layer.class_bias.requires_grad_(False)
+        # A bare parameter would make Opacus compute whole gradients for each row.
+        self.feature_log_noise = nn.Embedding(1, n_features)
+        nn.init.zeros_(self.feature_log_noise.weight)
+
+    def noise_std(self):
+        """Return the standard deviation of the observation noise, (n_features,)."""
+        return self.feature_log_noise.weight[0].clamp_min(_MIN_LOG_NOISE).exp()
+
+    def forward(self, x, y):
+        """Encode, draw one latent vector for each row, and decode it."""
+        # The methods of the backbone change tensors in place, which hooks forbid.
+        encoder_in, encoder_out = self.backbone.encoder_in, self.backbone.encoder_out
+        decoder = self.backbone.decoder
+        hidden = torch.relu(encoder_in.linear(x))
+        mean, log_var = encoder_out(hidden).chunk(2, dim=-1)
+        z = mean + torch.exp(0.5 * log_var) * torch.randn_like(mean)
+        x_hat = decoder.out(torch.relu(decoder.hidden.linear(z)))
+        log_noise = self.feature_log_noise(torch.zeros_like(y))
+        return x_hat, mean, log_var, log_noise.clamp_min(_MIN_LOG_NOISE)
+
+
+class PoissonLoader:
+    """Batches that hold each row with the same probability, independently.
+
+    The size of a batch is random, and may be 0. An epoch has a fixed number of
+    batches.
+
+    Parameters
+    ----------
+    dataset : LabelledTensors
+        What to draw from.
+
+    batch_size : int
+        Not used: skorch gives it to all loaders.
+
+    sample_rate : float
+        Probability of each row, whatever its class.
+
+    n_batches : int
+        Number of batches of an epoch.
+    """
+
+    def __init__(self, dataset, batch_size, sample_rate, n_batches):
+        self.dataset = dataset
+        self.sample_rate = sample_rate
+        self.n_batches = n_batches
+
+    def __len__(self):
+        return self.n_batches
+
+    def __iter__(self):
+        x, y = self.dataset.x, self.dataset.y
+        for _ in range(self.n_batches):
+            drawn = torch.rand(len(x), dtype=torch.float64, device=x.device)
+            rows = torch.nonzero(drawn < self.sample_rate).squeeze(1)
+            batch = x.index_select(0, rows)
+            yield {"x": batch, "y": y.index_select(0, rows)}, batch
+
+
+class PrivateNet(TrainingNet):
+    """skorch net whose steps clip the gradient of each row and add noise.
+
+    Clipping is Opacus's ghost clipping: a first backward pass finds the norm of each
+    row's gradient, a second one the sum of the clipped gradients. The sum is divided by
+    the constant `batch_size`, not by a number that depends on the rows. History gets
+    neither losses nor sizes of batches, which tell of the rows.
+
+    Parameters
+    ----------
+    clip_norm : float
+        Norm to which the gradient of each row is clipped.
+
+    noise_multiplier : float
+        Standard deviation of the noise, in units of `clip_norm`.
+
+    Attributes
+    ----------
+    n_steps_ : int
+        Number of noisy steps of the finished epochs.
+    """
+
+    def __init__(self, *args, clip_norm=1.0, noise_multiplier=1.0, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.clip_norm = clip_norm
+        self.noise_multiplier = noise_multiplier
+
+    def initialize_optimizer(self, *args, **kwargs):
+        """Attach Opacus to the module and to the optimizer."""
+        super().initialize_optimizer(*args, **kwargs)
+        opacus = import_opacus()
+        self.clipping_ = opacus.grad_sample.GradSampleHooksFastGradientClipping(
+            self.module_, loss_reduction="sum", max_grad_norm=self.clip_norm
+        )
+        self.optimizer_ = opacus.optimizers.DPOptimizerFastGradientClipping(
+            self.optimizer_,
+            noise_multiplier=self.noise_multiplier,
+            max_grad_norm=self.clip_norm,
+            expected_batch_size=self.batch_size,
+            loss_reduction="mean",
+        )
+        self.optimizer_.attach_step_hook(self._count_step)
+        return self
+
+    def _count_step(self, optimizer):
+        self._n_started_steps += 1
+
+    def on_train_begin(self, *args, **kwargs):
+        """Forget the steps of an earlier training."""
+        super().on_train_begin(*args, **kwargs)
+        self._n_started_steps = self.n_steps_ = 0
+
+    def on_epoch_end(self, *args, **kwargs):
+        """Count the steps of the epoch whose weights are kept."""
+        super().on_epoch_end(*args, **kwargs)
+        self.n_steps_ = self._n_started_steps
+
+    def on_train_end(self, *args, **kwargs):
+        """Leave a plain module."""
+        super().on_train_end(*args, **kwargs)
+        self.clipping_.cleanup()
+        del self.clipping_
+
+    def get_loss(self, y_pred, y_true, X=None, training=False):
+        """Return the loss of each row, as an object whose `backward` clips."""
+        reconstruction, kl = self.criterion_.terms(y_pred, y_true)
+        tools = import_opacus().utils.fast_gradient_clipping_utils
+        return tools.DPTensorFastGradientClipping(
+            self.clipping_,
+            self.optimizer_,
+            reconstruction + self.criterion_.beta * kl,
+            loss_reduction="sum",
+        )
+
+    def train_step_single(self, batch, **fit_params):
+        """Compute the clipped gradients; those of an empty batch are zero."""
+        if len(batch[1]):
+            return super().train_step_single(batch, **fit_params)
+        for parameter in self.optimizer_.params:
+            parameter.grad = torch.zeros_like(parameter)
+        return {"loss": None, "y_pred": None}
+
+    def run_single_epoch(self, iterator, training, prefix, step_fn, **fit_params):
+        """Run one epoch and record nothing of it."""
+        if iterator is None:
+            return
+        with warnings.catch_warnings():
+            # Rows need no gradient, which torch points out to all who use its hooks.
+            warnings.filterwarnings("ignore", "Full backward hook is firing")
+            for batch in iterator:
+                step_fn(batch, **fit_params)
+        if not all(p.isfinite().all() for p in self.module_.parameters()):
+            raise FloatingPointError(
+                f"The weights diverged in epoch {len(self.history)}. The estimator is "
+                "left unfitted. Use a smaller lr."
+            )
+
+
+def build_private_net(cvae, n_classes, device, noise_multiplier, sample_rate):
+    """Return the untrained net of a private CVAE.
+
+    Parameters
+    ----------
+    cvae : DPCVAE
+        Its parameters and `n_features_in_` are read.
+
+    n_classes : int
+        Number of classes.
+
+    device : torch.device
+        Where to train.
+
+    noise_multiplier, sample_rate : float
+        Noise of each step, and probability of a row in each batch.
+
+    Returns
+    -------
+    PrivateNet
+    """
+    return PrivateNet(
+        module=PrivateVAE,
+        module__n_features=cvae.n_features_in_,
+        module__n_classes=n_classes,
+        module__latent_dim=cvae.latent_dim,
+        module__hidden_dim=cvae.hidden_dim,
+        criterion=NegativeELBO,
+        criterion__beta=cvae.beta,
+        optimizer=torch.optim.Adam,
+        optimizer__fused=True,
+        iterator_train=PoissonLoader,
+        iterator_train__sample_rate=sample_rate,
+        iterator_train__n_batches=steps_per_epoch(sample_rate),
+        train_split=None,
+        max_epochs=cvae.max_epochs,
+        batch_size=cvae.batch_size,
+        lr=cvae.lr,
+        clip_norm=cvae.clip_norm,
+        noise_multiplier=noise_multiplier,
+        device=str(device),
+        verbose=0,
+        callbacks=[("progress", EpochProgress())] if cvae.verbose else None,
+        # skorch's own callbacks read the losses.
+        callbacks__train_loss=None,
+        callbacks__valid_loss=None,
+        callbacks__print_log=None,
+    )
+
+
+def steps_per_epoch(sample_rate):
+    """Return how many batches see each row once, on average."""
+    return max(1, round(1 / sample_rate))
