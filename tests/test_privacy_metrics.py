@@ -8,13 +8,6 @@ from scipy.spatial.distance import cdist
 from scipy.special import logit
 from sklearn.metrics import roc_auc_score
 
-from skcvae.metrics._closeness import (
-    average_min_distance,
-    distance_to_closest_record_share,
-    exact_copies,
-    identifiability,
-    nndr,
-)
 from skcvae.metrics._confidence import (
     attack_result,
     auc,
@@ -22,6 +15,13 @@ from skcvae.metrics._confidence import (
     proportion,
     quantile,
     tpr_at_fpr,
+)
+from skcvae.metrics._privacy._closeness import (
+    average_min_distance,
+    distance_to_closest_record_share,
+    exact_copies,
+    identifiability,
+    nndr,
 )
 
 Z = stats.norm.ppf(0.975)

@@ -1,28 +1,28 @@
 """Metrics of long-tailed learning, utility and privacy: plain functions."""
 
-from ._audit import privacy_audit
-from ._audit_report import AuditedAttack, AuditedClass, PrivacyAudit
 from ._calibration import expected_calibration_error
-from ._closeness import (
+from ._confidence import AttackResult, Estimate, attack_result, tpr_at_fpr
+from ._long_tail import make_shot_scorer, shot_accuracy_score
+from ._nearest import nearest_neighbors
+from ._privacy._audit import privacy_audit
+from ._privacy._audit_report import AuditedAttack, AuditedClass, PrivacyAudit
+from ._privacy._closeness import (
     average_min_distance,
     distance_to_closest_record_share,
     exact_copies,
     identifiability,
     nndr,
 )
-from ._confidence import AttackResult, Estimate, attack_result, tpr_at_fpr
-from ._controls import attack_controls
-from ._latent_search import latent_search_attack
-from ._long_tail import make_shot_scorer, shot_accuracy_score
-from ._membership import (
+from ._privacy._controls import attack_controls
+from ._privacy._latent_search import latent_search_attack
+from ._privacy._membership import (
     domias_attack,
     label_inference_gap,
     nearest_neighbor_attack,
     scaler_attack,
 )
-from ._nearest import nearest_neighbors
+from ._privacy._shadow import shadow_attack
 from ._probe import ProbeResult, linear_probe
-from ._shadow import shadow_attack
 
 __all__ = [
     "AttackResult",

@@ -6,9 +6,9 @@ import numpy as np
 from sklearn.utils import Bunch, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 
-from ._confidence import difference, proportion, quantile
-from ._nearest import nearest_neighbors
-from ._record_sets import (
+from .._confidence import difference, proportion, quantile
+from .._nearest import nearest_neighbors
+from .._record_sets import (
     check_disjoint,
     check_record_sets,
     is_among,

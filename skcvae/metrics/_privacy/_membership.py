@@ -12,10 +12,10 @@ from sklearn.utils._param_validation import (
     validate_params,
 )
 
-from ._confidence import attack_result, difference, proportion
+from .._confidence import attack_result, difference, proportion
+from .._nearest import nearest_neighbors
+from .._record_sets import check_disjoint, check_labels, check_record_sets, scale_by
 from ._density import log_density, principal_components
-from ._nearest import nearest_neighbors
-from ._record_sets import check_disjoint, check_labels, check_record_sets, scale_by
 
 
 @validate_params(

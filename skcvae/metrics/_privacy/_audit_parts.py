@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from sklearn.utils import column_or_1d
 
-from ._record_sets import check_disjoint, check_labels, check_record_sets
+from .._record_sets import check_disjoint, check_labels, check_record_sets
 
 _NEEDED_FOR = {
     "members": "They are what the release was made from.",

@@ -9,9 +9,9 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_array, check_random_state, gen_batches
 from sklearn.utils._param_validation import HasMethods, Interval, validate_params
 
-from .._training import draw_seeds, resolve_device
-from ._confidence import attack_result
-from ._record_sets import check_disjoint, check_labels, check_record_sets
+from ..._training import draw_seeds, resolve_device
+from .._confidence import attack_result
+from .._record_sets import check_disjoint, check_labels, check_record_sets
 
 # Peak of the learning rate, in standard deviations of the latents: at 200 steps, the
 # search reaches the minimum of linear decoders of condition number 6000.

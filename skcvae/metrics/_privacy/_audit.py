@@ -12,7 +12,10 @@ from sklearn.utils._param_validation import (
     validate_params,
 )
 
-from .._training import draw_seeds
+from ..._training import draw_seeds
+from .._confidence import quantile
+from .._nearest import nearest_neighbors
+from .._record_sets import same_size, scale_by
 from ._audit_membership import (
     LATENT_SEARCH,
     MIN_ROWS,
@@ -25,10 +28,7 @@ from ._audit_parts import check_parts, synthesize
 from ._audit_report import PrivacyAudit
 from ._audit_splits import audit_splits, check_splits, fit_clone
 from ._closeness import distance_to_closest_record_share, exact_copies
-from ._confidence import quantile
 from ._membership import label_inference_gap, scaler_attack
-from ._nearest import nearest_neighbors
-from ._record_sets import same_size, scale_by
 
 # Records of a side that make an AUC useful.
 _ENOUGH_ROWS = 500

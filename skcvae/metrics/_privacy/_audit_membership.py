@@ -6,8 +6,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .._confidence import Estimate, attack_result, auc
+from .._nearest import nearest_neighbors
+from .._record_sets import check_record_sets, scale_by
 from ._audit_report import AuditedAttack, AuditedClass
-from ._confidence import Estimate, attack_result, auc
 from ._controls import attack_controls
 from ._membership import (
     _domias_scores,
@@ -15,8 +17,6 @@ from ._membership import (
     domias_attack,
     nearest_neighbor_attack,
 )
-from ._nearest import nearest_neighbors
-from ._record_sets import check_record_sets, scale_by
 
 
 class RowAttack(NamedTuple):

@@ -14,12 +14,12 @@ from sklearn.utils._param_validation import (
     validate_params,
 )
 
-from .._training import draw_seeds
+from ..._training import draw_seeds
+from .._confidence import attack_result
+from .._nearest import nearest_neighbors
+from .._record_sets import check_labels, scale_by
 from ._audit_parts import synthesize
-from ._confidence import attack_result
 from ._latent_search import check_candidates, latent_search_scores
-from ._nearest import nearest_neighbors
-from ._record_sets import check_labels, scale_by
 
 # Distances per square root of a feature, in standard deviations of the reference,
 # below which rows count as equal: copies may be rounded, and 0 has no logarithm.

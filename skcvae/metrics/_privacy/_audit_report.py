@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields, is_dataclass
 
 import numpy as np
 
-from ._confidence import AttackResult, Estimate
+from .._confidence import AttackResult, Estimate
 
 _CLOSING = "These are lower bounds from the listed attacks; stronger attacks may exist."
 

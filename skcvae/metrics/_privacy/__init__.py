@@ -1,0 +1,1 @@
+"""What synthetic rows and released models tell about the rows behind them."""
