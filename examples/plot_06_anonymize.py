@@ -85,8 +85,8 @@ ax.spines[["top", "right"]].set_visible(False)
 plt.show()
 
 # %%
-# k-Same leaks most where it is useful: a mean of two rows is near both. It promises that
-# no row can be matched to fewer than k others, which is less than it sounds.
+# k-Same leaks most where it is useful: a mean of two rows is near both. It promises
+# that no row can be matched to fewer than k others, which is less than it sounds.
 #
 # What an audit says
 # ------------------

@@ -1,0 +1,31 @@
+"""Displays: what a generator learned and what its rows are worth, as figures.
+
+As in scikit-learn, a class method `from_estimator`, `from_data` or `from_predictions`
+computes and draws, the attributes hold what was drawn, and `plot` draws it again. They
+need matplotlib, ``pip install "skcvae[plot]"``, from the first call on.
+"""
+
+from ._class_counts import ClassCountDisplay
+from ._class_curves import ClassCoverageDisplay, SphereRadiusDisplay
+from ._distances import NearestNeighborDistanceDisplay
+from ._frechet import FrechetVarianceDisplay
+from ._history import TrainingHistoryDisplay
+from ._latent import LatentSpaceDisplay
+from ._membership import MembershipROCDisplay
+from ._projection import ProjectionDisplay
+from ._reliability import ReliabilityDisplay
+from ._shots import ShotAccuracyDisplay
+
+__all__ = [
+    "ClassCountDisplay",
+    "ClassCoverageDisplay",
+    "FrechetVarianceDisplay",
+    "LatentSpaceDisplay",
+    "MembershipROCDisplay",
+    "NearestNeighborDistanceDisplay",
+    "ProjectionDisplay",
+    "ReliabilityDisplay",
+    "ShotAccuracyDisplay",
+    "SphereRadiusDisplay",
+    "TrainingHistoryDisplay",
+]

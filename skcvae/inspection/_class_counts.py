@@ -1,0 +1,133 @@
+"""Numbers of rows of the classes, before and after resampling."""
+
+import numpy as np
+
+from ._base import (
+    COLORS,
+    GREY,
+    BaseDisplay,
+    add_legend,
+    import_pyplot,
+    label_logarithmic,
+    with_defaults,
+)
+from ._classes import all_labels, by_size, check_classes, label_classes
+
+# Of more classes, no class is drawn as a pair of markers.
+_MAX_MARKERS = 50
+_MARKERS = {
+    "before": {"linestyle": "none", "marker": "o"},
+    "after": {"linestyle": "none", "marker": "D", "markerfacecolor": "none"},
+}
+_MANY = {
+    "before": {"linestyle": "-", "drawstyle": "steps-mid"},
+    # Points: neighbours may differ much.
+    "after": {"linestyle": "none", "marker": ".", "markersize": 4},
+}
+
+
+class ClassCountDisplay(BaseDisplay):
+    """Rows of each class before and after resampling, on a logarithmic axis.
+
+    Parameters
+    ----------
+    labels : ndarray of shape (n_classes,)
+        Classes, from the largest before resampling; of equal ones, the lower label
+        comes first.
+
+    before, after : ndarray of shape (n_classes,)
+        Their numbers of rows.
+
+    Attributes
+    ----------
+    lines_ : dict of str to matplotlib Line2D
+        "before" and "after".
+
+    ax_ : matplotlib Axes
+        The axes.
+
+    figure_ : matplotlib Figure
+        The figure.
+
+    Examples
+    --------
+    >>> from skcvae.inspection import ClassCountDisplay
+    >>> display = ClassCountDisplay.from_data(["b", "a", "a"], ["b", "b", "a", "a"])
+    >>> display.labels.tolist(), display.before.tolist(), display.after.tolist()
+    (['a', 'b'], [2, 1], [2, 2])
+    """
+
+    _title = "Rows of the classes"
+
+    def __init__(self, *, labels, before, after):
+        self.labels = labels
+        self.before = before
+        self.after = after
+
+    @classmethod
+    def from_data(cls, y_before, y_after, *, ax=None, **kwargs):
+        """Count and draw.
+
+        Parameters
+        ----------
+        y_before : array-like of shape (n_before,)
+            Classes of the rows before resampling.
+
+        y_after : array-like of shape (n_after,)
+            Classes of the rows after it. A class may have vanished.
+
+        ax : matplotlib Axes, default=None
+            Axes to draw on.
+
+        **kwargs : dict
+            Arguments of :class:`matplotlib.lines.Line2D` for both curves.
+
+        Returns
+        -------
+        display : ClassCountDisplay
+            What was drawn.
+
+        Raises
+        ------
+        ValueError
+            If there are no labels, or some are missing.
+
+        TypeError
+            If labels are strings in one and numbers in the other.
+        """
+        import_pyplot(f"{cls.__name__}.from_data")
+        y_before = check_classes(y_before, y_before, "y_before")
+        y_after = check_classes(y_after, y_after, "y_after")
+        labels = all_labels(y_before, y_after)
+        before, after = (
+            np.bincount(np.searchsorted(labels, y), minlength=len(labels))
+            for y in (y_before, y_after)
+        )
+        order = by_size(before)
+        display = cls(labels=labels[order], before=before[order], after=after[order])
+        return display.plot(ax=ax, **kwargs)
+
+    def _draw(self, ax, kwargs):
+        from matplotlib.lines import Line2D
+
+        ranks = np.arange(1, len(self.labels) + 1)
+        styles = _MANY
+        if len(ranks) <= _MAX_MARKERS:
+            ax.vlines(ranks, self.before, self.after, color=GREY, linewidth=2, zorder=1)
+            styles = _MARKERS
+        self.lines_ = {}
+        for i, name in enumerate(("before", "after")):
+            style = {**styles[name], "color": COLORS[i], "label": name}
+            style = with_defaults(kwargs, Line2D, **style)
+            (self.lines_[name],) = ax.plot(ranks, getattr(self, name), **style)
+        counts = np.concatenate([self.before, self.after])
+        if counts.min():
+            ax.set_yscale("log")
+        else:
+            # A class that one of the two lacks is at 0.
+            ax.set_yscale("symlog", linthresh=1)
+            ax.set_ylim(-0.2, None)
+        label_logarithmic(ax.yaxis, counts.min(), counts.max())
+        label_classes(ax, self.labels, self.before)
+        ax.set_ylabel("rows")
+        add_legend(ax)

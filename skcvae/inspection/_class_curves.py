@@ -1,0 +1,311 @@
+"""One number for each class, along the classes by size, for several methods."""
+
+from numbers import Integral
+
+import numpy as np
+from sklearn.utils import check_scalar
+
+from ._base import (
+    BaseDisplay,
+    add_legend,
+    check_curves,
+    import_pyplot,
+    line_style,
+    with_defaults,
+)
+from ._classes import bands, by_size, check_class_count, label_classes
+
+_N_BANDS = 25
+
+
+class _ClassCurvesDisplay(BaseDisplay):
+    """Curves over classes in the order of their sizes.
+
+    A subclass names its title and the axis of the values.
+    """
+
+    _ylabel = ""
+
+    def __init__(self, *, ranks, values, low, high, labels, class_count):
+        self.ranks = ranks
+        self.values = values
+        self.low = low
+        self.high = high
+        self.labels = labels
+        self.class_count = class_count
+
+    @classmethod
+    def _from_values(cls, values, name, class_count, labels, max_classes, ax, kwargs):
+        """Sort the classes, summarise many of them, and draw."""
+        import_pyplot(f"{cls.__name__}.from_data")
+        check_scalar(max_classes, "max_classes", Integral, min_val=1)
+        counts = check_class_count(class_count)
+        values = check_curves(values, name, len(counts), "classes")
+        labels = np.arange(len(counts)) if labels is None else np.asarray(labels)
+        if labels.shape != counts.shape:
+            raise ValueError(
+                f"labels must have one label for each of {len(counts)} classes, got "
+                f"shape {labels.shape}."
+            )
+        cls._check_values(values, name)
+        order = by_size(counts)
+        ranks = np.arange(1.0, len(order) + 1)
+        values = {method: curve[order] for method, curve in values.items()}
+        low = high = None
+        if len(order) > max_classes:
+            n_bands = min(_N_BANDS, max_classes)
+            ranks = bands(ranks, n_bands)[0]
+            summaries = {m: bands(curve, n_bands) for m, curve in values.items()}
+            values, low, high = (
+                {m: summary[i] for m, summary in summaries.items()} for i in range(3)
+            )
+        return cls(
+            ranks=ranks,
+            values=values,
+            low=low,
+            high=high,
+            labels=labels[order],
+            class_count=counts[order],
+        ).plot(ax=ax, **kwargs)
+
+    @staticmethod
+    def _check_values(values, name):
+        """Refuse values that cannot be."""
+
+    def _draw(self, ax, kwargs):
+        from matplotlib.lines import Line2D
+
+        self.lines_ = {}
+        for i, (method, values) in enumerate(self.values.items()):
+            style = {**line_style(i), "markevery": max(1, len(values) // 25)}
+            style = with_defaults(kwargs, Line2D, **style, label=str(method))
+            (line,) = ax.plot(self.ranks, values, **style)
+            self.lines_[method] = line
+            if self.low is not None:
+                ax.fill_between(
+                    self.ranks,
+                    self.low[method],
+                    self.high[method],
+                    color=line.get_color(),
+                    alpha=0.12,
+                    linewidth=0,
+                )
+        label_classes(ax, self.labels, self.class_count)
+        ax.set_ylabel(self._ylabel)
+        add_legend(ax, **self._legend_title())
+
+    def _legend_title(self):
+        """Return arguments of a legend that say what a summary shows."""
+        if self.low is None:
+            return {}
+        n_members = len(self.labels) / len(self.ranks)
+        return {
+            "title": f"mean, 10 to 90 % of every {n_members:.0f} classes",
+            "title_fontsize": "small",
+            "alignment": "left",
+        }
+
+
+class ClassCoverageDisplay(_ClassCurvesDisplay):
+    """Share of each class's reference rows that generated rows cover.
+
+    Classes stand in the order of their training rows: what a generator adds shows
+    where the curve of its rows lies above that of the training rows themselves, and
+    in how flat it is towards the small classes. Coverage may be of any definition, for
+    example the share of reference rows that are nearest to some generated row.
+
+    Parameters
+    ----------
+    ranks : ndarray of shape (n_points,)
+        Where to draw: 1 is the largest class. For many classes, the mean rank of each
+        group of neighbours.
+
+    values : dict of str to ndarray of shape (n_points,)
+        Coverage by method, of each class, or the mean of each group; NaN leaves a gap.
+
+    low, high : dict of str to ndarray of shape (n_points,), or None
+        Quantiles of 10 and 90 % of the classes of each group.
+
+    labels : ndarray of shape (n_classes,)
+        Classes, from the largest.
+
+    class_count : ndarray of shape (n_classes,)
+        Their training rows.
+
+    Attributes
+    ----------
+    lines_ : dict of str to matplotlib Line2D
+        Curves by method.
+
+    ax_ : matplotlib Axes
+        The axes.
+
+    figure_ : matplotlib Figure
+        The figure.
+
+    Examples
+    --------
+    >>> from skcvae.inspection import ClassCoverageDisplay
+    >>> display = ClassCoverageDisplay.from_data(
+    ...     {"generated": [0.4, 0.6], "training rows": [0.1, 0.9]}, [20, 500])
+    >>> display.labels.tolist(), display.values["generated"].tolist()
+    ([1, 0], [0.6, 0.4])
+    """
+
+    _title = "Coverage of the classes"
+    _ylabel = "share of reference rows covered"
+
+    @classmethod
+    def from_data(
+        cls, coverage, class_count, *, labels=None, max_classes=50, ax=None, **kwargs
+    ):
+        """Draw the coverage of each class by several methods.
+
+        Parameters
+        ----------
+        coverage : dict of str to array-like of shape (n_classes,)
+            Coverage by method, in [0, 1]. NaN for a class without rows.
+
+        class_count : array-like of shape (n_classes,)
+            Numbers of training rows of the classes, in the same order.
+
+        labels : array-like of shape (n_classes,), default=None
+            The classes, such as `classes_` of a generator. None counts from 0.
+
+        max_classes : int, default=50
+            Of more classes, 25 groups of neighbours are drawn, or as many as this:
+            their means, with bands from the 10 to the 90 % quantile.
+
+        ax : matplotlib Axes, default=None
+            Axes to draw on.
+
+        **kwargs : dict
+            Arguments of :class:`matplotlib.lines.Line2D` for all curves.
+
+        Returns
+        -------
+        display : ClassCoverageDisplay
+            What was drawn.
+
+        Raises
+        ------
+        ValueError
+            If lengths differ, or values are no shares.
+        """
+        return cls._from_values(
+            coverage, "coverage", class_count, labels, max_classes, ax, kwargs
+        )
+
+    @staticmethod
+    def _check_values(values, name):
+        for method, curve in values.items():
+            if np.nanmin(curve, initial=0) < 0 or np.nanmax(curve, initial=0) > 1:
+                raise ValueError(f"{name}[{method!r}] must be shares in [0, 1].")
+
+    def _draw(self, ax, kwargs):
+        super()._draw(ax, kwargs)
+        ax.set_ylim(0, 1.02)
+
+
+class SphereRadiusDisplay(_ClassCurvesDisplay):
+    """Radius of the smallest sphere around the rows of each class.
+
+    Classes stand in the order of their training rows. Few rows span a small sphere;
+    generated rows should bring it to the size that it has with all rows, and not
+    beyond.
+
+    Parameters
+    ----------
+    ranks : ndarray of shape (n_points,)
+        Where to draw: 1 is the largest class. For many classes, the mean rank of each
+        group of neighbours.
+
+    values : dict of str to ndarray of shape (n_points,)
+        Radius by data set, of each class, or the mean of each group; NaN leaves a gap.
+
+    low, high : dict of str to ndarray of shape (n_points,), or None
+        Quantiles of 10 and 90 % of the classes of each group.
+
+    labels : ndarray of shape (n_classes,)
+        Classes, from the largest.
+
+    class_count : ndarray of shape (n_classes,)
+        Their training rows.
+
+    Attributes
+    ----------
+    lines_ : dict of str to matplotlib Line2D
+        Curves by data set.
+
+    ax_ : matplotlib Axes
+        The axes.
+
+    figure_ : matplotlib Figure
+        The figure.
+
+    Examples
+    --------
+    >>> from skcvae.inspection import SphereRadiusDisplay
+    >>> display = SphereRadiusDisplay.from_data(
+    ...     {"before": [2.0, 9.0], "after": [8.0, 9.5]}, [20, 500], labels=["b", "a"])
+    >>> display.labels.tolist(), display.values["before"].tolist()
+    (['a', 'b'], [9.0, 2.0])
+    """
+
+    _title = "Smallest enclosing spheres of the classes"
+    _ylabel = "radius"
+
+    @classmethod
+    def from_data(
+        cls, radii, class_count, *, labels=None, max_classes=50, ax=None, **kwargs
+    ):
+        """Draw the radii of the classes in several data sets.
+
+        Parameters
+        ----------
+        radii : dict of str to array-like of shape (n_classes,)
+            Radii by data set, such as before and after resampling. NaN for a class
+            without rows.
+
+        class_count : array-like of shape (n_classes,)
+            Numbers of training rows of the classes, in the same order.
+
+        labels : array-like of shape (n_classes,), default=None
+            The classes, such as `classes_` of a generator. None counts from 0.
+
+        max_classes : int, default=50
+            Of more classes, 25 groups of neighbours are drawn, or as many as this:
+            their means, with bands from the 10 to the 90 % quantile.
+
+        ax : matplotlib Axes, default=None
+            Axes to draw on.
+
+        **kwargs : dict
+            Arguments of :class:`matplotlib.lines.Line2D` for all curves.
+
+        Returns
+        -------
+        display : SphereRadiusDisplay
+            What was drawn.
+
+        Raises
+        ------
+        ValueError
+            If lengths differ, or radii are negative.
+        """
+        return cls._from_values(
+            radii, "radii", class_count, labels, max_classes, ax, kwargs
+        )
+
+    @staticmethod
+    def _check_values(values, name):
+        for data_set, curve in values.items():
+            if np.nanmin(curve, initial=0) < 0:
+                raise ValueError(f"{name}[{data_set!r}] must not be negative.")
+
+    def _draw(self, ax, kwargs):
+        super()._draw(ax, kwargs)
+        # Radii have no bound, so that there can be room for the legend above them.
+        drawn = self.values if self.high is None else self.high
+        highest = max(np.nanmax(curve, initial=0) for curve in drawn.values())
+        ax.set_ylim(0, (highest or 1) * (1.1 + 0.06 * len(drawn)))

@@ -1,0 +1,140 @@
+"""Distances to the nearest record."""
+
+import numpy as np
+
+from ..metrics import nearest_neighbors
+from ..metrics._record_sets import check_disjoint, check_record_sets
+from ._base import COLORS, LINES, BaseDisplay, add_legend, import_pyplot, with_defaults
+
+_LABELS = {
+    "synthetic": "generated to members",
+    "holdout": "hold-out to members",
+    "members": "members to other members",
+}
+
+
+class NearestNeighborDistanceDisplay(BaseDisplay):
+    """Distances from generated rows, and from real ones, to the nearest member.
+
+    Members are the rows that the generator was fitted on. The curve to compare with is
+    that of hold-out rows, which are as near to members as chance brings them: generated
+    rows that come nearer were made too much from single members. Curves start at 0,
+    where copies are.
+
+    That generated rows are as far as hold-out rows is no proof of privacy, as distances
+    miss most of what an attacker can learn: run
+    :func:`~skcvae.metrics.privacy_audit`.
+
+    Parameters
+    ----------
+    distances : dict of str to ndarray
+        Euclidean or cosine distances to the nearest member, of the rows of
+        "synthetic", "holdout" and "members"; of the last to another one.
+
+    metric : str
+        The metric.
+
+    Attributes
+    ----------
+    lines_ : dict of str to matplotlib Line2D
+        Cumulative distributions by the same names.
+
+    ax_ : matplotlib Axes
+        The axes.
+
+    figure_ : matplotlib Figure
+        The figure.
+
+    See Also
+    --------
+    skcvae.metrics.distance_to_closest_record_share : The same as one number.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skcvae.inspection import NearestNeighborDistanceDisplay
+    >>> X_members, X_holdout = np.random.RandomState(0).randn(2, 100, 5)
+    >>> display = NearestNeighborDistanceDisplay.from_data(
+    ...     X_members + 0.01, X_members, X_holdout)
+    >>> bool(display.distances["synthetic"].max() < 0.1)
+    True
+    """
+
+    _title = "Distances to the nearest member"
+
+    def __init__(self, *, distances, metric="euclidean"):
+        self.distances = distances
+        self.metric = metric
+
+    @classmethod
+    def from_data(
+        cls,
+        X_synthetic,
+        X_members,
+        X_holdout,
+        *,
+        metric="euclidean",
+        ax=None,
+        **kwargs,
+    ):
+        """Find the nearest members and draw.
+
+        Parameters
+        ----------
+        X_synthetic : array-like of shape (n_synthetic, n_features)
+            Generated rows.
+
+        X_members : array-like of shape (n_members, n_features)
+            Rows that the generator was fitted on.
+
+        X_holdout : array-like of shape (n_holdout, n_features)
+            Rows of the same distribution that it was not fitted on; of other
+            patients, or whatever the groups are.
+
+        metric : {"euclidean", "cosine"}, default="euclidean"
+            The distance, see :func:`~skcvae.metrics.nearest_neighbors`.
+
+        ax : matplotlib Axes, default=None
+            Axes to draw on.
+
+        **kwargs : dict
+            Arguments of :class:`matplotlib.lines.Line2D` for all curves.
+
+        Returns
+        -------
+        display : NearestNeighborDistanceDisplay
+            What was drawn.
+
+        Raises
+        ------
+        ValueError
+            If members and hold-out share a row, or rows do not fit together.
+        """
+        import_pyplot(f"{cls.__name__}.from_data")
+        S, M, H = check_record_sets(
+            X_synthetic=X_synthetic, X_members=X_members, X_holdout=X_holdout
+        ).values()
+        check_disjoint(X_members=M, X_holdout=H)
+        distances = {
+            "synthetic": nearest_neighbors(S, M, metric=metric),
+            "holdout": nearest_neighbors(H, M, metric=metric),
+            "members": nearest_neighbors(M, M, exclude_self=True, metric=metric),
+        }
+        distances = {name: found[0][:, 0] for name, found in distances.items()}
+        return cls(distances=distances, metric=metric).plot(ax=ax, **kwargs)
+
+    def _draw(self, ax, kwargs):
+        from matplotlib.lines import Line2D
+
+        self.lines_ = {}
+        for i, (name, distances) in enumerate(self.distances.items()):
+            style = with_defaults(
+                kwargs, Line2D, color=COLORS[i], linestyle=LINES[i], label=_LABELS[name]
+            )
+            self.lines_[name] = ax.ecdf(distances, **style)
+        # Single rows that are far away would press all others to the left.
+        farthest = max(np.quantile(found, 0.999) for found in self.distances.values())
+        ax.set_xlim(0, 1.05 * farthest or 1)
+        metric = self.metric.replace("euclidean", "Euclidean")
+        ax.set(xlabel=f"{metric} distance", ylabel="share of rows")
+        add_legend(ax)

@@ -1,0 +1,170 @@
+"""Fréchet distance against the variance of the latents."""
+
+import numpy as np
+from sklearn.utils import check_array
+
+from ._base import (
+    BaseDisplay,
+    add_legend,
+    import_pyplot,
+    label_logarithmic,
+    letters_across,
+    line_style,
+    with_defaults,
+)
+
+
+class FrechetVarianceDisplay(BaseDisplay):
+    r"""Distance of generated to real rows against the variance of the latents.
+
+    Too small a variance repeats the middle of each class, too large a one leaves it:
+    the best is in between. Both axes are logarithmic, unless there is a zero.
+
+    Parameters
+    ----------
+    variances : ndarray of shape (n_variances,)
+        Variances :math:`\sigma^2`, ascending.
+
+    distances : dict of str to ndarray of shape (n_variances,)
+        Distances by generator; the means, if there were several runs.
+
+    errors : dict of str to ndarray of shape (n_variances,), or None
+        Standard deviations over the runs.
+
+    Attributes
+    ----------
+    lines_ : dict of str to matplotlib Line2D
+        Curves by generator.
+
+    ax_ : matplotlib Axes
+        The axes.
+
+    figure_ : matplotlib Figure
+        The figure.
+
+    Examples
+    --------
+    >>> from skcvae.inspection import FrechetVarianceDisplay
+    >>> display = FrechetVarianceDisplay.from_data(
+    ...     [0.5, 1.0, 2.0], [[30, 20, 25], [40, 21, 22]], ["large", "small"])
+    >>> display.distances["small"].tolist()
+    [40.0, 21.0, 22.0]
+    """
+
+    _title = "Distance to real rows"
+
+    def __init__(self, *, variances, distances, errors=None):
+        self.variances = variances
+        self.distances = distances
+        self.errors = errors
+
+    @classmethod
+    def from_data(cls, variances, distances, names, *, ax=None, **kwargs):
+        """Draw distances that were measured.
+
+        Parameters
+        ----------
+        variances : array-like of shape (n_variances,)
+            Variances of the latents, in any order.
+
+        distances : array-like of shape (n_generators, n_variances) or \
+                (n_generators, n_variances, n_runs)
+            Fréchet distances, or others; of several runs, the means are drawn with
+            their standard deviations as error bars.
+
+        names : sequence of str
+            Names of the generators, all different.
+
+        ax : matplotlib Axes, default=None
+            Axes to draw on.
+
+        **kwargs : dict
+            Arguments of :class:`matplotlib.lines.Line2D` for all curves.
+
+        Returns
+        -------
+        display : FrechetVarianceDisplay
+            What was drawn.
+
+        Raises
+        ------
+        ValueError
+            If numbers are negative or not finite, or shapes do not fit.
+        """
+        import_pyplot(f"{cls.__name__}.from_data")
+        variances, distances = _check(variances, distances, names)
+        order = np.argsort(variances, kind="stable")
+        distances = distances[:, order]
+        errors = None
+        if distances.shape[2] > 1:
+            errors = dict(zip(names, distances.std(axis=2, ddof=1), strict=True))
+        return cls(
+            variances=variances[order],
+            distances=dict(zip(names, distances.mean(axis=2), strict=True)),
+            errors=errors,
+        ).plot(ax=ax, **kwargs)
+
+    def _draw(self, ax, kwargs):
+        from matplotlib.lines import Line2D
+
+        self.lines_ = {}
+        for i, (name, distances) in enumerate(self.distances.items()):
+            style = with_defaults(kwargs, Line2D, **line_style(i), label=str(name))
+            (line,) = ax.plot(self.variances, distances, **style)
+            self.lines_[name] = line
+            if self.errors is not None:
+                bars = {"fmt": "none", "ecolor": line.get_color(), "capsize": 2}
+                ax.errorbar(self.variances, distances, self.errors[name], **bars)
+        distances = np.concatenate(list(self.distances.values()))
+        if distances.min() > 0:
+            ax.set_yscale("log")
+        label_logarithmic(ax.yaxis, distances.min(), distances.max())
+        self._label_variances(ax)
+        ax.set_xlabel(r"variance $\sigma^2$ of the latents")
+        ax.set_ylabel("Fréchet distance")
+        add_legend(ax)
+
+    def _label_variances(self, ax):
+        """Put ticks at the variances that are not too near to the one before."""
+        positions = self.variances
+        if positions.min() > 0:
+            ax.set_xscale("log")
+            positions = np.log(positions)
+        texts = [f"{variance:.3g}" for variance in self.variances]
+        least = (max(map(len, texts)) + 1) / letters_across(ax) * np.ptp(positions)
+        ticks, last = {}, -np.inf
+        for variance, position, text in zip(
+            self.variances, positions, texts, strict=True
+        ):
+            if position - last >= least or not ticks:
+                ticks[variance] = text
+                last = position
+        ax.set_xticks(list(ticks), list(ticks.values()))
+        ax.xaxis.minorticks_off()
+
+
+def _check(variances, distances, names):
+    """Return variances, and distances of shape (n_generators, n_variances, n_runs)."""
+    variances = check_array(
+        variances, ensure_2d=False, dtype=np.float64, input_name="variances"
+    )
+    distances = check_array(
+        distances,
+        ensure_2d=False,
+        allow_nd=True,
+        dtype=np.float64,
+        input_name="distances",
+    )
+    if distances.ndim == 2:
+        distances = distances[:, :, np.newaxis]
+    if distances.ndim != 3 or distances.shape[:2] != (len(names), len(variances)):
+        raise ValueError(
+            "distances must have one row for each of "
+            f"{len(names)} names and one column for each of {len(variances)} "
+            f"variances, got shape {distances.shape}."
+        )
+    if len(set(names)) < len(names):
+        raise ValueError(f"names must differ, got {list(names)}.")
+    if variances.min() < 0 or distances.min() < 0:
+        raise ValueError("Variances and distances must not be negative.")
+    return variances, distances

@@ -1,0 +1,166 @@
+"""Training of a generator, epoch by epoch."""
+
+import numpy as np
+
+from ._base import (
+    COLORS,
+    BaseDisplay,
+    add_legend_below,
+    fitted_generator,
+    import_pyplot,
+    with_defaults,
+)
+
+# Columns of the history, after "train_" or "valid_".
+_TERMS = {"total": "loss", "reconstruction": "reconstruction", "kl": "kl"}
+_STYLES = {"total": "-", "reconstruction": "--", "kl": "-."}
+_LABELS = {"total": "total", "reconstruction": "reconstruction", "kl": "KL"}
+_VALIDATION = {"marker": "o", "markerfacecolor": "white", "markersize": 4}
+
+
+class TrainingHistoryDisplay(BaseDisplay):
+    """Loss, reconstruction and KL term of each epoch.
+
+    The KL term has an axis of its own, on the right: beside the reconstruction of a
+    wide embedding it would be a flat line. It is drawn without its weight `beta`.
+
+    Parameters
+    ----------
+    epochs : ndarray of shape (n_epochs,)
+        Numbers of the epochs.
+
+    train : dict of str to ndarray of shape (n_epochs,)
+        Means over the training rows: "total", and where the estimator has them
+        "reconstruction" and "kl". For a CVAE with ``objective="elbo"``, nats per row.
+
+    valid : dict of str to ndarray of shape (n_epochs,), default=None
+        The same of the validation rows.
+
+    Attributes
+    ----------
+    lines_ : dict of str to matplotlib Line2D
+        Curves by "train_total", "valid_kl" and so on.
+
+    ax_ : matplotlib Axes
+        Axes of total and reconstruction.
+
+    kl_ax_ : matplotlib Axes or None
+        Axes of the KL term.
+
+    figure_ : matplotlib Figure
+        The figure.
+
+    See Also
+    --------
+    skcvae.CVAE : Has a `history_`.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from skcvae.generators import CVAE
+    >>> from skcvae.inspection import TrainingHistoryDisplay
+    >>> cvae = CVAE(latent_dim=2, max_epochs=30, device="cpu", random_state=0)
+    >>> cvae = cvae.fit(*load_iris(return_X_y=True))
+    >>> display = TrainingHistoryDisplay.from_estimator(cvae)
+    >>> len(display.epochs), list(display.train)
+    (30, ['total', 'reconstruction', 'kl'])
+    """
+
+    _title = "Training history"
+
+    def __init__(self, *, epochs, train, valid=None):
+        self.epochs = epochs
+        self.train = train
+        self.valid = valid
+
+    @classmethod
+    def from_estimator(cls, estimator, *, ax=None, **kwargs):
+        """Draw the history of an estimator.
+
+        Parameters
+        ----------
+        estimator : object
+            Fitted :class:`~skcvae.CVAE`, or a fitted sampler, anonymizer or classifier
+            with a `history_` of its own or with a `generator_` that has one.
+
+        ax : matplotlib Axes, default=None
+            Axes to draw on.
+
+        **kwargs : dict
+            Arguments of :class:`matplotlib.lines.Line2D` for all curves.
+
+        Returns
+        -------
+        display : TrainingHistoryDisplay
+            What was drawn.
+
+        Raises
+        ------
+        ValueError
+            If there is no history: a Gaussian is fitted in one step.
+        """
+        import_pyplot(f"{cls.__name__}.from_estimator")
+        history = fitted_generator(estimator, "history_").history_
+        display = cls(
+            epochs=np.array([row["epoch"] for row in history], dtype=int),
+            train=_columns(history, "train"),
+            valid=_columns(history, "valid") or None,
+        )
+        return display.plot(ax=ax, **kwargs)
+
+    def _draw(self, ax, kwargs):
+        self.kl_ax_ = ax.twinx() if "kl" in self.train else None
+        self.lines_ = {}
+        for part, terms in (("train", self.train), ("valid", self.valid or {})):
+            for term, values in terms.items():
+                on = self.kl_ax_ if term == "kl" else ax
+                style = self._style(part, term, kwargs)
+                (line,) = on.plot(self.epochs, values, **style)
+                self.lines_[f"{part}_{term}"] = line
+        ax.set(xlabel="epoch", ylabel="loss per row")
+        ax.xaxis.get_major_locator().set_params(integer=True)
+        if self.kl_ax_ is not None:
+            color = COLORS[list(_TERMS).index("kl")]
+            self.kl_ax_.set_ylabel("KL term per row", color=color)
+            self.kl_ax_.tick_params(axis="y", colors=color)
+            self.kl_ax_.spines["top"].set_visible(False)
+        handles = self._handles()
+        add_legend_below(ax, handles=handles, ncols=len(handles), columnspacing=1.2)
+
+    def _handles(self):
+        """Return what the legend shows: the terms, and what validation looks like."""
+        from matplotlib.lines import Line2D
+
+        handles = [self.lines_[f"train_{term}"] for term in self.train]
+        if self.valid:
+            style = {"color": "0.4", "label": "validation"}
+            handles.append(Line2D([], [], **style, **_VALIDATION))
+        return handles
+
+    def _style(self, part, term, kwargs):
+        """Return how to draw a curve: validation has hollow markers."""
+        from matplotlib.lines import Line2D
+
+        label = _LABELS[term] + (" (right)" if term == "kl" else "")
+        # A single epoch would make no line.
+        markers = {"marker": "o"} if len(self.epochs) == 1 else {}
+        return with_defaults(
+            kwargs,
+            Line2D,
+            color=COLORS[list(_TERMS).index(term)],
+            linestyle=_STYLES[term],
+            label=label,
+            markevery=max(1, len(self.epochs) // 15),
+            **(_VALIDATION if part == "valid" else markers),
+        )
+
+
+def _columns(history, part):
+    """Return the terms that a history has for "train" or "valid"."""
+    columns = {}
+    for term, column in _TERMS.items():
+        # An interrupted epoch has no row of means.
+        values = [row.get(f"{part}_{column}", np.nan) for row in history]
+        if not np.isnan(values).all():
+            columns[term] = np.array(values, dtype=np.float64)
+    return columns

@@ -1,0 +1,228 @@
+"""Real and generated rows in the plane."""
+
+from numbers import Integral
+
+import numpy as np
+from sklearn.base import clone
+from sklearn.decomposition import PCA
+from sklearn.utils import check_scalar, column_or_1d
+
+from ..metrics._record_sets import check_record_sets
+from ._base import (
+    COLORS,
+    BaseDisplay,
+    add_legend_beside,
+    import_pyplot,
+    with_defaults,
+)
+from ._classes import all_labels, check_classes, shorten, spread_by_size, thin
+
+_MARKERS = {"real": "o", "synthetic": "x"}
+_LABELS = {"real": "real", "synthetic": "generated"}
+
+
+class ProjectionDisplay(BaseDisplay):
+    """Real and generated rows of some classes, projected to two dimensions.
+
+    The projection is fitted on the real rows of these classes, and generated rows are
+    put into it: what they have in other directions is not seen. Generated rows that
+    form a smaller or larger cloud than the real ones, or lie in a gap between two
+    clouds, ask for another `variance` or a longer training. That they look right here
+    proves little: compare :class:`NearestNeighborDistanceDisplay`.
+
+    Parameters
+    ----------
+    real, synthetic : dict of label to ndarray of shape (n_rows, 2)
+        Points to draw of each class.
+
+    axis_labels : tuple of str
+        Labels of the two axes.
+
+    Attributes
+    ----------
+    lines_ : dict of (str, label) to matplotlib Line2D
+        Points by "real" or "synthetic" and class.
+
+    ax_ : matplotlib Axes
+        The axes.
+
+    figure_ : matplotlib Figure
+        The figure.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from skcvae.generators import ClassGaussian
+    >>> from skcvae.inspection import ProjectionDisplay
+    >>> X, y = load_iris(return_X_y=True)
+    >>> X_new, y_new = ClassGaussian(random_state=0).fit(X, y).sample(y=[0, 0, 1])
+    >>> display = ProjectionDisplay.from_data(X, y, X_new, y_new, classes=[0, 1])
+    >>> display.real[0].shape, display.synthetic[0].shape
+    ((50, 2), (2, 2))
+    """
+
+    _title = "Real and generated rows"
+
+    def __init__(self, *, real, synthetic, axis_labels):
+        self.real = real
+        self.synthetic = synthetic
+        self.axis_labels = axis_labels
+
+    @classmethod
+    def from_data(
+        cls,
+        X_real,
+        y_real,
+        X_synthetic,
+        y_synthetic,
+        *,
+        classes=None,
+        transformer=None,
+        max_points=10_000,
+        ax=None,
+        **kwargs,
+    ):
+        """Project and draw rows.
+
+        Parameters
+        ----------
+        X_real : array-like of shape (n_real, n_features)
+            Real rows.
+
+        y_real : array-like of shape (n_real,)
+            Their classes.
+
+        X_synthetic : array-like of shape (n_synthetic, n_features)
+            Generated rows.
+
+        y_synthetic : array-like of shape (n_synthetic,)
+            Their classes.
+
+        classes : array-like of shape (n_classes,), default=None
+            Classes to draw, at most as many as there are colours, 7. None draws all
+            if they are at most 5, else 5 of them, evenly from the largest to the
+            smallest.
+
+        transformer : object, default=None
+            Transformer with two outputs. It is cloned and fitted on the real rows
+            of these classes and their labels, so that it may be supervised, as
+            linear discriminant analysis is. None takes two principal components.
+
+        max_points : int, default=10000
+            Number of points drawn, about; of more rows, each class is thinned out
+            evenly.
+
+        ax : matplotlib Axes, default=None
+            Axes to draw on.
+
+        **kwargs : dict
+            Arguments of :class:`matplotlib.lines.Line2D` for the points.
+
+        Returns
+        -------
+        display : ProjectionDisplay
+            What was drawn.
+
+        Raises
+        ------
+        ValueError
+            If a class has no real rows, rows do not fit together, or the transformer
+            returns something else than two columns.
+        """
+        import_pyplot(f"{cls.__name__}.from_data")
+        check_scalar(max_points, "max_points", Integral, min_val=1)
+        rows = check_record_sets(X_real=X_real, X_synthetic=X_synthetic)
+        X_real, X_synthetic = rows.values()
+        y_real = check_classes(y_real, X_real, "y_real")
+        y_synthetic = check_classes(y_synthetic, X_synthetic, "y_synthetic")
+        all_labels(y_real, y_synthetic)
+        shown = _check_shown(classes, y_real)
+        kept = np.isin(y_real, shown)
+        project, axis_labels = _fit(transformer, X_real[kept], y_real[kept])
+        n_points = max(1, max_points // (2 * len(shown)))
+        real, synthetic = (
+            {c: project(thin(X[y == c], n_points)) for c in shown.tolist()}
+            for X, y in ((X_real, y_real), (X_synthetic, y_synthetic))
+        )
+        display = cls(real=real, synthetic=synthetic, axis_labels=axis_labels)
+        return display.plot(ax=ax, **kwargs)
+
+    def _draw(self, ax, kwargs):
+        from matplotlib.lines import Line2D
+
+        self.lines_ = {}
+        for source, points_of in (("real", self.real), ("synthetic", self.synthetic)):
+            for i, (label, points) in enumerate(points_of.items()):
+                style = with_defaults(
+                    kwargs,
+                    Line2D,
+                    linestyle="none",
+                    marker=_MARKERS[source],
+                    color=COLORS[i],
+                    markersize=5,
+                    markerfacecolor="none",
+                    alpha=0.7,
+                    label=f"{shorten(label)}, {_LABELS[source]}",
+                )
+                (self.lines_[source, label],) = ax.plot(*points.T, **style)
+        ax.set(xlabel=self.axis_labels[0], ylabel=self.axis_labels[1])
+        handles = [
+            self.lines_[source, label]
+            for label in self.real
+            for source in _MARKERS
+            if len(self.lines_[source, label].get_xdata())
+        ]
+        add_legend_beside(ax, handles=handles)
+
+
+def _check_shown(classes, y_real):
+    """Return the classes to draw."""
+    if classes is None:
+        return spread_by_size(y_real, 5)
+    classes = column_or_1d(classes)
+    unknown = [c for c in classes.tolist() if c not in set(y_real.tolist())]
+    if unknown:
+        raise ValueError(f"There are no real rows of the classes {unknown[:5]}.")
+    if not 1 <= len(classes) <= len(COLORS):
+        raise ValueError(
+            f"{len(classes)} classes were asked for. Choose 1 to {len(COLORS)}: there "
+            "are no more colours that everybody can tell apart."
+        )
+    return classes
+
+
+def _fit(transformer, X, y):
+    """Return a projection to the plane, and the labels of its axes."""
+    axis_labels = ("dimension 1", "dimension 2")
+    if transformer is None:
+        if X.shape[1] < 2 or len(X) < 2:
+            raise ValueError(
+                "Two principal components need two features and two real rows, got "
+                f"{X.shape[1]} and {len(X)}."
+            )
+        # A solver that draws no random numbers.
+        transformer = PCA(2, svd_solver="covariance_eigh").fit(X)
+        shares = transformer.explained_variance_ratio_
+        axis_labels = tuple(
+            f"component {i + 1} ({100 * share:.0f} % of variance)"
+            for i, share in enumerate(shares)
+        )
+    elif not hasattr(transformer, "transform"):
+        raise ValueError(
+            f"{type(transformer).__name__} cannot project rows that it was not fitted "
+            "on: it has no `transform`."
+        )
+    else:
+        transformer = clone(transformer).fit(X, y)
+
+    def project(rows):
+        points = np.empty((0, 2))
+        if len(rows):
+            points = np.asarray(transformer.transform(rows), dtype=np.float64)
+        if points.ndim != 2 or points.shape[1] != 2:
+            raise ValueError(
+                f"The transformer must return two columns, got shape {points.shape}."
+            )
+        return points
+
+    return project, axis_labels
