@@ -37,10 +37,10 @@ _SUBMODULES = (
 
 __all__ = [
     "CVAE",
+    "DPCVAE",
     "CVAEAnonymizer",
     "CVAEOverSampler",
     "ClassGaussian",
-    "DPCVAE",
     "DPClassGaussian",
     "FoundationEmbedder",
     "GenerativeAnonymizer",

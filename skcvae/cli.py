@@ -304,3 +304,49 @@ def probe(
             output=output,
             echo=typer.echo,
         )
+
+
+@app.command()
+def report(
+    source: Annotated[
+        Path,
+        typer.Argument(
+            exists=True,
+            help="Database (.npz) with the splits train, val and test, or a folder "
+            "with train.npz, val.npz and test.npz.",
+        ),
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="File (.html).")],
+    method: Annotated[
+        str,
+        typer.Option(
+            help="cvae, gaussian, k-same, dp-gaussian, dp-cvae or over-sample."
+        ),
+    ] = "cvae",
+    k: Annotated[
+        int | None, typer.Option(min=2, help="Rows behind each row of k-same.")
+    ] = None,
+    epsilon: Epsilon = None,
+    delta: Delta = None,
+    seed: OpenSeed = 0,
+    device: Device = "auto",
+):
+    """Fit a method, and write what it is worth as one HTML page.
+
+    Test rows measure quality and utility; validation rows are what an attacker has,
+    and stop the training of the linear probe.
+    """
+    from ._report_command import run_report
+
+    with _errors_in_a_line():
+        run_report(
+            source,
+            output,
+            method,
+            k=k,
+            epsilon=epsilon,
+            delta=delta,
+            seed=seed,
+            device=device,
+            echo=typer.echo,
+        )

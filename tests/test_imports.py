@@ -33,6 +33,7 @@ ALLOWED = {
     "_embed": None,
     "_databases": {"_files", "datasets"},
     "_privacy_commands": None,
+    "_report_command": None,
 }
 
 

@@ -1,4 +1,4 @@
-"""Displays: what a generator learned and what its rows are worth, as figures.
+"""Displays, and a report: what a generator learned and what its rows are worth.
 
 As in scikit-learn, a class method `from_estimator`, `from_data` or `from_predictions`
 computes and draws, the attributes hold what was drawn, and `plot` draws it again. They
@@ -14,6 +14,7 @@ from ._latent import LatentSpaceDisplay
 from ._membership import MembershipROCDisplay
 from ._projection import ProjectionDisplay
 from ._reliability import ReliabilityDisplay
+from ._report import report
 from ._shots import ShotAccuracyDisplay
 
 __all__ = [
@@ -28,4 +29,5 @@ __all__ = [
     "ShotAccuracyDisplay",
     "SphereRadiusDisplay",
     "TrainingHistoryDisplay",
+    "report",
 ]

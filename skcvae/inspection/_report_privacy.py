@@ -1,0 +1,173 @@
+"""The section of a report on privacy: an audit in plain words, and no verdict."""
+
+import warnings
+
+from ..metrics import privacy_audit
+from ._report_rows import clean
+
+_NOT_AUDITED = (
+    "not audited: there are no reference rows. An attacker has rows of the same kind, "
+    "and the attacks are calibrated by them: split some off before the model is "
+    "trained, and pass them as X_reference and y_reference."
+)
+_FOR_TRAINING = (
+    "not audited: generated rows of over-sampling are for training, not for "
+    "publication. They stand beside the real rows, and were not made to hide them."
+)
+_ASKS = {
+    "nearest_neighbor": "is there a generated row very near to the record?",
+    "nearest_by_feature": "the same, with each feature on its own scale.",
+    "domias": "are generated rows denser around the record than they should be?",
+    "latent_search": "can the released decoder make the record?",
+}
+
+
+class _Published:
+    """A release whose rows are those of all other sections."""
+
+    def __init__(self, run):
+        self.rows = run.synthetic
+        if hasattr(run.generator, "open_decoder"):
+            self.open_decoder = run.generator.open_decoder
+
+    def sample(self, *, y):
+        """Return the rows, for whatever labels."""
+        return self.rows
+
+
+def audit(run, groups):
+    """Return the audit, or None, and why there is none."""
+    if not run.is_release:
+        return None, _FOR_TRAINING
+    if run.reference is None:
+        return None, _NOT_AUDITED
+    try:
+        with warnings.catch_warnings():
+            # The notes of the audit say that there are few rows.
+            warnings.filterwarnings("ignore", "Few records", UserWarning)
+            found = privacy_audit(
+                _Published(run),
+                *run.train,
+                *run.test,
+                *run.reference,
+                **groups,
+                statement=formal_guarantee(run),
+                random_state=run.seeds[1],
+            )
+    except ValueError as error:
+        return None, f"not audited: {error}"
+    return found, ""
+
+
+def formal_guarantee(run):
+    """Return the privacy statement of what made the rows."""
+    for part in (run.model, run.generator):
+        if hasattr(part, "privacy_statement"):
+            return part.privacy_statement()
+    return {"guarantee": "no formal guarantee"}
+
+
+def describe_privacy(run, found, reason):
+    """Return tables and sentences on the audit and the guarantee."""
+    section = {"reason": reason, "formal": _list_formal(formal_guarantee(run))}
+    if found is None:
+        return section
+    return section | {
+        "sizes": [
+            ("members, the training rows", found.n_members),
+            ("non-members, the test rows", found.n_nonmembers),
+            ("reference rows of the attacker", found.n_reference),
+            ("generated rows attacked", found.n_synthetic),
+        ],
+        "asks": [(a.result.name, _ASKS[a.result.name]) for a in found.attacks],
+        "tables": [_controls(found), _attacks(found), *_classes(found)],
+        "maximum": found.maximum,
+        "closeness": _closeness(found.closeness),
+        "attribute": _attribute(found.attribute),
+        "notes": found.notes,
+        "closing": found.to_dict()["closing"],
+    }
+
+
+def _list_formal(statement):
+    """Return names and lists of sentences, the guarantee first."""
+    entries = []
+    for name, value in statement.items():
+        values = value if isinstance(value, list | tuple) else [value]
+        entries.append((clean(name), [clean(v) for v in values if v is not None]))
+    return sorted(entries, key=lambda entry: entry[0] != "guarantee")
+
+
+def _controls(found):
+    """Return the table of controls."""
+    return {
+        "caption": "Do the attacks work? AUC where members themselves were released "
+        "(must be near 1), and where other rows were (must be near 0.5)",
+        "head": ["attack", "members released", "others released", "usable"],
+        "rows": [
+            [a.result.name, a.positive, a.negative, _usable(a)] for a in found.attacks
+        ],
+    }
+
+
+def _usable(attack):
+    if attack.positive is None:
+        return "no control"
+    return "yes" if attack.usable else "not usable"
+
+
+def _attacks(found):
+    """Return the table of attacks."""
+    return {
+        "caption": "Who was in the training rows? The attacks on this release",
+        "head": ["attack", "AUC", "TPR at 1 % FPR", "AUC, 10 % most isolated"],
+        "rows": [
+            [a.result.name, a.result.auc, a.result.tpr, a.isolated]
+            for a in found.attacks
+        ],
+    }
+
+
+def _classes(found):
+    """Return the table of the worst classes, if any could be tested."""
+    if not found.classes:
+        return []
+    return [
+        {
+            "caption": f"The classes of highest AUC by {found.class_attack}, of "
+            f"{found.n_classes_tested} tested; {found.n_classes_small} had too few "
+            "rows. Intervals are corrected for the choice",
+            "head": ["class", "AUC", "members", "non-members"],
+            "rows": [
+                [clean(row.label), row.auc, row.n_members, row.n_nonmembers]
+                for row in found.classes
+            ],
+        }
+    ]
+
+
+def _closeness(found):
+    """Return facts on copies and distances."""
+    distance = "median distance, in root mean square deviations of the reference: "
+    return [
+        ("generated rows that equal a training row", found["n_copies"]),
+        ("share of the training rows nearly copied", found["near_members"]),
+        ("share of the test rows nearly copied, by chance", found["near_nonmembers"]),
+        (
+            "share of generated rows nearer to a training than to a test row; 0.5 by "
+            "chance",
+            found["share"],
+        ),
+        (f"{distance}generated to training rows", found["synthetic_to_member"]),
+        (f"{distance}generated to test rows", found["synthetic_to_nonmember"]),
+        (f"{distance}test to training rows", found["nonmember_to_member"]),
+    ]
+
+
+def _attribute(found):
+    """Return facts on labels that the generated rows give away."""
+    return [
+        ("accuracy for training rows", found["members"]),
+        ("accuracy for test rows", found["nonmembers"]),
+        ("difference; 0 if membership does not matter", found["difference"]),
+    ]

@@ -1,0 +1,1 @@
+"""Fidelity, diversity and generalization of synthetic rows."""

@@ -1,0 +1,666 @@
+"""The HTML report: what it says, that it is a sound page, and how browsers show it."""
+
+import base64
+import fcntl
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from contextlib import contextmanager
+
+import html5lib
+import matplotlib
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from skcvae import _report_command
+from skcvae.anonymization import GenerativeAnonymizer, KSameAnonymizer, load
+from skcvae.cli import app
+from skcvae.generators import CVAE, ClassGaussian
+from skcvae.inspection import _report, _report_rows, _report_sections
+from skcvae.inspection._report import report
+from skcvae.metrics import linear_probe, privacy_audit
+from skcvae.metrics._quality._frechet import class_frechet_distance, frechet_distance
+from skcvae.metrics._quality._manifold import precision_recall_density_coverage
+from skcvae.over_sampling import CVAEOverSampler, GenerativeOverSampler, RemixSampler
+
+SECTIONS = [
+    "data",
+    "training",
+    "quality",
+    "utility",
+    "privacy",
+    "figures",
+    "classes",
+    "reproduce",
+]
+EVIL = [
+    "<script>alert(1)</script>",
+    '"><img src=x onerror=alert(2)>',
+    "</script><b>$x_{$ & ' \x00\x1b\ud800",
+]
+
+
+def draw(counts, seed, names=None, n_features=5):
+    """Return rows of Gaussian classes, of so many rows each."""
+    rng = np.random.RandomState(seed)
+    codes = np.repeat(np.arange(len(counts)), counts)
+    centres = np.random.RandomState(0).normal(size=(len(counts), n_features))
+    X = 2 * centres[codes] + rng.normal(size=(len(codes), n_features))
+    return X, codes if names is None else np.array(names)[codes]
+
+
+def parse(path):
+    """Return the tree of a page; any error of its markup fails."""
+    parser = html5lib.HTMLParser(strict=True, namespaceHTMLElements=False)
+    return parser.parse(path.read_text(encoding="utf-8"))
+
+
+def text_of(element):
+    return " ".join("".join(element.itertext()).split())
+
+
+def section(tree, name):
+    (found,) = [e for e in tree.iter("section") if e.get("id") == name]
+    return found
+
+
+def table(tree, caption):
+    """Return the cells of a table by the first of its row, and its head."""
+    (box,) = [e for e in tree.iter("div") if caption in (e.get("aria-label") or "")]
+    head, *rows = [[text_of(c) for c in row] for row in box.iter("tr")]
+    return {row[0]: dict(zip(head[1:], row[1:], strict=True)) for row in rows}
+
+
+def shown(value):
+    return f"{value:.4g}"
+
+
+def images(tree):
+    """Return the texts of the images of a page."""
+    prefix = "data:image/svg+xml;base64,"
+    return [
+        base64.b64decode(e.get("src").removeprefix(prefix)).decode()
+        for e in tree.iter("img")
+    ]
+
+
+# As many rows of each class in each set: all are compared.
+COUNTS = [40, 30]
+TRAIN, TEST, REFERENCE = (draw(COUNTS, seed) for seed in (1, 2, 3))
+REAL = {
+    "X_test": TEST[0],
+    "y_test": TEST[1],
+    "X_reference": REFERENCE[0],
+    "y_reference": REFERENCE[1],
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def short_probe():
+    """Train linear heads for three epochs."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(_report_sections._PROBE, "max_epochs", 3)
+        yield
+
+
+@pytest.fixture
+def without_figures(monkeypatch):
+    """Leave out figures, which take most of the time."""
+    monkeypatch.setattr(_report, "draw_figures", lambda run, audit: [])
+    monkeypatch.setattr(_report, "draw_classes", lambda run: {})
+
+
+@pytest.fixture(scope="module")
+def anonymizer():
+    return GenerativeAnonymizer(ClassGaussian(variance=0.5), random_state=3).fit(*TRAIN)
+
+
+@pytest.fixture(scope="module")
+def page(anonymizer, tmp_path_factory):
+    path = tmp_path_factory.mktemp("report") / "release.html"
+    assert report(path, anonymizer, *TRAIN, **REAL, command="skcvae report a") == path
+    return path
+
+
+@pytest.fixture(scope="module")
+def tree(page):
+    return parse(page)
+
+
+@pytest.fixture(scope="module")
+def rows(anonymizer):
+    """Return what the report of the anonymizer compares."""
+    return _report_rows.open_run(anonymizer, *TRAIN, *TEST, *REFERENCE, 0)
+
+
+@pytest.fixture(scope="module")
+def long_tailed(tmp_path_factory):
+    """Return the page of over-sampling classes with names that are markup."""
+    path = tmp_path_factory.mktemp("report") / "over.html"
+    X, y = draw([120, 30, 6], 1, EVIL)
+    model = CVAEOverSampler(latent_dim=2, max_epochs=3, device="cpu", random_state=0)
+    X_test, y_test = draw([20, 20, 20], 2, EVIL)
+    title = EVIL[0] + EVIL[1]
+    model.fit(X, y)
+    report(
+        path, model, X, y, X_test=X_test, y_test=y_test, title=title, command=EVIL[1]
+    )
+    return path
+
+
+@pytest.fixture(scope="module")
+def many_classes(tmp_path_factory):
+    path = tmp_path_factory.mktemp("report") / "many.html"
+    counts = np.linspace(12, 3, 300).astype(int)
+    X, y = draw(counts, 1)
+    X_test, y_test = draw(np.full(300, 3), 2)
+    generator = ClassGaussian(random_state=0).fit(X, y)
+    report(path, generator, X, y, X_test=X_test, y_test=y_test)
+    return path
+
+
+# What it says
+
+
+def test_page_of_a_release_has_all_sections_with_how_to_read_them(tree):
+    ids = [e.get("id") for e in tree.iter("section")]
+    assert ids == SECTIONS
+    for name in SECTIONS:
+        assert "How to read" in text_of(section(tree, name))
+    (title,) = tree.iter("title")
+    assert text_of(title) == "Report on a GenerativeAnonymizer"
+
+
+def test_class_counts_are_those_of_the_labels(tree):
+    assert table(tree, "Rows of each class") == {
+        "0": {"training": "40", "test": "40", "generated": "40"},
+        "1": {"training": "30", "test": "30", "generated": "30"},
+    }
+    assert "1.333" in text_of(section(tree, "data"))
+
+
+def test_quality_is_what_the_metrics_say(tree, rows, anonymizer):
+    found = table(tree, "Nearness")
+    # Rows were drawn for the labels of the training rows, from one seed.
+    assert np.array_equal(rows.synthetic.y, TRAIN[1])
+    for label, (X, y) in {
+        "generated rows": rows.synthetic,
+        "training rows": TRAIN,
+    }.items():
+        by_class = class_frechet_distance(TEST[0], X, y_real=TEST[1], y_synthetic=y)
+        expected = {
+            "Fréchet distance": frechet_distance(TEST[0], X),
+            "mean over classes": by_class.mean,
+            **precision_recall_density_coverage(TEST[0], X),
+        }
+        for name, value in expected.items():
+            assert found[label][name] == shown(value)
+    within = [
+        sum(
+            X[y == c].var(axis=0, ddof=1).mean() * (n - 1) for c, n in enumerate(COUNTS)
+        )
+        for X, y in (rows.synthetic, TEST)
+    ]
+    ratio = found["generated rows"]["variance within classes"]
+    assert ratio == shown(within[0] / within[1])
+    # The draws have half of the variance: this is worth a warning.
+    assert float(ratio) < 0.667
+    assert "too alike" in text_of(section(tree, "training"))
+
+
+def test_utility_is_that_of_the_linear_probe(tree, rows):
+    found = table(tree, "Scores on the test rows")
+    sources = {"real rows": TRAIN, "synthetic rows": tuple(rows.synthetic)}
+    for label, source in sources.items():
+        probe = linear_probe(
+            source, *REFERENCE, *TEST, random_state=rows.seeds[0], max_epochs=3
+        )
+        assert found[label] == {
+            "rows": "70",
+            "accuracy": shown(probe.accuracy),
+            "balanced accuracy": shown(probe.balanced_accuracy),
+            "AUROC": shown(probe.auroc),
+            "F1": shown(probe.f1),
+            "Cohen's kappa": shown(probe.kappa),
+        }
+
+
+@pytest.mark.filterwarnings("ignore:Few records")
+def test_privacy_is_that_of_the_audit_of_the_same_rows(tree, rows):
+    audit = privacy_audit(
+        tuple(rows.synthetic), *TRAIN, *TEST, *REFERENCE, random_state=rows.seeds[1]
+    )
+    found = table(tree, "Who was in the training rows?")
+    controls = table(tree, "Do the attacks work?")
+    assert list(found) == [*(a.result.name for a in audit.attacks), "latent_search"]
+    for attack in audit.attacks:
+        value, low, high = attack.result.auc
+        name = attack.result.name
+        assert found[name]["AUC"] == f"{value:.3g} [{low:.3g}, {high:.3g}]"
+        value, low, high = attack.positive
+        positive = controls[name]["members released"]
+        assert positive == f"{value:.3g} [{low:.3g}, {high:.3g}]"
+        # The figure has the same attacks on the same rows.
+        alt = [e.get("alt") for e in tree.iter("img")]
+        assert any(f"{name} {attack.result.auc.value:.3f}" in a for a in alt)
+    privacy = text_of(section(tree, "privacy"))
+    assert "no formal guarantee" in privacy
+    assert "lower bounds from the listed attacks" in privacy
+    assert "Few records" in privacy
+    assert controls["latent_search"]["usable"] == "no control"
+
+
+def test_over_sampling_is_not_audited_and_says_why(long_tailed):
+    tree = parse(long_tailed)
+    privacy = text_of(section(tree, "privacy"))
+    assert "generated rows of over-sampling are for training, not for publication" in (
+        privacy
+    )
+    found = table(tree, "Rows of each class")
+    # Sorted by name, not by size.
+    assert [row["training"] for row in found.values()] == ["30", "6", "120"]
+    assert [row["added"] for row in found.values()] == ["90", "114", "0"]
+    scores = table(tree, "Scores on the test rows")
+    # A fifth of each class stops the training: 24, 6 and 1 rows.
+    assert scores["real rows"]["rows"] == "125"
+    assert scores["real and added rows"]["rows"] == "329"
+    for row in scores.values():
+        shots = [float(row[f"accuracy, {name}"]) for name in ("many", "medium", "few")]
+        assert np.mean(shots) == pytest.approx(
+            float(row["balanced accuracy"]), abs=1e-3
+        )
+    training = text_of(section(tree, "training"))
+    assert "epochs3" in training.replace(" ", "")
+    parameters = table(tree, "Parameters that are not the defaults")
+    assert parameters["latent_dim"] == {"value": "2", "default": "32"}
+    assert "beta" not in parameters
+
+
+@pytest.mark.usefixtures("without_figures")
+def test_release_without_a_reference_is_not_audited_and_says_why(tmp_path, anonymizer):
+    path = anonymizer.release(tmp_path / "a.safetensors")
+    page = tmp_path / "a.html"
+    report(page, load(path, device="cpu"), *TRAIN, X_test=TEST[0], y_test=TEST[1])
+    tree = parse(page)
+    assert "not audited: there are no reference rows" in text_of(
+        section(tree, "privacy")
+    )
+    assert table(tree, "The released file")["kind"] == {"value": "gaussian"}
+    assert "fifth of each class" in text_of(section(tree, "utility"))
+
+
+@pytest.mark.usefixtures("without_figures")
+def test_audit_that_is_impossible_says_why(tmp_path, anonymizer):
+    page = tmp_path / "a.html"
+    mixed = np.concatenate([REFERENCE[0], TRAIN[0][:2]])
+    real = {**REAL, "X_reference": mixed, "y_reference": [*REFERENCE[1], 0, 0]}
+    report(page, anonymizer, *TRAIN, **real)
+    found = text_of(section(parse(page), "privacy"))
+    assert "not audited: 2 rows of X_members are also in X_reference" in found
+
+
+@pytest.mark.usefixtures("without_figures")
+def test_rows_of_k_same_are_the_published_ones(tmp_path):
+    X, y = draw([40, 30, 3], 1)
+    model = KSameAnonymizer(k=4, small_classes="suppress").fit(X, y)
+    run = _report_rows.open_run(model, X, y, *TEST, *REFERENCE, 0)
+    with pytest.warns(UserWarning, match="suppressed"):
+        published = KSameAnonymizer(k=4, small_classes="suppress").fit_transform(X, y)
+    np.testing.assert_array_equal(run.synthetic.X, published[:70])
+    np.testing.assert_array_equal(run.synthetic.y, y[:70])
+    report(tmp_path / "a.html", model, X, y, **REAL)
+    tree = parse(tmp_path / "a.html")
+    assert table(tree, "Rows of each class")["2"]["generated"] == "0"
+    assert "k-anonymity (k-Same)" in text_of(section(tree, "privacy"))
+    assert "Background knowledge" in text_of(section(tree, "privacy"))
+
+
+@pytest.mark.filterwarnings("ignore:The CVAE uses none")
+@pytest.mark.usefixtures("without_figures")
+def test_posterior_collapse_is_a_warning(tmp_path):
+    cvae = CVAE(latent_dim=2, max_epochs=2, beta=1000, device="cpu", random_state=0)
+    cvae.fit(*TRAIN)
+    assert cvae.n_active_dims_ == 0
+    report(tmp_path / "a.html", cvae, *TRAIN, X_test=TEST[0], y_test=TEST[1])
+    training = text_of(section(parse(tmp_path / "a.html"), "training"))
+    assert "Posterior collapse" in training
+    assert shown(cvae.history_[-1]["train_loss"]) in training
+
+
+class Copies(ClassGaussian):
+    """Returns the first training row of each class."""
+
+    def sample(self, n_samples=None, *, y=None, variance=None, random_state=None):
+        X, labels = TRAIN
+        return np.array([X[np.argmax(labels == c)] for c in y]), np.asarray(y)
+
+
+@pytest.mark.usefixtures("without_figures")
+def test_copies_are_a_warning(tmp_path):
+    model = Copies().fit(*TRAIN)
+    report(tmp_path / "a.html", model, *TRAIN, X_test=TEST[0], y_test=TEST[1])
+    training = text_of(section(parse(tmp_path / "a.html"), "training"))
+    assert "nearer to training rows than test rows are" in training
+    assert "the median distance is 0 against" in training
+
+
+def test_same_seed_gives_the_same_numbers_and_figures(tmp_path, page, anonymizer):
+    before = np.random.get_state()[1].copy()
+    settings = dict(matplotlib.rcParams)
+    again = tmp_path / "again.html"
+    report(again, anonymizer, *TRAIN, **REAL, command="skcvae report a")
+    dates = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d[+-]\d\d:\d\d")
+    assert dates.sub("", again.read_text("utf-8")) == dates.sub(
+        "", page.read_text("utf-8")
+    )
+    np.testing.assert_array_equal(before, np.random.get_state()[1])
+    assert settings == dict(matplotlib.rcParams)
+
+
+def test_many_classes_have_a_summary_a_full_table_and_30_images(many_classes):
+    tree = parse(many_classes)
+    summary = table(tree, "from the smallest to the largest")
+    assert summary["smallest"]["training"] == "3"
+    assert summary["largest"]["training"] == "12"
+    classes = table(tree, "All classes")
+    assert len(classes) == 300
+    assert classes["0"]["training"] == "12"
+    cards = [e for e in tree.iter("figure") if e.get("class") == "card"]
+    assert len(cards) == 30
+    assert many_classes.stat().st_size < 3e6
+
+
+def test_compared_sets_have_the_same_numbers_of_rows_of_each_class(monkeypatch):
+    X, y = draw([90, 20, 5], 1)
+    model = GenerativeOverSampler(random_state=0).fit(X, y)
+    X_test, y_test = draw([30, 30, 30], 2)
+    arguments = (model, X, y, X_test, y_test, None, None, 0)
+    run = _report_rows.open_run(*arguments)
+    for part in run.compared.values():
+        assert np.bincount(part.y).tolist() == [30, 20, 5]
+    monkeypatch.setattr(_report_rows, "_MAX_COMPARED", 11)
+    for part in _report_rows.open_run(*arguments).compared.values():
+        assert np.bincount(part.y).tolist() == [6, 4, 1]
+
+
+# One sound page
+
+
+@pytest.mark.parametrize("name", ["page", "long_tailed", "many_classes"])
+def test_page_is_valid_and_loads_nothing(name, request):
+    tree = parse(request.getfixturevalue(name))
+    ids = [e.get("id") for e in tree.iter() if e.get("id")]
+    assert len(ids) == len(set(ids))
+    for element in tree.iter():
+        assert not [a for a in element.attrib if a.startswith("on")]
+        for attribute in ("src", "href", "srcset", "action", "data", "poster"):
+            value = element.get(attribute, "")
+            assert not value or value.startswith(("data:", "#"))
+    (style,) = tree.iter("style")
+    assert "url(" not in style.text and "@import" not in style.text
+    for element in tree.iter("img"):
+        assert int(element.get("width")) > 0 and int(element.get("height")) > 0
+        assert element.get("alt")
+    for svg in images(tree):
+        assert "<script" not in svg
+        assert not re.search(r'(href|src)="(?!#)', svg)
+
+
+def test_names_that_are_markup_stay_text(long_tailed):
+    tree = parse(long_tailed)
+    found = table(tree, "Rows of each class")
+    assert set(found) == {*EVIL[:2], "</script><b>$x_{$ & ' \ufffd\ufffd\ufffd"}
+    scripts = list(tree.iter("script"))
+    assert [e.get("type") for e in scripts] == ["application/json", None]
+    assert scripts[1].text.startswith('"use strict"')
+    assert not [e for e in tree.iter("img") if e.get("src") == "x"]
+    assert "<" not in scripts[0].text
+    assert {row["name"] for row in json.loads(scripts[0].text)} == set(found)
+    assert text_of(next(tree.iter("h1"))) == EVIL[0] + EVIL[1]
+    assert text_of(next(tree.iter("pre"))) == EVIL[1]
+    # In the figures, too.
+    assert any("&lt;script&gt;aler" in svg for svg in images(tree))
+
+
+def test_content_is_there_without_javascript(tree, rows):
+    assert not list(tree.iter("noscript"))
+    by_class = class_frechet_distance(
+        TEST[0], rows.synthetic.X, y_real=TEST[1], y_synthetic=rows.synthetic.y
+    )
+    found = table(tree, "All classes")
+    distances = [row["distance, generated"] for row in found.values()]
+    assert distances == [shown(d) for d in by_class.distances]
+    cards = [e for e in tree.iter("figure") if e.get("class") == "card"]
+    assert [len(list(card.iter("img"))) for card in cards] == [1, 1]
+    data = json.loads(next(tree.iter("script")).text)
+    assert [row["frechet"] for row in data] == by_class.distances.tolist()
+
+
+@pytest.mark.usefixtures("without_figures")
+def test_broken_write_leaves_the_old_file(tmp_path, anonymizer, monkeypatch):
+    path = tmp_path / "a.html"
+    path.write_text("old")
+
+    def fail(descriptor):
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError, match="No space left"):
+        report(path, anonymizer, *TRAIN, X_test=TEST[0], y_test=TEST[1])
+    assert path.read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["a.html"]
+
+
+@pytest.mark.parametrize("module", ["jinja2", "matplotlib"])
+def test_missing_package_names_the_extra(module, tmp_path, anonymizer, monkeypatch):
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(ImportError, match=rf'{module}: pip install "skcvae\[plot\]"'):
+        report(tmp_path / "a.html", anonymizer, *TRAIN, **REAL)
+    assert not list(tmp_path.iterdir())
+
+
+def refuse(tmp_path, match, model=None, error=ValueError, name="a.html", **changes):
+    arguments = {"X": TRAIN[0], "y": TRAIN[1], **REAL, **changes}
+    with pytest.raises(error, match=match):
+        report(tmp_path / name, model or Copies().fit(*TRAIN), **arguments)
+    assert not list(tmp_path.iterdir())
+
+
+def test_faulty_input_is_refused_before_any_work(tmp_path, anonymizer):
+    refuse(tmp_path, "must be a .html file", name="a.pdf")
+    refuse(tmp_path, "no folder", name="b/a.html")
+    refuse(tmp_path, "both of X_reference", y_reference=None)
+    refuse(tmp_path, "fitted on 5", X=TRAIN[0][:, :4], **narrow())
+    refuse(tmp_path, "same features", X=TRAIN[0][:, :4])
+    refuse(tmp_path, "strings in all sets", y=TRAIN[1].astype(str))
+    refuse(tmp_path, "inconsistent numbers", y=TRAIN[1][:-1])
+    refuse(tmp_path, "none of the classes", y=TRAIN[1] + 7)
+    sampler = RemixSampler(random_state=0).fit(*TRAIN)
+    refuse(tmp_path, "neither `sample` nor", model=sampler)
+    refuse(tmp_path, "not fitted yet", model=GenerativeAnonymizer())
+    k_same = KSameAnonymizer().fit(TRAIN[0][:60], TRAIN[1][:60])
+    refuse(tmp_path, "same rows in the same order", model=k_same)
+
+
+def narrow():
+    return {"X_test": TEST[0][:, :4], "X_reference": REFERENCE[0][:, :4]}
+
+
+# The command
+
+
+@pytest.fixture
+def database(tmp_path):
+    np.savez(
+        tmp_path / "rows.npz",
+        X_train=TRAIN[0],
+        y_train=TRAIN[1],
+        X_val=REFERENCE[0],
+        y_val=REFERENCE[1],
+        X_test=TEST[0],
+        y_test=TEST[1],
+    )
+    return tmp_path / "rows.npz"
+
+
+@pytest.mark.usefixtures("without_figures")
+def test_command_writes_what_the_function_does(database, tmp_path):
+    output = tmp_path / "a b.html"
+    arguments = ["report", str(database), "-o", str(output), "--method", "k-same"]
+    result = CliRunner().invoke(app, [*arguments, "--k", "3", "--device", "cpu"])
+    assert result.exit_code == 0, result.output
+    assert "Fitting k-same to 70 rows." in result.output
+    tree = parse(output)
+    command = text_of(next(tree.iter("pre")))
+    assert command.startswith(f"skcvae report {database} -o '{output}' --method k-same")
+    assert "--k 3 --seed 0 --device cpu" in command
+    X, y = TRAIN
+    expected = tmp_path / "expected.html"
+    model = KSameAnonymizer(k=3).fit(X, y)
+    report(expected, model, X, y, **REAL, random_state=0)
+    for caption in ("Nearness", "Scores", "Who was in", "All classes"):
+        assert table(tree, caption) == table(parse(expected), caption)
+
+
+def test_command_refuses_what_it_cannot_do(database, tmp_path):
+    np.savez(tmp_path / "whole.npz", X=TRAIN[0], y=TRAIN[1])
+    run, output = _report_command.run_report, tmp_path / "a.html"
+    with pytest.raises(ValueError, match="has no splits"):
+        run(tmp_path / "whole.npz", output, "gaussian")
+    with pytest.raises(ValueError, match=r"must be one of .*over-sample"):
+        run(database, output, "smote")
+    with pytest.raises(ValueError, match=r"none of the options \['k'\]"):
+        run(database, output, "over-sample", k=3)
+    with pytest.raises(ValueError, match="dp-gaussian needs"):
+        run(database, output, "dp-gaussian")
+    assert not output.exists()
+
+
+# In a browser
+
+
+class Browser:
+    """Headless Chromium, spoken to through its debugging pipe."""
+
+    def __init__(self, program, folder):
+        from_us, self._to = os.pipe()
+        self._from, to_us = os.pipe()
+
+        def place():
+            # The numbers that Chromium expects. Copies first: a pipe may have them.
+            copies = [fcntl.fcntl(fd, fcntl.F_DUPFD, 10) for fd in (from_us, to_us)]
+            for number, copy in zip((3, 4), copies, strict=True):
+                os.dup2(copy, number)
+
+        options = ["--headless=new", "--no-sandbox", "--disable-gpu"]
+        options += ["--remote-debugging-pipe", f"--user-data-dir={folder}"]
+        self.process = subprocess.Popen(
+            [program, *options, "about:blank"],
+            preexec_fn=place,
+            close_fds=False,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        os.close(from_us)
+        os.close(to_us)
+        self._n, self._rest, self._session = 0, b"", {}
+        self.events = []
+        target = self.call("Target.createTarget", url="about:blank")["targetId"]
+        attached = self.call("Target.attachToTarget", targetId=target, flatten=True)
+        self._session = {"sessionId": attached["sessionId"]}
+        for domain in ("Page", "Log", "Runtime", "Network"):
+            self.call(f"{domain}.enable")
+
+    def call(self, method, **params):
+        """Call a method of the protocol, and return its result."""
+        self._n += 1
+        message = {"id": self._n, "method": method, "params": params, **self._session}
+        os.write(self._to, json.dumps(message).encode() + b"\0")
+        while (answer := self._receive()).get("id") != self._n:
+            self.events.append(answer)
+        return answer["result"]
+
+    def _receive(self):
+        while b"\0" not in self._rest:
+            received = os.read(self._from, 2**20)
+            assert received, "Chromium has ended"
+            self._rest += received
+        message, self._rest = self._rest.split(b"\0", 1)
+        return json.loads(message)
+
+    def open(self, path, width):
+        """Open a page in a window of a width, and wait until it is loaded."""
+        size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+        self.call("Emulation.setDeviceMetricsOverride", **size)
+        self.events.clear()
+        self.call("Page.navigate", url=path.as_uri())
+        while "Page.loadEventFired" not in self.methods():
+            self.events.append(self._receive())
+
+    def methods(self):
+        return {event.get("method") for event in self.events}
+
+    def evaluate(self, expression):
+        result = self.call(
+            "Runtime.evaluate", expression=expression, returnByValue=True
+        )
+        return result["result"]["value"]
+
+
+@contextmanager
+def running(program, folder):
+    browser = Browser(program, folder)
+    try:
+        yield browser
+    finally:
+        browser.process.terminate()
+        browser.process.wait(10)
+
+
+VISIBLE_CARDS = (
+    "[...document.querySelectorAll('.card')].filter(c => c.offsetWidth).length"
+)
+
+
+def test_browser_shows_the_page_without_errors(
+    page, long_tailed, many_classes, tmp_path
+):
+    program = shutil.which("chromium") or shutil.which("chromium-browser")
+    if program is None:
+        pytest.skip("there is no Chromium to open the page in")
+    with running(program, tmp_path / "profile") as browser:
+        for path in (page, long_tailed, many_classes):
+            for width in (360, 1200):
+                browser.open(path, width)
+                errors = {"Runtime.exceptionThrown", "Runtime.consoleAPICalled"}
+                errors |= {"Log.entryAdded", "Page.javascriptDialogOpening"}
+                assert not browser.methods() & errors
+                urls = [
+                    event["params"]["request"]["url"].partition(":")[0]
+                    for event in browser.events
+                    if event.get("method") == "Network.requestWillBeSent"
+                ]
+                assert set(urls) <= {"file", "data"} and urls.count("file") == 1
+                assert browser.evaluate("document.documentElement.scrollWidth") <= width
+                assert browser.evaluate(
+                    "[...document.images].every(i => i.complete && i.naturalWidth > 0)"
+                )
+                # With the script, one class is shown, and others can be chosen.
+                assert browser.evaluate(VISIBLE_CARDS) == 1
+        browser.open(page, 1200)
+        browser.evaluate(
+            "{ const s = document.getElementById('class-choice'); s.value = '1';"
+            "s.dispatchEvent(new Event('change')); 1 }"
+        )
+        facts = browser.evaluate("document.getElementById('class-facts').textContent")
+        assert "training rows30" in facts
+        assert browser.evaluate("document.getElementById('class-1').offsetWidth") > 0
+        # Without it, all are.
+        browser.call("Emulation.setScriptExecutionDisabled", value=True)
+        browser.open(page, 1200)
+        assert browser.evaluate(VISIBLE_CARDS) == 2
+        assert browser.evaluate("document.getElementById('picker').offsetWidth") == 0
