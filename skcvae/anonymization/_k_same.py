@@ -132,9 +132,9 @@ class KSameAnonymizer(BaseAnonymizer):
        de-identifying face images", IEEE Transactions on Knowledge and Data Engineering
        17, 2005. <10.1109/TKDE.2005.32>`
 
-    .. [2] :arxiv:`F. Di Salvo, D. Tafler, S. Doerrich and C. Ledig,
-       "Privacy-preserving datasets by capturing feature distributions with
-       Conditional VAEs", BMVC 2024. <2408.00639>`
+    .. [2] F. Di Salvo, D. Tafler, S. Doerrich and C. Ledig, "Privacy-preserving
+       datasets by capturing feature distributions with Conditional VAEs", BMVC 2024,
+       arXiv 2408.00639.
 
     Examples
     --------

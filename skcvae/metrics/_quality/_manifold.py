@@ -78,8 +78,8 @@ def precision_recall_density_coverage(X_real, X_synthetic, *, n_neighbors=5):
     .. math:: 1 - \prod_{i=1}^{k} \frac{n - i}{n + m - i},
 
     0.97 for k = 5 and sets of the same large size. A row with k copies in its own set
-    has an empty ball: remove duplicates first. Beside its input, it holds two copies of
-    one set and some 500 MiB.
+    has an empty ball: remove duplicates first. Beside its input, it holds a copy of one
+    set in double precision, and some 300 MiB.
 
     References
     ----------
@@ -278,8 +278,9 @@ def _squared_norms(rows, middle):
 def _decide(inside, doubtful, points, centers, radii):
     """Decide ties by the exact distances that the radii were computed by."""
     rows, balls = np.nonzero(doubtful)
-    for batch in gen_batches(len(rows), max(1, _BATCH_ENTRIES // centers.shape[1])):
-        point, ball = rows[batch], balls[batch]
+    size = max(1, _BATCH_ENTRIES // centers.shape[1])
+    for start in range(0, len(rows), size):
+        point, ball = (pairs[start : start + size] for pairs in (rows, balls))
         distances = _distances(points[point], centers, ball[:, None])[:, 0]
         inside[point, ball] = distances < radii[ball]
 

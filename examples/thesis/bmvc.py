@@ -1,0 +1,224 @@
+"""k-Same against CVAE, as the BMVC 2024 paper compares them, with what it lacks."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+from _anonymization import (
+    IMAGES,
+    DataOption,
+    StepsOption,
+    cells,
+    epochs_note,
+    line_styles,
+    make_panels,
+    print_line,
+    quarters,
+    read,
+    save_figure,
+    thesis_cvae,
+)
+from _thesis import RESULTS, write_csv
+
+from skcvae.anonymization import CVAEAnonymizer, KSameAnonymizer
+from skcvae.metrics import (
+    attack_controls,
+    average_min_distance,
+    linear_probe,
+    nearest_neighbor_attack,
+    nearest_neighbors,
+)
+
+SIGMAS = (0.25, 0.5, 1.0, 1.5, 2.0, 3.0)
+# No early stop: 2,000 steps for all, and the weights of the lowest validation loss.
+PROBE = {"max_epochs": 40, "patience": 40}
+# A stream has no number of rows; the attacker is given this many times the originals.
+STREAM_FACTOR = 10
+# A quarter of a class has at least 5 rows, and half of it suffices for k-Same 10.
+MIN_CLASS_SIZE = 20
+DECIMALS = {
+    "auroc": 3,
+    "accuracy": 2,
+    "f1": 3,
+    "kappa": 3,
+    "distance": 2,
+    "distance_by_feature": 2,
+    "distance_as_paper": 2,
+    "membership_auc": 3,
+}
+NOT_IN_PAPER = "not in the paper"
+DRAWN = (
+    "identity",
+    "k-Same 5, label-blind",
+    "k-Same 5",
+    "k-Same 10",
+    "CVAE (paper)",
+    "CVAE (ours)",
+    "CVAE (ours), online",
+)
+
+
+@dataclass
+class Release:
+    """What is published: rows with labels, and a stream where it is one."""
+
+    name: str
+    X: np.ndarray
+    y: np.ndarray
+    note: str = ""
+    stream: object | None = None
+
+
+def publish(X, y, cvae_steps, seed):
+    """Yield the releases of the paper's and our methods."""
+    yield Release("identity", X, y)
+    for k in (2, 5, 10):
+        blind = KSameAnonymizer(k, within_class=False, remainder="drop")
+        rows = blind.fit(X).labels_ >= 0
+        X_blind = blind.centroids_[blind.labels_[rows]]
+        note = "as in the program: labels ignored, last n mod k rows dropped"
+        yield Release(f"k-Same {k}, label-blind", X_blind, y[rows], note)
+    for k in (2, 5, 10):
+        within = KSameAnonymizer(k).fit_transform(X, y)
+        yield Release(f"k-Same {k}", within, y, f"within class; {NOT_IN_PAPER}")
+    thesis = thesis_cvae("small", len(X), cvae_steps, seed)
+    for name, cvae, note in (
+        ("paper", thesis, epochs_note(thesis)),
+        ("ours", CVAEAnonymizer(random_state=seed), NOT_IN_PAPER),
+    ):
+        yield Release(f"CVAE ({name})", cvae.fit_transform(X, y), y, note)
+        drawn = cvae.sample(STREAM_FACTOR * len(X))
+        yield Release(f"CVAE ({name}), online", *drawn, note, stream=cvae)
+
+
+def evaluate(release, parts, seed):
+    """Return the scores of a release by column, and the accuracy at each noise."""
+    (X, _), test, val = parts
+    source = (release.X, release.y) if release.stream is None else release.stream
+    result = linear_probe(
+        source, *val, *test, noise_levels=SIGMAS, random_state=seed, **PROBE
+    )
+    scores = {name: getattr(result, name) for name in ("auroc", "f1", "kappa")}
+    scores["accuracy"] = 100 * result.accuracy
+    nearby = release.X[: len(X)]
+    scores["distance"] = mean_distance(nearby, X)
+    scores["distance_by_feature"] = average_min_distance(nearby, X)
+    scores["distance_as_paper"] = average_min_distance(nearby, X, space="reference")
+    # The test rows are the non-members, and the attacker has the validation rows.
+    attack = nearest_neighbor_attack(release.X, X, test[0], val[0])
+    scores["membership_auc"] = attack.auc.value
+    noisy = [100 * row["accuracy"] for row in result.robustness]
+    return scores, [scores["accuracy"], *noisy]
+
+
+def mean_distance(X_synthetic, X):
+    """Return the mean distance to the nearest original, in one unit."""
+    unit = np.sqrt(X.var(axis=0).mean())
+    return nearest_neighbors(X_synthetic, X)[0].mean() / unit
+
+
+def run(data, cvae_steps, n_seeds):
+    """Return scores, curves and notes of a data set, by method."""
+    scores, curves, notes = {}, {}, {}
+    X, y = data.training_rows(MIN_CLASS_SIZE)
+    strangers = []
+    for seed in range(n_seeds):
+        parts = quarters(X, y, seed)
+        for release in publish(*parts[0], cvae_steps, seed):
+            found, curve = evaluate(release, parts, seed)
+            scores.setdefault(release.name, []).append(found)
+            curves.setdefault(release.name, []).append(curve)
+            notes[release.name] = release.note
+        rows = (part[0] for part in parts)
+        control = attack_controls(nearest_neighbor_attack, *rows, random_state=seed)
+        strangers.append({"membership_auc": control.negative.auc.value})
+    name = "rows of strangers"
+    notes[name] = "negative control of the attack: half of the attacker's rows"
+    return {**scores, name: strangers}, curves, notes
+
+
+def table_row(data, method, found, note):
+    """Return a row of the CSV: means and standard deviations over the seeds."""
+    row = {"data": data, "method": method}
+    for name, decimals in DECIMALS.items():
+        row |= cells(name, [scores.get(name, np.nan) for scores in found], decimals)
+    return {**row, "note": note}
+
+
+def curve_row(data, method, curves):
+    """Return a row of the CSV of robustness: mean accuracy at each noise."""
+    means = np.mean(curves, axis=0)
+    named = zip(("0", *(f"{sigma:g}" for sigma in SIGMAS)), means, strict=True)
+    return {"data": data, "method": method, **{n: f"{mean:.2f}" for n, mean in named}}
+
+
+def draw(results, path):
+    """Draw accuracy against noise, one panel for each data set."""
+    figure, panels = make_panels(len(results), 3.2)
+    styles = line_styles(DRAWN)
+    for panel, (name, curves) in zip(panels, results.items(), strict=False):
+        for method in DRAWN:
+            means = np.mean(curves[method], axis=0)
+            panel.plot((0, *SIGMAS), means, marker=".", **styles[method])
+        panel.set(
+            title=name, xlabel="noise (standard deviations)", ylabel="accuracy (%)"
+        )
+    save_figure(figure, panels[0], path)
+
+
+def print_differences():
+    """Say in what the runs differ from those of the paper."""
+    print(f"""
+What differs from the paper:
+- Data: half of a file's training rows, a quarter to test on, and a quarter to stop the
+  probe by, split anew for each seed; classes of at least {MIN_CLASS_SIZE} rows.
+- Probe: 2,000 steps for every method; the paper's online method has ten times more
+  steps in an epoch than the others.
+- Scale: all rows and the noise have one scale, that of real validation rows. The
+  paper's program scales by the statistics of the anonymized rows.
+- Distance: to the nearest original, in root mean square deviations of these; "by
+  feature" divides each feature by its own deviation, so that one which hardly varies
+  can outweigh all others; "as paper" standardises each set by its own statistics, as
+  the paper's program does. That program's distance of its online method is always 0,
+  because it compares the originals with themselves.
+- k-Same: within class as well as label-blind. Membership AUC: the paper has none.
+- The paper's CVAE: the small one, settings of the thesis, epochs as the notes say.
+""")
+
+
+def main(
+    data: DataOption,
+    output: Annotated[Path, typer.Option(help="CSV to write.")] = RESULTS / "bmvc.csv",
+    figure: Annotated[Path, typer.Option(help="PNG to write.")] = IMAGES
+    / "bmvc_robustness.png",
+    cvae_steps: StepsOption = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Number of seeds.")] = 5,
+):
+    """Compare utility, distance, membership and robustness of the methods."""
+    data_sets = [data_set for path in data for data_set in read(path)]
+    rows, robustness, results = [], [], {}
+    print(f"{__doc__}\nmean and standard deviation of {seeds} seeds\n")
+    print(f"{'':52}" + "".join(f"{name[:15]:>16}" for name in DECIMALS))
+    for data_set in data_sets:
+        scores, curves, notes = run(data_set, cvae_steps, seeds)
+        results[data_set.name] = curves
+        for method, found in scores.items():
+            note = "; ".join(filter(None, (data_set.kind, notes[method])))
+            rows.append(table_row(data_set.name, method, found, note))
+            start = f"{data_set.name:29}{method:23}"
+            print(start + print_line(rows[-1], DECIMALS), flush=True)
+        robustness += [curve_row(data_set.name, *pair) for pair in curves.items()]
+    print("\naccuracy at each noise\n")
+    for row in robustness:
+        name, method, *values = row.values()
+        print(f"{name:29}{method:23}" + "".join(f"{v:>8}" for v in values))
+    print_differences()
+    write_csv(rows, output)
+    write_csv(robustness, output.with_name(f"{output.stem}_robustness.csv"))
+    draw(results, figure)
+
+
+if __name__ == "__main__":
+    typer.run(main)
