@@ -82,7 +82,7 @@ SKLEARN_EXPECTED_FAILURES = {
     "KSameAnonymizer": _TRANSFORMER_FAILURES,
     "LongTailClassifier": {
         "check_sample_weight_equivalence_on_dense_data": "batches are drawn at random"
-    }
+    },
 }
 EXPECTED_FAILURES = {
     "check_samplers_pandas_sparse": "samplers are dense: sparse input is refused"
