@@ -14,6 +14,10 @@ from .. import __version__
 from ._base import BaseGenerator
 from ._class_gaussian import ClassGaussian
 
+# Raised when a fitted generator has other parts than before: older entries of a cache
+# would load, and then fail.
+_CACHE_FORMAT = 2
+
 
 def fit_generator(generator, X, y, memory=None):
     """Fit a generator, or load the same training from a cache.
@@ -47,7 +51,7 @@ def fit_generator(generator, X, y, memory=None):
         defaults = type(generator)().get_params()
         plain.set_params(**{n: defaults[n] for n in generator._sampling_parameters})
     kind = type(plain).__module__, type(plain).__qualname__
-    key = joblib.hash((__version__, kind, plain.get_params(), X, y))
+    key = joblib.hash((__version__, _CACHE_FORMAT, kind, plain.get_params(), X, y))
 
     # A function of this call: joblib remembers which functions it has checked, and
     # would not write down a function that it knows from another cache, so that the
