@@ -163,7 +163,7 @@ def overlap(boxes):
 
 
 def test_all_displays_are_tested():
-    assert set(DRAW) == set(inspection.__all__)
+    assert set(DRAW) == {n for n in inspection.__all__ if n.endswith("Display")}
 
 
 @each_display
