@@ -12,8 +12,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold
 from sklearn.preprocessing import StandardScaler
 
+from ._files import replacing
 from .datasets import load_embeddings, make_long_tailed
 from .generators import ClassGaussian
+from .inspection._base import import_pyplot
 from .metrics import shot_accuracy_score
 from .over_sampling import CVAEOverSampler, GenerativeOverSampler
 
@@ -147,20 +149,9 @@ def describe_winner(scores):
     return text + "."
 
 
-def require_matplotlib():
-    """Return pyplot, or say which extra has it."""
-    try:
-        from matplotlib import pyplot
-    except ImportError as error:
-        raise ImportError(
-            "The figure needs matplotlib: pip install 'skcvae[plot]'."
-        ) from error
-    return pyplot
-
-
 def plot_scores(scores, path):
     """Draw the accuracy of every method and group as bars, and save the figure."""
-    plt = require_matplotlib()
+    plt = import_pyplot("The figure")
     figure, ax = plt.subplots(figsize=(7, 3.5), layout="constrained")
     shown = [i for i in range(len(GROUPS)) if not _is_empty(scores, i)]
     width = 0.8 / len(scores)
@@ -179,10 +170,8 @@ def plot_scores(scores, path):
     ax.set(ylabel="accuracy (%)", xlabel="classes, by number of training rows")
     ax.spines[["top", "right"]].set_visible(False)
     figure.legend(loc="outside upper center", ncols=4, frameon=False)
-    # Written beside the target and moved, so that no half of a figure is left behind.
-    unfinished = path.with_name(f".{path.name}.part")
-    figure.savefig(unfinished, dpi=150, format=path.suffix[1:] or "png")
-    unfinished.replace(path)
+    with replacing(path) as unfinished:
+        figure.savefig(unfinished, dpi=150, format=path.suffix[1:] or "png")
     plt.close(figure)
 
 
@@ -192,7 +181,7 @@ def _is_empty(scores, column):
 
 def run_demo(data, output, n_splits, seed, device, report=print):
     """Run the comparison, print it and write its figure."""
-    require_matplotlib()
+    import_pyplot("The figure")
     if not output.parent.is_dir():
         raise ValueError(f"There is no folder {output.parent} to write the figure to.")
     make = partial(file_trials, data) if data else digits_trials

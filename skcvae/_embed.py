@@ -1,12 +1,11 @@
 """The command ``skcvae embed``: photos in, a file of embeddings out."""
 
-import os
 import shutil
 import zipfile
-from pathlib import Path
 
 import numpy as np
 
+from ._files import replacing
 from .embedding import embed_folder
 
 # Names of sub-folders, and of arrays of a MedMNIST file, by the suffix of the output.
@@ -138,9 +137,5 @@ def _read_medmnist(source):
 
 def _save(output, arrays):
     """Write a file whole or not at all."""
-    partial = output.with_name(f".{output.name}.{os.getpid()}.npz")
-    try:
+    with replacing(output) as partial:
         np.savez(partial, **arrays)
-        os.replace(partial, output)
-    finally:
-        Path(partial).unlink(missing_ok=True)

@@ -21,6 +21,7 @@ Database = Annotated[
         "X_train and y_train; or a folder with train.npz, val.npz and test.npz.",
     ),
 ]
+K = Annotated[int | None, typer.Option(min=2, help="Rows behind each row of k-same.")]
 Epsilon = Annotated[
     float | None, typer.Option(help="Of the methods with differential privacy.")
 ]
@@ -156,9 +157,7 @@ def anonymize(
     method: Annotated[
         str, typer.Option(help="cvae, gaussian, k-same, dp-cvae or dp-gaussian.")
     ] = "cvae",
-    k: Annotated[
-        int | None, typer.Option(min=2, help="Rows behind each row of k-same.")
-    ] = None,
+    k: K = None,
     epsilon: Epsilon = None,
     delta: Delta = None,
     variance: Annotated[
@@ -323,9 +322,7 @@ def report(
             help="cvae, gaussian, k-same, dp-gaussian, dp-cvae or over-sample."
         ),
     ] = "cvae",
-    k: Annotated[
-        int | None, typer.Option(min=2, help="Rows behind each row of k-same.")
-    ] = None,
+    k: K = None,
     epsilon: Epsilon = None,
     delta: Delta = None,
     seed: OpenSeed = 0,

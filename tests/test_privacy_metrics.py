@@ -8,6 +8,7 @@ from scipy.spatial.distance import cdist
 from scipy.special import logit
 from sklearn.metrics import roc_auc_score
 
+from skcvae.metrics import average_min_distance
 from skcvae.metrics._confidence import (
     attack_result,
     auc,
@@ -17,7 +18,6 @@ from skcvae.metrics._confidence import (
     tpr_at_fpr,
 )
 from skcvae.metrics._privacy._closeness import (
-    average_min_distance,
     distance_to_closest_record_share,
     exact_copies,
     identifiability,

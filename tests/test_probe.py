@@ -15,14 +15,10 @@ from sklearn.model_selection import train_test_split
 
 from skcvae._training import LabelledTensors
 from skcvae.datasets import load_embeddings
-from skcvae.metrics._probe import (
-    ProbeResult,
-    _auroc,
-    _label_scores,
-    linear_probe,
-)
+from skcvae.metrics._probe import ProbeResult, linear_probe
 from skcvae.metrics._probe_net import BatchStream, RowLoader, cycle_rows, train_head
 from skcvae.metrics._probe_rows import ProbeScale
+from skcvae.metrics._probe_scores import _auroc, _label_scores
 
 DATA = Path(
     os.environ.get("SKCVAE_DATA", Path(__file__).parents[2] / "shared" / "data")

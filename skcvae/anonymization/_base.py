@@ -7,6 +7,7 @@ from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ..generators._base import check_numbers
+from ..metrics._record_sets import row_hashes
 
 
 class BaseAnonymizer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
@@ -75,5 +76,4 @@ class BaseAnonymizer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
 def _fingerprints(X):
     """Return a number for each row; equal rows have equal ones, in this process."""
-    rows = np.ascontiguousarray(X, dtype=np.float32)
-    return [hash(row.tobytes()) for row in rows]
+    return row_hashes(np.asarray(X, dtype=np.float32))

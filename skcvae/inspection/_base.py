@@ -1,5 +1,7 @@
 """What all displays share: axes, colours, markers, legends and their checks."""
 
+from abc import ABC, abstractmethod
+
 import numpy as np
 from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted
@@ -44,7 +46,7 @@ def with_defaults(kwargs, artist, **defaults):
     return {**defaults, **normalize_kwargs(kwargs, artist)}
 
 
-class BaseDisplay:
+class BaseDisplay(ABC):
     """Base class of the displays: a subclass draws on axes that it is given."""
 
     _title = ""
@@ -83,9 +85,9 @@ class BaseDisplay:
             ax.set_title(self._title)
         return self
 
+    @abstractmethod
     def _draw(self, ax, kwargs):
         """Draw all but the title."""
-        raise NotImplementedError
 
 
 def add_legend(ax, **kwargs):

@@ -7,9 +7,8 @@ from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 
 import numpy as np
-from sklearn.utils import Bunch, check_random_state
+from sklearn.utils import Bunch
 
-from .._training import draw_seeds, resolve_device
 from ..metrics import (
     class_frechet_distance,
     frechet_distance,
@@ -19,9 +18,7 @@ from ..metrics import (
     shot_accuracy_score,
 )
 from ..metrics._confidence import quantile
-from ..metrics._probe import _missing_classes, _score_levels
-from ..metrics._probe_net import train_head
-from ..metrics._probe_rows import prepare_data
+from ..metrics._probe import run_probe
 from ._report_rows import Rows, clean, find_history, innermost
 
 # Of more classes, the first section has a summary.
@@ -49,6 +46,7 @@ _PACKAGES = (
 _PROBE = {
     name: parameter.default
     for name, parameter in inspect.signature(linear_probe).parameters.items()
+    if parameter.default is not parameter.empty
 }
 
 
@@ -254,14 +252,14 @@ def measure_utility(run, device):
             with warnings.catch_warnings():
                 # Many classes with a row each to stop by are no regression.
                 warnings.filterwarnings("ignore", "The number of unique classes")
-                scores, shot, reason = _probe(run, source, device)
+                result, shot = _probe(run, source, device)
         except ValueError as error:
             return {"reason": str(error)}
         rows.append(
-            [label, len(source.y), *(_finite(scores[n]) for n in names)]
+            [label, len(source.y), *(_finite(getattr(result, n)) for n in names)]
             + [_finite(shot[name]) for name in shots]
         )
-        reasons.add(reason)
+        reasons.add(result.auroc_reason)
     head = ["trained on", "rows", "accuracy", "balanced accuracy", "AUROC", "F1"]
     head += ["Cohen's kappa", *(f"accuracy, {name}" for name in shots)]
     return {
@@ -273,35 +271,11 @@ def measure_utility(run, device):
 
 
 def _probe(run, source, device):
-    """Return what `linear_probe` scores, accuracies by shot, and why AUROC lacks.
-
-    `linear_probe` keeps its predictions to itself, and training twice takes twice as
-    long: these are its steps.
-    """
-    device = resolve_device(device)
-    seeds = draw_seeds(check_random_state(run.seeds[0]), 3)
-    data = prepare_data(
-        source,
-        run.stopping,
-        run.test,
-        device,
-        batch_size=_PROBE["batch_size"],
-        n_steps=_PROBE["steps_per_epoch"],
-        seed=seeds[1],
-    )
-    training = ("patience", "weight_decay", "max_epochs", "batch_size", "lr")
-    net = train_head(
-        data.stream,
-        data.valid,
-        len(data.classes),
-        seeds[0],
-        device=str(device),
-        **{name: _PROBE[name] for name in training},
-    )
-    (scores,) = _score_levels(net.module_, data, [0.0], seeds[2], _PROBE["average"])
-    predicted = net.module_(data.x_test).argmax(dim=1).cpu().numpy()
-    shot = shot_accuracy_score(run.test.y, data.classes[predicted], y_train=run.train.y)
-    return scores, shot, _missing_classes(data.classes, data.y_test)
+    """Return what `linear_probe` finds, and accuracies by shot."""
+    settings = {**_PROBE, "device": device, "random_state": run.seeds[0]}
+    result, predicted = run_probe(source, run.stopping, run.test, **settings)
+    shot = shot_accuracy_score(run.test.y, predicted, y_train=run.train.y)
+    return result, shot
 
 
 def find_warnings(run, quality):

@@ -6,8 +6,8 @@ from ._long_tail import make_shot_scorer, shot_accuracy_score
 from ._nearest import nearest_neighbors
 from ._privacy._audit import privacy_audit
 from ._privacy._audit_report import AuditedAttack, AuditedClass, PrivacyAudit
+from ._privacy._average_distance import average_min_distance
 from ._privacy._closeness import (
-    average_min_distance,
     distance_to_closest_record_share,
     exact_copies,
     identifiability,

@@ -5,13 +5,6 @@ from numbers import Integral, Real
 
 import numpy as np
 import torch
-from sklearn.metrics import (
-    accuracy_score,
-    cohen_kappa_score,
-    f1_score,
-    recall_score,
-    roc_auc_score,
-)
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils._param_validation import (
     HasMethods,
@@ -23,6 +16,7 @@ from sklearn.utils._param_validation import (
 from .._training import draw_seeds, resolve_device
 from ._probe_net import train_head
 from ._probe_rows import prepare_data
+from ._probe_scores import missing_classes, score_levels
 
 _SCORES = ("accuracy", "balanced_accuracy", "auroc", "f1", "kappa")
 
@@ -258,13 +252,48 @@ def linear_probe(  # noqa: PLR0913  the rows of three parts, and a training
     >>> bool(result.robustness[0]["accuracy"] < result.accuracy)
     True
     """
+    result, _ = run_probe(
+        source,
+        (X_val, y_val),
+        (X_test, y_test),
+        noise_levels,
+        max_epochs=max_epochs,
+        steps_per_epoch=steps_per_epoch,
+        batch_size=batch_size,
+        lr=lr,
+        weight_decay=weight_decay,
+        patience=patience,
+        average=average,
+        device=device,
+        random_state=random_state,
+    )
+    return result
+
+
+def run_probe(  # noqa: PLR0913  the arguments of linear_probe
+    source,
+    val,
+    test,
+    noise_levels=(),
+    *,
+    max_epochs,
+    steps_per_epoch,
+    batch_size,
+    lr,
+    weight_decay,
+    patience,
+    average,
+    device,
+    random_state,
+):
+    """Return what `linear_probe` returns, and the predicted labels."""
     device = resolve_device(device)
     levels = _check_noise_levels(noise_levels)
     head_seed, batch_seed, noise_seed = draw_seeds(check_random_state(random_state), 3)
     data = prepare_data(
         source,
-        (X_val, y_val),
-        (X_test, y_test),
+        val,
+        test,
         device,
         batch_size=batch_size,
         n_steps=steps_per_epoch,
@@ -282,11 +311,11 @@ def linear_probe(  # noqa: PLR0913  the rows of three parts, and a training
         lr=lr,
         device=str(device),
     )
-    scores, *noisy = _score_levels(
+    predicted, (scores, *noisy) = score_levels(
         net.module_, data, [0.0, *levels], noise_seed, average
     )
     n_epochs = len(net.history)
-    return ProbeResult(
+    result = ProbeResult(
         **scores,
         validation_loss=float(min(net.history[:, "valid_loss"])),
         n_epochs=n_epochs,
@@ -295,8 +324,9 @@ def linear_probe(  # noqa: PLR0913  the rows of three parts, and a training
             {"noise_level": level, **row}
             for level, row in zip(levels, noisy, strict=True)
         ),
-        auroc_reason=_missing_classes(data.classes, data.y_test),
+        auroc_reason=missing_classes(data.classes, data.y_test),
     )
+    return result, predicted
 
 
 def _check_noise_levels(noise_levels):
@@ -314,62 +344,6 @@ def _check_noise_levels(noise_levels):
             f"got {noise_levels!r}."
         )
     return levels.tolist()
-
-
-@torch.inference_mode()
-def _score_levels(head, data, levels, seed, average):
-    """Return the scores at each noise level, all from the same draws."""
-    noise = np.random.RandomState(seed).standard_normal(data.x_test.shape)
-    noise = torch.from_numpy(noise.astype(np.float32)).to(data.x_test.device)
-    has_auroc = not _missing_classes(data.classes, data.y_test)
-    scores = []
-    for level in levels:
-        logits = head(data.x_test + level * noise)
-        probability = logits.double().softmax(dim=1).cpu().numpy()
-        predicted = data.classes[probability.argmax(axis=1)]
-        row = _label_scores(data.y_test, predicted, average)
-        row["auroc"] = np.nan
-        if has_auroc:
-            row["auroc"] = _auroc(data.y_test, probability, data.classes, average)
-        scores.append(row)
-    return scores
-
-
-def _label_scores(y_true, y_pred, average):
-    """Return the scores of predicted labels, over the classes of the true ones."""
-    classes = np.unique(y_true)
-    return {
-        "accuracy": float(accuracy_score(y_true, y_pred)),
-        "balanced_accuracy": float(
-            recall_score(y_true, y_pred, labels=classes, average="macro")
-        ),
-        "f1": float(
-            f1_score(y_true, y_pred, labels=classes, average=average, zero_division=0)
-        ),
-        "kappa": float(cohen_kappa_score(y_true, y_pred)),
-    }
-
-
-def _auroc(y_true, probability, classes, average):
-    """Return the area under the ROC curve; every class has test rows."""
-    if len(classes) == 2:
-        return float(roc_auc_score(y_true == classes[1], probability[:, 1]))
-    return float(
-        roc_auc_score(
-            y_true, probability, multi_class="ovr", average=average, labels=classes
-        )
-    )
-
-
-def _missing_classes(classes, y_test):
-    """Say which classes the test rows or the head lack; empty where they agree."""
-    head, test = set(classes.tolist()), set(y_test.tolist())
-    reasons = []
-    if absent := sorted(head - test):
-        reasons.append(f"the test rows lack the classes {absent[:5]}")
-    if unseen := sorted(test - head):
-        reasons.append(f"the head never saw the classes {unseen[:5]}")
-    return "; ".join(reasons)
 
 
 def _none_for_nan(value):

@@ -51,11 +51,11 @@ def check_labels(y, rows, name):
 
 def is_among(rows, others):
     """Return which rows equal one of the others, value for value."""
-    known = set(_row_hashes(others))
-    return np.array([key in known for key in _row_hashes(rows)], dtype=bool)
+    known = set(row_hashes(others))
+    return np.array([key in known for key in row_hashes(rows)], dtype=bool)
 
 
-def _row_hashes(rows):
+def row_hashes(rows):
     """Return a hash of 64 bits of each row; 0 and -0 are the same number."""
     return [hash(row.tobytes()) for row in rows + 0.0]
 
