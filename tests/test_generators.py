@@ -552,6 +552,32 @@ def test_rows_without_noise_vary_less(trained):
     assert (plain.std(axis=0) < noisy.std(axis=0)).all()
 
 
+def test_noise_has_the_correlations_that_one_latent_dimension_cannot_hold():
+    rng = np.random.RandomState(0)
+    expected = rng.normal(size=(8, 12))
+    expected = correlation(expected @ expected.T)
+    X = rng.multivariate_normal(np.zeros(8), expected, size=3_000)
+    generator = make_cvae(latent_dim=1, net_params=None, max_epochs=10)
+    X_new, _ = generator.fit(X, np.zeros(len(X), dtype=int)).sample(20_000)
+    np.testing.assert_allclose(np.cov(X_new.T), expected, atol=0.12)
+
+
+def test_rows_have_the_uneven_distances_from_the_centre_of_the_training_rows():
+    # Half of the rows are narrow, half are wide: no Gaussian has such distances.
+    rng = np.random.RandomState(0)
+    X = rng.normal(size=(2_000, 12)) * np.repeat([0.4, 1.6], 1_000)[:, None]
+    y = np.zeros(len(X), dtype=int)
+
+    def distance_from_the_truth(generator):
+        X_new, _ = generator.fit(X, y).sample(4_000)
+        norms = (np.linalg.norm(rows, axis=1) for rows in (X_new, X))
+        return stats.ks_2samp(*norms).statistic
+
+    cvae = make_cvae(latent_dim=4, net_params=None, max_epochs=60)
+    assert distance_from_the_truth(make_gaussian()) > 0.3
+    assert distance_from_the_truth(cvae) < 0.2
+
+
 # Awkward data
 
 

@@ -8,7 +8,13 @@ from torch import nn
 from torch.nn.functional import one_hot
 
 from skcvae.generators import CVAE
-from skcvae.generators._modules import BACKBONES, ConditionalVAE, LabelledLinear
+from skcvae.generators._modules import (
+    BACKBONES,
+    ConditionalVAE,
+    LabelledLinear,
+    NoiseScale,
+    constant_noise_scale,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -102,14 +108,33 @@ def test_bounded_output_lies_between_zero_and_one():
     assert decoded.std() > 0
 
 
-def test_noise_is_the_product_of_a_feature_and_a_class_factor():
+def test_noise_is_the_product_of_a_feature_and_a_class_factor_at_first():
     vae = ConditionalVAE(BACKBONES["small"], 3, 2, 2, hidden_dim=8)
     with torch.no_grad():
         vae.feature_log_noise.copy_(torch.tensor([0.0, 0.5, -50.0]))
-        vae.class_log_noise.weight.copy_(torch.tensor([[0.0], [1.0]]))
-    log_noise = vae.log_noise(torch.tensor([0, 1]))
+        vae.noise_scale.class_bias.weight.copy_(torch.tensor([[0.0], [1.0]]))
+    log_noise = vae.log_noise(torch.randn(2, 2), torch.tensor([0, 1]))
     expected = torch.tensor([[0.0, 0.5, -4.0], [1.0, 1.5, -3.0]])
     torch.testing.assert_close(log_noise, expected)
+
+
+def test_noise_of_a_row_is_bounded_and_depends_on_its_latent_vector():
+    scale = NoiseScale(2, 3)
+    with torch.no_grad():
+        scale.out.weight.normal_(std=100)
+    log_scale = scale(torch.randn(500, 3), torch.zeros(500, dtype=torch.long))
+    assert log_scale.shape == (500, 1)
+    assert log_scale.std() > 0.1
+    assert log_scale.abs().max() <= 1.5
+
+
+def test_constant_noise_scale_is_one_and_draws_no_random_numbers():
+    state = torch.get_rng_state()
+    scale = constant_noise_scale(2, 3)
+    assert torch.equal(torch.get_rng_state(), state)
+    codes = torch.zeros(5, dtype=torch.long)
+    assert torch.equal(scale(torch.full((5, 3), 7.0), codes), torch.zeros(5, 1))
+    assert scale.state_dict().keys() == NoiseScale(2, 3).state_dict().keys()
 
 
 class LinearBackbone(nn.Module):

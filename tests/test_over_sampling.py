@@ -59,7 +59,8 @@ def trained(sampler):
         ({1: 10}, [25, 10, 5]),
         (lambda y: {2: 2 * (y == 2).sum()}, [25, 10, 10]),
     ],
-    ids=str,
+    # Not by `str`: the address of a function differs between workers.
+    ids=lambda value: "callable" if callable(value) else str(value),
 )
 def test_counts_of_each_strategy_and_real_rows_first(sampler, strategy, expected):
     sampler = clone(sampler).set_params(sampling_strategy=strategy)

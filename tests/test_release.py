@@ -319,7 +319,7 @@ def bad_tensor_table(manifest):
 FORGED = {
     "no object": (lambda manifest: [1], "not that of a release"),
     "format": (changed(format="other"), "not that of a release"),
-    "newer schema": (changed(schema_version=2), "schema version 2"),
+    "newer schema": (changed(schema_version=3), "schema version 3"),
     "schema true": (changed(schema_version=True), "schema version"),
     "unknown entry": (changed(code="import os"), "unknown entries: .'code'"),
     "missing entry": (dropped("privacy"), "missing or unknown entries"),

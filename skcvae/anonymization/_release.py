@@ -19,7 +19,12 @@ from ._release_file import (
 from ._streams import BatchesMixin
 
 # Tensors of a sampler with an entry for each class.
-_PER_CLASS = ("centre", "class_factor", "decoder.hidden.class_bias.weight")
+_PER_CLASS = (
+    "centre",
+    "decoder.hidden.class_bias.weight",
+    "noise.scale.class_bias.weight",
+    "noise.scale.hidden.class_bias.weight",
+)
 
 
 class Release(BatchesMixin, SamplingMixin):
@@ -85,7 +90,7 @@ class Release(BatchesMixin, SamplingMixin):
             for name, value in self._tensors.items()
             if name.startswith(prefix)
         }
-        sampler.load_state_dict(state)
+        sampler.load_state_dict(state, assign=True)
         return sampler.eval()
 
     def _class_weights(self):
@@ -211,7 +216,7 @@ def _describe(sampler):
     """Return the entries of the manifest that say what kind of sampler it is."""
     sizes = {
         "latent_dim": sampler.latent_dim,
-        "noise": sampler.feature_std is not None,
+        "noise": sampler.noise is not None,
     }
     if isinstance(sampler, GaussianSampler):
         return {"kind": "gaussian", "architecture": None, "hidden_dim": 1, **sizes}

@@ -16,11 +16,11 @@ import torch
 
 from .. import __version__
 from .._files import write_whole
-from ..generators._modules import DECODERS
-from ..generators._samplers import CVAESampler, GaussianSampler
+from ..generators._modules import DECODERS, NoiseScale
+from ..generators._samplers import CVAESampler, GaussianSampler, ObservationNoise
 
 FORMAT = "skcvae-release"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 _MAX_HEADER_BYTES = 16 * 2**20
 _MAX_SIZES = {
@@ -49,7 +49,15 @@ _DTYPE_NAMES = {dtype: name for name, dtype in _DTYPES.items()}
 
 
 def build_sampler(manifest):
-    """Return the module that a manifest describes, with weights still to be set."""
+    """Return the module that a manifest describes, with weights still to be set.
+
+    Nothing is allocated: where the sizes come from a file, they are not to be trusted.
+    """
+    with torch.device("meta"):
+        return _build_sampler(manifest)
+
+
+def _build_sampler(manifest):
     n_classes, n_features = manifest["n_classes"], manifest["n_features"]
     latent_dim = manifest["latent_dim"]
     if manifest["kind"] == "gaussian":
@@ -57,12 +65,15 @@ def build_sampler(manifest):
     decoder = DECODERS[manifest["architecture"]](
         n_features, n_classes, latent_dim, manifest["hidden_dim"]
     )
-    noise = (torch.empty(n_features), torch.empty(n_classes, 1))
+    noise = None
+    if manifest["noise"]:
+        factor = torch.empty(n_features, n_features)
+        noise = ObservationNoise(factor, NoiseScale(n_classes, latent_dim))
     return CVAESampler(
         decoder,
         torch.empty(n_classes, latent_dim),
         torch.empty(n_classes, latent_dim, latent_dim),
-        *(noise if manifest["noise"] else (None, None)),
+        noise,
     )
 
 
@@ -75,10 +86,7 @@ def expected_tensors(manifest):
         "variance": ("F32", [n_classes]),
         "class_prior": ("F32", [n_classes]),
     }
-    # Nothing is allocated: the sizes are not to be trusted yet.
-    with torch.device("meta"):
-        state = build_sampler(manifest).state_dict()
-    for name, value in state.items():
+    for name, value in build_sampler(manifest).state_dict().items():
         expected[f"sampler.{name}"] = _DTYPE_NAMES[value.dtype], list(value.shape)
     return expected
 
@@ -270,7 +278,7 @@ def _check_values(tensors):
     for name, value in tensors.items():
         if value.is_floating_point() and not value.isfinite().all():
             raise ValueError(f"the tensor {name!r} holds values that are not finite")
-    not_negative = {"scale", "variance", "class_prior", "sampler.feature_std"}
+    not_negative = {"scale", "variance", "class_prior"}
     for name in not_negative & tensors.keys():
         if (tensors[name] < 0).any():
             raise ValueError(f"the tensor {name!r} holds negative values")

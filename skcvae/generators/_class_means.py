@@ -5,6 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.covariance import ledoit_wolf
 
+# What keeps a covariance of features that never vary positive definite.
+_JITTER = 1e-10
+
 
 @dataclass
 class ClassMeans:
@@ -65,6 +68,17 @@ def within_class_covariance(Z, codes, means, shrinkage="auto"):
     return (1 - shrinkage) * covariance + shrinkage * target
 
 
+def residual_factor(residuals):
+    """Return the Cholesky factor of the covariance of residuals around zero.
+
+    Shrunk as Ledoit and Wolf do, for there may be fewer rows than features.
+    """
+    covariance, _ = ledoit_wolf(residuals.astype(np.float64), assume_centered=True)
+    size = np.trace(covariance) / len(covariance)
+    covariance += (_JITTER * size or _JITTER) * np.eye(len(covariance))
+    return np.linalg.cholesky(covariance)
+
+
 def estimate_mean_shrinkage(Z, codes, means, covariance):
     r"""Estimate k0, the number of pseudo-rows at the overall mean.
 
@@ -87,7 +101,7 @@ def estimate_mean_shrinkage(Z, codes, means, covariance):
     if not covariance.any():
         # No variance within the classes: their means are exact.
         return 0.0
-    jitter = 1e-10 * np.trace(covariance) / len(covariance)
+    jitter = _JITTER * np.trace(covariance) / len(covariance)
     metric = np.linalg.inv(covariance + jitter * np.eye(len(covariance)))
     residuals = Z - means[codes]
     within = np.sum(residuals.T @ residuals * metric) / (n_samples - n_classes)

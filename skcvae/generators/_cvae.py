@@ -18,12 +18,16 @@ from .._training import (
     resolve_device,
 )
 from ._base import BaseGenerator, check_rows
-from ._class_means import fit_class_means, leave_one_out_residuals
+from ._class_means import (
+    fit_class_means,
+    leave_one_out_residuals,
+    residual_factor,
+)
 from ._cvae_net import RESERVED, build_net
 from ._latents import aggregate_prior, standard_prior
 from ._modules import BACKBONES
 from ._objectives import OBJECTIVES
-from ._samplers import CVAESampler
+from ._samplers import CVAESampler, ObservationNoise
 from ._scaling import estimate_range, scale_rows
 
 # A latent dimension counts as used when its posterior mean varies this much.
@@ -36,14 +40,16 @@ class CVAE(BaseGenerator):
     Learns :math:`p(x \mid y)` by maximising the evidence lower bound [1]_ [2]_
 
     .. math::
-        E_{q(z \mid x, y)} \log N(x; m_y + f(z, y), \operatorname{diag}(\sigma_y^2))
+        E_{q(z \mid x, y)}
+        \log N(x; m_y + f(z, y), s(z, y)^2 \operatorname{diag}(\sigma^2))
         - \beta \, \mathrm{KL}(q(z \mid x, y) \,\|\, N(0, I)),
 
     where :math:`m_y` is the class mean, shrunk towards the mean of all rows by an
-    amount estimated from the data, and the noise :math:`\sigma_y` is learned, so that
-    :math:`\beta = 1` is the natural weight. Networks see each row minus the mean that
-    its class has without it, so that a class of few rows does not look narrower than
-    it is. Labels enter as a learned bias for each class.
+    amount estimated from the data. The noise :math:`\sigma` of each feature and its
+    factor :math:`s` for each row are learned, so that :math:`\beta = 1` is the natural
+    weight. Networks see each row minus the mean that its class has without it, so that
+    a class of few rows does not look narrower than it is. Labels enter as a learned
+    bias for each class.
 
     Prefer :class:`ClassGaussian` where time is short or classes differ by their means
     only; prefer this where their shapes differ.
@@ -77,9 +83,10 @@ class CVAE(BaseGenerator):
         It does not touch training.
 
     noise : {"residual"} or None, default="residual"
-        "residual" adds to each decoded row Gaussian noise with the variance of
-        x - x̂ of the training rows, per feature and class; without it, generated rows
-        lie on a surface of `latent_dim` dimensions. It does not touch training.
+        "residual" adds to each decoded row Gaussian noise with the covariance of the
+        training rows' x - x̂ (Ledoit and Wolf's estimate [3]_), times the factor
+        :math:`s(z, y)^2`; without it, generated rows lie on a surface of `latent_dim`
+        dimensions. It does not touch training.
 
     objective : {"elbo", "reference"}, default="elbo"
         "reference" is the loss of the thesis and of the BMVC 2024 program: rows
@@ -133,8 +140,9 @@ class CVAE(BaseGenerator):
     latent_prior_ : LatentPrior
         The aggregate prior.
 
-    noise_scale_ : ndarray of shape (n_features,)
-        Factor that the learned noise needs to match the training residuals.
+    noise_factor_ : ndarray of shape (n_features, n_features)
+        Cholesky factor of the covariance of the residual noise of a row of
+        :math:`s = 1`, in scaled units.
 
     history_ : skorch.history.History
         One row per epoch: `train_loss`, `train_reconstruction`, `train_kl` (nats per
@@ -175,6 +183,9 @@ class CVAE(BaseGenerator):
        arXiv 1312.6114.
     .. [2] K. Sohn, H. Lee and X. Yan, "Learning Structured Output Representation using
        Deep Conditional Generative Models", NeurIPS 2015.
+    .. [3] :doi:`O. Ledoit and M. Wolf, "A well-conditioned estimator for
+       large-dimensional covariance matrices", Journal of Multivariate Analysis 88,
+       2004. <10.1016/S0047-259X(03)00096-4>`
 
     Examples
     --------
@@ -340,13 +351,14 @@ class CVAE(BaseGenerator):
     def _learn_sampling(self, module, rows):
         """Fit the aggregate prior and the residual noise to the training rows."""
         module.eval()
-        means, variances, squares = [], [], 0.0
+        means, variances, residuals = [], [], []
         for batch, x in TensorLoader(rows, 4096):
             x_hat, mean, log_var, log_noise = module(**batch)
             means.append(mean)
             variances.append(log_var.exp())
-            squares = squares + ((x - x_hat) * (-log_noise).exp()).square().sum(dim=0)
-        if not squares.isfinite().all():
+            residuals.append(((x - x_hat) * (-log_noise).exp()).cpu())
+        residuals = torch.cat(residuals)
+        if not residuals.isfinite().all():
             raise FloatingPointError(
                 "The weights diverged in the last step: decoded rows are not finite. "
                 "The estimator is left unfitted. Use a smaller lr."
@@ -356,7 +368,8 @@ class CVAE(BaseGenerator):
         self.latent_prior_ = aggregate_prior(
             mean, variance, rows.y.cpu().numpy(), len(self.classes_)
         )
-        self.noise_scale_ = torch.sqrt(squares / len(rows)).cpu().numpy()
+        feature_std = module.feature_std().double().cpu().numpy()
+        self.noise_factor_ = feature_std[:, None] * residual_factor(residuals.numpy())
         self.n_active_dims_ = int((mean.var(axis=0) > _ACTIVE_VARIANCE).sum())
         if not self.n_active_dims_:
             warnings.warn(
@@ -375,10 +388,9 @@ class CVAE(BaseGenerator):
         prior = self.latent_prior_
         if self.prior == "standard":
             prior = standard_prior(len(self.classes_), self.latent_dim)
-        noise = (None, None)
+        noise = None
         if self.noise is not None:
-            feature_std, class_factor = module.noise_factors()
-            scale = torch.tensor(self.noise_scale_, dtype=torch.float32)
-            noise = feature_std.detach() * scale, class_factor.detach()
+            factor = torch.tensor(self.noise_factor_, dtype=torch.float32)
+            noise = ObservationNoise(factor, copy.deepcopy(module.noise_scale))
         decoder = copy.deepcopy(module.decoder())
-        return CVAESampler(decoder, *prior.to("cpu"), *noise)
+        return CVAESampler(decoder, *prior.to("cpu"), noise)

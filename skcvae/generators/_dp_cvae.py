@@ -11,6 +11,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from .._training import LabelledTensors, fork_torch_rng, resolve_device
 from ._dp_net import build_private_net, import_opacus, steps_per_epoch
 from ._latents import standard_prior
+from ._modules import constant_noise_scale
 from ._private_accounting import find_noise_multiplier, renyi_budget, renyi_epsilon
 from ._private_base import BasePrivateGenerator
 from ._private_shrinkage import shrink_noisy_means
@@ -21,7 +22,7 @@ from ._private_statistics import (
     residual_bound,
     sum_classes,
 )
-from ._samplers import CVAESampler
+from ._samplers import CVAESampler, ObservationNoise
 
 # Part of the budget that goes to the statistics; training gets the rest. Class means
 # decide how well classes are told apart, so they have most of it.
@@ -368,10 +369,12 @@ class DPCVAE(BasePrivateGenerator):
     def _make_sampler(self):
         module = copy.deepcopy(self.net_.module_)
         prior = standard_prior(len(self.classes_), self.latent_dim)
-        noise = (None, None)
+        noise = None
         if self.noise is not None:
-            noise = module.noise_std().detach(), torch.ones(len(self.classes_), 1)
-        return CVAESampler(module.backbone.decoder, *prior.to("cpu"), *noise)
+            std = module.noise_std().detach()
+            scale = constant_noise_scale(len(self.classes_), self.latent_dim)
+            noise = ObservationNoise(torch.diag(std), scale)
+        return CVAESampler(module.backbone.decoder, *prior.to("cpu"), noise)
 
     def _sampling_device(self):
         return self.device_ if torch.cuda.is_available() else torch.device("cpu")

@@ -6,6 +6,8 @@ from torch import nn
 # exp(-4) of the data's scale: features that never vary cannot pull the noise to zero
 # and the loss to minus infinity.
 _MIN_LOG_NOISE = -4.0
+# A row has between e^-1.5 and e^1.5 times the noise of its class, for the same reason.
+_MAX_LOG_SCALE = 1.5
 
 
 class LabelledLinear(nn.Module):
@@ -162,6 +164,43 @@ class LargeBackbone(nn.Module):
         return self.decoder.decode(z, y)
 
 
+class NoiseScale(nn.Module):
+    """Log of the factor that the observation noise of a row has, from z and class.
+
+    Rows of a class differ in how far they lie from the surface that the decoder spans:
+    with one amount of noise for all, generated rows have too even a distance from each
+    other. Zero at first.
+
+    **Shape**
+
+    - Input: ``(n, latent_dim)`` and class codes ``(n,)``
+    - Output: ``(n, 1)``
+    """
+
+    def __init__(self, n_classes, latent_dim, hidden_dim=64):
+        super().__init__()
+        self.hidden = LabelledLinear(latent_dim, hidden_dim, n_classes)
+        self.out = nn.Linear(hidden_dim, 1)
+        self.class_bias = nn.Embedding(n_classes, 1)
+        for parameter in (*self.out.parameters(), self.class_bias.weight):
+            nn.init.zeros_(parameter)
+
+    def forward(self, z, y):
+        """Return the log of the factor."""
+        within = self.out(self.hidden(z, y).relu_())
+        return self.class_bias(y) + _MAX_LOG_SCALE * torch.tanh(within)
+
+
+def constant_noise_scale(n_classes, latent_dim):
+    """Return a `NoiseScale` that gives every row the factor 1."""
+    with torch.device("meta"):
+        scale = NoiseScale(n_classes, latent_dim)
+    scale = scale.to_empty(device="cpu")
+    for parameter in scale.parameters():
+        nn.init.zeros_(parameter)
+    return scale
+
+
 BACKBONES = {"small": SmallBackbone, "large": LargeBackbone}
 DECODERS = {"small": SmallDecoder, "large": LargeDecoder}
 
@@ -169,8 +208,9 @@ DECODERS = {"small": SmallDecoder, "large": LargeDecoder}
 class ConditionalVAE(nn.Module):
     """Conditional variational autoencoder with a learned observation noise.
 
-    The noise has a standard deviation per feature and a factor per class. With
-    ``bounded=True`` the output passes through a sigmoid, as in the reference code.
+    The noise has a standard deviation per feature and a factor per row, which depends
+    on its class and latent vector. With ``bounded=True`` the output passes through a
+    sigmoid, as in the reference code.
 
     **Shape**
 
@@ -186,8 +226,7 @@ class ConditionalVAE(nn.Module):
         self.backbone = backbone(n_features, n_classes, latent_dim, **kwargs)
         self.bounded = bounded
         self.feature_log_noise = nn.Parameter(torch.zeros(n_features))
-        self.class_log_noise = nn.Embedding(n_classes, 1)
-        nn.init.zeros_(self.class_log_noise.weight)
+        self.noise_scale = NoiseScale(n_classes, latent_dim)
 
     def encode(self, x, y):
         """Return mean and log-variance of q(z | x, y)."""
@@ -204,19 +243,17 @@ class ConditionalVAE(nn.Module):
         separate = isinstance(decoder, tuple(DECODERS.values())) and not self.bounded
         return decoder if separate else self
 
-    def log_noise(self, y):
-        """Return the log standard deviation of the observation noise."""
-        return self.feature_log_noise.clamp_min(_MIN_LOG_NOISE) + self.class_log_noise(
-            y
-        )
+    def feature_std(self):
+        """Return the standard deviation of the noise per feature, (n_features,)."""
+        return self.feature_log_noise.clamp_min(_MIN_LOG_NOISE).exp()
 
-    def noise_factors(self):
-        """Return the standard deviation per feature, and its factor per class."""
-        feature_std = self.feature_log_noise.clamp_min(_MIN_LOG_NOISE).exp()
-        return feature_std, self.class_log_noise.weight.exp()
+    def log_noise(self, z, y):
+        """Return the log standard deviation of the observation noise."""
+        feature_log_noise = self.feature_log_noise.clamp_min(_MIN_LOG_NOISE)
+        return feature_log_noise + self.noise_scale(z, y)
 
     def forward(self, x, y):
         """Encode, draw one latent vector for each row, and decode it."""
         mean, log_var = self.encode(x, y)
         z = mean + torch.exp(0.5 * log_var) * torch.randn_like(mean)
-        return self.decode(z, y), mean, log_var, self.log_noise(y)
+        return self.decode(z, y), mean, log_var, self.log_noise(z, y)

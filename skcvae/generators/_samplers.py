@@ -6,6 +6,35 @@ from torch import nn
 from ._latents import draw_latents
 
 
+class ObservationNoise(nn.Module):
+    """Gaussian noise of a fixed correlation whose amount depends on z and class.
+
+    **Shape**
+
+    - Input: latent vectors ``(n, latent_dim)`` and class codes ``(n,)``
+    - Output: ``(n, n_features)``, in scaled units
+
+    Parameters
+    ----------
+    factor : Tensor of shape (n_features, n_features)
+        Factor L of the covariance L L' of the noise of a row of the scale 1.
+
+    scale : Module
+        Returns the log of the scale of each row, shape (n, 1).
+    """
+
+    def __init__(self, factor, scale):
+        super().__init__()
+        self.scale = scale
+        self.register_buffer("factor", factor)
+
+    def forward(self, z, codes, generator):
+        """Draw the noise of each row."""
+        shape = len(z), len(self.factor)
+        noise = torch.randn(shape, generator=generator, device=z.device)
+        return (noise @ self.factor.T).mul_(self.scale(z, codes).exp_())
+
+
 class GaussianSampler(nn.Module):
     """Gaussian noise around the class means, the same for all classes.
 
@@ -21,7 +50,7 @@ class GaussianSampler(nn.Module):
     """
 
     #: Rows have no noise beyond that of the latent vector.
-    feature_std = None
+    noise = None
 
     def __init__(self, factor):
         super().__init__()
@@ -62,20 +91,16 @@ class CVAESampler(nn.Module):
     factor : Tensor of shape (n_classes, latent_dim, latent_dim)
         Cholesky factor of their covariance.
 
-    feature_std : Tensor of shape (n_features,) or None
-        Standard deviation of the observation noise. None draws decoded means.
-
-    class_factor : Tensor of shape (n_classes, 1) or None
-        Factor of the noise of each class.
+    noise : ObservationNoise or None
+        None draws decoded means.
     """
 
-    def __init__(self, decoder, centre, factor, feature_std=None, class_factor=None):
+    def __init__(self, decoder, centre, factor, noise=None):
         super().__init__()
         self.decoder = decoder
+        self.noise = noise
         self.register_buffer("centre", centre)
         self.register_buffer("factor", factor)
-        self.register_buffer("feature_std", feature_std)
-        self.register_buffer("class_factor", class_factor)
 
     @property
     def latent_dim(self):
@@ -91,10 +116,8 @@ class CVAESampler(nn.Module):
         """Draw a row for each class code."""
         z = draw_latents(self.centre, self.factor, codes, std, generator)
         drawn = self.decoder.decode(z, codes)
-        if self.feature_std is not None:
-            noise = torch.randn(drawn.shape, generator=generator, device=codes.device)
-            noise.mul_(self.class_factor.index_select(0, codes))
-            drawn.addcmul_(noise, self.feature_std)
+        if self.noise is not None:
+            drawn += self.noise(z, codes, generator)
         return drawn
 
 
@@ -117,7 +140,8 @@ class LatentDecoder(nn.Module):
         Dimension of the latent vectors.
 
     noise_std : Tensor of shape (n_features,) or None
-        Standard deviation of the observation noise, which the output is without.
+        Standard deviation of the observation noise, which the output is without, of a
+        row whose noise has the scale 1.
     """
 
     def __init__(self, sampler, centres, scale, classes):
@@ -125,8 +149,10 @@ class LatentDecoder(nn.Module):
         self.sampler = sampler
         self.register_buffer("centres", centres)
         self.register_buffer("scale", scale)
-        noise = sampler.feature_std
-        self.register_buffer("noise_std", None if noise is None else noise * scale)
+        noise = sampler.noise
+        if noise is not None:
+            noise = noise.factor.norm(dim=1) * scale
+        self.register_buffer("noise_std", noise)
         self.latent_dim = sampler.latent_dim
         self.classes = classes
 
