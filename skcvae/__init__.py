@@ -22,6 +22,8 @@ _SUBMODULE_OF = {
     "GenerativeOverSampler": "over_sampling",
     "LongTailClassifier": "long_tail",
     "PriorCorrectedClassifier": "long_tail",
+    "ProgressiveOverSampler": "over_sampling",
+    "QualityFilter": "over_sampling",
     "RemixSampler": "over_sampling",
 }
 _SUBMODULES = (
@@ -48,6 +50,8 @@ __all__ = [
     "KSameAnonymizer",
     "LongTailClassifier",
     "PriorCorrectedClassifier",
+    "ProgressiveOverSampler",
+    "QualityFilter",
     "RemixSampler",
     "__version__",
     "anonymization",

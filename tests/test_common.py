@@ -37,6 +37,8 @@ from skcvae import (
     GenerativeOverSampler,
     KSameAnonymizer,
     LongTailClassifier,
+    ProgressiveOverSampler,
+    QualityFilter,
     RemixSampler,
 )
 
@@ -49,7 +51,16 @@ FAST = {
 }
 GENERATORS = [CVAE(**FAST), ClassGaussian(random_state=0)]
 GENERATIVE_SAMPLERS = [CVAEOverSampler(**FAST), GenerativeOverSampler(random_state=0)]
-SAMPLERS = [*GENERATIVE_SAMPLERS, RemixSampler(random_state=0)]
+SAMPLERS = [
+    *GENERATIVE_SAMPLERS,
+    RemixSampler(random_state=0),
+    QualityFilter(quantile=0.5, random_state=0),
+    ProgressiveOverSampler(
+        [("remix", RemixSampler()), ("gaussian", GenerativeOverSampler())],
+        limits={"remix": 1},
+        random_state=0,
+    ),
+]
 ANONYMIZERS = [CVAEAnonymizer(**FAST), GenerativeAnonymizer(random_state=0)]
 # What draws rows for labels.
 DRAWING = GENERATORS + ANONYMIZERS

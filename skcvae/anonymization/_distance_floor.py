@@ -1,35 +1,12 @@
 """Keep generated rows away from the training rows."""
 
-from numbers import Real
-
 import numpy as np
 
 from .._training import draw_seeds
+from ..metrics._min_distance import resolve_min_distance
 from ..metrics._nearest import nearest_neighbors
 
 _MAX_ROUNDS = 100
-
-
-def check_min_distance(min_distance):
-    """Refuse what is neither None, a distance, nor ("quantile", q)."""
-    if min_distance is None or (
-        isinstance(min_distance, Real)
-        and not isinstance(min_distance, bool)
-        and min_distance >= 0
-    ):
-        return
-    if (
-        isinstance(min_distance, tuple)
-        and len(min_distance) == 2
-        and min_distance[0] == "quantile"
-        and isinstance(min_distance[1], Real)
-        and 0 <= min_distance[1] <= 1
-    ):
-        return
-    raise ValueError(
-        "min_distance must be None, a distance of at least 0, or ('quantile', q) with "
-        f"q in [0, 1], got {min_distance!r}."
-    )
 
 
 class DistanceFloor:
@@ -47,10 +24,7 @@ class DistanceFloor:
 
     def __init__(self, X, min_distance):
         self.rows = X
-        self.distance = min_distance
-        if isinstance(min_distance, tuple):
-            nearest, _ = nearest_neighbors(X, X, exclude_self=True)
-            self.distance = float(np.quantile(nearest, min_distance[1]))
+        self.distance = resolve_min_distance(X, min_distance)
 
     def redraw(self, X, y, sample, random_state):
         """Replace rows that are too close, in place, until there are none.

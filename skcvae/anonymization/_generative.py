@@ -14,8 +14,9 @@ from sklearn.utils.validation import check_is_fitted
 
 from ..generators._base import check_rows, forget_fit
 from ..generators._cache import clone_generator, fit_into
+from ..metrics._min_distance import check_min_distance
 from ._base import BaseAnonymizer
-from ._distance_floor import DistanceFloor, check_min_distance
+from ._distance_floor import DistanceFloor
 from ._release import write_release
 from ._streams import BatchesMixin
 

@@ -2,6 +2,17 @@
 
 from ._cvae import CVAEOverSampler
 from ._generative import GenerativeOverSampler
+from ._progressive import ProgressiveOverSampler
+from ._quality_filter import QualityFilter
 from ._remix import RemixSampler
+from ._strategies import PowerStrategy, RatioStrategy
 
-__all__ = ["CVAEOverSampler", "GenerativeOverSampler", "RemixSampler"]
+__all__ = [
+    "CVAEOverSampler",
+    "GenerativeOverSampler",
+    "PowerStrategy",
+    "ProgressiveOverSampler",
+    "QualityFilter",
+    "RatioStrategy",
+    "RemixSampler",
+]

@@ -1,0 +1,260 @@
+"""Over-sampling with one sampler after the other."""
+
+import warnings
+from collections import Counter
+from numbers import Real
+
+import numpy as np
+from sklearn import config_context
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import InvalidParameterError
+from sklearn.utils.metaestimators import _BaseComposition
+
+from .._training import draw_seeds
+from ._base import BaseDenseOverSampler
+from ._sources import check_sampler, open_source
+from ._strategies import n_synthetic_allowed
+
+
+class ProgressiveOverSampler(BaseDenseOverSampler, _BaseComposition):
+    """Over-sample with one sampler after the other.
+
+    Each step adds as many rows to a class as its limit allows, and the next one those
+    that are still missing: first the cheap or trusted one, then the generator. A step
+    is not run where nothing is missing. Classes that a step cannot fill, as
+    :class:`~imblearn.over_sampling.SMOTE` cannot fill a class with fewer rows than
+    neighbours, are handed to the next step, and `handed_over_` tells why. The last step
+    has no limit: each class ends with the rows that `sampling_strategy` asks for, or an
+    error is raised.
+
+    All steps learn from the training rows, and not from rows of the steps before. For
+    samplers that learn from each other's rows, put them one after the other into
+    :func:`imblearn.pipeline.make_pipeline`.
+
+    Parameters
+    ----------
+    steps : list of (str, over-sampler)
+        Names and samplers, in the order in which they fill up classes. They are cloned,
+        and their `sampling_strategy` must stay "auto". Their parameters are set as
+        ``name__parameter``, and a step is replaced as ``name``.
+
+    limits : dict, default=None
+        From the name of a step to the number of rows, at least 0, that it may add at
+        most to a class for each training row of that class. Steps without a limit fill
+        up all that they can. The last step can have none: to bound the number of rows
+        that are added in all, use ``RatioStrategy(max_synthetic_ratio=...)`` as
+        `sampling_strategy`.
+
+    sampling_strategy : float, str, dict or callable, default="auto"
+        Which classes to fill up, as imbalanced-learn has it: the desired ratio of
+        minority to majority (binary only), "minority", "not minority", "not majority"
+        ("auto"), "all", a dict from label to the number of rows after resampling, or a
+        function that returns such a dict for `y`.
+
+    random_state : int, RandomState instance or None, default=None
+        Seed; replaces those of the steps, by a different one for each, unless it is
+        None.
+
+    Attributes
+    ----------
+    samplers_ : dict
+        The fitted sampler of each step that was run, by name.
+
+    n_added_ : dict
+        From the name of a step to the number of rows that it added to each class.
+
+    handed_over_ : dict
+        From the name of a step to the classes that it could not fill, and the reason
+        for each.
+
+    sampling_strategy_ : dict
+        Number of rows to add to each class.
+
+    n_features_in_ : int
+        Number of features seen in :meth:`fit` or :meth:`fit_resample`.
+
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Names of the features, where `X` has names that are all strings.
+
+    See Also
+    --------
+    QualityFilter : Keeps the rows of a sampler that pass a test.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from imblearn.over_sampling import SMOTE
+    >>> from skcvae.over_sampling import GenerativeOverSampler, ProgressiveOverSampler
+    >>> X = np.random.RandomState(0).normal(size=(66, 4))
+    >>> y = np.repeat(["cat", "dog", "owl"], [50, 14, 2])
+    >>> sampler = ProgressiveOverSampler(
+    ...     [("smote", SMOTE()), ("gaussian", GenerativeOverSampler())],
+    ...     limits={"smote": 2},
+    ...     random_state=0,
+    ... )
+    >>> X_res, y_res = sampler.fit_resample(X, y)
+    >>> sampler.n_added_
+    {'smote': {'dog': 28}, 'gaussian': {'dog': 8, 'owl': 48}}
+    >>> list(sampler.handed_over_["smote"])
+    ['owl']
+    """
+
+    _parameter_constraints: dict = {
+        **BaseDenseOverSampler._parameter_constraints,
+        "steps": [list],
+        "limits": [dict, None],
+    }
+
+    def __init__(
+        self, steps, *, limits=None, sampling_strategy="auto", random_state=None
+    ):
+        super().__init__(sampling_strategy=sampling_strategy)
+        self.steps = steps
+        self.limits = limits
+        self.random_state = random_state
+
+    def get_params(self, deep=True):
+        """Return the parameters, those of the steps included.
+
+        Parameters
+        ----------
+        deep : bool, default=True
+            Whether to return the steps by name, and their parameters, too.
+
+        Returns
+        -------
+        params : dict
+            From name to value.
+        """
+        return self._get_params("steps", deep=deep)
+
+    def set_params(self, **params):
+        """Set parameters; steps and their parameters are set by the step's name.
+
+        Parameters
+        ----------
+        **params : dict
+            From name to value.
+
+        Returns
+        -------
+        self : object
+            The sampler.
+        """
+        self._set_params("steps", **params)
+        return self
+
+    def _check_X_y(self, X, y):
+        self._check_steps()
+        self._check_limits()
+        return super()._check_X_y(X, y)
+
+    def _check_steps(self):
+        if not self.steps or not all(
+            isinstance(step, tuple) and len(step) == 2 and isinstance(step[0], str)
+            for step in self.steps
+        ):
+            raise ValueError(
+                "steps must be a list of at least one (name, sampler), got "
+                f"{self.steps!r}."
+            )
+        self._validate_names([name for name, _ in self.steps])
+        for name, sampler in self.steps:
+            check_sampler(sampler, "ProgressiveOverSampler", f"step {name!r}")
+
+    def _check_limits(self):
+        names = [name for name, _ in self.steps]
+        for name, limit in (self.limits or {}).items():
+            if name not in names[:-1]:
+                raise ValueError(
+                    f"limits names {name!r}. It must be one of the steps {names[:-1]}: "
+                    "the last one fills up what is missing. To bound the number of "
+                    "rows in all, use RatioStrategy(max_synthetic_ratio=...) as "
+                    "sampling_strategy."
+                )
+            if not (isinstance(limit, Real) and 0 <= limit < np.inf):
+                raise ValueError(
+                    f"The limit of {name!r} must be a finite number of at least 0, got "
+                    f"{limit!r}."
+                )
+
+    def _draw_rows(self, X, y, labels):
+        missing, n_real = Counter(labels.tolist()), Counter(y.tolist())
+        self.samplers_, self.n_added_, self.handed_over_ = {}, {}, {}
+        found = {label: [X[:0]] for label in missing}
+        seeds = self._draw_step_seeds()
+        # imbalanced-learn switches off the checks of the parameters of nested ones.
+        with config_context(skip_parameter_validation=False):
+            for (name, sampler), seed in zip(self.steps, seeds, strict=True):
+                counts = self._counts_of_step(name, missing, n_real)
+                if not counts:
+                    continue
+                source = open_source(sampler, X, y, seed)
+                for label, rows in self._run_step(name, source, counts).items():
+                    found[label].append(rows)
+                    missing[label] -= len(rows)
+        self._check_filled(missing)
+        drawn = [np.concatenate(parts) for parts in found.values()]
+        return np.concatenate([X[:0], *drawn]), labels
+
+    def _draw_step_seeds(self):
+        """Return a seed for each step: equal samplers must not draw equal rows."""
+        if self.random_state is None:
+            return [None] * len(self.steps)
+        return draw_seeds(check_random_state(self.random_state), len(self.steps))
+
+    def _counts_of_step(self, name, missing, n_real):
+        """Return how many rows a step is to add to each class that lacks some."""
+        counts = {label: n for label, n in missing.items() if n}
+        if name not in (self.limits or {}):
+            return counts
+        allowed = {c: n_synthetic_allowed(self.limits[name], n_real[c]) for c in counts}
+        return {c: min(n, allowed[c]) for c, n in counts.items() if allowed[c]}
+
+    def _run_step(self, name, source, counts):
+        """Return the rows of a step by class, and write down what it did."""
+        reasons = {}
+        rows = _fill(source, counts, reasons)
+        for label, drawn in rows.items():
+            if len(drawn) < counts[label]:
+                reasons[label] = f"It drew {len(drawn)} of {counts[label]} rows."
+        self.samplers_[name] = source.sampler
+        self.n_added_[name] = {c: len(drawn) for c, drawn in rows.items() if len(drawn)}
+        self.handed_over_[name] = reasons
+        if not self.n_added_[name]:
+            warnings.warn(
+                f"The step {name!r} of ProgressiveOverSampler could fill none of its "
+                f"{len(counts)} classes. The first reason: "
+                f"{next(iter(reasons.values()))}",
+                UserWarning,
+                stacklevel=8,
+            )
+        return rows
+
+    def _check_filled(self, missing):
+        failed = {label: n for label, n in missing.items() if n}
+        if failed:
+            label, last = next(iter(failed)), self.steps[-1][0]
+            raise ValueError(
+                f"No step could fill the classes {list(failed)[:5]}. The reason of the "
+                f"last one, {last!r}, for {label!r}: {self.handed_over_[last][label]} "
+                "Add a step that can, such as GenerativeOverSampler()."
+            )
+
+
+def _fill(source, counts, reasons):
+    """Draw rows by class; halve the classes until those that fail are alone."""
+    try:
+        return source.draw(counts)
+    except InvalidParameterError:
+        raise
+    except (ValueError, RuntimeError) as error:
+        labels = list(counts)
+        if len(labels) == 1:
+            reasons[labels[0]] = str(error)
+            return {}
+    middle = len(labels) // 2
+    rows = {}
+    for half in (labels[:middle], labels[middle:]):
+        rows |= _fill(source, {c: counts[c] for c in half}, reasons)
+    return rows

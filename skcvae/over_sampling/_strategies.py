@@ -1,0 +1,155 @@
+"""How many rows: functions of y for the parameter `sampling_strategy`."""
+
+from dataclasses import KW_ONLY, dataclass
+
+import numpy as np
+
+# What rounding errors may take from a whole number.
+_TOLERANCE = 1e-9
+
+
+def n_synthetic_allowed(ratio, n_real):
+    """Return how many rows a ratio of synthetic to real rows allows."""
+    return int(np.floor(ratio * n_real + _TOLERANCE))
+
+
+class _Strategy:
+    """Calls `_targets` with class sizes, and caps what it returns."""
+
+    def __call__(self, y):
+        """Return the number of rows of each class after resampling.
+
+        Parameters
+        ----------
+        y : array-like of shape (n_samples,)
+            Class of each row.
+
+        Returns
+        -------
+        sampling_strategy : dict
+            From label to number of rows.
+        """
+        labels, counts = np.unique(np.asarray(y), return_counts=True)
+        targets = np.rint(self._targets(counts)).astype(int)
+        targets = np.maximum(targets, counts)
+        if self.max_synthetic_ratio is not None:
+            allowed = [n_synthetic_allowed(self.max_synthetic_ratio, n) for n in counts]
+            targets = np.minimum(targets, counts + allowed)
+        return dict(zip(labels.tolist(), targets.tolist(), strict=True))
+
+    def _check_cap(self):
+        cap = self.max_synthetic_ratio
+        if cap is not None and not 0 <= cap < np.inf:
+            raise ValueError(
+                "max_synthetic_ratio must be None or a finite number of at least 0, "
+                f"got {cap!r}."
+            )
+
+
+@dataclass(frozen=True)
+class RatioStrategy(_Strategy):
+    r"""Fill classes up to a share of the largest one.
+
+    A class of :math:`n_c` rows gets :math:`\max(n_c, \text{ratio} \cdot n_{\max})`
+    rows, rounded to the next whole number. It is what a number means as
+    `sampling_strategy`, for any number of classes.
+
+    Parameters
+    ----------
+    ratio : float, default=1.0
+        Share in [0, 1] of the largest class. 1 is "auto", 0 adds no rows.
+
+    max_synthetic_ratio : float, default=None
+        How many rows to add to a class at most for each row that it has. None is no
+        limit.
+
+    Raises
+    ------
+    ValueError
+        If a parameter is out of its range.
+
+    See Also
+    --------
+    PowerStrategy : Keeps more of the order of the class sizes.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skcvae.over_sampling import RatioStrategy
+    >>> y = np.repeat(["cat", "dog", "owl"], [100, 20, 5])
+    >>> RatioStrategy(0.5)(y)
+    {'cat': 100, 'dog': 50, 'owl': 50}
+    >>> RatioStrategy(0.5, max_synthetic_ratio=3)(y)
+    {'cat': 100, 'dog': 50, 'owl': 20}
+    """
+
+    ratio: float = 1.0
+    _: KW_ONLY
+    max_synthetic_ratio: float | None = None
+
+    def __post_init__(self):
+        if not 0 <= self.ratio <= 1:
+            raise ValueError(f"ratio must be in [0, 1], got {self.ratio!r}.")
+        self._check_cap()
+
+    def _targets(self, counts):
+        return self.ratio * counts.max()
+
+
+@dataclass(frozen=True)
+class PowerStrategy(_Strategy):
+    r"""Fill classes up by a power of their sizes: between as they are and all equal.
+
+    A class of :math:`n_c` rows gets
+
+    .. math:: n_{\max} \, (n_c / n_{\max})^{1 - \text{power}}
+
+    rows, rounded to the next whole number: the largest class stays as it is, and class
+    sizes become proportional to :math:`n_c^{1 - \text{power}}` [1]_.
+
+    Parameters
+    ----------
+    power : float, default=0.5
+        In [0, 1]: 0 adds no rows, 0.5 takes the square root of the class sizes, 1
+        fills all classes up to the largest.
+
+    max_synthetic_ratio : float, default=None
+        How many rows to add to a class at most for each row that it has. None is no
+        limit.
+
+    Raises
+    ------
+    ValueError
+        If a parameter is out of its range.
+
+    See Also
+    --------
+    RatioStrategy : Fills classes up to the same size.
+
+    References
+    ----------
+    .. [1] D. Mahajan et al., "Exploring the Limits of Weakly Supervised Pretraining",
+       ECCV 2018, `arXiv 1805.00932 <https://arxiv.org/abs/1805.00932>`_: square-root
+       sampling.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skcvae.over_sampling import PowerStrategy
+    >>> y = np.repeat([0, 1, 2], [100, 25, 1])
+    >>> PowerStrategy(0.5)(y)
+    {0: 100, 1: 50, 2: 10}
+    """
+
+    power: float = 0.5
+    _: KW_ONLY
+    max_synthetic_ratio: float | None = None
+
+    def __post_init__(self):
+        if not 0 <= self.power <= 1:
+            raise ValueError(f"power must be in [0, 1], got {self.power!r}.")
+        self._check_cap()
+
+    def _targets(self, counts):
+        largest = counts.max()
+        return largest * (counts / largest) ** (1 - self.power)
