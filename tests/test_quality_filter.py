@@ -293,7 +293,7 @@ def test_near_duplicates_by_brute_force_over_several_blocks():
 
 def test_copies_never_pass_a_distance():
     sampler = QualityFilter(RandomOverSampler(), min_distance=1e-9, random_state=0)
-    with pytest.raises(ValueError, match="Too few rows passed for 2 of 2 classes"):
+    with pytest.raises(ValueError, match="of 300 drawn, 300 scored well"):
         sampler.fit_resample(X, y)
     assert sampler.acceptance_rate_ == {1: 0, 2: 0}
 
@@ -374,7 +374,8 @@ def test_fails_clearly_within_its_limit():
         SMOTE(k_neighbors=3), scorer=first_value, threshold=99, max_draws=7
     )
     with pytest.raises(
-        ValueError, match=r"2 of 2 classes: 1 \(0 of 15 rows, from 105\), 2 .*Lower"
+        ValueError,
+        match=r"2 of 2 classes: 1 \(0 of 15 rows; of 105 drawn, 0 scored well\), 2 ",
     ):
         sampler.fit_resample(X, y)
     assert sampler.n_draws_ == {1: 105, 2: 140}
@@ -403,6 +404,11 @@ REFUSED = {
         {"quantile": 0.5, "sampler": make_pipeline(SMOTE())},
         TypeError,
         "must be an over-sampler",
+    ),
+    "sampler class": (
+        {"quantile": 0.5, "sampler": SMOTE},
+        TypeError,
+        "must be an over-sampler instance",
     ),
     "class": ({"quantile": 0.5, "scorer": SVC}, TypeError, "must be an instance"),
     "no label": (

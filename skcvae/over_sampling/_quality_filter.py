@@ -101,7 +101,8 @@ class QualityFilter(BaseDenseOverSampler):
         Share of them, for each class, that passed.
 
     threshold_ : dict
-        Lowest score of a kept row in use for each class.
+        Lowest score of a kept row in use for each class; minus infinity where only
+        `min_distance` is looked at.
 
     min_distance_ : float or None
         Smallest distance in use.
@@ -249,7 +250,8 @@ class QualityFilter(BaseDenseOverSampler):
         failed = {k: c for k, c in classes.items() if len(c.rows) < c.n_wanted}
         if failed:
             shown = ", ".join(
-                f"{label!r} ({len(c.rows)} of {c.n_wanted} rows, from {c.n_drawn})"
+                f"{label!r} ({len(c.rows)} of {c.n_wanted} rows; of {c.n_drawn} drawn, "
+                f"{c.n_scored} scored well)"
                 for label, c in list(failed.items())[:5]
             )
             raise ValueError(
@@ -278,7 +280,7 @@ class _ClassRows:
         self.n_wanted, self.n_left = n_wanted, n_left
         self.threshold, self.quantile = threshold, quantile
         self.rows = ()
-        self.n_asked = self.n_drawn = self.n_passed = 0
+        self.n_asked = self.n_drawn = self.n_scored = self.n_passed = 0
 
     def n_to_draw(self):
         """Return how many rows to draw next.
@@ -310,6 +312,7 @@ class _ClassRows:
             if self.quantile is not None:
                 self.threshold = np.quantile(scores, self.quantile, method="higher")
         passed = rows[scores >= self.threshold]
+        self.n_scored += len(passed)
         if distances is not None:
             passed = distances.drop(passed, self.rows)
         self.n_passed += len(passed)

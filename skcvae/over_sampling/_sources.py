@@ -14,13 +14,15 @@ from ._base import BaseGenerativeOverSampler
 def check_sampler(sampler, owner, name="sampler"):
     """Refuse what is no over-sampler, or says itself how many rows it wants."""
     needed = {"sampling_strategy", "random_state"}
-    if not hasattr(sampler, "fit_resample") or not needed <= set(sampler.get_params()):
+    of_instance = not isinstance(sampler, type) and hasattr(sampler, "get_params")
+    params = sampler.get_params(deep=False) if of_instance else {}
+    if not hasattr(sampler, "fit_resample") or not needed <= set(params):
         raise TypeError(
             f"The {name} of {owner} must be an over-sampler instance with the method "
             "fit_resample and the parameters sampling_strategy and random_state, got "
             f"{sampler!r}."
         )
-    strategy = sampler.get_params()["sampling_strategy"]
+    strategy = params["sampling_strategy"]
     if not isinstance(strategy, str) or strategy != "auto":
         raise ValueError(
             f"Set sampling_strategy on {owner}, which tells its {name} how many rows "
