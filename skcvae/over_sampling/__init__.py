@@ -2,6 +2,7 @@
 
 from ._cvae import CVAEOverSampler
 from ._generative import GenerativeOverSampler
+from ._policies import augmentation_policies
 from ._progressive import ProgressiveOverSampler
 from ._quality_filter import QualityFilter
 from ._remix import RemixSampler
@@ -15,4 +16,5 @@ __all__ = [
     "QualityFilter",
     "RatioStrategy",
     "RemixSampler",
+    "augmentation_policies",
 ]
