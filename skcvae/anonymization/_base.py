@@ -6,11 +6,14 @@ import numpy as np
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from .._doc_links import DocLinkMixin
 from ..generators._base import check_numbers
 from ..metrics._record_sets import row_hashes
 
 
-class BaseAnonymizer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
+class BaseAnonymizer(
+    DocLinkMixin, OneToOneFeatureMixin, TransformerMixin, BaseEstimator
+):
     """Transformer that replaces training rows, and leaves all others alone.
 
     A subclass implements `fit` and `fit_transform` and calls `_remember`. Its

@@ -16,6 +16,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
+from .._doc_links import DocLinkMixin
 from .._training import resolve_device
 from ._backbone import POOLINGS, embed_batch, load_backbone
 from ._images import ImageReadError, as_sources, fingerprint
@@ -29,7 +30,7 @@ _AUTO_BATCH_SIZE = {"cpu": 32, "cuda": 256}
 
 
 class FoundationEmbedder(
-    ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
+    DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
 ):
     """Embed images by a frozen foundation model of timm.
 

@@ -10,7 +10,9 @@ from sklearn.utils._missing import is_pandas_na, is_scalar_nan
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from .._doc_links import DocLinkMixin
 from .._training import draw_seeds
+from ._fit_checks import warn_about_generation
 from ._sampling import SamplingMixin
 from ._scaling import (
     check_finite_in_float32,
@@ -71,7 +73,7 @@ def check_rows(estimator, X, y, reset=True):
     return X, y
 
 
-class BaseGenerator(SamplingMixin, BaseEstimator):
+class BaseGenerator(SamplingMixin, DocLinkMixin, BaseEstimator):
     """Base class of the generators.
 
     A subclass has `variance` and `random_state` parameters and implements two
@@ -82,6 +84,8 @@ class BaseGenerator(SamplingMixin, BaseEstimator):
 
     #: Parameters that do not change what is learned.
     _sampling_parameters = ("variance",)
+    #: Whether `fit` draws rows, and warns where they are unlike the training rows.
+    _checks_generation = True
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y):
@@ -99,6 +103,15 @@ class BaseGenerator(SamplingMixin, BaseEstimator):
         -------
         self : object
             The fitted generator.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If rows drawn with a variance of 1 have more than four times, or less than
+            a quarter of, the variance of the training rows within their classes, or
+            are less than half as far from a training row as training rows are from
+            one another: then look at more, by :func:`skcvae.inspection.report`.
+            :class:`ClassGaussian` and private generators do not look.
 
         Raises
         ------
@@ -131,6 +144,9 @@ class BaseGenerator(SamplingMixin, BaseEstimator):
         self.offset_, self.scale_ = offset, scale
         self._output_dtype = X.dtype
         self._fit(Z, codes, seed)
+        if self._checks_generation:
+            # Up to the caller of `fit`.
+            warn_about_generation(self, Z, codes, seed, stacklevel=4)
 
     @abstractmethod
     def _fit(self, Z, codes, seed):

@@ -98,6 +98,9 @@ class ClassGaussian(BaseGenerator):
     ((3, 64), [3, 3, 8])
     """
 
+    #: The variance is that of the training rows by construction.
+    _checks_generation = False
+
     _parameter_constraints: dict = {
         "mean_shrinkage": [
             StrOptions({"auto"}),

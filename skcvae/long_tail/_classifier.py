@@ -12,6 +12,7 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import nn
 
+from .._doc_links import DocLinkMixin
 from .._training import (
     check_net_params,
     draw_seeds,
@@ -31,7 +32,7 @@ from ._target_prior import resolve_target_prior
 from ._validation import check_training_rows
 
 
-class LongTailClassifier(ClassifierMixin, BaseEstimator):
+class LongTailClassifier(DocLinkMixin, ClassifierMixin, BaseEstimator):
     r"""Linear head on embeddings, trained with generated rows for rare classes.
 
     Batches are made as in Algorithm 1 of the thesis: a row of a class with

@@ -20,6 +20,7 @@ from sklearn.utils._param_validation import HasMethods, StrOptions
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
+from .._doc_links import DocLinkMixin
 from ..generators._base import check_labels, forget_fit
 from ._target_prior import (
     check_positive,
@@ -29,7 +30,9 @@ from ._target_prior import (
 )
 
 
-class PriorCorrectedClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
+class PriorCorrectedClassifier(
+    DocLinkMixin, ClassifierMixin, MetaEstimatorMixin, BaseEstimator
+):
     r"""Repair the probabilities of a classifier that was trained on resampled rows.
 
     A classifier that learns from balanced rows believes that all classes are equally

@@ -8,12 +8,13 @@ from imblearn.utils import check_sampling_strategy, check_target_type
 from sklearn.base import _fit_context
 from sklearn.utils.validation import validate_data
 
+from .._doc_links import DocLinkMixin
 from ..generators._base import check_labels, check_numbers, forget_fit
 from ..generators._cache import fit_into
 from ..generators._scaling import check_finite_in_float32
 
 
-class BaseDenseOverSampler(BaseOverSampler):
+class BaseDenseOverSampler(DocLinkMixin, BaseOverSampler):
     """Over-sampler of dense rows: checks them, and keeps their containers and types.
 
     A subclass implements `_draw_rows`, which returns a row for each label that is
