@@ -8,6 +8,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import skcvae
+from skcvae._doc_links import DOCS_URL
 
 project = "skcvae"
 author = "the skcvae developers"
@@ -56,6 +57,7 @@ sphinx_gallery_conf = {
 html_theme = "pydata_sphinx_theme"
 html_title = "skcvae"
 html_show_sourcelink = False
+html_baseurl = DOCS_URL
 html_theme_options = {"navigation_with_keys": False, "show_toc_level": 2}
 html_sidebars = {"changelog": [], "install": [], "auto_examples/plot_*": []}
 
@@ -72,3 +74,33 @@ if os.environ.get("SKCVAE_DOCS_INTERSPHINX"):
         "sklearn": ("https://scikit-learn.org/stable", None),
         "torch": ("https://docs.pytorch.org/docs/stable", None),
     }
+
+
+def write_demo_report(app, exception):
+    """Write the report that the page on quality links to, among the built pages."""
+    if exception or app.builder.format != "html":
+        return
+    from sklearn.datasets import load_digits
+    from sklearn.model_selection import StratifiedKFold
+
+    from skcvae.anonymization import CVAEAnonymizer
+    from skcvae.inspection import report
+
+    X, y = load_digits(return_X_y=True)
+    folds = StratifiedKFold(3, shuffle=True, random_state=0)
+    train, test, reference = ((X[rows], y[rows]) for _, rows in folds.split(X, y))
+    model = CVAEAnonymizer(latent_dim=16, device="cpu", random_state=0).fit(*train)
+    report(
+        Path(app.outdir) / "demo_report.html",
+        model,
+        *train,
+        X_test=test[0],
+        y_test=test[1],
+        X_reference=reference[0],
+        y_reference=reference[1],
+        title="Digits, replaced by rows of a CVAE",
+    )
+
+
+def setup(app):
+    app.connect("build-finished", write_demo_report)

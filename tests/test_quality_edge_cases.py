@@ -28,7 +28,7 @@ from skcvae.metrics import (
 
 X = np.random.RandomState(0).randn(60, 3)
 Y = np.arange(60) % 2
-FAR = X + [100.0, 0.0, 0.0]
+FAR = X + np.array([100.0, 0.0, 0.0])
 NONE = np.empty((0, 3))
 NO_LABELS = np.empty(0, dtype=int)
 

@@ -54,15 +54,15 @@ def _judge_spread(drawn, real):
     if not mean <= _VARIANCE_FACTOR:
         return (
             "Generated rows are scattered: their variance within classes is "
-            f"{mean:.3g} times that of the training rows. Scale features whose units differ, "
-            "lower lr, or take ClassGaussian."
+            f"{mean:.3g} times that of the training rows. Scale features whose units "
+            "differ, lower lr, or take ClassGaussian."
         )
     # A few outliers can have most of the variance: they alone are no reason.
     if max(mean, median) < 1 / _VARIANCE_FACTOR:
         return (
             "Generated rows are too alike: their variance within classes is "
-            f"{mean:.3g} times that of the training rows. Train longer, and do not leave out the "
-            "observation noise."
+            f"{mean:.3g} times that of the training rows. Train longer, and do not "
+            "leave out the observation noise."
         )
     return ""
 
