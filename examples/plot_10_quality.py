@@ -124,9 +124,9 @@ plt.show()
 # are seen by what looks at each class by itself, and by nothing else. A mean over the
 # classes that are left does not see that **others are missing**. **Rows that are too
 # alike** are the most precise of all, and the Inception score likes them best; **rows
-# that are too wide** have the highest recall. The discrepancy does not see what is wrong
-# with the **Gaussian**, whose means are right: its kernel is as wide as all digits are
-# apart.
+# that are too wide** have the highest recall. The discrepancy does not see what is
+# wrong with the **Gaussian**, whose means are right: its kernel is as wide as all
+# digits are apart.
 #
 # The same rows, fewer of them
 # ----------------------------
