@@ -11,7 +11,9 @@ from ._class_means import raw_class_means
 from ._scaling import scale_rows
 
 # Rows that are drawn, and training rows whose neighbours are looked for.
-_N_ROWS = 512
+_N_ROWS = 256
+# Fewer training rows say little of their own distances.
+_MIN_ROWS = 20
 # How far off the variance within classes may be. In sound fits to digits, mvtec,
 # CIFAR-100 and tabular sets, mean or median was 0.5 to 1.1 of that of training rows.
 _VARIANCE_FACTOR = 4
@@ -28,7 +30,7 @@ def warn_about_generation(generator, Z, codes, seed, stacklevel):
     """
     n_rows = np.bincount(codes)
     eligible = np.flatnonzero(n_rows[codes] > 1)
-    if not len(eligible):
+    if len(eligible) < _MIN_ROWS:
         return
     means = raw_class_means(Z, codes, len(n_rows))
     chosen = np.random.RandomState(seed).choice(eligible, _N_ROWS)
