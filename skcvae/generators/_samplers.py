@@ -109,16 +109,27 @@ class CVAESampler(nn.Module):
 
     def decode(self, e, codes):
         """Return rows for standard normal vectors e of shape (n, latent_dim)."""
-        turned = torch.einsum("nij,nj->ni", self.factor[codes], e)
-        return self.decoder.decode(self.centre[codes] + turned, codes)
+        return self.decoder.decode(self._latents(e, codes), codes)
 
-    def forward(self, codes, std, generator):
-        """Draw a row for each class code."""
-        z = draw_latents(self.centre, self.factor, codes, std, generator)
+    def draw_noise(self, e, codes, generator):
+        """Draw the observation noise of rows at standard normal vectors e."""
+        return self.noise(self._latents(e, codes), codes, generator)
+
+    def draw_at(self, z, codes, generator):
+        """Decode latent vectors, and add observation noise."""
         drawn = self.decoder.decode(z, codes)
         if self.noise is not None:
             drawn += self.noise(z, codes, generator)
         return drawn
+
+    def forward(self, codes, std, generator):
+        """Draw a row for each class code."""
+        z = draw_latents(self.centre, self.factor, codes, std, generator)
+        return self.draw_at(z, codes, generator)
+
+    def _latents(self, e, codes):
+        turned = torch.einsum("nij,nj->ni", self.factor[codes], e)
+        return self.centre[codes] + turned
 
 
 class LatentDecoder(nn.Module):

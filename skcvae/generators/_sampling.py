@@ -172,23 +172,29 @@ class SamplingMixin(metaclass=ABCMeta):
             raise ValueError(f"variance must be finite and not negative: {variance!r}.")
         return np.broadcast_to(values, len(classes))
 
-    @torch.inference_mode()
     def _draw_in_chunks(self, codes, variance, seed):
+        draw = self._open_scaled_stream(self._sampling_device(), variance)
+        return self._fill_by_class(codes, seed, lambda _, codes, g: draw(codes, g))
+
+    @torch.inference_mode()
+    def _fill_by_class(self, codes, seed, draw):
         """Fill an array chunk by chunk, so that memory stays bounded.
 
-        Rows are drawn class after class: a chunk then holds few classes, each of
-        which takes a product with its own matrices.
+        `draw` takes the places of rows, their codes and a :class:`torch.Generator`,
+        and returns scaled rows. They are drawn class after class: a chunk then holds
+        few classes, each of which takes a product with its own matrices.
         """
         device = self._sampling_device()
         X = np.empty((len(codes), self.n_features_in_), dtype=self._output_dtype)
         out = torch.from_numpy(X)
-        draw = self._open_stream(device, variance, out.dtype)
+        to_units = self._open_units(device, out.dtype)
         order = torch.from_numpy(np.argsort(codes, kind="stable"))
         codes = torch.from_numpy(codes)
 
         def fill(rows, generator):
             places = order[rows]
-            drawn = draw(codes.index_select(0, places).to(device), generator)
+            of = codes.index_select(0, places).to(device)
+            drawn = to_units(draw(places, of, generator), of)
             out.index_copy_(0, places, drawn.cpu())
 
         fill_in_chunks(fill, len(codes), seed, device)
@@ -201,19 +207,40 @@ class SamplingMixin(metaclass=ABCMeta):
         It takes class codes, sorted, and a :class:`torch.Generator`. What all draws
         need is prepared once, here.
         """
+        draw_scaled = self._open_scaled_stream(device, variance)
+        to_units = self._open_units(device, dtype)
+
+        @torch.inference_mode()
+        def draw(codes, generator):
+            return to_units(draw_scaled(codes, generator), codes)
+
+        return draw
+
+    @torch.inference_mode()
+    def _open_scaled_stream(self, device, variance):
+        """Return a function as `_open_stream` does, for scaled rows around 0."""
         variance = self.variance if variance is None else variance
         std = np.sqrt(self._check_variance(variance, self.classes_))
         std = torch.from_numpy(std.astype(np.float32)).to(device)
-        # Copies: what a cache maps into memory cannot be written to.
-        centres = torch.tensor(self._centres(), dtype=dtype, device=device)
-        scale = torch.tensor(self.scale_, dtype=dtype, device=device)
         sampler = self._make_sampler().to(device)
 
         @torch.inference_mode()
         def draw(codes, generator):
             # index_select gathers rows several times faster than indexing does.
-            drawn = sampler(codes, std.index_select(0, codes), generator)
+            return sampler(codes, std.index_select(0, codes), generator)
+
+        return draw
+
+    @torch.inference_mode()
+    def _open_units(self, device, dtype):
+        """Return a function from scaled rows and codes to rows in the units of `X`."""
+        # Copies: what a cache maps into memory cannot be written to.
+        centres = torch.tensor(self._centres(), dtype=dtype, device=device)
+        scale = torch.tensor(self.scale_, dtype=dtype, device=device)
+
+        @torch.inference_mode()
+        def to_units(drawn, codes):
             around = centres.index_select(0, codes)
             return around.addcmul_(drawn.to(dtype), scale)
 
-        return draw
+        return to_units

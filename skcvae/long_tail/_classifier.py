@@ -25,7 +25,7 @@ from ._batches import WeightedTensors, resolve_remix
 from ._bookkeeping import PriorBookkeeping
 from ._generation import open_stream, prepare_generator
 from ._head_net import LOSSES, RESERVED, build_loss, build_net, count_epochs
-from ._heads import HEADS
+from ._heads import HEADS, HeadOnRows
 from ._losses import LDAMLoss
 from ._priors import SAMPLING_EXPONENTS, augment_probability
 from ._target_prior import resolve_target_prior
@@ -397,6 +397,34 @@ class LongTailClassifier(DocLinkMixin, ClassifierMixin, BaseEstimator):
         """
         logits = self._corrected_logits(X)
         return self.classes_[logits.argmax(axis=1)]
+
+    def open_logits(self, device="cpu"):
+        """Return the classifier as a differentiable function of rows.
+
+        :class:`skcvae.over_sampling.HardOverSampler` looks with it for rows that are
+        hard to classify.
+
+        Parameters
+        ----------
+        device : str or torch.device, default="cpu"
+            Where it computes.
+
+        Returns
+        -------
+        torch.nn.Module
+            Takes rows of shape (n, n_features), in the units of the training rows and
+            in float32, and returns logits of shape (n, n_classes) in the order of
+            `classes_`. Their softmax is :meth:`predict_proba`.
+        """
+        check_is_fitted(self, "net_")
+        logits = HeadOnRows(
+            copy.deepcopy(self.net_.module_),
+            self.offset_,
+            self.scale_,
+            self.logit_scale_,
+            self.logit_correction_,
+        )
+        return logits.requires_grad_(False).to(device).eval()
 
     def _corrected_logits(self, X):
         check_is_fitted(self, "net_")

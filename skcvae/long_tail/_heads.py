@@ -1,5 +1,6 @@
 """The heads: small networks from embeddings to logits."""
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
@@ -56,6 +57,47 @@ class CosineHead(nn.Module):
         unit_x = functional.normalize(x, dim=1)
         scale = self.start_scale * self.log_scale.exp()
         return scale * unit_x @ functional.normalize(self.weight, dim=1).T
+
+
+class HeadOnRows(nn.Module):
+    """A trained head, with the scaling before it and the correction after it.
+
+    **Shape**
+
+    - Input: ``(n, n_features)``, in the units of the training rows
+    - Output: ``(n, n_classes)``
+
+    Parameters
+    ----------
+    head : Module
+        From scaled rows to logits.
+
+    offset, scale : ndarray of shape (n_features,)
+        Scaling of the rows; features of the scale 0 are taken for 0.
+
+    logit_scale : float
+        Factor of the logits.
+
+    logit_correction : ndarray of shape (n_classes,)
+        What is added to them.
+    """
+
+    def __init__(self, head, offset, scale, logit_scale, logit_correction):
+        super().__init__()
+        self.head = head
+        self.logit_scale = logit_scale
+        inverse = np.divide(1, scale, out=np.zeros_like(scale), where=scale > 0)
+        for name, values in {
+            "offset": offset,
+            "inverse_scale": inverse,
+            "logit_correction": logit_correction,
+        }.items():
+            self.register_buffer(name, torch.tensor(values, dtype=torch.float32))
+
+    def forward(self, x):
+        """Return the corrected logits."""
+        logits = self.head((x - self.offset) * self.inverse_scale)
+        return self.logit_scale * logits + self.logit_correction
 
 
 HEADS = {"linear": nn.Linear, "mlp": MLPHead, "cosine": CosineHead}

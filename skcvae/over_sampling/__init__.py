@@ -2,6 +2,8 @@
 
 from ._cvae import CVAEOverSampler
 from ._generative import GenerativeOverSampler
+from ._hard import HardOverSampler
+from ._latent_variation import LatentVariationOverSampler
 from ._policies import augmentation_policies
 from ._progressive import ProgressiveOverSampler
 from ._quality_filter import QualityFilter
@@ -11,6 +13,8 @@ from ._strategies import PowerStrategy, RatioStrategy
 __all__ = [
     "CVAEOverSampler",
     "GenerativeOverSampler",
+    "HardOverSampler",
+    "LatentVariationOverSampler",
     "PowerStrategy",
     "ProgressiveOverSampler",
     "QualityFilter",

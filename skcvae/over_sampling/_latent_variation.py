@@ -1,0 +1,243 @@
+"""Over-sampling with variations of the rows that are there."""
+
+from numbers import Real
+
+import numpy as np
+import torch
+from joblib import Memory
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval, StrOptions
+from torch.nn import functional
+
+from .._training import draw_seeds
+from ..generators import CVAE
+from ..generators._cache import clone_generator
+from ._base import BaseGenerativeOverSampler
+
+# Below this sine of the angle, two directions do not span a plane in float32.
+_MIN_SINE = 1e-4
+
+
+class LatentVariationOverSampler(BaseGenerativeOverSampler):
+    r"""Over-sample with variations of training rows, made in the latent space.
+
+    A row of the class is encoded by a :class:`~skcvae.generators.CVAE`, its latent
+    vector is changed, and decoded. "perturb" draws it from the posterior of the row,
+    :math:`z \sim N(\mu(x, y), s^2 \operatorname{diag}(\sigma^2(x, y)))`; "linear" and
+    "spherical" go from there towards the latent vector of another row of the class.
+
+    With ``variation="perturb", scale=1.0`` rows are drawn from the average of the
+    posteriors of a class, of which the CVAE's ``prior="aggregate"`` is a Gaussian
+    approximation: :class:`CVAEOverSampler` draws from the latter, and leaves the
+    neighbourhood of the training rows.
+
+    .. note::
+        A variation stays close to the rows it is made of, closer than a row that
+        :class:`CVAEOverSampler` draws. It is no means of anonymization.
+
+    Parameters
+    ----------
+    generator : CVAE, default=None
+        It is cloned, so that the one given stays unfitted. None is ``CVAE()``. Its
+        parameter `noise` counts here as it does in sampling; `prior` counts for
+        "spherical" only, and `variance` not at all.
+
+    variation : {"perturb", "linear", "spherical"}, default="perturb"
+        How the latent vector of a row becomes a new one:
+
+        - "perturb": it stays where it is drawn.
+        - "linear": a random point, uniform, on the segment to that of another row of
+          the class.
+        - "spherical": a random point on an arc around the centre of the class [1]_, in
+          the coordinates in which the latent prior of the class is N(0, I). The
+          direction turns at a constant speed and the length changes linearly, so that
+          a point between two vectors of typical length has typical length, where the
+          segment cuts through the middle.
+
+        The partner is drawn at random, with no regard to distance. In a class of one
+        row it is a second draw from the posterior of the same row.
+
+    scale : float, default=1.0
+        Factor :math:`s \ge 0` of the standard deviation of the posterior. 0 takes its
+        mean; "perturb" then returns reconstructions, plus the noise of the CVAE.
+
+    sampling_strategy : float, str, dict or callable, default="auto"
+        Which classes to fill up, as in :class:`CVAEOverSampler`.
+
+    memory : str or joblib.Memory, default=None
+        Cache of fitted generators. Candidates that differ in `variation`, `scale` or
+        `sampling_strategy` share one training, also with a :class:`CVAEOverSampler`
+        of the same CVAE. Needs an integer `random_state`.
+
+    random_state : int, RandomState instance or None, default=None
+        Seed; replaces that of `generator` unless it is None.
+
+    Attributes
+    ----------
+    generator_ : CVAE
+        The fitted generator.
+
+    sampling_strategy_ : dict
+        Number of rows to generate for each class.
+
+    n_features_in_ : int
+        Number of features seen in :meth:`fit` or :meth:`fit_resample`.
+
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Names of the features, where `X` has names that are all strings.
+
+    See Also
+    --------
+    CVAEOverSampler : Draws latent vectors from the prior, not around rows.
+    HardOverSampler : Moves them to where a classifier is unsure.
+    imblearn.over_sampling.SMOTE : Interpolates between neighbours, without a model.
+
+    References
+    ----------
+    .. [1] T. White, "Sampling Generative Networks", arXiv 1609.04468, 2016.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import make_classification
+    >>> from skcvae.generators import CVAE
+    >>> from skcvae.over_sampling import LatentVariationOverSampler
+    >>> X, y = make_classification(weights=[0.9], random_state=0)
+    >>> cvae = CVAE(max_epochs=2, device="cpu")
+    >>> sampler = LatentVariationOverSampler(cvae, variation="linear", random_state=0)
+    >>> X_res, y_res = sampler.fit_resample(X, y)
+    >>> X_res.shape
+    (182, 20)
+    """
+
+    _parameter_constraints: dict = {
+        **BaseGenerativeOverSampler._parameter_constraints,
+        "generator": [CVAE, None],
+        "variation": [StrOptions({"perturb", "linear", "spherical"})],
+        "scale": [Interval(Real, 0, None, closed="left")],
+        "memory": [str, Memory, None],
+    }
+
+    def __init__(
+        self,
+        generator=None,
+        *,
+        variation="perturb",
+        scale=1.0,
+        sampling_strategy="auto",
+        memory=None,
+        random_state=None,
+    ):
+        super().__init__(sampling_strategy=sampling_strategy)
+        self.generator = generator
+        self.variation = variation
+        self.scale = scale
+        self.memory = memory
+        self.random_state = random_state
+
+    def _make_generator(self):
+        generator = CVAE() if self.generator is None else self.generator
+        return clone_generator(generator, self.random_state, self.memory)
+
+    def _draw_rows(self, X, y, labels):
+        self._fit_generator(X, y)
+        cvae = self.generator_
+        _, pair_seed, row_seed = draw_seeds(check_random_state(cvae.random_state), 3)
+        codes = cvae._encode_labels(labels)
+        rng = np.random.RandomState(pair_seed)
+        pairs = draw_pairs(cvae._encode_labels(y), codes, rng)
+        draw = self._open_variations(X, y, pairs)
+        return cvae._fill_by_class(codes, row_seed, draw), labels
+
+    @torch.inference_mode()
+    def _open_variations(self, X, y, pairs):
+        """Return a function that draws scaled rows, as `_fill_by_class` asks for."""
+        cvae = self.generator_
+        device = cvae._sampling_device()
+        sampler = cvae._make_sampler().to(device)
+        mean, log_var = cvae.net_.module_.encode(*cvae._to_tensors(X, y))
+        std = self.scale * torch.exp(0.5 * log_var)
+        rows, partners, share = (torch.from_numpy(a) for a in pairs)
+
+        def encode(rows, generator):
+            at, around = mean[rows].to(device), std[rows].to(device)
+            noise = torch.randn(at.shape, generator=generator, device=device)
+            return at.addcmul_(noise, around)
+
+        def draw(places, codes, generator):
+            z = encode(rows[places], generator)
+            if self.variation != "perturb":
+                other = encode(partners[places], generator)
+                t = share[places, None].to(device)
+                z = self._between(z, other, t, sampler, codes)
+            return sampler.draw_at(z, codes, generator)
+
+        return draw
+
+    def _between(self, z_0, z_1, t, sampler, codes):
+        if self.variation == "linear":
+            return torch.lerp(z_0, z_1, t)
+        centre, factor = sampler.centre[codes], sampler.factor[codes]
+        ends = torch.stack([z_0 - centre, z_1 - centre], dim=2)
+        e_0, e_1 = torch.linalg.solve_triangular(factor, ends, upper=False).unbind(2)
+        e = spherical_interpolation(e_0, e_1, t)
+        return centre + torch.einsum("nij,nj->ni", factor, e)
+
+
+def draw_pairs(codes, wanted, rng):
+    """Return a row for each wanted class, a partner in the class, and a share.
+
+    Parameters
+    ----------
+    codes : ndarray of shape (n_samples,)
+        Class codes of the rows.
+
+    wanted : ndarray of shape (n_new,)
+        Classes to draw pairs of.
+
+    rng : RandomState
+        Source of randomness.
+
+    Returns
+    -------
+    rows, partners : ndarray of shape (n_new,)
+        Indices; they differ, but in a class of one row.
+
+    share : ndarray of shape (n_new,), float32
+        How far to go from row to partner, uniform in [0, 1).
+    """
+    counts = np.bincount(codes)
+    by_class = np.argsort(codes, kind="stable")
+    first, n = (np.cumsum(counts) - counts)[wanted], counts[wanted]
+    row = rng.randint(n)
+    partner = (row + 1 + rng.randint(np.maximum(n - 1, 1))) % n
+    share = rng.uniform(size=len(wanted)).astype(np.float32)
+    return by_class[first + row], by_class[first + partner], share
+
+
+def spherical_interpolation(e_0, e_1, t):
+    """Turn the direction from e_0 to e_1, and change the length linearly.
+
+    For vectors of one length this is White's formula, sin((1 - t) a) / sin(a) e_0 +
+    sin(t a) / sin(a) e_1 with the angle a between them. His formula for vectors of
+    two lengths grows without bound as they become opposite; here, the length stays
+    between theirs. Opposite vectors have no arc: the way is the segment.
+
+    Parameters
+    ----------
+    e_0, e_1 : Tensor of shape (n, dim)
+        Ends.
+
+    t : Tensor of shape (n, 1)
+        Share of the way, in [0, 1].
+
+    Returns
+    -------
+    Tensor of shape (n, dim)
+    """
+    u_0, u_1 = functional.normalize(e_0, dim=1), functional.normalize(e_1, dim=1)
+    angle = torch.acos((u_0 * u_1).sum(dim=1, keepdim=True).clamp(-1, 1))
+    sine = angle.sin()
+    turned = torch.sin((1 - t) * angle) * u_0 + torch.sin(t * angle) * u_1
+    length = torch.lerp(e_0.norm(dim=1, keepdim=True), e_1.norm(dim=1, keepdim=True), t)
+    on_arc = length * functional.normalize(turned, dim=1)
+    return torch.where(sine > _MIN_SINE, on_arc, torch.lerp(e_0, e_1, t))
