@@ -35,7 +35,9 @@ from skcvae import (
     DPClassGaussian,
     GenerativeAnonymizer,
     GenerativeOverSampler,
+    HardOverSampler,
     KSameAnonymizer,
+    LatentVariationOverSampler,
     LongTailClassifier,
     ProgressiveOverSampler,
     QualityFilter,
@@ -49,10 +51,14 @@ FAST = {
     "net_params": {"module__hidden_dim": 16},
     "random_state": 0,
 }
+UNSEEDED = {name: value for name, value in FAST.items() if name != "random_state"}
 GENERATORS = [CVAE(**FAST), ClassGaussian(random_state=0)]
 GENERATIVE_SAMPLERS = [CVAEOverSampler(**FAST), GenerativeOverSampler(random_state=0)]
 SAMPLERS = [
     *GENERATIVE_SAMPLERS,
+    LatentVariationOverSampler(CVAE(**UNSEEDED), random_state=0),
+    HardOverSampler(random_state=0),
+    RemixSampler(random_state=0),
     RemixSampler(random_state=0),
     QualityFilter(quantile=0.5, random_state=0),
     ProgressiveOverSampler(
@@ -478,8 +484,8 @@ def test_fault_17_duplicated_rows_are_learned(estimator):
 @for_each(ESTIMATORS)
 def test_fault_17_classes_of_identical_rows_stay_apart(estimator):
     estimator = clone(estimator)
-    if "max_epochs" in estimator.get_params():
-        estimator.set_params(max_epochs=100)
+    for name in {"max_epochs", "generator__max_epochs"} & set(estimator.get_params()):
+        estimator.set_params(**{name: 100})
     rows, labels = draw(estimator, np.eye(3)[y], y)
     assert_array_equal(rows.argmax(axis=1), labels)
 
