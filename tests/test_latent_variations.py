@@ -31,6 +31,8 @@ FAST = {
 X = np.random.RandomState(0).normal([0, 3, -2, 100], size=(43, 4))
 y = np.repeat([0, 1, 2, 3], [30, 10, 2, 1])
 
+pytestmark = pytest.mark.filterwarnings("ignore:The CVAE uses none of its latent")
+
 
 class Identity(nn.Module):
     """Latents are scaled rows around their class mean, with a constant deviation."""
