@@ -59,7 +59,6 @@ SAMPLERS = [
     LatentVariationOverSampler(CVAE(**UNSEEDED), random_state=0),
     HardOverSampler(random_state=0),
     RemixSampler(random_state=0),
-    RemixSampler(random_state=0),
     QualityFilter(quantile=0.5, random_state=0),
     ProgressiveOverSampler(
         [("remix", RemixSampler()), ("gaussian", GenerativeOverSampler())],
