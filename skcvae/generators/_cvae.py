@@ -10,22 +10,13 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from .._training import (
-    LabelledTensors,
-    TensorLoader,
-    check_net_params,
-    fork_torch_rng,
-    resolve_device,
-)
-from ._base import BaseGenerator, check_rows
-from ._class_means import (
-    fit_class_means,
-    leave_one_out_residuals,
-    residual_factor,
-)
-from ._cvae_net import RESERVED, build_net
+from .._training import TensorLoader
+from ._base import check_rows
+from ._class_means import residual_factor
+from ._cvae_net import build_net
 from ._latents import aggregate_prior, standard_prior
 from ._modules import BACKBONES
+from ._net_generator import NetGenerator
 from ._objectives import OBJECTIVES
 from ._samplers import CVAESampler, ObservationNoise
 from ._scaling import estimate_range, scale_rows
@@ -34,7 +25,7 @@ from ._scaling import estimate_range, scale_rows
 _ACTIVE_VARIANCE = 0.01
 
 
-class CVAE(BaseGenerator):
+class CVAE(NetGenerator):
     r"""Conditional variational autoencoder on embeddings.
 
     Learns :math:`p(x \mid y)` by maximising the evidence lower bound [1]_ [2]_
@@ -201,23 +192,13 @@ class CVAE(BaseGenerator):
     _sampling_parameters = ("variance", "prior", "noise", "verbose")
 
     _parameter_constraints: dict = {
+        **NetGenerator._parameter_constraints,
         "latent_dim": [Interval(Integral, 1, None, closed="left")],
         "architecture": [StrOptions(set(BACKBONES)), callable],
         "beta": [Interval(Real, 0, None, closed="left")],
-        "variance": [Interval(Real, 0, None, closed="left"), dict, "array-like"],
         "prior": [StrOptions({"aggregate", "standard"})],
         "noise": [StrOptions({"residual"}), None],
         "objective": [StrOptions(set(OBJECTIVES))],
-        "max_epochs": [
-            Interval(Integral, 1, None, closed="left"),
-            StrOptions({"auto"}),
-        ],
-        "batch_size": [Interval(Integral, 2, None, closed="left")],
-        "lr": [Interval(Real, 0, None, closed="neither")],
-        "device": [str, torch.device],
-        "random_state": ["random_state"],
-        "verbose": ["verbose"],
-        "net_params": [dict, None],
     }
 
     def __init__(  # noqa: PLR0913  as GaussianMixture, it has many
@@ -309,48 +290,20 @@ class CVAE(BaseGenerator):
             return estimate_range(X)
         return super()._estimate_scaling(X)
 
-    def _fit(self, Z, codes, seed):
-        check_net_params(self.net_params, RESERVED, "the CVAE")
-        device = resolve_device(self.device)
-        x = torch.from_numpy(self._centre(Z, codes)).to(device)
-        rows = LabelledTensors(x, torch.from_numpy(codes).to(device))
-        net = build_net(self, len(rows), len(self.classes_), device)
-        try:
-            with fork_torch_rng(seed, device):
-                net.fit(rows, rows.y)
-                if not net.n_finished_epochs_:
-                    raise KeyboardInterrupt
-                self._learn_sampling(net.module_, rows)
-        except torch.OutOfMemoryError as error:
-            raise MemoryError(
-                "The GPU is out of memory. Use a smaller batch_size or latent_dim, "
-                "architecture='small', or device='cpu'."
-            ) from error
-        self.device_ = device
-        self.history_ = copy.deepcopy(net.history)
-        net.release_training_state()
-        self.net_ = net
-        if net.interrupted_:
-            raise KeyboardInterrupt
-
-    def _keeps_interrupted(self):
-        return hasattr(self, "net_")
+    def _build_net(self, n_samples, device):
+        return build_net(self, n_samples, len(self.classes_), device)
 
     def _centre(self, Z, codes):
-        """Set `class_means_` and return what the networks are to model."""
         if self.objective == "reference":
             self.mean_shrinkage_ = np.inf
             self.class_means_ = np.zeros((len(self.classes_), Z.shape[1]))
             return Z
-        means = fit_class_means(Z, codes, len(self.classes_))
-        self.mean_shrinkage_ = means.k0
-        self.class_means_ = means.shrunk
-        return leave_one_out_residuals(Z, codes, means.raw, means.k0).astype(np.float32)
+        return super()._centre(Z, codes)
 
     @torch.inference_mode()
-    def _learn_sampling(self, module, rows):
+    def _learn_sampling(self, net, rows):
         """Fit the aggregate prior and the residual noise to the training rows."""
-        module.eval()
+        module = net.module_.eval()
         means, variances, residuals = [], [], []
         for batch, x in TensorLoader(rows, 4096):
             x_hat, mean, log_var, log_noise = module(**batch)
@@ -379,9 +332,6 @@ class CVAE(BaseGenerator):
                 ConvergenceWarning,
                 stacklevel=7,
             )
-
-    def _sampling_device(self):
-        return self.device_ if torch.cuda.is_available() else torch.device("cpu")
 
     def _make_sampler(self):
         module = self.net_.module_

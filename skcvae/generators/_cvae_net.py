@@ -1,24 +1,22 @@
 """The skorch net that trains a CVAE."""
 
-import copy
-import math
-
-import numpy as np
 import torch
-from skorch.callbacks import LRScheduler, PassthroughScoring
+from skorch.callbacks import LRScheduler
 from torch.optim.lr_scheduler import OneCycleLR
 
-from .._training import EpochProgress, TensorLoader, TrainingNet
+from .._training import TrainingNet
 from ._modules import BACKBONES, ConditionalVAE
+from ._net_generator import (
+    assemble_net,
+    count_batches,
+    record_terms,
+    resolve_max_epochs,
+)
 from ._objectives import OBJECTIVES
 
 # Training beyond this many steps did not raise accuracy on the data of the benchmark.
 _AUTO_STEPS = 600
-_AUTO_EPOCHS = (10, 300)
-
-
-# What the CVAE's own parameters set: a second value would contradict the schedule.
-RESERVED = {"max_epochs", "batch_size", "lr", "device", "verbose"}
+_TERMS = ("reconstruction", "kl")
 
 
 class CVAENet(TrainingNet):
@@ -53,10 +51,6 @@ def build_net(cvae, n_samples, n_classes, device):
     -------
     CVAENet
     """
-    n_batches = math.ceil(n_samples / cvae.batch_size)
-    max_epochs = cvae.max_epochs
-    if max_epochs == "auto":
-        max_epochs = int(np.clip(math.ceil(_AUTO_STEPS / n_batches), *_AUTO_EPOCHS))
     named = isinstance(cvae.architecture, str)
     params = {
         "module": ConditionalVAE,
@@ -70,31 +64,17 @@ def build_net(cvae, n_samples, n_classes, device):
         "criterion": OBJECTIVES[cvae.objective],
         "criterion__beta": cvae.beta,
         "optimizer": torch.optim.AdamW,
-        "iterator_train": TensorLoader,
-        "iterator_train__shuffle": True,
-        "iterator_valid": TensorLoader,
-        "train_split": None,
-        "max_epochs": max_epochs,
-        "batch_size": cvae.batch_size,
-        "lr": cvae.lr,
-        "device": str(device),
-        "verbose": int(cvae.verbose > 1),
     }
-    # skorch uses and clears what it is given: the user's own objects stay fresh.
-    extra = copy.deepcopy(cvae.net_params or {})
-    if "optimizer" not in extra:
+    if "optimizer" not in (cvae.net_params or {}):
         params.update(optimizer__fused=True, optimizer__weight_decay=0.01)
-    callbacks = _callbacks(cvae, n_batches * max_epochs)
-    callbacks += extra.pop("callbacks", None) or []
-    return CVAENet(**{**params, **extra, "callbacks": callbacks})
+    max_epochs = resolve_max_epochs(cvae, n_samples, _AUTO_STEPS)
+    callbacks = _callbacks(cvae, count_batches(cvae, n_samples) * max_epochs)
+    return assemble_net(CVAENet, cvae, params, callbacks, max_epochs, device)
 
 
 def _callbacks(cvae, n_steps):
-    callbacks = [
-        (f"{name}_{term}", PassthroughScoring(f"{name}_{term}", on_train=on_train))
-        for name, on_train in (("train", True), ("valid", False))
-        for term in ("reconstruction", "kl")
-    ]
+    terms = [f"{name}_{t}" for name in ("train", "valid") for t in _TERMS]
+    callbacks = record_terms(*terms)
     if cvae.objective == "elbo":
         schedule = LRScheduler(
             OneCycleLR,
@@ -105,6 +85,4 @@ def _callbacks(cvae, n_steps):
             cycle_momentum="optimizer" not in (cvae.net_params or {}),
         )
         callbacks.append(("lr_schedule", schedule))
-    if cvae.verbose:
-        callbacks.append(("progress", EpochProgress()))
     return callbacks

@@ -1,0 +1,159 @@
+"""What the generators share that skorch trains: device, seed, net and Ctrl-C."""
+
+import copy
+import math
+from abc import abstractmethod
+from numbers import Integral, Real
+
+import numpy as np
+import torch
+from sklearn.utils._param_validation import Interval, StrOptions
+from skorch.callbacks import PassthroughScoring
+
+from .._training import (
+    EpochProgress,
+    LabelledTensors,
+    TensorLoader,
+    check_net_params,
+    fork_torch_rng,
+    resolve_device,
+)
+from ._base import BaseGenerator
+from ._class_means import fit_class_means, leave_one_out_residuals
+
+_AUTO_EPOCHS = (10, 300)
+# What a generator's own parameters set: a second value would contradict the schedule.
+_RESERVED = {"max_epochs", "batch_size", "lr", "device", "verbose"}
+
+
+class NetGenerator(BaseGenerator):
+    """Base class of the generators whose networks skorch trains.
+
+    A subclass has the parameters of the table below and implements `_build_net`,
+    `_learn_sampling` and `_make_sampler`.
+    """
+
+    _parameter_constraints: dict = {
+        "variance": [Interval(Real, 0, None, closed="left"), dict, "array-like"],
+        "max_epochs": [
+            Interval(Integral, 1, None, closed="left"),
+            StrOptions({"auto"}),
+        ],
+        "batch_size": [Interval(Integral, 2, None, closed="left")],
+        "lr": [Interval(Real, 0, None, closed="neither")],
+        "device": [str, torch.device],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+        "net_params": [dict, None],
+    }
+
+    def _fit(self, Z, codes, seed):
+        check_net_params(self.net_params, _RESERVED, f"the {type(self).__name__}")
+        device = resolve_device(self.device)
+        x = torch.from_numpy(self._centre(Z, codes)).to(device)
+        rows = LabelledTensors(x, torch.from_numpy(codes).to(device))
+        net = self._build_net(len(rows), device)
+        try:
+            with fork_torch_rng(seed, device):
+                net.fit(rows, rows.y)
+                if not net.n_finished_epochs_:
+                    raise KeyboardInterrupt
+                self._learn_sampling(net, rows)
+        except torch.OutOfMemoryError as error:
+            raise MemoryError(
+                "The GPU is out of memory. Use a smaller batch_size or latent_dim, "
+                "architecture='small', or device='cpu'."
+            ) from error
+        self.device_ = device
+        self.history_ = copy.deepcopy(net.history)
+        net.release_training_state()
+        self.net_ = net
+        if net.interrupted_:
+            raise KeyboardInterrupt
+
+    def _centre(self, Z, codes):
+        """Set `class_means_` and return what the networks are to model."""
+        means = fit_class_means(Z, codes, len(self.classes_))
+        self.mean_shrinkage_ = means.k0
+        self.class_means_ = means.shrunk
+        return leave_one_out_residuals(Z, codes, means.raw, means.k0).astype(np.float32)
+
+    @abstractmethod
+    def _build_net(self, n_samples, device):
+        """Return the untrained `TrainingNet`."""
+
+    @abstractmethod
+    def _learn_sampling(self, net, rows):
+        """Set what sampling needs beside the weights of the trained net."""
+
+    def _keeps_interrupted(self):
+        return hasattr(self, "net_")
+
+    def _sampling_device(self):
+        return self.device_ if torch.cuda.is_available() else torch.device("cpu")
+
+
+def count_batches(generator, n_samples):
+    """Return the number of steps of an epoch."""
+    return math.ceil(n_samples / generator.batch_size)
+
+
+def resolve_max_epochs(generator, n_samples, auto_steps):
+    """Return the number of epochs; "auto" takes as many as make `auto_steps` steps."""
+    if generator.max_epochs != "auto":
+        return generator.max_epochs
+    n_epochs = math.ceil(auto_steps / count_batches(generator, n_samples))
+    return int(np.clip(n_epochs, *_AUTO_EPOCHS))
+
+
+def record_terms(*names):
+    """Return callbacks that average what batches record, for the history."""
+    return [
+        (name, PassthroughScoring(name, on_train=name.startswith("train")))
+        for name in names
+    ]
+
+
+def assemble_net(kind, generator, params, callbacks, max_epochs, device):
+    """Return an untrained net; the `net_params` of a generator win over all else.
+
+    Parameters
+    ----------
+    kind : type
+        Subclass of `TrainingNet`.
+
+    generator : NetGenerator
+        Its parameters are read.
+
+    params : dict
+        Arguments of the net: module, criterion, optimizer.
+
+    callbacks : list of (str, Callback)
+        Put before those of the user.
+
+    max_epochs : int
+        Number of epochs.
+
+    device : torch.device
+        Where to train.
+
+    Returns
+    -------
+    TrainingNet
+    """
+    common = {
+        "iterator_train": TensorLoader,
+        "iterator_train__shuffle": True,
+        "iterator_valid": TensorLoader,
+        "train_split": None,
+        "max_epochs": max_epochs,
+        "batch_size": generator.batch_size,
+        "lr": generator.lr,
+        "device": str(device),
+        "verbose": int(generator.verbose > 1),
+    }
+    # skorch uses and clears what it is given: the user's own objects stay fresh.
+    extra = copy.deepcopy(generator.net_params or {})
+    progress = [("progress", EpochProgress())] if generator.verbose else []
+    callbacks = [*callbacks, *progress, *(extra.pop("callbacks", None) or [])]
+    return kind(**{**common, **params, **extra, "callbacks": callbacks})
