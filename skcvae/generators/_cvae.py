@@ -190,6 +190,7 @@ class CVAE(NetGenerator):
     """
 
     _sampling_parameters = ("variance", "prior", "noise", "verbose")
+    _memory_advice = "a smaller batch_size or latent_dim, architecture='small'"
 
     _parameter_constraints: dict = {
         **NetGenerator._parameter_constraints,

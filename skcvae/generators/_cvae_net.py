@@ -1,14 +1,13 @@
 """The skorch net that trains a CVAE."""
 
 import torch
-from skorch.callbacks import LRScheduler
-from torch.optim.lr_scheduler import OneCycleLR
 
 from .._training import TrainingNet
 from ._modules import BACKBONES, ConditionalVAE
 from ._net_generator import (
     assemble_net,
     count_batches,
+    one_cycle,
     record_terms,
     resolve_max_epochs,
 )
@@ -76,13 +75,5 @@ def _callbacks(cvae, n_steps):
     terms = [f"{name}_{t}" for name in ("train", "valid") for t in _TERMS]
     callbacks = record_terms(*terms)
     if cvae.objective == "elbo":
-        schedule = LRScheduler(
-            OneCycleLR,
-            step_every="batch",
-            max_lr=cvae.lr,
-            total_steps=n_steps,
-            # Not every optimizer that a user may choose has a momentum to cycle.
-            cycle_momentum="optimizer" not in (cvae.net_params or {}),
-        )
-        callbacks.append(("lr_schedule", schedule))
+        callbacks.append(one_cycle(cvae, n_steps))
     return callbacks

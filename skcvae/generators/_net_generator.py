@@ -8,7 +8,8 @@ from numbers import Integral, Real
 import numpy as np
 import torch
 from sklearn.utils._param_validation import Interval, StrOptions
-from skorch.callbacks import PassthroughScoring
+from skorch.callbacks import LRScheduler, PassthroughScoring
+from torch.optim.lr_scheduler import OneCycleLR
 
 from .._training import (
     EpochProgress,
@@ -32,6 +33,9 @@ class NetGenerator(BaseGenerator):
     A subclass has the parameters of the table below and implements `_build_net`,
     `_learn_sampling` and `_make_sampler`.
     """
+
+    #: What needs less memory of the GPU.
+    _memory_advice = "a smaller batch_size"
 
     _parameter_constraints: dict = {
         "variance": [Interval(Real, 0, None, closed="left"), dict, "array-like"],
@@ -61,8 +65,7 @@ class NetGenerator(BaseGenerator):
                 self._learn_sampling(net, rows)
         except torch.OutOfMemoryError as error:
             raise MemoryError(
-                "The GPU is out of memory. Use a smaller batch_size or latent_dim, "
-                "architecture='small', or device='cpu'."
+                f"The GPU is out of memory. Use {self._memory_advice}, or device='cpu'."
             ) from error
         self.device_ = device
         self.history_ = copy.deepcopy(net.history)
@@ -112,6 +115,19 @@ def record_terms(*names):
         (name, PassthroughScoring(name, on_train=name.startswith("train")))
         for name in names
     ]
+
+
+def one_cycle(generator, n_steps):
+    """Return the callback "lr_schedule": one cycle whose peak is `lr`."""
+    schedule = LRScheduler(
+        OneCycleLR,
+        step_every="batch",
+        max_lr=generator.lr,
+        total_steps=n_steps,
+        # Not every optimizer that a user may choose has a momentum to cycle.
+        cycle_momentum="optimizer" not in (generator.net_params or {}),
+    )
+    return "lr_schedule", schedule
 
 
 def assemble_net(kind, generator, params, callbacks, max_epochs, device):
