@@ -33,6 +33,7 @@ from skcvae import (
     CVAEAnonymizer,
     CVAEOverSampler,
     DPClassGaussian,
+    FlowMatching,
     GenerativeAnonymizer,
     GenerativeOverSampler,
     HardOverSampler,
@@ -52,7 +53,12 @@ FAST = {
     "random_state": 0,
 }
 UNSEEDED = {name: value for name, value in FAST.items() if name != "random_state"}
-GENERATORS = [CVAE(**FAST), ClassGaussian(random_state=0)]
+FAST_FLOW = {name: FAST[name] for name in FAST if name != "latent_dim"}
+GENERATORS = [
+    CVAE(**FAST),
+    ClassGaussian(random_state=0),
+    FlowMatching(**FAST_FLOW),
+]
 GENERATIVE_SAMPLERS = [CVAEOverSampler(**FAST), GenerativeOverSampler(random_state=0)]
 SAMPLERS = [
     *GENERATIVE_SAMPLERS,

@@ -17,7 +17,7 @@ from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.linear_model import LinearRegression
 from torch import nn
 
-from skcvae.generators import CVAE, ClassGaussian
+from skcvae.generators import CVAE, ClassGaussian, FlowMatching
 
 pytestmark = pytest.mark.filterwarnings("ignore:The CVAE uses none")
 
@@ -47,8 +47,21 @@ def make_gaussian(**params):
     return ClassGaussian(**{"random_state": 0, **params})
 
 
+def make_flow(**params):
+    defaults = {
+        "max_epochs": 4,
+        "batch_size": 64,
+        "device": "cpu",
+        "random_state": 0,
+        "net_params": _NET,
+    }
+    return FlowMatching(**{**defaults, **params})
+
+
 MAKERS = pytest.mark.parametrize(
-    "make", [make_cvae, make_reference, make_gaussian], ids=lambda make: make.__name__
+    "make",
+    [make_cvae, make_reference, make_gaussian, make_flow],
+    ids=lambda make: make.__name__,
 )
 
 

@@ -1,0 +1,178 @@
+"""The velocity network of conditional flow matching, and the net that trains it."""
+
+import math
+
+import torch
+from torch import nn
+
+from .._training import TrainingNet
+from ._class_whitening import turn_classes
+from ._modules import LabelledLinear
+from ._net_generator import (
+    assemble_net,
+    count_batches,
+    one_cycle,
+    resolve_max_epochs,
+)
+
+_AUTO_STEPS = 1000
+_N_FREQUENCIES = 16
+
+
+class TimeFeatures(nn.Module):
+    """Sine and cosine of multiples of a time in [0, 1].
+
+    **Shape**
+
+    - Input: ``(n,)``
+    - Output: ``(n, 32)``
+    """
+
+    def __init__(self):
+        super().__init__()
+        multiples = torch.arange(1, _N_FREQUENCIES + 1) * (math.pi / 2)
+        self.register_buffer("multiples", multiples, persistent=False)
+
+    def forward(self, t):
+        """Return the features."""
+        angles = t[:, None] * self.multiples
+        return torch.cat([angles.sin(), angles.cos()], dim=1)
+
+
+class VelocityBlock(nn.Module):
+    """Two linear layers beside a shortcut; class and time enter between them.
+
+    **Shape**
+
+    - Input: ``(n, hidden_dim)``, class codes ``(n,)`` and time features ``(n, 32)``
+    - Output: ``(n, hidden_dim)``
+    """
+
+    def __init__(self, hidden_dim, n_classes, dropout):
+        super().__init__()
+        self.norm = nn.LayerNorm(hidden_dim)
+        self.hidden = LabelledLinear(hidden_dim, hidden_dim, n_classes)
+        self.time = nn.Linear(2 * _N_FREQUENCIES, hidden_dim)
+        self.activation = nn.SiLU()
+        self.dropout = nn.Dropout(dropout)
+        self.out = nn.Linear(hidden_dim, hidden_dim)
+
+    def forward(self, h, y, time):
+        """Return the block's output."""
+        hidden = self.hidden(self.norm(h), y) + self.time(time)
+        return h + self.out(self.dropout(self.activation(hidden)))
+
+
+class VelocityNet(nn.Module):
+    r"""Velocity of a row on its way from noise at t = 0 to data at t = 1.
+
+    The sum of a network, zero at first, and of
+
+    .. math:: \frac{2 t - 1}{t^2 + (1 - t)^2} \, x,
+
+    the velocity where data and noise have the same normal distribution: the network
+    learns only what is not Gaussian. The code `n_classes` stands for "any class".
+
+    **Shape**
+
+    - Input: ``(n, n_features)``, times ``(n,)`` and class codes ``(n,)``
+    - Output: ``(n, n_features)``
+    """
+
+    def __init__(self, n_features, n_classes, hidden_dim=256, n_blocks=2, dropout=0.1):
+        super().__init__()
+        self.any_class = n_classes
+        self.time_features = TimeFeatures()
+        self.first = LabelledLinear(n_features, hidden_dim, n_classes + 1)
+        self.blocks = nn.ModuleList(
+            VelocityBlock(hidden_dim, n_classes + 1, dropout) for _ in range(n_blocks)
+        )
+        self.norm = nn.LayerNorm(hidden_dim)
+        self.out = nn.Linear(hidden_dim, n_features)
+        for parameter in self.out.parameters():
+            nn.init.zeros_(parameter)
+
+    def forward(self, x, t, y):
+        """Return the velocity."""
+        time = self.time_features(t)
+        h = self.first(x, y)
+        for block in self.blocks:
+            h = block(h, y, time)
+        gaussian = (2 * t - 1) / (t**2 + (1 - t) ** 2)
+        return self.out(self.norm(h)) + gaussian[:, None] * x
+
+
+class ConditionalFlow(nn.Module):
+    """Velocity network with the random pairs of noise and time that train it.
+
+    **Shape**
+
+    - Input: ``(n, n_features)`` and class codes ``(n,)``
+    - Output: `velocity` and what it should be, ``(n, n_features)`` each, in the order
+      of the classes
+
+    Parameters
+    ----------
+    factor : Tensor of shape (n_classes, rank, rank)
+        Factor of the covariance of the noise of each class, see `ClassWhitening`.
+    """
+
+    def __init__(self, n_features, factor, label_dropout, **kwargs):
+        super().__init__()
+        n_classes = len(factor)
+        self.register_buffer("factor", factor, persistent=False)
+        self.velocity = VelocityNet(n_features, n_classes, **kwargs)
+        self.label_dropout = label_dropout
+
+    def forward(self, x, y):
+        """Draw noise and a time for each row, and return the velocity there."""
+        y, order = y.sort()
+        x = x.index_select(0, order)
+        noise = turn_classes(torch.randn_like(x), y, self.factor)
+        t = torch.rand(len(x), device=x.device)
+        if self.training and self.label_dropout:
+            dropped = torch.rand(len(x), device=x.device) < self.label_dropout
+            y = y.masked_fill(dropped, self.velocity.any_class)
+        x_t = torch.lerp(noise, x, t[:, None])
+        return self.velocity(x_t, t, y), x - noise
+
+
+class FlowMatchingLoss(nn.Module):
+    """Mean squared error of the velocity, averaged over rows and features."""
+
+    def forward(self, outputs, x):
+        """Return the loss of a batch."""
+        return nn.functional.mse_loss(*outputs)
+
+
+def build_net(flow, n_samples, device):
+    """Return the untrained net of a FlowMatching; its `net_params` win.
+
+    Parameters
+    ----------
+    flow : FlowMatching
+        Its parameters, `n_features_in_` and `whitening_` are read.
+
+    n_samples : int
+        Number of training rows.
+
+    device : torch.device
+        Where to train.
+
+    Returns
+    -------
+    TrainingNet
+    """
+    params = {
+        "module": ConditionalFlow,
+        "module__n_features": flow.n_features_in_,
+        "module__factor": torch.tensor(flow.whitening_.factor, dtype=torch.float32),
+        "module__label_dropout": flow.label_dropout,
+        "criterion": FlowMatchingLoss,
+        "optimizer": torch.optim.AdamW,
+    }
+    if "optimizer" not in (flow.net_params or {}):
+        params.update(optimizer__fused=True, optimizer__weight_decay=0.01)
+    max_epochs = resolve_max_epochs(flow, n_samples, _AUTO_STEPS)
+    schedule = one_cycle(flow, count_batches(flow, n_samples) * max_epochs)
+    return assemble_net(TrainingNet, flow, params, [schedule], max_epochs, device)
