@@ -10,9 +10,11 @@ from importlib import import_module
 __version__ = "0.1.0.dev0"
 
 _SUBMODULE_OF = {
+    "CGAN": "generators",
     "CVAE": "generators",
     "ClassGaussian": "generators",
     "DPCVAE": "generators",
+    "VAE": "generators",
     "DPClassGaussian": "generators",
     "FlowMatching": "generators",
     "CVAEAnonymizer": "anonymization",
@@ -41,8 +43,10 @@ _SUBMODULES = (
 )
 
 __all__ = [
+    "CGAN",
     "CVAE",
     "DPCVAE",
+    "VAE",
     "CVAEAnonymizer",
     "CVAEOverSampler",
     "ClassGaussian",

@@ -27,8 +27,10 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from sklearn.utils.validation import check_is_fitted
 
 from skcvae import (
+    CGAN,
     CVAE,
     DPCVAE,
+    VAE,
     ClassGaussian,
     CVAEAnonymizer,
     CVAEOverSampler,
@@ -57,6 +59,8 @@ FAST_FLOW = {name: FAST[name] for name in FAST if name != "latent_dim"}
 GENERATORS = [
     CVAE(**FAST),
     ClassGaussian(random_state=0),
+    VAE(**FAST),
+    CGAN(**FAST),
     FlowMatching(**FAST_FLOW),
 ]
 GENERATIVE_SAMPLERS = [CVAEOverSampler(**FAST), GenerativeOverSampler(random_state=0)]
@@ -118,7 +122,8 @@ LETTERS = pd.Series(y).map({0: "a", 1: "b", 2: "c"})
 
 # The nets of this file train for one step, and privacy needs more rows than these.
 pytestmark = pytest.mark.filterwarnings(
-    "ignore:The CVAE uses none of its latent",
+    "ignore:The C?VAE uses none of its latent",
+    "ignore:The generator has",
     "ignore:classes=None takes the labels",
     "ignore:For .* classes the noise",
     "ignore:.*needs a noise multiplier",

@@ -17,26 +17,26 @@ from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.linear_model import LinearRegression
 from torch import nn
 
-from skcvae.generators import CVAE, ClassGaussian, FlowMatching
+from skcvae.generators import CGAN, CVAE, VAE, ClassGaussian, FlowMatching
 
-pytestmark = pytest.mark.filterwarnings("ignore:The CVAE uses none")
+pytestmark = pytest.mark.filterwarnings("ignore:The C?VAE uses none")
 
 # A multiple of the number of rows that are drawn at a time.
 _WHOLE_CHUNKS = 16_384
 
-_NET = {"module__hidden_dim": 16}
+
+_FAST = {
+    "latent_dim": 3,
+    "max_epochs": 4,
+    "batch_size": 64,
+    "device": "cpu",
+    "random_state": 0,
+    "net_params": {"module__hidden_dim": 16},
+}
 
 
 def make_cvae(**params):
-    defaults = {
-        "latent_dim": 3,
-        "max_epochs": 4,
-        "batch_size": 64,
-        "device": "cpu",
-        "random_state": 0,
-        "net_params": _NET,
-    }
-    return CVAE(**{**defaults, **params})
+    return CVAE(**{**_FAST, **params})
 
 
 def make_reference(**params):
@@ -48,19 +48,21 @@ def make_gaussian(**params):
 
 
 def make_flow(**params):
-    defaults = {
-        "max_epochs": 4,
-        "batch_size": 64,
-        "device": "cpu",
-        "random_state": 0,
-        "net_params": _NET,
-    }
-    return FlowMatching(**{**defaults, **params})
+    fast = {name: value for name, value in _FAST.items() if name != "latent_dim"}
+    return FlowMatching(**{**fast, **params})
+
+
+def make_vae(**params):
+    return VAE(**{**_FAST, **params})
+
+
+def make_cgan(**params):
+    return CGAN(**{**_FAST, **params})
 
 
 MAKERS = pytest.mark.parametrize(
     "make",
-    [make_cvae, make_reference, make_gaussian, make_flow],
+    [make_cvae, make_reference, make_gaussian, make_vae, make_cgan, make_flow],
     ids=lambda make: make.__name__,
 )
 
@@ -142,7 +144,7 @@ def small():
     return X, y
 
 
-@pytest.fixture(scope="module", params=[make_cvae, make_gaussian])
+@pytest.fixture(scope="module", params=[make_cvae, make_gaussian, make_cgan])
 def fitted(request, small):
     """Each of the generators, fitted to the small data."""
     return request.param().fit(*small)

@@ -206,9 +206,15 @@ def _open_sampler(generator):
         and isinstance(sampler.decoder, tuple(DECODERS.values()))
     ):
         return sampler
+    if callable(getattr(generator, "architecture", None)):
+        raise ValueError(
+            "An architecture of your own cannot be released: the file holds no code. "
+            "Use 'small' or 'large', or share rows of sample()."
+        )
     raise ValueError(
-        "An architecture of your own cannot be released: the file holds no code. Use "
-        "'small' or 'large', or share rows of sample()."
+        f"{type(generator).__name__} cannot be released as a file: there is a format "
+        "for CVAE and ClassGaussian and their private versions only. Use one of them, "
+        "or share rows of sample()."
     )
 
 

@@ -15,7 +15,7 @@ from ._base import check_rows
 from ._class_means import residual_factor
 from ._cvae_net import build_net
 from ._latents import aggregate_prior, standard_prior
-from ._modules import BACKBONES
+from ._modules import BACKBONES, ConditionalVAE
 from ._net_generator import NetGenerator
 from ._objectives import OBJECTIVES
 from ._samplers import CVAESampler, ObservationNoise
@@ -191,6 +191,7 @@ class CVAE(NetGenerator):
 
     _sampling_parameters = ("variance", "prior", "noise", "verbose")
     _memory_advice = "a smaller batch_size or latent_dim, architecture='small'"
+    _module = ConditionalVAE
 
     _parameter_constraints: dict = {
         **NetGenerator._parameter_constraints,
@@ -319,29 +320,33 @@ class CVAE(NetGenerator):
             )
         mean = torch.cat(means).double().cpu().numpy()
         variance = torch.cat(variances).double().cpu().numpy()
-        self.latent_prior_ = aggregate_prior(
-            mean, variance, rows.y.cpu().numpy(), len(self.classes_)
-        )
+        self.latent_prior_ = self._fit_prior(mean, variance, rows.y.cpu().numpy())
         feature_std = module.feature_std().double().cpu().numpy()
         self.noise_factor_ = feature_std[:, None] * residual_factor(residuals.numpy())
         self.n_active_dims_ = int((mean.var(axis=0) > _ACTIVE_VARIANCE).sum())
         if not self.n_active_dims_:
             warnings.warn(
-                "The CVAE uses none of its latent dimensions: rows are drawn as "
-                "independent noise around their class mean. Train longer or lower "
-                "beta, if the features of a class are correlated.",
+                f"The {type(self).__name__} uses none of its latent dimensions: rows "
+                "are drawn as independent noise around fixed means. Train longer or "
+                "lower beta, if the features of a class are correlated.",
                 ConvergenceWarning,
                 stacklevel=7,
             )
 
+    def _fit_prior(self, mean, variance, codes):
+        """Return the distribution of the latents of each class."""
+        return aggregate_prior(mean, variance, codes, len(self.classes_))
+
+    def _prior_to_draw(self):
+        if self.prior == "standard":
+            return standard_prior(len(self.classes_), self.latent_dim)
+        return self.latent_prior_
+
     def _make_sampler(self):
         module = self.net_.module_
-        prior = self.latent_prior_
-        if self.prior == "standard":
-            prior = standard_prior(len(self.classes_), self.latent_dim)
         noise = None
         if self.noise is not None:
             factor = torch.tensor(self.noise_factor_, dtype=torch.float32)
             noise = ObservationNoise(factor, copy.deepcopy(module.noise_scale))
         decoder = copy.deepcopy(module.decoder())
-        return CVAESampler(decoder, *prior.to("cpu"), noise)
+        return CVAESampler(decoder, *self._prior_to_draw().to("cpu"), noise)

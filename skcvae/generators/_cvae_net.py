@@ -3,7 +3,7 @@
 import torch
 
 from .._training import TrainingNet
-from ._modules import BACKBONES, ConditionalVAE
+from ._modules import BACKBONES
 from ._net_generator import (
     assemble_net,
     count_batches,
@@ -52,7 +52,7 @@ def build_net(cvae, n_samples, n_classes, device):
     """
     named = isinstance(cvae.architecture, str)
     params = {
-        "module": ConditionalVAE,
+        "module": cvae._module,
         "module__backbone": BACKBONES[cvae.architecture]
         if named
         else cvae.architecture,

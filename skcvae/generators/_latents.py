@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from ._class_means import fit_class_means, leave_one_out_residuals
+
 _JITTER = 1e-9
 
 
@@ -83,6 +85,36 @@ def aggregate_prior(mean, variance, codes, n_classes):
         centre[code] = overall + shift
         factor[code] = np.linalg.cholesky((scatter + latent_dim * covariance) / weight)
     return LatentPrior(centre, factor)
+
+
+def labelled_prior(mean, variance, codes, n_classes):
+    """Fit a Gaussian to the latents of each class, of networks that see no labels.
+
+    Its mean is that of the class, shrunk as class means of rows are; its covariance is
+    mixed with that of all rows around the means of their classes.
+
+    Parameters
+    ----------
+    mean, variance : ndarray of shape (n_samples, latent_dim)
+        Moments of q(z | x) for each training row.
+
+    codes : ndarray of shape (n_samples,)
+        Class codes.
+
+    n_classes : int
+        Number of classes.
+
+    Returns
+    -------
+    prior : LatentPrior
+
+    k0 : float
+        Number of pseudo-rows at the overall mean.
+    """
+    means = fit_class_means(mean, codes, n_classes)
+    residuals = leave_one_out_residuals(mean, codes, means.raw, means.k0)
+    around = aggregate_prior(residuals, variance, codes, n_classes)
+    return LatentPrior(means.shrunk, around.factor), means.k0
 
 
 def draw_latents(centre, factor, codes, std, generator):

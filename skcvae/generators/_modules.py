@@ -257,3 +257,37 @@ class ConditionalVAE(nn.Module):
         mean, log_var = self.encode(x, y)
         z = mean + torch.exp(0.5 * log_var) * torch.randn_like(mean)
         return self.decode(z, y), mean, log_var, self.log_noise(z, y)
+
+
+class Unlabelled(nn.Module):
+    """A network of one class, which all rows belong to, whatever their label."""
+
+    def __init__(self, network):
+        super().__init__()
+        self.network = network
+
+    def encode(self, x, y):
+        """Return mean and log-variance of q(z | x)."""
+        return self.network.encode(x, torch.zeros_like(y))
+
+    def decode(self, z, y):
+        """Return the mean of p(x | z)."""
+        return self.network.decode(z, torch.zeros_like(y))
+
+    def forward(self, z, y):
+        """Return the network's output."""
+        return self.network(z, torch.zeros_like(y))
+
+
+class UnconditionalVAE(ConditionalVAE):
+    """Variational autoencoder whose networks take labels and do not look at them.
+
+    **Shape**: as :class:`ConditionalVAE`
+    """
+
+    def __init__(
+        self, backbone, n_features, n_classes, latent_dim, bounded=False, **kwargs
+    ):
+        super().__init__(backbone, n_features, 1, latent_dim, bounded, **kwargs)
+        self.backbone = Unlabelled(self.backbone)
+        self.noise_scale = Unlabelled(self.noise_scale)

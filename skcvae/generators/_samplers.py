@@ -132,6 +132,50 @@ class CVAESampler(nn.Module):
         return self.centre[codes] + turned
 
 
+class CGANSampler(nn.Module):
+    """Generator network of a GAN, and an affine map of what it returns.
+
+    **Shape**
+
+    - Input: class codes ``(n,)``, sorted, and standard deviations ``(n,)``
+    - Output: ``(n, n_features)``, in scaled units
+
+    Parameters
+    ----------
+    network : Module
+        Takes standard normal noise and class codes.
+
+    latent_dim : int
+        Dimension of the noise.
+
+    factor : Tensor of shape (n_features, n_features)
+        What rows of the network are multiplied by: its transpose.
+
+    shift : Tensor of shape (n_features,)
+        What is added to them.
+    """
+
+    #: Rows have no noise beyond that of the latent vector.
+    noise = None
+
+    def __init__(self, network, latent_dim, factor, shift):
+        super().__init__()
+        self.network = network
+        self.latent_dim = latent_dim
+        self.register_buffer("factor", factor)
+        self.register_buffer("shift", shift)
+
+    def decode(self, e, codes):
+        """Return rows for standard normal vectors e of shape (n, latent_dim)."""
+        return torch.addmm(self.shift, self.network(e, codes), self.factor.T)
+
+    def forward(self, codes, std, generator):
+        """Draw a row for each class code."""
+        shape = len(codes), self.latent_dim
+        noise = torch.randn(shape, generator=generator, device=codes.device)
+        return self.decode(noise.mul_(std[:, None]), codes)
+
+
 class LatentDecoder(nn.Module):
     """Rows for standard normal latent vectors, in the units of the training rows.
 

@@ -1,0 +1,273 @@
+"""The conditional generative adversarial network as an estimator."""
+
+import copy
+import warnings
+from numbers import Integral, Real
+
+import numpy as np
+import torch
+from scipy.linalg import solve_triangular
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils._param_validation import Interval
+from sklearn.utils.validation import check_is_fitted
+
+from ._base import check_rows
+from ._cgan_net import build_net
+from ._class_means import residual_factor
+from ._net_generator import NetGenerator
+from ._samplers import CGANSampler
+from ._scaling import scale_rows
+
+# Generated rows must have a variance of this share of the real one, or more.
+_MIN_VARIANCE = 0.5
+_N_MODEL_ROWS = 8192
+
+
+class CGAN(NetGenerator):
+    r"""Conditional Wasserstein GAN with gradient penalty, around class means.
+
+    A critic :math:`D` learns to score real rows above generated ones, a generator
+    :math:`G` to have its rows scored high [1]_ [2]_:
+
+    .. math::
+        \min_G \max_D \; E\, D(x, y) - E\, D(G(\varepsilon, y), y)
+        - \lambda \, E \left(\lVert \nabla_{\hat x} D(\hat x, y) \rVert - 1\right)^2,
+
+    where :math:`\hat x` lies anywhere between a real and a generated row. Both see
+    rows minus the shrunk mean that their class has without them, as in :class:`CVAE`.
+    The generator network is that of the CVAE,
+
+    .. math::
+        G(\varepsilon, y) = f(z, y) + s(z, y) \, L e,
+        \quad \varepsilon = (z, e) \sim N(0, I),
+
+    with :math:`L L^\top` the covariance of the residuals; at first, :math:`f = 0` and
+    :math:`s = 1`, so that training starts from the rows of :class:`ClassGaussian`. What
+    draws has the running average of the weights, and an affine map after it gives its
+    rows, all classes together, the mean and covariance of the residuals: the game of
+    the two networks decides about shape only. Labels enter as a learned bias for each
+    class.
+
+    The critic stays: :meth:`score_samples` rates rows. To generate rows, prefer
+    :class:`CVAE` or :class:`ClassGaussian` with many features and few rows, where a
+    critic tells rows apart by heart; this is for shapes of few features.
+
+    Parameters
+    ----------
+    latent_dim : int, default=32
+        Dimension of z. The noise e has one dimension for each feature.
+
+    penalty : float, default=10.0
+        Weight :math:`\lambda` of the gradient penalty.
+
+    variance : float, dict or array-like of shape (n_classes,), default=1.0
+        Factor of the variance of z and e at sampling: one number, one for each class in
+        the order of `classes_`, or a dict from label to number (1 for the labels it
+        lacks). It does not touch training.
+
+    max_epochs : int or "auto", default="auto"
+        Passes over the rows. "auto" takes as many as make 1500 steps, but at least 10
+        and at most 300.
+
+    batch_size : int, default=256
+        Rows per step.
+
+    lr : float, default=3e-4
+        Learning rate of the critic at first; the generator has 0.3 of it. Both fall
+        to 0 along a cosine. ``net_params={"callbacks__lr_schedule": None}`` keeps them.
+
+    device : str or torch.device, default="auto"
+        "auto" is CUDA where there is a GPU, else the CPU.
+
+    random_state : int, RandomState instance or None, default=None
+        Seed of initialisation, training and sampling. The same integer gives the same
+        bits on the same device and number of threads, and NumPy's and torch's global
+        random states are neither read nor changed.
+
+    verbose : int, default=0
+        1 shows a progress bar, 2 also skorch's table of epochs.
+
+    net_params : dict, default=None
+        Further arguments of :class:`skorch.NeuralNet`, for example `callbacks`,
+        `train_split`, `optimizer`, or `module__hidden_dim` and `module__critic_dim`,
+        the widths of generator and critic, 256. Callbacks are added to ours.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        Labels seen in :meth:`fit`, sorted.
+
+    class_count_ : ndarray of shape (n_classes,)
+        Number of training rows of each class.
+
+    class_means_ : ndarray of shape (n_classes, n_features)
+        Shrunk class means, in scaled units: (x - `offset_`) / `scale_`.
+
+    mean_shrinkage_ : float
+        Number of pseudo-rows at the overall mean, k0, by which they are shrunk.
+
+    covariance_factor_ : ndarray of shape (n_features, n_features)
+        Cholesky factor L of the covariance of the residuals, in scaled units.
+
+    output_factor_, output_shift_ : ndarray
+        The affine map after the generator network, shapes (n_features, n_features) and
+        (n_features,), in scaled units.
+
+    variance_ratio_ : float
+        Total variance of what the generator network returns over that of the
+        residuals, before that map. Far below 1, the generator has collapsed.
+
+    history_ : skorch.history.History
+        One row per epoch: `train_loss`, which is the critic's with its penalty,
+        `train_critic_loss` without it (minus the estimated distance),
+        `train_generator_loss`, `train_gradient_penalty`, `dur` (seconds), and the same
+        of a validation set where there is one.
+
+    net_ : skorch.NeuralNet
+        The trained net with generator and critic, trimmed for prediction, on the CPU.
+
+    device_ : torch.device
+        Where it was trained.
+
+    offset_, scale_ : ndarray of shape (n_features,)
+        Mean of the features, and the scale they share (0 for constant features).
+
+    n_features_in_ : int
+        Number of features seen in :meth:`fit`.
+
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Names of the features, where `X` has names that are all strings.
+
+    See Also
+    --------
+    CVAE : The same model of a row, trained by likelihood.
+    ClassGaussian : What the training starts from.
+
+    Notes
+    -----
+    Ctrl-C during training raises :class:`KeyboardInterrupt`; the estimator then has the
+    weights of the last finished epoch, or is unfitted if there was none.
+
+    References
+    ----------
+    .. [1] M. Arjovsky, S. Chintala and L. Bottou, "Wasserstein GAN", ICML 2017, arXiv
+       1701.07875.
+    .. [2] I. Gulrajani, F. Ahmed, M. Arjovsky, V. Dumoulin and A. Courville, "Improved
+       Training of Wasserstein GANs", NeurIPS 2017, arXiv 1704.00028.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from skcvae.generators import CGAN
+    >>> X, y = load_digits(return_X_y=True)
+    >>> generator = CGAN(max_epochs=2, device="cpu", random_state=0).fit(X, y)
+    >>> X_new, y_new = generator.sample(y=[3, 3, 8])
+    >>> X_new.shape, y_new.tolist()
+    ((3, 64), [3, 3, 8])
+    >>> scores = generator.score_samples(X_new, y_new)
+    """
+
+    _sampling_parameters = ("variance", "verbose")
+
+    _parameter_constraints: dict = {
+        **NetGenerator._parameter_constraints,
+        "latent_dim": [Interval(Integral, 1, None, closed="left")],
+        "penalty": [Interval(Real, 0, None, closed="left")],
+    }
+
+    def __init__(
+        self,
+        *,
+        latent_dim=32,
+        penalty=10.0,
+        variance=1.0,
+        max_epochs="auto",
+        batch_size=256,
+        lr=3e-4,
+        device="auto",
+        random_state=None,
+        verbose=0,
+        net_params=None,
+    ):
+        self.latent_dim = latent_dim
+        self.penalty = penalty
+        self.variance = variance
+        self.max_epochs = max_epochs
+        self.batch_size = batch_size
+        self.lr = lr
+        self.device = device
+        self.random_state = random_state
+        self.verbose = verbose
+        self.net_params = net_params
+
+    def score_samples(self, X, y):
+        """Return the critic's score of each row; higher means more like a real one.
+
+        Scores have no unit: compare those of one class with each other, for example to
+        drop the generated rows of the lowest scores.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows.
+
+        y : array-like of shape (n_samples,)
+            Their labels; each must be in `classes_`.
+
+        Returns
+        -------
+        scores : ndarray of shape (n_samples,)
+            Score of each row.
+        """
+        check_is_fitted(self)
+        X, y = check_rows(self, X, y, reset=False)
+        codes = self._encode_labels(y)
+        Z = scale_rows(X, self.offset_, self.scale_) - self.class_means_[codes]
+        x = torch.from_numpy(Z.astype(np.float32))
+        with torch.inference_mode():
+            return self.net_.module_.critic(x, torch.from_numpy(codes)).numpy()
+
+    def _centre(self, Z, codes):
+        residuals = super()._centre(Z, codes)
+        self.covariance_factor_ = residual_factor(residuals)
+        return residuals
+
+    def _build_net(self, n_samples, device):
+        return build_net(self, n_samples, len(self.classes_), device)
+
+    @torch.inference_mode()
+    def _learn_sampling(self, net, rows):
+        """Find the map that gives generated rows the moments of the training rows."""
+        order = torch.randperm(len(rows), device=rows.x.device)
+        y = rows.y[order.repeat(-(-_N_MODEL_ROWS // len(rows)))]
+        noise = torch.randn(len(y), self.latent_dim + rows.x.shape[1], device=y.device)
+        generated = net.module_.eval().average(noise, y).double().cpu().numpy()
+        if not np.isfinite(generated).all():
+            raise FloatingPointError(
+                "The weights diverged in the last step: generated rows are not finite. "
+                "The estimator is left unfitted. Use a smaller lr."
+            )
+        mean = generated.mean(axis=0)
+        spread = residual_factor(generated - mean)
+        real = self.covariance_factor_
+        self.output_factor_ = solve_triangular(spread.T, real.T, lower=False).T
+        self.output_shift_ = rows.x.double().mean(dim=0).cpu().numpy()
+        self.output_shift_ -= self.output_factor_ @ mean
+        self.variance_ratio_ = float(np.sum(spread**2) / np.sum(real**2))
+        if not _MIN_VARIANCE <= self.variance_ratio_ <= 1 / _MIN_VARIANCE:
+            sort = "collapsed" if self.variance_ratio_ < 1 else "drifted away"
+            warnings.warn(
+                f"The generator has {sort}: its rows have {self.variance_ratio_:.2g} "
+                "times the variance of the training rows around their class means. Use "
+                "a smaller lr, fewer epochs or a larger penalty, or ClassGaussian.",
+                ConvergenceWarning,
+                stacklevel=7,
+            )
+
+    def _make_sampler(self):
+        network = copy.deepcopy(self.net_.module_.average.module)
+        factor, shift = (
+            torch.tensor(array, dtype=torch.float32)
+            for array in (self.output_factor_, self.output_shift_)
+        )
+        return CGANSampler(network, self.latent_dim + len(shift), factor, shift)

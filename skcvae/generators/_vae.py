@@ -1,0 +1,232 @@
+"""The variational autoencoder whose networks see no labels."""
+
+import numpy as np
+from sklearn.utils.validation import _num_samples, check_is_fitted
+
+from ._cvae import CVAE
+from ._latents import labelled_prior
+from ._modules import UnconditionalVAE
+
+
+class VAE(CVAE):
+    r"""Variational autoencoder that learns of the labels after its training only.
+
+    The rival that shows what :class:`CVAE` gains by its labels. The networks model all
+    rows together, around the mean of all, by the evidence lower bound [1]_
+
+    .. math::
+        E_{q(z \mid x)} \log N(x; f(z), s(z)^2 \operatorname{diag}(\sigma^2))
+        - \beta \, \mathrm{KL}(q(z \mid x) \,\|\, N(0, I)).
+
+    After that, the latents of the training rows of each class get a Gaussian
+    :math:`N(\mu_c, \Sigma_c)`, and :math:`p(x \mid y = c)` is what the decoder makes of
+    it: the label of a generated row is where its latent vector was drawn. The means
+    :math:`\mu_c` are shrunk towards that of all rows by an amount estimated from the
+    data, the covariances towards that of all rows around their means.
+
+    Prefer :class:`CVAE` to generate rows: what the latents do not keep of a class is
+    lost here. Prefer this to look at the latent space, in which classes lie apart.
+
+    Parameters
+    ----------
+    latent_dim : int, default=32
+        Dimension of z.
+
+    architecture : {"small", "large"} or callable, default="small"
+        As in :class:`CVAE`. A callable gets ``n_classes=1``, and its module the class
+        code 0 for all rows.
+
+    beta : float, default=1.0
+        Weight of the KL term.
+
+    variance : float, dict or array-like of shape (n_classes,), default=1.0
+        Factor of the covariance of the latents of a class at sampling: one number, one
+        for each class in the order of `classes_`, or a dict from label to number (1
+        for the labels it lacks). It does not touch training.
+
+    noise : {"residual"} or None, default="residual"
+        "residual" adds Gaussian noise with the covariance of the training rows' x - x̂
+        to each decoded row. It does not touch training.
+
+    objective : {"elbo", "reference"}, default="elbo"
+        "reference" is the loss of the thesis, see :class:`CVAE`.
+
+    max_epochs : int or "auto", default="auto"
+        Passes over the rows. "auto" takes as many as make 600 steps, but at least 10
+        and at most 300.
+
+    batch_size : int, default=256
+        Rows per step.
+
+    lr : float, default=3e-3
+        Learning rate: the peak of a one-cycle schedule ("reference": constant).
+
+    device : str or torch.device, default="auto"
+        "auto" is CUDA where there is a GPU, else the CPU.
+
+    random_state : int, RandomState instance or None, default=None
+        Seed of initialisation, training and sampling.
+
+    verbose : int, default=0
+        1 shows a progress bar, 2 also skorch's table of epochs.
+
+    net_params : dict, default=None
+        Further arguments of :class:`skorch.NeuralNet`, see :class:`CVAE`.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        Labels seen in :meth:`fit`, sorted.
+
+    class_count_ : ndarray of shape (n_classes,)
+        Number of training rows of each class.
+
+    class_means_ : ndarray of shape (n_classes, n_features)
+        Zeros: rows are modelled around the mean of all.
+
+    latent_prior_ : LatentPrior
+        Mean and Cholesky factor of the covariance of the latents of each class.
+
+    mean_shrinkage_ : float
+        Number of pseudo-rows by which the means of the latents are shrunk.
+
+    noise_factor_ : ndarray of shape (n_features, n_features)
+        Cholesky factor of the covariance of the residual noise, in scaled units.
+
+    history_ : skorch.history.History
+        One row per epoch, see :class:`CVAE`.
+
+    net_ : skorch.NeuralNet
+        The trained net, trimmed for prediction, on the CPU.
+
+    n_active_dims_ : int
+        Number of latent dimensions that the encoder uses.
+
+    device_ : torch.device
+        Where it was trained.
+
+    offset_, scale_ : ndarray of shape (n_features,)
+        Mean of the features, and the scale they share (0 for constant features).
+
+    n_features_in_ : int
+        Number of features seen in :meth:`fit`.
+
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Names of the features, where `X` has names that are all strings.
+
+    See Also
+    --------
+    CVAE : Its networks are told the labels.
+
+    References
+    ----------
+    .. [1] D. P. Kingma and M. Welling, "Auto-Encoding Variational Bayes", ICLR 2014,
+       arXiv 1312.6114.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from skcvae.generators import VAE
+    >>> X, y = load_digits(return_X_y=True)
+    >>> generator = VAE(max_epochs=2, device="cpu", random_state=0).fit(X, y)
+    >>> generator.encode(X[:5]).shape
+    (5, 32)
+    >>> X_new, y_new = generator.sample(y=[3, 3, 8])
+    >>> X_new.shape, y_new.tolist()
+    ((3, 64), [3, 3, 8])
+    """
+
+    # A prior that all classes share would draw rows that have nothing of their label.
+    _sampling_parameters = ("variance", "noise", "verbose")
+    _module = UnconditionalVAE
+
+    _parameter_constraints: dict = {
+        name: allowed
+        for name, allowed in CVAE._parameter_constraints.items()
+        if name != "prior"
+    }
+
+    def __init__(  # noqa: PLR0913  as CVAE, it has many
+        self,
+        *,
+        latent_dim=32,
+        architecture="small",
+        beta=1.0,
+        variance=1.0,
+        noise="residual",
+        objective="elbo",
+        max_epochs="auto",
+        batch_size=256,
+        lr=3e-3,
+        device="auto",
+        random_state=None,
+        verbose=0,
+        net_params=None,
+    ):
+        self.latent_dim = latent_dim
+        self.architecture = architecture
+        self.beta = beta
+        self.variance = variance
+        self.noise = noise
+        self.objective = objective
+        self.max_epochs = max_epochs
+        self.batch_size = batch_size
+        self.lr = lr
+        self.device = device
+        self.random_state = random_state
+        self.verbose = verbose
+        self.net_params = net_params
+
+    def encode(self, X, y=None):
+        """Return the latent mean of each row.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows.
+
+        y : Ignored
+            Not looked at; present because :meth:`CVAE.encode` needs it.
+
+        Returns
+        -------
+        Z : ndarray of shape (n_samples, latent_dim)
+            Mean of q(z | x).
+        """
+        return super().encode(X, y)
+
+    def reconstruct(self, X, y=None):
+        """Encode each row and decode its latent mean, without noise.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows.
+
+        y : Ignored
+            Not looked at; present because :meth:`CVAE.reconstruct` needs it.
+
+        Returns
+        -------
+        X_hat : ndarray of shape (n_samples, n_features)
+            Reconstructed rows, in the units of `X`.
+        """
+        return super().reconstruct(X, y)
+
+    def _to_tensors(self, X, y):
+        check_is_fitted(self)
+        any_label = np.full(_num_samples(X), self.classes_[0])
+        return super()._to_tensors(X, any_label)
+
+    def _centre(self, Z, codes):
+        self.class_means_ = np.zeros((len(self.classes_), Z.shape[1]))
+        return Z
+
+    def _fit_prior(self, mean, variance, codes):
+        prior, self.mean_shrinkage_ = labelled_prior(
+            mean, variance, codes, len(self.classes_)
+        )
+        return prior
+
+    def _prior_to_draw(self):
+        return self.latent_prior_
