@@ -205,6 +205,15 @@ def test_score_checks_its_input(rows, fitted):
         make_cgan().score_samples(X, y)
 
 
+def test_score_looks_at_the_names_of_the_columns(rows):
+    pandas = pytest.importorskip("pandas")
+    X, y = pandas.DataFrame(rows[0], columns=list("abcd")), rows[1]
+    generator = make_cgan().fit(X, y)
+    np.testing.assert_array_equal(generator.feature_names_in_, list("abcd"))
+    with pytest.raises(ValueError, match="same order"):
+        generator.score_samples(X[["b", "a", "c", "d"]], y)
+
+
 # How it fails
 
 

@@ -50,7 +50,8 @@ class CGAN(NetGenerator):
 
     The critic stays: :meth:`score_samples` rates rows. To generate rows, prefer
     :class:`CVAE` or :class:`ClassGaussian` with many features and few rows, where a
-    critic tells rows apart by heart; this is for shapes of few features.
+    critic tells rows apart by heart; this is for shapes of few features, with an `lr`
+    of about 0.01.
 
     Parameters
     ----------
@@ -204,7 +205,8 @@ class CGAN(NetGenerator):
         """Return the critic's score of each row; higher means more like a real one.
 
         Scores have no unit: compare those of one class with each other, for example to
-        drop the generated rows of the lowest scores.
+        drop the generated rows of the lowest scores. The critic has seen rows between
+        the real and the generated ones: those far from both may get any score.
 
         Parameters
         ----------
