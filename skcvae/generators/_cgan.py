@@ -48,10 +48,10 @@ class CGAN(NetGenerator):
     the two networks decides about shape only. Labels enter as a learned bias for each
     class.
 
-    The critic stays: :meth:`score_samples` rates rows. To generate rows, prefer
-    :class:`CVAE` or :class:`ClassGaussian` with many features and few rows, where a
-    critic tells rows apart by heart; this is for shapes of few features, with an `lr`
-    of about 0.01.
+    The critic stays: :meth:`score_samples` rates rows. To generate embeddings, prefer
+    :class:`CVAE` or :class:`ClassGaussian`: with many features and few rows, do not
+    expect this to beat them. It is for shapes of few features, with an `lr` of about
+    0.01.
 
     Parameters
     ----------
