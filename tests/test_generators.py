@@ -15,6 +15,7 @@ from sklearn.base import clone
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.linear_model import LinearRegression
+from sklearn.preprocessing import StandardScaler
 from torch import nn
 
 from skcvae.generators import CGAN, CVAE, VAE, ClassGaussian, FlowMatching
@@ -594,6 +595,16 @@ def test_rows_have_the_uneven_distances_from_the_centre_of_the_training_rows():
 
 
 # Awkward data
+
+
+def test_training_survives_rows_far_out():
+    # Groups of features that are zero but in a few rows, as one-hot columns are.
+    rng = np.random.RandomState(0)
+    X = StandardScaler().fit_transform(rng.rand(600, 100) < 0.01)
+    X, y = np.repeat(X, 20, axis=1), np.repeat([0, 1], [500, 100])
+    params = {"latent_dim": 32, "batch_size": 256, "max_epochs": 100}
+    generator = make_cvae(**params, net_params=None).fit(X, y)
+    assert 0.1 < generator.sample(500)[0].var() < 4
 
 
 @MAKERS

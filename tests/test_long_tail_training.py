@@ -331,7 +331,20 @@ def test_optimizers_and_their_parameters_are_passed_on(
     make_classifier(net_params=net_params, **params).fit(*separated_classes)
     (optimizer,) = set(recorder.optimizers)
     assert type(optimizer) is net_params.get("optimizer", torch.optim.AdamW)
-    assert expected.items() <= optimizer.param_groups[0].items()
+    # The last group has the weights.
+    assert expected.items() <= optimizer.param_groups[-1].items()
+
+
+def test_head_starts_at_zero_and_only_its_weights_decay(separated_classes):
+    recorder = Recorder()
+    make_classifier(net_params={"callbacks": [recorder]}).fit(*separated_classes)
+    (optimizer,) = set(recorder.optimizers)
+    decay = {
+        p.ndim: g["weight_decay"] for g in optimizer.param_groups for p in g["params"]
+    }
+    assert decay == {1: 0.0, 2: 1.0}
+    untrained = make_classifier(lr=1e-30, max_epochs=1).fit(*separated_classes)
+    assert abs(untrained.decision_function(separated_classes[0])).max() < 1e-6
 
 
 def test_net_params_are_left_alone(separated_classes):

@@ -96,7 +96,9 @@ class CVAE(NetGenerator):
 
     lr : float, default=3e-3
         Learning rate: the peak of a one-cycle schedule ("reference": constant).
-        ``net_params={"callbacks__lr_schedule": None}`` switches the schedule off.
+        ``net_params={"callbacks__lr_schedule": None}`` switches the schedule off, and
+        "callbacks__gradient_clipping" the clipping of extreme gradients ("reference":
+        none).
 
     device : str or torch.device, default="auto"
         "auto" is CUDA where there is a GPU, else the CPU.

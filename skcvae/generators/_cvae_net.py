@@ -7,6 +7,7 @@ from ._modules import BACKBONES
 from ._net_generator import (
     assemble_net,
     count_batches,
+    gradient_clipping,
     one_cycle,
     record_terms,
     resolve_max_epochs,
@@ -75,5 +76,5 @@ def _callbacks(cvae, n_steps):
     terms = [f"{name}_{t}" for name in ("train", "valid") for t in _TERMS]
     callbacks = record_terms(*terms)
     if cvae.objective == "elbo":
-        callbacks.append(one_cycle(cvae, n_steps))
+        callbacks += [one_cycle(cvae, n_steps), gradient_clipping()]
     return callbacks

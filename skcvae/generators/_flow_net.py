@@ -11,6 +11,7 @@ from ._modules import LabelledLinear
 from ._net_generator import (
     assemble_net,
     count_batches,
+    gradient_clipping,
     one_cycle,
     resolve_max_epochs,
 )
@@ -174,5 +175,6 @@ def build_net(flow, n_samples, device):
     if "optimizer" not in (flow.net_params or {}):
         params.update(optimizer__fused=True, optimizer__weight_decay=0.01)
     max_epochs = resolve_max_epochs(flow, n_samples, _AUTO_STEPS)
-    schedule = one_cycle(flow, count_batches(flow, n_samples) * max_epochs)
-    return assemble_net(TrainingNet, flow, params, [schedule], max_epochs, device)
+    n_steps = count_batches(flow, n_samples) * max_epochs
+    callbacks = [one_cycle(flow, n_steps), gradient_clipping()]
+    return assemble_net(TrainingNet, flow, params, callbacks, max_epochs, device)

@@ -169,7 +169,10 @@ def build_net(classifier, n_samples, books, stream):
     extra = copy.deepcopy(classifier.net_params or {})
     if "optimizer" not in extra:
         params.update(
-            optimizer__fused=True, optimizer__weight_decay=classifier.weight_decay
+            optimizer__fused=True,
+            optimizer__weight_decay=classifier.weight_decay,
+            # Biases hold class frequencies: decay would pull classes together.
+            optimizer__param_groups=[("*bias", {"weight_decay": 0.0})],
         )
     callbacks = _callbacks(classifier, n_batches * books.n_epochs)
     callbacks += extra.pop("callbacks", None) or []

@@ -6,6 +6,21 @@ from torch import nn
 from torch.nn import functional
 
 
+class LinearHead(nn.Linear):
+    """Linear layer that starts at zero: no class has a lead that training must undo.
+
+    **Shape**
+
+    - Input: ``(n, n_features)``
+    - Output: ``(n, n_classes)``
+    """
+
+    def reset_parameters(self):
+        """Set weights and biases to zero."""
+        nn.init.zeros_(self.weight)
+        nn.init.zeros_(self.bias)
+
+
 class MLPHead(nn.Sequential):
     """One hidden layer with dropout.
 
@@ -100,4 +115,4 @@ class HeadOnRows(nn.Module):
         return self.logit_scale * logits + self.logit_correction
 
 
-HEADS = {"linear": nn.Linear, "mlp": MLPHead, "cosine": CosineHead}
+HEADS = {"linear": LinearHead, "mlp": MLPHead, "cosine": CosineHead}
