@@ -546,6 +546,37 @@ def test_sampling_parameters_do_not_touch_training(params, small):
         assert np.abs(late - plain.sample(50)[0]).max() > 1e-3
 
 
+def test_auto_variance_is_that_of_a_new_row_around_an_estimated_mean():
+    # Many draws of a data set whose classes have few rows, and of one new row each.
+    rng = np.random.RandomState(0)
+    n_classes, n_rows, n_features = 400, 3, 10
+    means = 2 * rng.normal(size=(n_classes, n_features))
+    y = np.repeat(np.arange(n_classes), n_rows)
+    X = means[y] + rng.normal(size=(len(y), n_features))
+    generator = make_gaussian(variance="auto").fit(X, y)
+    centres = generator.offset_ + generator.class_means_ * generator.scale_
+    spread = np.mean((means + rng.normal(size=means.shape) - centres) ** 2)
+    assert generator.mean_shrinkage_ == pytest.approx(1 / 4, rel=0.2)
+    X_new, y_new = generator.sample(y=np.repeat(np.arange(n_classes), 50))
+    drawn = np.mean((X_new - centres[y_new]) ** 2)
+    assert drawn == pytest.approx(spread, rel=0.06)
+    plain, _ = generator.sample(y=y_new, variance=1.0)
+    ratio = drawn / np.mean((plain - centres[y_new]) ** 2)
+    assert ratio == pytest.approx(1 + 1 / (3 + generator.mean_shrinkage_), rel=1e-5)
+
+
+@MAKERS
+def test_auto_variance_differs_by_class_size(make, small):
+    generator = make().fit(*small)
+    expected = 1 + 1 / (np.array([50, 30, 10]) + generator.mean_shrinkage_)
+    labels = [0, 1, 2, 2]
+    auto, _ = generator.sample(y=labels, variance="auto")
+    given, _ = generator.sample(y=labels, variance=expected)
+    np.testing.assert_array_equal(auto, given)
+    generator.set_params(variance="auto")
+    np.testing.assert_array_equal(generator.sample(y=labels)[0], given)
+
+
 def test_rows_without_noise_lie_on_a_surface(small):
     generator = make_cvae(
         architecture=LinearBackbone, latent_dim=2, noise=None, net_params=None

@@ -35,7 +35,7 @@ class CVAEAnonymizer(BaseGenerativeAnonymizer):
 
     Parameters
     ----------
-    variance : float, dict or array-like of shape (n_classes,), default=1.0
+    variance : float, dict, array-like of shape (n_classes,) or "auto", default=1.0
         Factor :math:`\sigma^2` of the variance of the latents at sampling.
 
     latent_dim : int, default=32

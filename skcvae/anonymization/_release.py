@@ -257,7 +257,7 @@ def _resolve_prior(class_prior, generator):
 
 def _gather(generator, sampler, prior, kept):
     """Return all tensors of a release, with the classes that are kept."""
-    variance = generator._check_variance(generator.variance, generator.classes_)
+    variance = generator._resolve_variance()
     prior = prior[kept] / prior[kept].sum()
     arrays = {
         "centres": generator._centres()[kept],

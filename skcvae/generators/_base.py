@@ -164,6 +164,13 @@ class BaseGenerator(SamplingMixin, DocLinkMixin, BaseEstimator):
     def _centres(self):
         return self.offset_ + self.class_means_ * self.scale_
 
+    def _auto_variance(self):
+        if not hasattr(self, "mean_shrinkage_"):
+            return super()._auto_variance()
+        # The mean of a class is known up to W / (n_c + k0), and a new row scatters
+        # around it with W.
+        return 1 + 1 / (self.class_count_ + self.mean_shrinkage_)
+
     def _keeps_interrupted(self):
         """Tell whether an interrupted training left a usable model."""
         return False

@@ -61,10 +61,10 @@ class CGAN(NetGenerator):
     penalty : float, default=10.0
         Weight :math:`\lambda` of the gradient penalty.
 
-    variance : float, dict or array-like of shape (n_classes,), default=1.0
+    variance : float, dict, array-like of shape (n_classes,) or "auto", default=1.0
         Factor of the variance of z and e at sampling: one number, one for each class in
         the order of `classes_`, or a dict from label to number (1 for the labels it
-        lacks). It does not touch training.
+        lacks), or "auto" as in :class:`ClassGaussian`. It does not touch training.
 
     max_epochs : int or "auto", default="auto"
         Passes over the rows. "auto" takes as many as make 1500 steps, but at least 10

@@ -42,10 +42,11 @@ class ClassGaussian(BaseGenerator):
         Weight in [0, 1] of the scaled identity in the covariance. "auto" takes the
         value of Ledoit and Wolf.
 
-    variance : float, dict or array-like of shape (n_classes,), default=1.0
+    variance : float, dict, array-like of shape (n_classes,) or "auto", default=1.0
         Factor :math:`v_c` of the covariance at sampling: one number, one for each
         class in the order of `classes_`, or a dict from label to number (1 for the
-        labels it lacks).
+        labels it lacks). "auto" is :math:`1 + 1 / (n_c + k_0)`: of a class of few rows
+        the mean is not exactly known, and a new row lies farther from its estimate.
 
     random_state : int, RandomState instance or None, default=None
         Seed of :meth:`sample`.
@@ -110,7 +111,12 @@ class ClassGaussian(BaseGenerator):
             StrOptions({"auto"}),
             Interval(Real, 0, 1, closed="both"),
         ],
-        "variance": [Interval(Real, 0, None, closed="left"), dict, "array-like"],
+        "variance": [
+            Interval(Real, 0, None, closed="left"),
+            StrOptions({"auto"}),
+            dict,
+            "array-like",
+        ],
         "random_state": ["random_state"],
     }
 

@@ -62,10 +62,11 @@ class CVAE(NetGenerator):
     beta : float, default=1.0
         Weight of the KL term.
 
-    variance : float, dict or array-like of shape (n_classes,), default=1.0
+    variance : float, dict, array-like of shape (n_classes,) or "auto", default=1.0
         Factor :math:`\sigma^2` of the variance of the latents at sampling: one number,
         one for each class in the order of `classes_`, or a dict from label to number
-        (1 for the labels it lacks). It does not touch training.
+        (1 for the labels it lacks), or "auto", :math:`1 + 1 / (n_c + k_0)` as in
+        :class:`ClassGaussian`. It does not touch training.
 
     prior : {"aggregate", "standard"}, default="aggregate"
         Where latents come from. "aggregate" is a Gaussian fitted to the latents of the

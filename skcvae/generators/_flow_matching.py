@@ -64,10 +64,10 @@ class FlowMatching(NetGenerator):
         Absolute and relative error of a step of "dopri5", in units of the standard
         deviation within a class. It does not touch training.
 
-    variance : float, dict or array-like of shape (n_classes,), default=1.0
+    variance : float, dict, array-like of shape (n_classes,) or "auto", default=1.0
         Factor of the variance of the noise at sampling: one number, one for each class
         in the order of `classes_`, or a dict from label to number (1 for the labels it
-        lacks). It does not touch training.
+        lacks), or "auto" as in :class:`ClassGaussian`. It does not touch training.
 
     max_epochs : int or "auto", default="auto"
         Passes over the rows. "auto" takes as many as make 1000 steps, but at least 10

@@ -41,7 +41,12 @@ class NetGenerator(BaseGenerator):
     _memory_advice = "a smaller batch_size"
 
     _parameter_constraints: dict = {
-        "variance": [Interval(Real, 0, None, closed="left"), dict, "array-like"],
+        "variance": [
+            Interval(Real, 0, None, closed="left"),
+            StrOptions({"auto"}),
+            dict,
+            "array-like",
+        ],
         "max_epochs": [
             Interval(Integral, 1, None, closed="left"),
             StrOptions({"auto"}),

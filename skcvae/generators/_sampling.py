@@ -33,7 +33,7 @@ class SamplingMixin(metaclass=ABCMeta):
         y : array-like of shape (n_samples,), default=None
             Labels to draw a row for, in this order. Each must be in `classes_`.
 
-        variance : float, dict or array-like of shape (n_classes,), default=None
+        variance : float, dict, array-like of shape (n_classes,) or "auto", default=None
             Replaces the parameter `variance` in this call.
 
         random_state : int, RandomState instance or None, default=None
@@ -153,9 +153,24 @@ class SamplingMixin(metaclass=ABCMeta):
         share = weights / weights.sum()
         return np.random.RandomState(seed).choice(len(share), n_samples, p=share)
 
+    def _resolve_variance(self, variance=None):
+        """Return the variance of each class, shape (n_classes,); None is our own."""
+        variance = self.variance if variance is None else variance
+        if isinstance(variance, str) and variance == "auto":
+            return self._auto_variance()
+        return self._check_variance(variance, self.classes_)
+
+    def _auto_variance(self):
+        """Return the variance of each class that `variance="auto"` stands for."""
+        raise ValueError(
+            f"variance='auto' is not known to a {type(self).__name__}: give numbers."
+        )
+
     @staticmethod
     def _check_variance(variance, classes):
-        """Return the variance of each class, shape (n_classes,)."""
+        """Return the variance of each class, shape (n_classes,); 1 for "auto"."""
+        if isinstance(variance, str) and variance == "auto":
+            variance = 1.0
         if isinstance(variance, Mapping):
             known = set(classes.tolist())
             unknown = [label for label in variance if label not in known]
@@ -219,8 +234,7 @@ class SamplingMixin(metaclass=ABCMeta):
     @torch.inference_mode()
     def _open_scaled_stream(self, device, variance):
         """Return a function as `_open_stream` does, for scaled rows around 0."""
-        variance = self.variance if variance is None else variance
-        std = np.sqrt(self._check_variance(variance, self.classes_))
+        std = np.sqrt(self._resolve_variance(variance))
         std = torch.from_numpy(std.astype(np.float32)).to(device)
         sampler = self._make_sampler().to(device)
 

@@ -39,10 +39,11 @@ class VAE(CVAE):
     beta : float, default=1.0
         Weight of the KL term.
 
-    variance : float, dict or array-like of shape (n_classes,), default=1.0
+    variance : float, dict, array-like of shape (n_classes,) or "auto", default=1.0
         Factor of the covariance of the latents of a class at sampling: one number, one
         for each class in the order of `classes_`, or a dict from label to number (1
-        for the labels it lacks). It does not touch training.
+        for the labels it lacks), or "auto" as in :class:`ClassGaussian`. It does not
+        touch training.
 
     noise : {"residual"} or None, default="residual"
         "residual" adds Gaussian noise with the covariance of the training rows' x - x̂

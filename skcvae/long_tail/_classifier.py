@@ -77,7 +77,7 @@ class LongTailClassifier(DocLinkMixin, ClassifierMixin, BaseEstimator):
     p_min, p_max : float, default=0.2, 0.7
         Bounds of that probability; the program of the thesis has 0.01 and 0.7.
 
-    variance : float, dict or array-like of shape (n_classes,), default=None
+    variance : float, dict, array-like of shape (n_classes,) or "auto", default=None
         Variance of the generated rows, as in the generator's `sample`. None is the
         generator's own.
 
@@ -225,6 +225,7 @@ class LongTailClassifier(DocLinkMixin, ClassifierMixin, BaseEstimator):
         "p_max": [Interval(Real, 0, 1, closed="both")],
         "variance": [
             Interval(Real, 0, None, closed="left"),
+            StrOptions({"auto"}),
             dict,
             "array-like",
             None,

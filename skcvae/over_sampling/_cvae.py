@@ -31,9 +31,10 @@ class CVAEOverSampler(BaseGenerativeOverSampler):
         ("auto"), "all", a dict from label to the number of rows after resampling, or a
         function that returns such a dict for `y`.
 
-    variance : float, dict or array-like of shape (n_classes,), default=1.0
+    variance : float, dict, array-like of shape (n_classes,) or "auto", default=1.0
         Factor :math:`\sigma^2` of the variance of the latents: one number, one for
-        each class, or a dict from label to number. It does not touch training.
+        each class, a dict from label to number, or "auto", a little more than 1 for
+        classes of few rows. It does not touch training.
 
     latent_dim : int, default=32
         Dimension of the latent space.

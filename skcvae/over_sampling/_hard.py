@@ -222,7 +222,7 @@ class HardOverSampler(BaseGenerativeOverSampler):
     def _open_moves(self, decoder, logits):
         """Return a function that draws scaled rows, as `_fill_by_class` asks for."""
         generator = self.generator_
-        std = np.sqrt(generator._check_variance(generator.variance, decoder.classes))
+        std = np.sqrt(generator._resolve_variance())
         std = torch.tensor(std, dtype=torch.float32, device=decoder.scale.device)
         sampler = decoder.sampler
 

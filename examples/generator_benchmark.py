@@ -1,0 +1,326 @@
+"""All generators in one table: accuracy, quality, privacy and time.
+
+    python examples/generator_benchmark.py --data FOLDER [--only cifar --seeds 5]
+
+FOLDER holds `cifar100_lt_vit_tiny.npz`, `cifar100_rest_vit_tiny.npz`,
+`mvtec_resnet18.npz` and `tabular_imbalanced.npz`. Features are divided by one scale
+(tabular: each by its own), so that the variance of the training rows is their number.
+Columns:
+
+- online: accuracy of `LongTailClassifier` with the generator (Algorithm 1)
+- offline: accuracy of logistic regression on rows that the generator balanced
+- class FD, whole FD: Fréchet distance to the test rows, of each class less its bias,
+  and of all rows extrapolated to infinitely many
+- coverage: share of the test rows that have a generated row among their 5 nearest
+- AUC: of an attack on the training rows by the nearest generated row; 0.5 is none
+- fit, draw: seconds to train, and to draw 10,000 rows, on a machine that does other
+  things as well: compare them within a table only
+
+Accuracy is in percent, on CIFAR-100 of balanced test rows, else balanced by class.
+"""
+
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+from imblearn.over_sampling import ADASYN, SMOTE, RandomOverSampler
+from scipy import stats
+from sklearn.base import clone
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import balanced_accuracy_score
+from sklearn.model_selection import train_test_split
+from sklearn.preprocessing import StandardScaler
+
+from skcvae.datasets import load_embeddings
+from skcvae.generators import CGAN, CVAE, VAE, ClassGaussian, FlowMatching
+from skcvae.long_tail import LongTailClassifier
+from skcvae.metrics import (
+    class_frechet_distance,
+    extrapolated_frechet_distance,
+    nearest_neighbor_attack,
+    precision_recall_density_coverage,
+)
+from skcvae.over_sampling import GenerativeOverSampler
+
+GENERATORS = {
+    "ClassGaussian": ClassGaussian(),
+    "CVAE": CVAE(device="cpu"),
+    "VAE": VAE(device="cpu"),
+    "CGAN": CGAN(device="cpu"),
+    "FlowMatching": FlowMatching(device="cpu"),
+}
+SAMPLERS = {
+    "no over-sampling": None,
+    "random": RandomOverSampler(),
+    "SMOTE": SMOTE(k_neighbors=4),
+    "ADASYN": ADASYN(n_neighbors=4),
+}
+COLUMNS = (
+    "online",
+    "offline",
+    "class FD",
+    "whole FD",
+    "coverage",
+    "AUC",
+    "fit",
+    "draw",
+)
+FORMATS = ("9.1f", "9.1f", "9.1f", "9.2f", "9.2f", "9.3f", "9.1f", "9.2f")
+N_DRAWN = 10_000
+# Tabular sets of this size can be split, and take seconds.
+MIN_MINORITY, MAX_ROWS, MAX_FEATURES = 20, 4_000, 100
+
+
+@dataclass
+class Split:
+    """Rows to learn from, to test on, and strangers of the same classes."""
+
+    X: np.ndarray
+    y: np.ndarray
+    X_test: np.ndarray
+    y_test: np.ndarray
+    strangers: np.ndarray
+
+
+def one_scale(X, *others):
+    """Centre by the mean of the training rows and divide by one scale."""
+    mean = X.mean(axis=0)
+    scale = np.sqrt(((X - mean) ** 2).mean())
+    return [(rows - mean) / scale for rows in (X, *others)]
+
+
+def split_cifar(data, seed):
+    """Return long-tailed CIFAR-100; strangers are rows that the long tail left out."""
+    cifar = load_embeddings(data / "cifar100_lt_vit_tiny.npz")
+    rest = load_embeddings(data / "cifar100_rest_vit_tiny.npz")
+    counts = np.bincount(cifar.y_train)
+    rng = np.random.RandomState(seed)
+    drawn = [
+        rng.permutation(np.flatnonzero(rest.y == label))[: counts[label]]
+        for label in range(len(counts))
+    ]
+    strangers = rest.X[np.concatenate(drawn)]
+    X, X_test, strangers = one_scale(cifar.X_train, cifar.X_test, strangers)
+    return Split(X, cifar.y_train, X_test, cifar.y_test, strangers)
+
+
+def split_mvtec(data, seed):
+    """Return two halves of 30 classes of photos: to learn from, and to test on."""
+    with np.load(data / "mvtec_resnet18.npz") as file:
+        X = file["X"].astype(np.float32)
+        y = 2 * file["y"].astype(np.int64) + file["anomaly"]
+    X, X_test, y, y_test = train_test_split(
+        X, y, test_size=0.5, stratify=y, random_state=seed
+    )
+    X, X_test = one_scale(X, X_test)
+    return Split(X, y, X_test, y_test, X_test)
+
+
+def tabular_names(data):
+    """Return the names of the tabular sets that are small enough, by their number."""
+    with np.load(data / "tabular_imbalanced.npz") as file:
+        names = {key.removesuffix("__X") for key in file if key.endswith("__X")}
+        fits = []
+        for name in names:
+            n_rows, n_features = file[f"{name}__X"].shape
+            enough = file[f"{name}__y"].sum() >= MIN_MINORITY
+            if enough and n_rows <= MAX_ROWS and n_features <= MAX_FEATURES:
+                fits.append(name)
+    return sorted(fits, key=lambda name: int(name.split("_")[0]))
+
+
+def split_table(data, name, seed):
+    """Return two halves of a tabular set; the test half are the strangers."""
+    with np.load(data / "tabular_imbalanced.npz") as file:
+        X, y = file[f"{name}__X"], file[f"{name}__y"].astype(np.int64)
+    X, X_test, y, y_test = train_test_split(
+        X, y, test_size=0.5, stratify=y, random_state=seed
+    )
+    scaler = StandardScaler().fit(X)
+    X_test = scaler.transform(X_test)
+    return Split(scaler.transform(X), y, X_test, y_test, X_test)
+
+
+def percent(classifier, split):
+    """Return the balanced accuracy of a fitted classifier on the test rows."""
+    predicted = classifier.predict(split.X_test)
+    return 100 * balanced_accuracy_score(split.y_test, predicted)
+
+
+def head():
+    """Return the classifier of the offline columns."""
+    return LogisticRegression(C=0.1, max_iter=300)
+
+
+def quality(split, generator, seed):
+    """Return class-wise and whole Fréchet distance, and coverage."""
+    X, y = generator.sample(y=np.repeat(split.y_test, 4), random_state=seed)
+    frechet = class_frechet_distance(
+        split.X_test,
+        X,
+        y_real=split.y_test,
+        y_synthetic=y,
+        n_permutations=3,
+        random_state=seed,
+    )
+    X = X[::4]
+    whole = extrapolated_frechet_distance(split.X_test, X, random_state=seed)
+    coverage = precision_recall_density_coverage(split.X_test, X)["coverage"]
+    return np.nanmean(frechet.distances - frechet.biases), whole.distance, coverage
+
+
+def measure(split, generator, seed):
+    """Return a row of the table."""
+    generator = clone(generator).set_params(random_state=seed)
+    start = time.perf_counter()
+    generator.fit(split.X, split.y)
+    fitted = time.perf_counter()
+    generator.sample(N_DRAWN)
+    drawn = time.perf_counter()
+    online = LongTailClassifier(clone(generator), device="cpu", random_state=seed)
+    sampler = GenerativeOverSampler(generator, random_state=seed)
+    offline = head().fit(*sampler.fit_resample(split.X, split.y))
+    rows, _ = generator.sample(y=split.y)
+    attack = nearest_neighbor_attack(rows, split.X, split.strangers)
+    return [
+        percent(online.fit(split.X, split.y), split),
+        percent(offline, split),
+        *quality(split, generator, seed),
+        attack.auc.value,
+        fitted - start,
+        drawn - fitted,
+    ]
+
+
+def measure_sampler(split, sampler, seed):
+    """Return the row of a sampler, of which only the accuracy is known."""
+    X, y = split.X, split.y
+    if sampler is not None:
+        sampler = clone(sampler).set_params(random_state=seed)
+        try:
+            X, y = sampler.fit_resample(X, y)
+        except (ValueError, RuntimeError):
+            # ADASYN refuses rows whose neighbours are all of their own class.
+            X, y = split.X, split.y
+    accuracy = percent(head().fit(X, y), split)
+    return [np.nan, accuracy] + [np.nan] * (len(COLUMNS) - 2)
+
+
+def measure_all(split, seed):
+    """Return the rows of all contenders of one split."""
+    rows = {n: measure_sampler(split, s, seed) for n, s in SAMPLERS.items()}
+    rows |= {n: measure(split, g, seed) for n, g in GENERATORS.items()}
+    return rows
+
+
+def print_table(title, rows):
+    """Print means over the first axis of the rows of each contender."""
+    print(f"\n{title}\n\n{'':18}" + "".join(f"{name:>9}" for name in COLUMNS))
+    for name, values in rows.items():
+        means = zip(np.mean(values, axis=0), FORMATS, strict=True)
+        cells = (
+            f"{'':>9}" if np.isnan(mean) else f"{mean:{form}}" for mean, form in means
+        )
+        print(f"{name:18}" + "".join(cells), flush=True)
+
+
+def collect(splits):
+    """Return the rows of all contenders over the splits, as arrays."""
+    table = {}
+    for seed, split in splits:
+        for name, row in measure_all(split, seed).items():
+            table.setdefault(name, []).append(row)
+        print(f"seed {seed} done", flush=True)
+    return {name: np.array(rows) for name, rows in table.items()}
+
+
+def embeddings(title, split: Callable, data, seeds):
+    """Measure and print one set of embeddings."""
+    rows = collect((seed, split(data, seed)) for seed in seeds)
+    print_table(f"{title}, mean of {len(seeds)} seeds", rows)
+
+
+def tabular(data, seeds):
+    """Measure and print the tabular sets, with ranks and tests of their difference."""
+    names, rows = tabular_names(data), {}
+    for number, name in enumerate(names, 1):
+        found = collect((seed, split_table(data, name, seed)) for seed in seeds)
+        for contender, values in found.items():
+            rows.setdefault(contender, []).append(values.mean(axis=0))
+        print(f"{number} of {len(names)}: {name}", flush=True)
+    rows = {name: np.array(values) for name, values in rows.items()}
+    print_table(f"{len(names)} tabular sets, mean of {len(seeds)} seeds", rows)
+    scores = {name: values[:, 1] for name, values in rows.items()}
+    scores |= {f"{name}, online": rows[name][:, 0] for name in GENERATORS}
+    print_ranks(scores)
+
+
+def print_ranks(scores):
+    """Print mean ranks, Friedman's test, and Wilcoxon's against SMOTE with Holm's."""
+    names = list(scores)
+    values = np.array([scores[name] for name in names])
+    ranks = stats.rankdata(-values, axis=0).mean(axis=1)
+    friedman = stats.friedmanchisquare(*values)
+    others = [name for name in names if name != "SMOTE"]
+    p_values = np.array(
+        [
+            stats.wilcoxon(scores[name], scores["SMOTE"], zero_method="zsplit").pvalue
+            for name in others
+        ]
+    )
+    adjusted = holm(p_values)
+    print(f"\nFriedman: chi2 {friedman.statistic:.1f}, p {friedman.pvalue:.2g}\n")
+    print(f"{'':24}{'mean rank':>10}{'against SMOTE':>15}{'p (Holm)':>10}")
+    for place in np.argsort(ranks):
+        name = names[place]
+        line = f"{name:24}{ranks[place]:10.2f}"
+        if name in others:
+            difference = np.mean(values[place] - scores["SMOTE"])
+            line += f"{difference:+15.1f}{adjusted[others.index(name)]:10.2g}"
+        print(line)
+
+
+def holm(p_values):
+    """Return p-values adjusted for their number by Holm's method."""
+    order = np.argsort(p_values)
+    factors = np.arange(len(p_values), 0, -1)
+    steps = np.minimum(np.maximum.accumulate(p_values[order] * factors), 1)
+    adjusted = np.empty_like(steps)
+    adjusted[order] = steps
+    return adjusted
+
+
+def cifar(data, seeds):
+    """Measure long-tailed CIFAR-100."""
+    embeddings("long-tailed CIFAR-100, ViT-Ti/16", split_cifar, data, seeds)
+
+
+def mvtec(data, seeds):
+    """Measure 30 classes of industrial photos."""
+    embeddings("30 classes of photos, ResNet-18", split_mvtec, data, seeds)
+
+
+PARTS = {"cifar": cifar, "mvtec": mvtec, "tabular": tabular}
+
+
+def main(
+    data: Annotated[Path, typer.Option(help="Folder of the data.")],
+    only: Annotated[list[str] | None, typer.Option(help="Parts to run.")] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Number of seeds.")] = 5,
+):
+    """Run the parts in turn."""
+    warnings.simplefilter("ignore")
+    unknown = set(only or ()) - set(PARTS)
+    if unknown:
+        raise typer.BadParameter(f"{sorted(unknown)}: choose among {list(PARTS)}.")
+    for name in only or PARTS:
+        PARTS[name](data, range(seeds))
+
+
+if __name__ == "__main__":
+    typer.run(main)
