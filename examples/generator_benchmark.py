@@ -45,7 +45,6 @@ from skcvae.metrics import (
     nearest_neighbor_attack,
     precision_recall_density_coverage,
 )
-from skcvae.over_sampling import GenerativeOverSampler
 
 GENERATORS = {
     "ClassGaussian": ClassGaussian(),
@@ -73,7 +72,7 @@ COLUMNS = (
 FORMATS = ("9.1f", "9.1f", "9.1f", "9.2f", "9.2f", "9.3f", "9.1f", "9.2f")
 N_DRAWN = 10_000
 # Tabular sets of this size can be split, and take seconds.
-MIN_MINORITY, MAX_ROWS, MAX_FEATURES = 20, 4_000, 100
+MIN_MINORITY, MAX_ROWS, MAX_FEATURES = 20, 5_000, 100
 
 
 @dataclass
@@ -121,23 +120,34 @@ def split_mvtec(data, seed):
     return Split(X, y, X_test, y_test, X_test)
 
 
+def read_table(data, name):
+    """Return rows and labels of a tabular set, each different row once."""
+    with np.load(data / "tabular_imbalanced.npz") as file:
+        X, y = file[f"{name}__X"], file[f"{name}__y"].astype(np.int64)
+    _, kept = np.unique(X, axis=0, return_index=True)
+    return X[np.sort(kept)], y[np.sort(kept)]
+
+
 def tabular_names(data):
     """Return the names of the tabular sets that are small enough, by their number."""
     with np.load(data / "tabular_imbalanced.npz") as file:
-        names = {key.removesuffix("__X") for key in file if key.endswith("__X")}
-        fits = []
-        for name in names:
-            n_rows, n_features = file[f"{name}__X"].shape
-            enough = file[f"{name}__y"].sum() >= MIN_MINORITY
-            if enough and n_rows <= MAX_ROWS and n_features <= MAX_FEATURES:
-                fits.append(name)
-    return sorted(fits, key=lambda name: int(name.split("_")[0]))
+        names = [key.removesuffix("__X") for key in file if key.endswith("__X")]
+
+    def fits(name):
+        X, y = read_table(data, name)
+        return (
+            len(X) <= MAX_ROWS
+            and X.shape[1] <= MAX_FEATURES
+            and min(np.bincount(y)) >= MIN_MINORITY
+        )
+
+    names = [name for name in names if fits(name)]
+    return sorted(names, key=lambda name: int(name.split("_")[0]))
 
 
 def split_table(data, name, seed):
     """Return two halves of a tabular set; the test half are the strangers."""
-    with np.load(data / "tabular_imbalanced.npz") as file:
-        X, y = file[f"{name}__X"], file[f"{name}__y"].astype(np.int64)
+    X, y = read_table(data, name)
     X, X_test, y, y_test = train_test_split(
         X, y, test_size=0.5, stratify=y, random_state=seed
     )
@@ -174,6 +184,14 @@ def quality(split, generator, seed):
     return np.nanmean(frechet.distances - frechet.biases), whole.distance, coverage
 
 
+def balance(split, generator):
+    """Return the training rows and generated ones, as many of each class."""
+    classes, counts = np.unique(split.y, return_counts=True)
+    missing = np.repeat(classes, counts.max() - counts)
+    X_new, y_new = generator.sample(y=missing)
+    return np.concatenate([split.X, X_new]), np.concatenate([split.y, y_new])
+
+
 def measure(split, generator, seed):
     """Return a row of the table."""
     generator = clone(generator).set_params(random_state=seed)
@@ -182,11 +200,12 @@ def measure(split, generator, seed):
     fitted = time.perf_counter()
     generator.sample(N_DRAWN)
     drawn = time.perf_counter()
-    online = LongTailClassifier(clone(generator), device="cpu", random_state=seed)
-    sampler = GenerativeOverSampler(generator, random_state=seed)
-    offline = head().fit(*sampler.fit_resample(split.X, split.y))
+    # Fitted generators are used as they are.
+    online = LongTailClassifier(generator, device="cpu", random_state=seed)
+    offline = head().fit(*balance(split, generator))
     rows, _ = generator.sample(y=split.y)
-    attack = nearest_neighbor_attack(rows, split.X, split.strangers)
+    outside, reference = split.strangers[::2], split.strangers[1::2]
+    attack = nearest_neighbor_attack(rows, split.X, outside, reference)
     return [
         percent(online.fit(split.X, split.y), split),
         percent(offline, split),
