@@ -48,6 +48,7 @@ from skcvae.metrics import (
 
 GENERATORS = {
     "ClassGaussian": ClassGaussian(),
+    "ClassGaussian, full": ClassGaussian(covariance_type="full"),
     "CVAE": CVAE(device="cpu"),
     "VAE": VAE(device="cpu"),
     "CGAN": CGAN(device="cpu"),
@@ -239,13 +240,13 @@ def measure_all(split, seed):
 
 def print_table(title, rows):
     """Print means over the first axis of the rows of each contender."""
-    print(f"\n{title}\n\n{'':18}" + "".join(f"{name:>9}" for name in COLUMNS))
+    print(f"\n{title}\n\n{'':20}" + "".join(f"{name:>9}" for name in COLUMNS))
     for name, values in rows.items():
         means = zip(np.mean(values, axis=0), FORMATS, strict=True)
         cells = (
             f"{'':>9}" if np.isnan(mean) else f"{mean:{form}}" for mean, form in means
         )
-        print(f"{name:18}" + "".join(cells), flush=True)
+        print(f"{name:20}" + "".join(cells), flush=True)
 
 
 def collect(splits):

@@ -13,6 +13,7 @@ from sklearn.datasets import make_moons
 from skorch.callbacks import Callback
 
 from skcvae import ClassGaussian, FlowMatching, GenerativeOverSampler
+from skcvae.generators._class_means import residual_covariance
 from skcvae.generators._class_whitening import (
     estimate_covariance_shrinkage,
     fit_class_whitening,
@@ -179,7 +180,9 @@ def test_covariance_shrinkage_is_the_analysis_of_variance_of_products(small):
 
 def test_covariance_of_a_class_is_shrunk_towards_that_of_all(gaussians):
     residuals = gaussians.X - gaussians.means[gaussians.y]
-    whitening = fit_class_whitening(residuals, gaussians.y, 3)
+    whitening = fit_class_whitening(
+        residuals, gaussians.y, 3, residual_covariance(residuals)
+    )
     assert_allclose(whitening.whitener @ whitening.colouring, np.eye(5), atol=1e-9)
     P = residuals @ whitening.whitener
     assert_allclose(P.T @ P / len(P), np.eye(5), atol=0.05)

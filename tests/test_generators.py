@@ -48,6 +48,10 @@ def make_gaussian(**params):
     return ClassGaussian(**{"random_state": 0, **params})
 
 
+def make_full(**params):
+    return make_gaussian(covariance_type="full", **params)
+
+
 def make_flow(**params):
     fast = {name: value for name, value in _FAST.items() if name != "latent_dim"}
     return FlowMatching(**{**fast, **params})
@@ -63,7 +67,15 @@ def make_cgan(**params):
 
 MAKERS = pytest.mark.parametrize(
     "make",
-    [make_cvae, make_reference, make_gaussian, make_vae, make_cgan, make_flow],
+    [
+        make_cvae,
+        make_reference,
+        make_gaussian,
+        make_full,
+        make_vae,
+        make_cgan,
+        make_flow,
+    ],
     ids=lambda make: make.__name__,
 )
 
@@ -575,6 +587,39 @@ def test_auto_variance_differs_by_class_size(make, small):
     np.testing.assert_array_equal(auto, given)
     generator.set_params(variance="auto")
     np.testing.assert_array_equal(generator.sample(y=labels)[0], given)
+
+
+def test_full_covariances_are_those_of_the_classes_and_shrunk_where_rows_are_few():
+    rng = np.random.RandomState(0)
+    roots = rng.normal(size=(2, 4, 6))
+    truth = roots @ roots.transpose(0, 2, 1)
+    y = np.repeat([0, 1, 2], [3_000, 3_000, 5])
+    X = np.einsum("nij,nj->ni", roots[np.minimum(y, 1)], rng.normal(size=(len(y), 6)))
+    generator = make_gaussian(covariance_type="full").fit(X, y)
+    X_new, y_new = generator.sample(y=np.repeat([0, 1, 2], 20_000))
+    drawn = [np.cov(X_new[y_new == code].T) for code in range(3)]
+    for code in range(2):
+        error = np.abs(drawn[code] - truth[code]) / np.abs(truth[code]).max()
+        assert error.max() < 0.1
+    # Five rows say little: their class lies between its own and the covariance of all.
+    pooled = X - np.array([X[y == code].mean(axis=0) for code in range(3)])[y]
+    distance = np.linalg.norm(drawn[2] - np.cov(pooled.T))
+    assert distance < 0.6 * np.linalg.norm(np.cov(X[y == 2].T) - np.cov(pooled.T))
+    assert 1 <= generator.whitening_.k0 < 100
+
+
+def test_full_covariances_of_equal_classes_are_the_tied_one():
+    rng = np.random.RandomState(0)
+    y = np.repeat([0, 1, 2], [400, 400, 40])
+    X = rng.normal(size=(len(y), 5)) @ rng.normal(size=(5, 5)) + y[:, None]
+    labels = np.repeat([0, 1, 2], 20_000)
+    drawn = [
+        make_gaussian(covariance_type=kind).fit(X, y).sample(y=labels)[0]
+        for kind in ("tied", "full")
+    ]
+    for code in range(3):
+        tied, full = (np.cov(rows[labels == code].T) for rows in drawn)
+        np.testing.assert_allclose(full, tied, atol=0.1 * np.abs(tied).max())
 
 
 def test_rows_without_noise_lie_on_a_surface(small):

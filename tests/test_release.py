@@ -21,6 +21,9 @@ from skcvae.generators import CVAE, ClassGaussian
 FAST = {"max_epochs": 2, "latent_dim": 4, "device": "cpu", "random_state": 0}
 SMALL = {"net_params": {"module__hidden_dim": 15}}
 ANONYMIZERS = {
+    "gaussian-full": GenerativeAnonymizer(
+        ClassGaussian(covariance_type="full"), random_state=0
+    ),
     "gaussian": GenerativeAnonymizer(ClassGaussian(variance=0.5), random_state=0),
     "small": CVAEAnonymizer(**FAST, **SMALL),
     "large": CVAEAnonymizer(**FAST, **SMALL, architecture="large", variance=2.0),

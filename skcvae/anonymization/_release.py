@@ -7,7 +7,11 @@ import torch
 
 from .._training import resolve_device
 from ..generators._modules import DECODERS
-from ..generators._samplers import CVAESampler, GaussianSampler
+from ..generators._samplers import (
+    ClassCovarianceSampler,
+    CVAESampler,
+    GaussianSampler,
+)
 from ..generators._sampling import SamplingMixin
 from ._release_file import (
     build_sampler,
@@ -201,7 +205,7 @@ def _open_sampler(generator):
             "generators of skcvae can. Share rows of sample() instead."
         )
     sampler = generator._make_sampler()
-    if isinstance(sampler, GaussianSampler) or (
+    if isinstance(sampler, GaussianSampler | ClassCovarianceSampler) or (
         isinstance(sampler, CVAESampler)
         and isinstance(sampler.decoder, tuple(DECODERS.values()))
     ):
@@ -226,6 +230,10 @@ def _describe(sampler):
     }
     if isinstance(sampler, GaussianSampler):
         return {"kind": "gaussian", "architecture": None, "hidden_dim": 1, **sizes}
+    if isinstance(sampler, ClassCovarianceSampler):
+        rank = sampler.factor.shape[1]
+        kind = {"kind": "gaussian-full", "architecture": None, "hidden_dim": rank}
+        return {**kind, **sizes}
     decoder = sampler.decoder
     name = {kind: name for name, kind in DECODERS.items()}[type(decoder)]
     return {
@@ -267,7 +275,7 @@ def _gather(generator, sampler, prior, kept):
     }
     tensors = {n: torch.tensor(a, dtype=torch.float32) for n, a in arrays.items()}
     per_class = set(_PER_CLASS)
-    if isinstance(sampler, CVAESampler):
+    if not isinstance(sampler, GaussianSampler):
         per_class.add("factor")
     rows = torch.from_numpy(kept)
     for name, value in sampler.state_dict().items():

@@ -17,7 +17,12 @@ import torch
 from .. import __version__
 from .._files import write_whole
 from ..generators._modules import DECODERS, NoiseScale
-from ..generators._samplers import CVAESampler, GaussianSampler, ObservationNoise
+from ..generators._samplers import (
+    ClassCovarianceSampler,
+    CVAESampler,
+    GaussianSampler,
+    ObservationNoise,
+)
 
 FORMAT = "skcvae-release"
 SCHEMA_VERSION = 2
@@ -62,6 +67,11 @@ def _build_sampler(manifest):
     latent_dim = manifest["latent_dim"]
     if manifest["kind"] == "gaussian":
         return GaussianSampler(torch.empty(n_features, latent_dim))
+    if manifest["kind"] == "gaussian-full":
+        rank = manifest["hidden_dim"]
+        return ClassCovarianceSampler(
+            torch.empty(n_classes, rank, rank), torch.empty(n_features, n_features)
+        )
     decoder = DECODERS[manifest["architecture"]](
         n_features, n_classes, latent_dim, manifest["hidden_dim"]
     )
@@ -220,12 +230,14 @@ def _check_manifest(manifest):
         value = manifest[name]
         if type(value) is not int or not 1 <= value <= limit:
             raise ValueError(f"{name} must be an integer from 1 to {limit}")
-    kinds = {"gaussian": {None}, "cvae": set(DECODERS)}
+    kinds = {"gaussian": {None}, "gaussian-full": {None}, "cvae": set(DECODERS)}
     kind, architecture = manifest["kind"], manifest["architecture"]
     if not isinstance(kind, str) or kind not in kinds:
         raise ValueError(f"the kind {kind!r} is unknown")
     if not isinstance(architecture, str | None) or architecture not in kinds[kind]:
         raise ValueError(f"the architecture {architecture!r} is unknown")
+    if kind == "gaussian-full" and manifest["hidden_dim"] > manifest["n_features"]:
+        raise ValueError("hidden_dim must be at most n_features")
     if type(manifest["noise"]) is not bool:
         raise ValueError("noise must be true or false")
     _check_classes(manifest)

@@ -7,8 +7,9 @@ import torch
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from ._base import BaseGenerator
-from ._class_means import fit_class_means
-from ._samplers import GaussianSampler
+from ._class_means import fit_class_means, leave_one_out_residuals
+from ._class_whitening import fit_class_whitening
+from ._samplers import ClassCovarianceSampler, GaussianSampler
 
 
 def gaussian_factor(covariance):
@@ -19,7 +20,7 @@ def gaussian_factor(covariance):
 
 
 class ClassGaussian(BaseGenerator):
-    r"""Gaussian generator with shrunk class means and one shared covariance.
+    r"""Gaussian generator with shrunk class means and a covariance, or shrunk ones.
 
     :math:`x \mid y = c \sim N(m_c, v_c W)`, where :math:`W` is the within-class
     covariance of all classes with the shrinkage of Ledoit and Wolf [1]_ and
@@ -27,9 +28,10 @@ class ClassGaussian(BaseGenerator):
     .. math:: m_c = (n_c \bar{x}_c + k_0 \bar{x}) / (n_c + k_0)
 
     is the class mean, shrunk towards the mean of all rows by an amount estimated from
-    the data (empirical Bayes). It has no training loop and is a strong rival on
-    embeddings with few rows per class; prefer :class:`CVAE` where classes differ in
-    more than their mean.
+    the data (empirical Bayes). With ``covariance_type="full"`` each class has a
+    covariance of its own, shrunk towards :math:`W` in the same way. It has no training
+    loop and is a strong rival on embeddings with few rows per class; prefer
+    :class:`CVAE` where classes have shapes that are not Gaussian.
 
     Parameters
     ----------
@@ -37,6 +39,13 @@ class ClassGaussian(BaseGenerator):
         The number of pseudo-rows :math:`k_0 \ge 0` that pull each class mean to the
         overall mean. "auto" takes the ratio of the variance within to the variance
         between classes.
+
+    covariance_type : {"tied", "full"}, default="tied"
+        "tied" is one covariance for all classes. "full" is
+        :math:`(n_c S_c + k W) / (n_c + k)` for each class, with :math:`S_c` the second
+        moment of its leave-one-out residuals, and the number of pseudo-rows k
+        estimated as that of the means is. It is closer to the rows, and tells more of
+        them: audit what you publish.
 
     covariance_shrinkage : "auto" or float, default="auto"
         Weight in [0, 1] of the scaled identity in the covariance. "auto" takes the
@@ -63,7 +72,11 @@ class ClassGaussian(BaseGenerator):
         Shrunk class means, in scaled units: (x - `offset_`) / `scale_`.
 
     covariance_ : ndarray of shape (n_features, n_features)
-        Within-class covariance, in scaled units.
+        Covariance within all classes together, in scaled units.
+
+    whitening_ : ClassWhitening or None
+        Coordinates in which `covariance_` is the identity, covariances of the classes
+        in them, and `k0`, the number of pseudo-rows; None for "tied".
 
     mean_shrinkage_ : float
         The value of :math:`k_0` in use; infinite where classes do not differ.
@@ -107,6 +120,7 @@ class ClassGaussian(BaseGenerator):
             StrOptions({"auto"}),
             Interval(Real, 0, None, closed="left"),
         ],
+        "covariance_type": [StrOptions({"tied", "full"})],
         "covariance_shrinkage": [
             StrOptions({"auto"}),
             Interval(Real, 0, 1, closed="both"),
@@ -124,11 +138,13 @@ class ClassGaussian(BaseGenerator):
         self,
         *,
         mean_shrinkage="auto",
+        covariance_type="tied",
         covariance_shrinkage="auto",
         variance=1.0,
         random_state=None,
     ):
         self.mean_shrinkage = mean_shrinkage
+        self.covariance_type = covariance_type
         self.covariance_shrinkage = covariance_shrinkage
         self.variance = variance
         self.random_state = random_state
@@ -140,6 +156,17 @@ class ClassGaussian(BaseGenerator):
         self.class_means_ = means.shrunk
         self.covariance_ = means.covariance
         self.mean_shrinkage_ = means.k0
+        self.whitening_ = None
+        if self.covariance_type == "full":
+            residuals = leave_one_out_residuals(Z, codes, means.raw, means.k0)
+            self.whitening_ = fit_class_whitening(
+                residuals, codes, len(self.classes_), self.covariance_
+            )
 
     def _make_sampler(self):
+        if self.covariance_type == "full":
+            return ClassCovarianceSampler(
+                torch.tensor(self.whitening_.factor, dtype=torch.float32),
+                torch.tensor(self.whitening_.colouring, dtype=torch.float32),
+            )
         return GaussianSampler(gaussian_factor(self.covariance_))

@@ -68,15 +68,24 @@ def within_class_covariance(Z, codes, means, shrinkage="auto"):
     return (1 - shrinkage) * covariance + shrinkage * target
 
 
-def residual_factor(residuals):
-    """Return the Cholesky factor of the covariance of residuals around zero.
+def residual_covariance(residuals):
+    """Return the covariance of residuals around zero, positive definite.
 
     Shrunk as Ledoit and Wolf do, for there may be fewer rows than features.
     """
     covariance, _ = ledoit_wolf(residuals.astype(np.float64), assume_centered=True)
-    size = np.trace(covariance) / len(covariance)
-    covariance += (_JITTER * size or _JITTER) * np.eye(len(covariance))
-    return np.linalg.cholesky(covariance)
+    return make_definite(covariance)
+
+
+def residual_factor(residuals):
+    """Return the Cholesky factor of `residual_covariance`."""
+    return np.linalg.cholesky(residual_covariance(residuals))
+
+
+def make_definite(covariance):
+    """Return a covariance with a little more variance, for features that have none."""
+    size = np.trace(covariance) / max(len(covariance), 1)
+    return covariance + (_JITTER * size or _JITTER) * np.eye(len(covariance))
 
 
 def estimate_mean_shrinkage(Z, codes, means, covariance):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from ._class_means import residual_factor
+from ._class_means import make_definite
 
 # Numbers that the factors of all classes may take: 64 MiB in float32.
 _MAX_NUMBERS = 2**24
@@ -65,16 +65,15 @@ def turn_classes(e, codes, factor):
     return torch.cat([torch.cat(turned), e[:, rank:]], dim=1)
 
 
-def fit_class_whitening(residuals, codes, n_classes):
+def fit_class_whitening(residuals, codes, n_classes, covariance):
     """Estimate the `ClassWhitening` of leave-one-out residuals.
 
-    The covariance of all rows is shrunk as Ledoit and Wolf do. That of each class is
-    shrunk towards it, in as many leading components as fit into memory.
+    The covariance of all rows is given. That of each class is shrunk towards it, in as
+    many leading components as fit into memory.
     """
     residuals = residuals.astype(np.float64)
     n_features = residuals.shape[1]
-    shared = residual_factor(residuals)
-    variances, directions = np.linalg.eigh(shared @ shared.T)
+    variances, directions = np.linalg.eigh(make_definite(covariance))
     deviations, directions = np.sqrt(variances[::-1]), directions[:, ::-1]
     rank = min(n_features, max(1, math.isqrt(_MAX_NUMBERS // n_classes)))
     leading = residuals @ directions[:, :rank]

@@ -8,6 +8,7 @@ import torch
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from .._training import TensorLoader
+from ._class_means import residual_covariance
 from ._class_whitening import fit_class_whitening
 from ._flow_net import build_net
 from ._flow_sampler import FlowSampler
@@ -235,7 +236,9 @@ class FlowMatching(NetGenerator):
 
     def _centre(self, Z, codes):
         residuals = super()._centre(Z, codes)
-        self.whitening_ = fit_class_whitening(residuals, codes, len(self.classes_))
+        self.whitening_ = fit_class_whitening(
+            residuals, codes, len(self.classes_), residual_covariance(residuals)
+        )
         self.covariance_shrinkage_ = self.whitening_.k0
         return (residuals @ self.whitening_.whitener).astype("float32")
 

@@ -3,6 +3,7 @@
 import torch
 from torch import nn
 
+from ._class_whitening import turn_classes
 from ._latents import draw_latents
 
 
@@ -64,6 +65,47 @@ class GaussianSampler(nn.Module):
     def decode(self, e, codes):
         """Return rows for standard normal vectors e of shape (n, latent_dim)."""
         return e @ self.factor.T
+
+    def forward(self, codes, std, generator):
+        """Draw a row for each class code."""
+        shape = len(codes), self.latent_dim
+        noise = torch.randn(shape, generator=generator, device=codes.device)
+        return self.decode(noise.mul_(std[:, None]), codes)
+
+
+class ClassCovarianceSampler(nn.Module):
+    """Gaussian noise around the class means, with a covariance for each class.
+
+    **Shape**
+
+    - Input: class codes ``(n,)``, sorted, and standard deviations ``(n,)``
+    - Output: ``(n, n_features)``, in scaled units
+
+    Parameters
+    ----------
+    factor : Tensor of shape (n_classes, rank, rank)
+        Factor of the covariance of each class, see `ClassWhitening`.
+
+    colouring : Tensor of shape (n_features, n_features)
+        Right factor that takes coordinates to scaled units.
+    """
+
+    #: Rows have no noise beyond that of the latent vector.
+    noise = None
+
+    def __init__(self, factor, colouring):
+        super().__init__()
+        self.register_buffer("factor", factor)
+        self.register_buffer("colouring", colouring)
+
+    @property
+    def latent_dim(self):
+        """Dimension of the latent vectors."""
+        return len(self.colouring)
+
+    def decode(self, e, codes):
+        """Return rows for standard normal vectors e of shape (n, latent_dim)."""
+        return turn_classes(e, codes, self.factor) @ self.colouring
 
     def forward(self, codes, std, generator):
         """Draw a row for each class code."""

@@ -8,11 +8,9 @@ from scipy.linalg import solve_triangular
 from sklearn.base import BaseEstimator, clone
 
 from ..generators import ClassGaussian
+from ..generators._class_means import make_definite
 from ..generators._scaling import scale_rows
 from ._sources import seed_unseeded
-
-# What keeps the covariance of features that hardly vary positive definite.
-_JITTER = 1e-10
 
 
 class GaussianDensity(BaseEstimator):
@@ -23,9 +21,7 @@ class GaussianDensity(BaseEstimator):
         gaussian = ClassGaussian(random_state=0).fit(X, y)
         varying = gaussian.scale_ > 0
         covariance = gaussian.covariance_[np.ix_(varying, varying)]
-        size = np.trace(covariance) / max(len(covariance), 1)
-        covariance = covariance + (_JITTER * size or _JITTER) * np.eye(len(covariance))
-        self.factor_ = np.linalg.cholesky(covariance)
+        self.factor_ = np.linalg.cholesky(make_definite(covariance))
         self.log_scale_ = np.log(gaussian.scale_[varying]).sum()
         self.varying_ = varying
         self.gaussian_ = gaussian
