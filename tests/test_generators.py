@@ -20,7 +20,10 @@ from torch import nn
 
 from skcvae.generators import CGAN, CVAE, VAE, ClassGaussian, FlowMatching
 
-pytestmark = pytest.mark.filterwarnings("ignore:The C?VAE uses none")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:The C?VAE uses none"),
+    pytest.mark.filterwarnings("ignore:Generated rows are"),
+]
 
 # A multiple of the number of rows that are drawn at a time.
 _WHOLE_CHUNKS = 16_384

@@ -249,6 +249,14 @@ def test_reference_objective_and_own_architectures_are_refused(rows, path):
     assert not list(path.parent.iterdir())
 
 
+@pytest.mark.filterwarnings("ignore:.*single row")
+def test_rank_above_the_number_of_features_is_refused(rows, path):
+    ANONYMIZERS["gaussian-full"].fit(*rows).release(path)
+    forged = with_manifest(path.read_bytes(), changed(hidden_dim=7))
+    with pytest.raises(ValueError, match="at most n_features"):
+        parse_release(forged)
+
+
 def test_killed_write_leaves_the_old_file(rows, path, monkeypatch):
     X, y = rows[0][:115], rows[1][:115]
     anonymizer = GenerativeAnonymizer(random_state=0).fit(X, y)
