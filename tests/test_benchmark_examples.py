@@ -1,0 +1,176 @@
+"""What the benchmark scripts compute besides what the library does."""
+
+import importlib.util
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+from sklearn.datasets import load_digits
+
+from skcvae._training import LabelledTensors
+from skcvae.datasets import make_long_tailed
+from skcvae.generators import CVAE, ClassGaussian
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+
+def load_script(name):
+    spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    with pytest.MonkeyPatch.context() as patch:
+        # Its dataclasses look their module up.
+        patch.setitem(importlib.sys.modules, name, module)
+        spec.loader.exec_module(module)
+    return module
+
+
+generators = load_script("generator_benchmark")
+options = load_script("cvae_training_options")
+quality = load_script("quality_benchmark")
+sweep = load_script("variance_sweep")
+
+
+@pytest.fixture(scope="module")
+def digits():
+    """Training and test rows of a long tail, in units of one scale."""
+    X, y = load_digits(return_X_y=True)
+    X_train, y_train = make_long_tailed(
+        X[:900], y[:900], imbalance_ratio=10, random_state=0
+    )
+    X_train, X_test = generators.one_scale(X_train, X[900:])
+    return X_train, y_train, X_test, y[900:]
+
+
+# The table of all generators
+
+
+def test_holm_adjusts_as_by_hand():
+    p_values = np.array([0.01, 0.04, 0.03, 0.9])
+    np.testing.assert_allclose(generators.holm(p_values), [0.04, 0.09, 0.09, 0.9])
+
+
+def test_row_of_a_generator_has_every_column(digits, monkeypatch):
+    monkeypatch.setattr(generators, "N_DRAWN", 100)
+    short = generators.LongTailClassifier
+    monkeypatch.setattr(
+        generators, "LongTailClassifier", lambda *a, **k: short(*a, max_epochs=2, **k)
+    )
+    split = generators.Split(*digits, digits[2])
+    row = generators.measure(split, ClassGaussian(), seed=0)
+    assert len(row) == len(generators.COLUMNS) == len(generators.FORMATS)
+    online, offline, _, _, coverage, auc, *seconds = row
+    assert 50 < offline <= 100
+    assert 0 <= online <= 100
+    assert 0 <= coverage <= 1
+    assert 0.3 < auc < 0.8
+    assert min(seconds) > 0
+
+
+def test_balance_keeps_training_rows_first_and_evens_the_classes(digits):
+    split = generators.Split(*digits, digits[2])
+    X, y = generators.balance(split, ClassGaussian(random_state=0).fit(*digits[:2]))
+    np.testing.assert_array_equal(X[: len(split.X)], split.X)
+    assert len(set(np.bincount(y))) == 1
+
+
+def test_ranks_give_the_better_of_two_the_lower_number(capsys):
+    scores = {
+        "SMOTE": np.arange(12.0),
+        "best": np.arange(12.0) + 3,
+        "worst": -np.ones(12),
+    }
+    generators.print_ranks(scores)
+    printed = capsys.readouterr().out.splitlines()
+    names = [line.split()[0] for line in printed if line.strip()][2:]
+    assert names == ["best", "SMOTE", "worst"]
+    expected = stats.wilcoxon(scores["best"], scores["SMOTE"]).pvalue
+    assert f"{min(2 * expected, 1):.2g}" in printed[-3]
+
+
+# Quality
+
+
+def test_smote_rows_are_new_and_of_the_labels_asked_for(digits):
+    X, y, *_ = digits
+    labels = np.repeat([0, 8], [5, 7])
+    X_new, y_new = quality.smote(X, y)(labels, seed=0)
+    assert sorted(y_new.tolist()) == labels.tolist()
+    assert not {row.tobytes() for row in X_new} & {row.tobytes() for row in X}
+
+
+def test_real_rows_are_drawn_once_each_as_far_as_there_are_enough(digits):
+    X, y, *_ = digits
+    draw = quality.Subset(X, y)
+    drawn, labels = draw(np.repeat([0, 1], [10, 10_000]), seed=0)
+    assert np.bincount(labels).tolist() == [10, (y == 1).sum()]
+    rows = {row.tobytes(): label for row, label in zip(X, y, strict=True)}
+    for row, label in zip(drawn, labels, strict=True):
+        assert rows[row.tobytes()] == label
+
+
+# Training options
+
+
+@pytest.fixture
+def batches():
+    generator = torch.Generator().manual_seed(0)
+    y = torch.tensor([0] * 60 + [1] * 30 + [2])
+    x = torch.randn(91, 4, generator=generator) + 10 * y[:, None]
+    return LabelledTensors(x, y)
+
+
+def test_mixup_stays_within_classes(batches):
+    seen = 0
+    for batch, target in options.MixupLoader(batches, 32, shuffle=True):
+        assert torch.equal(batch["x"], target)
+        distance = (target.mean(dim=1) - 10 * batch["y"]).abs()
+        assert distance.max() < 4
+        seen += len(target)
+    assert seen == 91
+
+
+def test_noise_reaches_the_input_of_tail_classes_only(batches):
+    for batch, target in options.NoisyTailLoader(batches, 91):
+        changed = (batch["x"] != target).any(dim=1)
+        assert torch.equal(changed, batch["y"] == 2)
+
+
+def test_balanced_loader_draws_tail_classes_more_often(batches):
+    torch.manual_seed(0)
+    loader = options.BalancedLoader(batches, 32)
+    drawn = torch.cat([batch["y"] for _ in range(200) for batch, _ in loader])
+    share = torch.bincount(drawn).float() / len(drawn)
+    weights = torch.tensor([60.0, 30.0, 1.0]).sqrt()
+    np.testing.assert_allclose(share, weights / weights.sum(), atol=0.01)
+
+
+def test_annealing_raises_beta_from_zero_to_its_value():
+    net = SimpleNamespace(
+        criterion_=SimpleNamespace(beta=2.0), history=[], max_epochs=10
+    )
+    annealing = options.KLAnnealing(share=0.5)
+    annealing.on_train_begin(net)
+    betas = []
+    for _ in range(8):
+        net.history.append({})
+        annealing.on_epoch_begin(net)
+        betas.append(net.criterion_.beta)
+    np.testing.assert_allclose(betas, [0, 0.4, 0.8, 1.2, 1.6, 2, 2, 2])
+
+
+@pytest.mark.parametrize("name", options.OPTIONS)
+def test_every_option_trains(name, digits):
+    cvae = options.make_cvae(name, 0).set_params(max_epochs=2)
+    assert np.isfinite(cvae.fit(*digits[:2]).sample(50)[0]).all()
+
+
+def test_sweep_has_an_accuracy_for_each_variance(digits):
+    cvae = CVAE(max_epochs=2, device="cpu", random_state=0)
+    X, y, X_test, y_test = digits
+    accuracies = sweep.sweep((X, y, X_test, y_test), cvae)
+    assert len(accuracies) == len(sweep.VARIANCES)
+    assert min(accuracies) > 10
