@@ -178,7 +178,8 @@ def compare(table, column, versus):
         width = np.nan
         if len(difference) > 1:
             width = stats.sem(difference) * stats.t.ppf(0.975, len(difference) - 1)
-        found = f"{difference.mean():+.2f} ± {width:.2f}"
+        digits = COLUMNS[column][-3:]
+        found = f"{difference.mean():+{digits}} ± {width:{digits}}"
         print(f"{column.strip()}: CVAE less {name}: {found} (95 %)")
 
 
