@@ -165,12 +165,12 @@ def percent(classifier, split):
 
 def head():
     """Return the classifier of the offline columns."""
-    return LogisticRegression(C=0.1, max_iter=300)
+    return LogisticRegression(C=0.1, max_iter=100)
 
 
 def quality(split, generator, seed):
     """Return class-wise and whole Fréchet distance, and coverage."""
-    X, y = generator.sample(y=np.repeat(split.y_test, 4), random_state=seed)
+    X, y = generator.sample(y=np.repeat(split.y_test, 2), random_state=seed)
     frechet = class_frechet_distance(
         split.X_test,
         X,
@@ -179,7 +179,7 @@ def quality(split, generator, seed):
         n_permutations=3,
         random_state=seed,
     )
-    X = X[::4]
+    X = X[::2]
     whole = extrapolated_frechet_distance(split.X_test, X, random_state=seed)
     coverage = precision_recall_density_coverage(split.X_test, X)["coverage"]
     return np.nanmean(frechet.distances - frechet.biases), whole.distance, coverage
