@@ -30,6 +30,7 @@ _SUBMODULE_OF = {
     "ProgressiveOverSampler": "over_sampling",
     "QualityFilter": "over_sampling",
     "RemixSampler": "over_sampling",
+    "ViewOverSampler": "embedding",
 }
 _SUBMODULES = (
     "anonymization",
@@ -63,6 +64,7 @@ __all__ = [
     "ProgressiveOverSampler",
     "QualityFilter",
     "RemixSampler",
+    "ViewOverSampler",
     "__version__",
     "anonymization",
     "datasets",

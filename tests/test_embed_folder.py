@@ -233,7 +233,8 @@ def test_memory_stays_flat_with_out(embedder, tmp_path, monkeypatch, on_error):
             yield range(start, start + block), rows
 
     monkeypatch.setattr(FoundationEmbedder, "iter_embeddings", blocks)
-    monkeypatch.setattr(FoundationEmbedder, "_n_features_out", n_features)
+    names = range(n_features)
+    monkeypatch.setattr(FoundationEmbedder, "get_feature_names_out", lambda _: names)
     tracemalloc.start()
     try:
         result = embed_folder(csv, embedder, out=tmp_path / "X.npy", on_error=on_error)

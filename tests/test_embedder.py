@@ -18,6 +18,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from PIL import Image
 from safetensors.torch import save_file
 from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.utils import estimator_checks
@@ -488,8 +489,40 @@ def test_pandas_output_has_names(make, photos, expected):
     names = [f"foundationembedder{i}" for i in range(64)]
     assert list(frame.columns) == names == list(embedder.get_feature_names_out())
     assert_allclose(frame.to_numpy(), expected, atol=1e-5)
-    double = make(pooling="token_mean").get_feature_names_out()
+    double = make(pooling="token_mean").fit(photos).get_feature_names_out()
     assert len(double) == 128
+
+
+def test_names_are_those_of_the_last_run_and_maps_have_none(make, photos):
+    embedder = make()
+    with pytest.raises(NotFittedError):
+        embedder.get_feature_names_out()
+    frame = embedder.set_output(transform="pandas").transform(photos)
+    assert frame.columns[-1] == "foundationembedder63"
+    with pytest.raises(ValueError, match="have no names"):
+        make(pooling="map").fit(photos).get_feature_names_out()
+
+
+@pytest.mark.parametrize("weights", [None, "no_such_file.safetensors"])
+def test_the_view_of_a_notebook_builds_no_model(make, builds, weights):
+    embedder = FoundationEmbedder("test_vit", weights=weights)
+    for shown in (embedder, make_pipeline(embedder, LogisticRegression())):
+        assert "test_vit" in shown._repr_html_()
+    assert "transform" in dir(embedder)
+    assert builds == []
+
+
+@pytest.mark.parametrize("pooling", ["mean", "map"])
+def test_a_fitted_embedder_can_be_shown_where_its_model_is_not(
+    make, builds, photos, pooling
+):
+    embedder = pickle.loads(pickle.dumps(make(pooling=pooling).fit(photos)))
+    _backbone.load_backbone.cache_clear()
+    builds.clear()
+    html = embedder._repr_html_()
+    assert ("foundationembedder63" in html) == (pooling == "mean")
+    assert "transform" in dir(embedder)
+    assert builds == []
 
 
 def test_series_keep_their_index_in_pandas_output(make, photos):

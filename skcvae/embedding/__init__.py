@@ -1,6 +1,7 @@
-"""Embeddings of images by frozen foundation models."""
+"""Embeddings of images by frozen foundation models, and views of images before them."""
 
 from ._embedder import FoundationEmbedder
 from ._folder import embed_folder
+from ._view_over_sampler import ViewOverSampler
 
-__all__ = ["FoundationEmbedder", "embed_folder"]
+__all__ = ["FoundationEmbedder", "ViewOverSampler", "embed_folder"]

@@ -268,6 +268,11 @@ def embed_batch(model, images, pooling, layers):
     return _pool_tokens(features[:, :n_prefix], features[:, n_prefix:], pooling)
 
 
+def is_memory_error(error):
+    """Tell whether an error of torch says that memory is short."""
+    return isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error)
+
+
 def _pool_intermediate(feature, pooling):
     """Pool what a block returns: a grid (n, c, h, w), with prefix tokens or without."""
     if not isinstance(feature, tuple):

@@ -18,9 +18,16 @@ from tqdm.auto import tqdm
 
 from .._doc_links import DocLinkMixin
 from .._training import resolve_device
-from ._backbone import POOLINGS, embed_batch, load_backbone
-from ._images import ImageReadError, as_sources, fingerprint
-from ._loading import Failure, ImageDataset, collate, describe, failure_error
+from ._backbone import POOLINGS, embed_batch, is_memory_error, load_backbone
+from ._images import as_sources
+from ._loading import (
+    Failure,
+    ImageDataset,
+    cache_key,
+    collate,
+    describe,
+    failure_error,
+)
 from ._store import EmbeddingStore
 
 # Images that are looked up in the cache, and kept in it, at a time.
@@ -93,6 +100,7 @@ class FoundationEmbedder(
 
     See Also
     --------
+    ViewOverSampler : Random views of the images of small classes, before this step.
     embed_folder : Images of a folder or a CSV file, also more than fit into memory.
 
     Notes
@@ -181,7 +189,7 @@ class FoundationEmbedder(
             The embedder.
         """
         as_sources(X)
-        self._backbone().output_shape(self.pooling, self.layers)
+        self._prepare()
         return self
 
     def transform(self, X):
@@ -190,7 +198,7 @@ class FoundationEmbedder(
         Parameters
         ----------
         X : sequence of images
-            Paths, PIL images, encoded bytes or uint8 arrays: in a list, a pandas
+            Paths, PIL images, encoded bytes, uint8 arrays or views: in a list, a pandas
             Series, a data frame of one column, an array of shape (n, height, width)
             or (n, height, width, 3), or a data set of images.
 
@@ -226,7 +234,7 @@ class FoundationEmbedder(
         """
         self._validate_params()
         sources = as_sources(sources)
-        backbone = self._backbone()
+        backbone = self._prepare()
         self.failures_ = []
         progress = tqdm(
             total=len(sources), unit="image", desc="embedding", disable=not self.verbose
@@ -235,6 +243,23 @@ class FoundationEmbedder(
             for start in range(0, len(sources), _BLOCK_SIZE):
                 indices = range(start, min(start + _BLOCK_SIZE, len(sources)))
                 yield indices, self._embed_block(backbone, sources, indices, progress)
+
+    def get_feature_names_out(self, input_features=None):
+        """Return the names of the features, known since the first images.
+
+        Parameters
+        ----------
+        input_features : None
+            Ignored.
+
+        Returns
+        -------
+        names : ndarray of shape (n_features,), object
+            "foundationembedder0", "foundationembedder1", ...
+        """
+        if self.pooling == "map":
+            raise ValueError("The features of pooling='map' have no names.")
+        return super().get_feature_names_out()
 
     def _embed_block(self, backbone, sources, indices, progress):
         """Return the rows of a block: from the cache where they are there."""
@@ -248,7 +273,7 @@ class FoundationEmbedder(
             f"{backbone.fingerprint}-{self.pooling}-{self.layers}-{self._dtype()}"
         )
         settings = hashlib.sha256(settings.encode()).hexdigest()
-        keys = [_cache_key(sources[i], settings) for i in indices]
+        keys = [cache_key(sources[i], settings) for i in indices]
         with EmbeddingStore(self.memory) as store:
             known = store.get([key for key in keys if key is not None])
             missing = []
@@ -319,12 +344,20 @@ class FoundationEmbedder(
                 )
                 return features.float().cpu().numpy()
         except RuntimeError as error:
-            if self.batch_size != "auto" or len(images) == 1 or not _is_memory(error):
+            fixed = self.batch_size != "auto" or len(images) == 1
+            if fixed or not is_memory_error(error):
                 raise
         if device.type == "cuda":
             torch.cuda.empty_cache()
         backbone.batch_limit = (len(images) + 1) // 2
         return self._forward(backbone, images)
+
+    def _prepare(self):
+        """Return the model, and note how many features it gives."""
+        backbone = self._backbone()
+        # A plain attribute, as whoever lists or shows attributes reads it too.
+        self._n_features_out = backbone.output_shape(self.pooling, self.layers)[0]
+        return backbone
 
     def _backbone(self):
         """Return the model, built once per process."""
@@ -355,14 +388,6 @@ class FoundationEmbedder(
             return self.batch_size
         return backbone.batch_limit or _AUTO_BATCH_SIZE.get(backbone.device.type, 32)
 
-    @property
-    def _n_features_out(self):
-        """Number of features, from which their names are made."""
-        shape = self._backbone().output_shape(self.pooling, self.layers)
-        if len(shape) > 1:
-            raise ValueError("The features of pooling='map' have no names.")
-        return shape[0]
-
     def __sklearn_is_fitted__(self):
         return True
 
@@ -373,16 +398,3 @@ class FoundationEmbedder(
         tags.input_tags.two_d_array = False
         tags.input_tags.string = True
         return tags
-
-
-def _cache_key(source, settings):
-    """Return the key of an image in the cache, None where it cannot be read."""
-    try:
-        return f"{fingerprint(source)}-{settings}"
-    except ImageReadError:
-        return None
-
-
-def _is_memory(error):
-    """Tell whether an error of torch says that memory is short."""
-    return isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error)

@@ -83,7 +83,8 @@ def embed_folder(
     images = load_image_folder(path, split=split)
     embedder = clone(embedder)
     embedder.set_params(on_error="raise" if on_error == "raise" else "nan")
-    n_images, n_features = len(images.paths), embedder._n_features_out
+    n_images = len(images.paths)
+    n_features = len(embedder.fit(images.paths).get_feature_names_out())
     shards = _embed_locally if client is None else _embed_on(client)
     rows = _RowFile(out, n_images, n_features)
     failures = []

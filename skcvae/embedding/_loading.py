@@ -6,7 +6,8 @@ from pathlib import Path
 import torch
 from torch.utils.data import Dataset
 
-from ._images import ImageReadError, read_image
+from ._images import ImageReadError, fingerprint, read_image
+from ._views import View, open_view
 
 _MAX_ASPECT = 100
 
@@ -39,13 +40,21 @@ class ImageDataset(Dataset):
     def __getitem__(self, position):
         """Return the position, and either a tensor or the reason why there is none."""
         try:
-            image = read_image(self.sources[self.indices[position]])
+            image = read_image(open_view(self.sources[self.indices[position]]))
         except ImageReadError as error:
             return position, None, str(error)
         if max(image.size) > _MAX_ASPECT * min(image.size):
             # Its short side is enlarged to the model's size, and the long one with it.
             return position, None, f"its sides differ by more than {_MAX_ASPECT} times"
         return position, self.transform(image), None
+
+
+def cache_key(source, settings):
+    """Return the key of an image in the cache, None where it cannot be read."""
+    try:
+        return f"{fingerprint(open_view(source))}-{settings}"
+    except ImageReadError:
+        return None
 
 
 def failure_error(failure):
@@ -68,6 +77,8 @@ def collate(items):
 
 def describe(source):
     """Return the path of an image, or its type."""
+    if isinstance(source, View):
+        return f"view of {describe(source.source)}"
     if isinstance(source, (str, Path)):
         return str(source)
     return f"<{type(source).__name__}>"
