@@ -28,7 +28,23 @@ def check_numbers(X):
     if values.dtype.kind in "SU" or (
         values.dtype == object and any(isinstance(v, str) for v in values.flat)
     ):
-        raise ValueError("X contains strings. Convert them to numbers first.")
+        raise ValueError(
+            f"X contains strings{_locate_strings(X, values)}. Convert them to numbers "
+            "first: numbers with astype(float), categories with scikit-learn's "
+            "OneHotEncoder."
+        )
+
+
+def _locate_strings(X, values):
+    """Return which columns of a data frame hold strings, as a part of a sentence."""
+    if not hasattr(X, "columns"):
+        return ""
+    columns = [
+        name
+        for name, column in zip(X.columns, values.T, strict=True)
+        if any(isinstance(value, str) for value in column)
+    ]
+    return f" in the columns {columns}"
 
 
 def check_labels(y):
