@@ -12,7 +12,7 @@ from skcvae import CGAN, CVAE, DPCVAE, VAE, CVAEOverSampler, FlowMatching
 
 pytestmark = [
     pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
-    # Five epochs are not many.
+    # Most are trained for five epochs.
     pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
 ]
 
@@ -22,8 +22,12 @@ _PARAMS = {**_NET, "latent_dim": 3}
 LIKELIHOOD = {
     "small CVAE": CVAE(**_PARAMS),
     "large CVAE": CVAE(architecture="large", **_PARAMS),
-    # It learns where the classes are by training alone.
-    "VAE": VAE(**{**_PARAMS, "max_epochs": 40}),
+    # It learns where the classes are by training alone, which takes more of it.
+    "VAE": VAE(
+        **{**_COMMON, "max_epochs": 100},
+        latent_dim=6,
+        net_params={"module__hidden_dim": 64},
+    ),
     "FlowMatching": FlowMatching(**_NET),
 }
 TRAINED = {**LIKELIHOOD, "CGAN": CGAN(**_PARAMS)}
