@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 import torch
 from sklearn.datasets import load_digits
+from threadpoolctl import threadpool_limits
 
 from skcvae.datasets import make_long_tailed
 
 os.environ.setdefault("MPLBACKEND", "Agg")
 torch.set_num_threads(1)
+threadpool_limits(1)
 
 
 @pytest.fixture(scope="session")
