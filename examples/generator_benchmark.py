@@ -1,6 +1,6 @@
 """All generators in one table: accuracy, quality, privacy and time.
 
-    python examples/generator_benchmark.py --data FOLDER [--only cifar --seeds 5]
+    python examples/generator_benchmark.py --data FOLDER [--only cifar --keep FILE]
 
 FOLDER holds `cifar100_lt_vit_tiny.npz`, `cifar100_rest_vit_tiny.npz`,
 `mvtec_resnet18.npz` and `tabular_imbalanced.npz`. Features are divided by one scale
@@ -17,12 +17,15 @@ Columns:
   things as well: compare them within a table only
 
 Accuracy is in percent, on CIFAR-100 of balanced test rows, else balanced by class.
+With `--keep`, each row is written to a file once it is known, and a run that was
+interrupted goes on from there.
 """
 
+import json
 import time
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 from typing import Annotated
 
@@ -105,6 +108,9 @@ def split_cifar(data, seed):
         for label in range(len(counts))
     ]
     strangers = rest.X[np.concatenate(drawn)]
+    # A few photos are in the data set twice.
+    known = {row.tobytes() for row in cifar.X_train}
+    strangers = strangers[[row.tobytes() not in known for row in strangers]]
     X, X_test, strangers = one_scale(cifar.X_train, cifar.X_test, strangers)
     return Split(X, cifar.y_train, X_test, cifar.y_test, strangers)
 
@@ -231,11 +237,43 @@ def measure_sampler(split, sampler, seed):
     return [np.nan, accuracy] + [np.nan] * (len(COLUMNS) - 2)
 
 
-def measure_all(split, seed):
-    """Return the rows of all contenders of one split."""
-    rows = {n: measure_sampler(split, s, seed) for n, s in SAMPLERS.items()}
-    rows |= {n: measure(split, g, seed) for n, g in GENERATORS.items()}
-    return rows
+class Ledger:
+    """Rows that are known, in memory and, where there is one, in a file.
+
+    Parameters
+    ----------
+    path : Path or None
+        One JSON value for each line: data set, seed, contender, row.
+    """
+
+    def __init__(self, path):
+        self.path, self.known = path, {}
+        if path is not None and path.exists():
+            for line in path.read_text().splitlines():
+                *key, row = json.loads(line)
+                self.known[tuple(key)] = row
+
+    def get(self, key, compute):
+        """Return the row of a key; compute and write it down where it is not known."""
+        if key not in self.known:
+            self.known[key] = [float(value) for value in compute()]
+            if self.path is not None:
+                with self.path.open("a") as file:
+                    file.write(json.dumps([*key, self.known[key]]) + "\n")
+        return self.known[key]
+
+
+def measure_all(ledger, name, split, seed):
+    """Return the rows of all contenders of one split, a function of the seed."""
+    # Read only if it is needed.
+    split = cache(split)
+
+    def known(contender, measured, estimator):
+        key = (name, seed, contender)
+        return ledger.get(key, lambda: measured(split(seed), estimator, seed))
+
+    rows = {n: known(n, measure_sampler, s) for n, s in SAMPLERS.items()}
+    return rows | {n: known(n, measure, g) for n, g in GENERATORS.items()}
 
 
 def print_table(title, rows):
@@ -249,27 +287,27 @@ def print_table(title, rows):
         print(f"{name:20}" + "".join(cells), flush=True)
 
 
-def collect(splits):
-    """Return the rows of all contenders over the splits, as arrays."""
+def collect(ledger, name, split, seeds):
+    """Return the rows of all contenders over the seeds, as arrays."""
     table = {}
-    for seed, split in splits:
-        for name, row in measure_all(split, seed).items():
-            table.setdefault(name, []).append(row)
+    for seed in seeds:
+        for contender, row in measure_all(ledger, name, split, seed).items():
+            table.setdefault(contender, []).append(row)
         print(f"seed {seed} done", flush=True)
-    return {name: np.array(rows) for name, rows in table.items()}
+    return {contender: np.array(rows) for contender, rows in table.items()}
 
 
-def embeddings(title, split: Callable, data, seeds):
+def embeddings(title, split, data, seeds, ledger):
     """Measure and print one set of embeddings."""
-    rows = collect((seed, split(data, seed)) for seed in seeds)
+    rows = collect(ledger, title, partial(split, data), seeds)
     print_table(f"{title}, mean of {len(seeds)} seeds", rows)
 
 
-def tabular(data, seeds):
+def tabular(data, seeds, ledger):
     """Measure and print the tabular sets, with ranks and tests of their difference."""
     names, rows = tabular_names(data), {}
     for number, name in enumerate(names, 1):
-        found = collect((seed, split_table(data, name, seed)) for seed in seeds)
+        found = collect(ledger, name, partial(split_table, data, name), seeds)
         for contender, values in found.items():
             rows.setdefault(contender, []).append(values.mean(axis=0))
         print(f"{number} of {len(names)}: {name}", flush=True)
@@ -315,17 +353,17 @@ def holm(p_values):
     return adjusted
 
 
-def cifar(data, seeds):
+def cifar(data, seeds, ledger):
     """Measure long-tailed CIFAR-100."""
-    embeddings("long-tailed CIFAR-100, ViT-Ti/16", split_cifar, data, seeds)
+    embeddings("long-tailed CIFAR-100, ViT-Ti/16", split_cifar, data, seeds, ledger)
 
 
-def mvtec(data, seeds):
+def mvtec(data, seeds, ledger):
     """Measure 30 classes of industrial photos."""
-    embeddings("30 classes of photos, ResNet-18", split_mvtec, data, seeds)
+    embeddings("30 classes of photos, ResNet-18", split_mvtec, data, seeds, ledger)
 
 
-def draw(data, seeds):
+def draw(data, seeds, ledger):
     """Print the seconds that 50,000 rows of 768 features take, of 100 classes."""
     rng = np.random.RandomState(0)
     X, y = rng.normal(size=(2_000, 768)).astype(np.float32), np.arange(2_000) % 100
@@ -348,6 +386,7 @@ def main(
     data: Annotated[Path, typer.Option(help="Folder of the data.")],
     only: Annotated[list[str] | None, typer.Option(help="Parts to run.")] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Number of seeds.")] = 5,
+    keep: Annotated[Path | None, typer.Option(help="File of known rows.")] = None,
 ):
     """Run the parts in turn."""
     warnings.simplefilter("ignore")
@@ -355,7 +394,7 @@ def main(
     if unknown:
         raise typer.BadParameter(f"{sorted(unknown)}: choose among {list(PARTS)}.")
     for name in only or PARTS:
-        PARTS[name](data, range(seeds))
+        PARTS[name](data, range(seeds), Ledger(keep))
 
 
 if __name__ == "__main__":
