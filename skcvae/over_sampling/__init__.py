@@ -3,6 +3,7 @@
 from ._cvae import CVAEOverSampler
 from ._generative import GenerativeOverSampler
 from ._hard import HardOverSampler
+from ._head_tail_fusion import HeadTailFusionSampler
 from ._latent_variation import LatentVariationOverSampler
 from ._policies import augmentation_policies
 from ._progressive import ProgressiveOverSampler
@@ -14,6 +15,7 @@ __all__ = [
     "CVAEOverSampler",
     "GenerativeOverSampler",
     "HardOverSampler",
+    "HeadTailFusionSampler",
     "LatentVariationOverSampler",
     "PowerStrategy",
     "ProgressiveOverSampler",

@@ -21,6 +21,9 @@ class BaseDenseOverSampler(DocLinkMixin, BaseOverSampler):
     missing.
     """
 
+    #: Whether rows may be maps, with more than one axis.
+    _allow_nd = False
+
     @_fit_context(prefer_skip_nested_validation=False)
     def fit(self, X, y):
         """Check the input and count the missing rows, without resampling.
@@ -96,7 +99,14 @@ class BaseDenseOverSampler(DocLinkMixin, BaseOverSampler):
         y = np.asarray(y) if isinstance(y, list) else y
         y, binarize_y = check_target_type(y, indicate_one_vs_all=True)
         self._discrete = _discrete_ranges(X)
-        X, y = validate_data(self, X, y, accept_sparse=False, ensure_min_samples=2)
+        X, y = validate_data(
+            self,
+            X,
+            y,
+            accept_sparse=False,
+            allow_nd=self._allow_nd,
+            ensure_min_samples=2,
+        )
         check_finite_in_float32(X, getattr(self, "feature_names_in_", None))
         return X, y, binarize_y
 

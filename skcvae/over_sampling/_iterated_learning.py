@@ -1,0 +1,217 @@
+"""Iterated learning: students learn the codes of a teacher, then the task."""
+
+import copy
+import math
+from bisect import bisect_right
+from functools import partial
+from itertools import accumulate, chain, count, islice
+
+import numpy as np
+import torch
+from skorch.callbacks import LRScheduler
+from torch import nn
+from torch.nn.functional import cross_entropy, mse_loss
+from torch.optim.lr_scheduler import LambdaLR
+
+from .._training import EpochProgress, TensorLoader, TrainingNet
+from ..generators._net_generator import gradient_clipping
+from ._simplicial import SimplicialAutoencoder
+
+# What the sampler's own parameters set.
+RESERVED = {"max_epochs", "device", "verbose"}
+_TERMS = {
+    "imitation": ("imitation",),
+    "interaction": ("reconstruction", "classification"),
+}
+# Positions per step: a step costs as much for a few maps as for this many vectors.
+_BATCH_POSITIONS = 4096
+_BATCH_ROWS = (16, 256)
+
+
+class StepLoader(TensorLoader):
+    """Pass over the rows again and again, until `n_steps` batches are made."""
+
+    n_steps = 1
+
+    def __len__(self):
+        return self.n_steps
+
+    def __iter__(self):
+        passes = (TensorLoader.__iter__(self) for _ in count())
+        return islice(chain.from_iterable(passes), self.n_steps)
+
+
+class TaskLoss(nn.Module):
+    r"""The task of the agents: to reconstruct rows, and to tell their class.
+
+    The classifier is trained with :math:`\log \pi` added to its logits, so that they
+    are those of equally frequent classes (Ren et al., "Balanced Meta-Softmax for
+    Long-Tailed Visual Recognition", NeurIPS 2020).
+
+    Parameters
+    ----------
+    log_prior : Tensor of shape (n_classes,)
+        Log of the class frequencies.
+
+    classification_weight : float
+        Weight of the cross-entropy, in nats, against the mean squared error.
+    """
+
+    def __init__(self, log_prior, classification_weight=0.02):
+        super().__init__()
+        self.register_buffer("log_prior", log_prior, persistent=False)
+        self.classification_weight = classification_weight
+
+    def forward(self, x_hat, logits, x, y):
+        """Return the loss, the squared error and the cross-entropy."""
+        error = mse_loss(x_hat, x)
+        entropy = cross_entropy(logits + self.log_prior, y)
+        return error + self.classification_weight * entropy, error, entropy
+
+
+class IteratedNet(TrainingNet):
+    """skorch net whose epochs are the phases of iterated learning.
+
+    The first epoch trains an agent on the task. Then, for each generation, the agent
+    becomes the teacher, and a student with new weights learns in two epochs: first to
+    tell codes that are drawn from the teacher's (imitation), then the task
+    (interaction). Few steps of imitation are a bottleneck, which codes pass that are
+    easy to learn (Ren et al., "Improving Compositional Generalization using Iterated
+    Learning and Simplicial Embeddings", NeurIPS 2023).
+
+    Parameters
+    ----------
+    imitation_steps, interaction_steps : int
+        Batches of each phase.
+    """
+
+    def __init__(self, *args, imitation_steps=100, interaction_steps=300, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.imitation_steps = imitation_steps
+        self.interaction_steps = interaction_steps
+
+    def on_epoch_begin(self, *args, **kwargs):
+        """Open a phase; a new generation has a teacher, and a student from scratch."""
+        super().on_epoch_begin(*args, **kwargs)
+        self.generation_, imitates = divmod(len(self.history), 2)
+        self.phase_ = "interaction" if imitates else "imitation"
+        self.optimizer_.state.clear()
+        if self.phase_ == "imitation":
+            teacher = copy.deepcopy(self.module_).eval().requires_grad_(False)
+            # skorch would take the module itself for one to train.
+            self.teach_ = teacher.encode
+            self.module_.reset()
+        self.history.record("generation", self.generation_)
+        self.history.record("phase", self.phase_)
+
+    def on_train_end(self, *args, **kwargs):
+        """Drop the teacher."""
+        super().on_train_end(*args, **kwargs)
+        self.teach_ = None
+
+    def run_single_epoch(self, iterator, training, prefix, step_fn, **fit_params):
+        """Run the steps of the phase, and average what its batches recorded."""
+        if iterator is None:
+            return
+        if training:
+            iterator.n_steps = getattr(self, f"{self.phase_}_steps")
+        super().run_single_epoch(iterator, training, prefix, step_fn, **fit_params)
+        for term in _TERMS[self.phase_]:
+            values = self.history[-1, "batches", :, f"{prefix}_{term}"]
+            self.history.record(f"{prefix}_{term}", float(np.mean(values)))
+
+    def get_loss(self, y_pred, y_true, X=None, training=False):
+        """Return the loss of the phase."""
+        if self.phase_ == "imitation":
+            loss = self._imitation_loss(y_pred, X["x"])
+            terms = (loss,)
+        else:
+            codes = self.module_.embedding(y_pred)
+            loss, *terms = self.criterion_(
+                self.module_.decode(codes), self.module_.classify(codes), X["x"], X["y"]
+            )
+        prefix = "train" if training else "valid"
+        for name, term in zip(_TERMS[self.phase_], terms, strict=True):
+            self.history.record_batch(f"{prefix}_{name}", term.detach())
+        return loss
+
+    def _imitation_loss(self, groups, x):
+        """Return the cross-entropy of codes drawn from the teacher's simplices."""
+        with torch.no_grad():
+            shares = self.teach_(x)
+            # The first of exponential clocks that run at these rates.
+            drawn = (shares / torch.empty_like(shares).exponential_()).argmax(dim=-1)
+        groups = groups / self.module_.embedding.temperature
+        return cross_entropy(groups.flatten(0, -2), drawn.flatten())
+
+
+def phase_decay(ends, step):
+    """Return the factor of the learning rate: half a cosine in each phase."""
+    phase = min(bisect_right(ends, step), len(ends) - 1)
+    start = ends[phase - 1] if phase else 0
+    progress = min((step - start) / (ends[phase] - start), 1)
+    return (1 + math.cos(math.pi * progress)) / 2
+
+
+def build_net(sampler, n_positions, n_features, class_count, device):
+    """Return the untrained net of a sampler; its `net_params` win over what is set.
+
+    Parameters
+    ----------
+    sampler : HeadTailFusionSampler
+        Its parameters are read.
+
+    n_positions, n_features : int
+        Positions of a map, and features of a position.
+
+    class_count : ndarray of shape (n_classes,)
+        Number of rows of each class.
+
+    device : torch.device
+        Where to train.
+
+    Returns
+    -------
+    IteratedNet
+    """
+    phases = [sampler.interaction_steps]
+    phases += sampler.n_generations * [
+        sampler.imitation_steps,
+        sampler.interaction_steps,
+    ]
+    schedule = LRScheduler(
+        LambdaLR,
+        step_every="batch",
+        lr_lambda=partial(phase_decay, list(accumulate(phases))),
+    )
+    # skorch uses and clears what it is given: the user's own objects stay fresh.
+    extra = copy.deepcopy(sampler.net_params or {})
+    callbacks = [("lr_schedule", schedule), gradient_clipping()]
+    callbacks += [("progress", EpochProgress())] if sampler.verbose else []
+    callbacks += extra.pop("callbacks", None) or []
+    prior = torch.from_numpy(class_count / class_count.sum())
+    params = {
+        "module": SimplicialAutoencoder,
+        "module__n_features": n_features,
+        "module__n_classes": len(class_count),
+        "module__n_groups": sampler.n_groups,
+        "module__group_size": sampler.group_size,
+        "module__temperature": sampler.temperature,
+        "criterion": TaskLoss,
+        "criterion__log_prior": prior.float().log(),
+        "optimizer": torch.optim.Adam,
+        "imitation_steps": sampler.imitation_steps,
+        "interaction_steps": sampler.interaction_steps,
+        "iterator_train": StepLoader,
+        "iterator_train__shuffle": True,
+        "iterator_valid": TensorLoader,
+        "train_split": None,
+        "max_epochs": len(phases),
+        "batch_size": int(np.clip(_BATCH_POSITIONS // n_positions, *_BATCH_ROWS)),
+        "lr": 3e-3,
+        "device": str(device),
+        "verbose": int(sampler.verbose > 1),
+    }
+    if "optimizer" not in extra:
+        params["optimizer__fused"] = True
+    return IteratedNet(**{**params, **extra, "callbacks": callbacks})
