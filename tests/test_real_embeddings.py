@@ -10,7 +10,11 @@ from imblearn.over_sampling import SMOTE
 
 from skcvae.datasets import load_embeddings
 from skcvae.metrics import shot_accuracy_score
-from skcvae.over_sampling import CVAEOverSampler, GenerativeOverSampler
+from skcvae.over_sampling import (
+    CVAEOverSampler,
+    GenerativeOverSampler,
+    HeadTailFusionSampler,
+)
 
 ROOT = Path(__file__).parents[1]
 DATA = Path(os.environ.get("SKCVAE_DATA", ROOT.parent / "shared" / "data"))
@@ -51,3 +55,17 @@ def test_generators_beat_smote_on_long_tailed_cifar100(benchmark):
     for name in ("gaussian", "cvae"):
         assert scores[name].overall > scores["smote"].overall + 0.01
         assert scores[name].few > scores["smote"].few + 0.05
+
+
+def test_fusion_is_as_good_as_class_balanced_sampling(benchmark):
+    cifar = load_embeddings(CIFAR)
+    X, X_test = benchmark.global_scale(cifar.X_train, cifar.X_test)
+    y = cifar.y_train.astype(np.int64)
+    sampler = HeadTailFusionSampler(n_generations=0, device="cpu", random_state=0)
+    accuracy = {}
+    for name, rows in {"none": (X, y), "fusion": sampler.fit_resample(X, y)}.items():
+        predicted = benchmark.linear_head(
+            *rows, X_test, n_classes=100, seed=0, balanced=name == "none"
+        )
+        accuracy[name] = np.mean(predicted == cifar.y_test)
+    assert accuracy["fusion"] >= accuracy["none"]

@@ -1,0 +1,294 @@
+"""Head-tail fusion: which parts help, where it does not, and what its masks show.
+
+    python examples/head_tail_fusion.py --data FOLDER --weights FILE [--seeds 5]
+
+FOLDER holds `cifar100_lt_vit_tiny.npz` and `clothing/{train,test}/<class>/*.jpg`, FILE
+the weights of timm's vit_tiny_patch16_224. Parts, by `--only`:
+
+- cifar: vectors, 10,847 rows of 100 classes, beside SMOTE, Remix and CVAE. The label
+  policy is chosen on held-out parts of the training rows
+- clothing: patch tokens of 3,068 photos of 10 classes, beside the same
+- cifar-ablation, clothing-ablation: generations, sparsity, threshold, neighbours
+- masks: a figure of tail and head photos, their maps and masks
+- images: with `--autoencoder`, a folder of weights of a diffusers AutoencoderKL: fuses
+  the latents of photos and renders the new ones by its decoder
+
+A linear head is trained for the same number of steps on the rows of each contender, and
+on shared labels where the policy shares them. Accuracies are averages over classes, in
+percent. "class FD" is the mean Fréchet distance of new rows to test rows of their
+class, less its bias: smaller is better.
+"""
+
+import resource
+import warnings
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import torch
+import typer
+from _fusion_measures import (
+    MODEL,
+    load_cifar,
+    load_clothing,
+    load_photos,
+    measure,
+    print_table,
+)
+from imblearn.over_sampling import SMOTE
+from PIL import Image
+from sklearn.base import clone
+from sklearn.model_selection import StratifiedShuffleSplit
+
+from skcvae.over_sampling import CVAEOverSampler, HeadTailFusionSampler, RemixSampler
+
+POLICIES = ("hard", "soft", "agreement")
+BALANCED = "class-balanced sampling"
+RIVALS = {
+    "no over-sampling": None,
+    BALANCED: None,
+    "SMOTE": SMOTE(k_neighbors=4),
+    "Remix": RemixSampler(),
+    "CVAE": CVAEOverSampler(device="cpu"),
+}
+ABLATION = {
+    "n_generations": (0, 1, 2, 3),
+    "temperature": (0.1, 0.5, 1.0, 2.0),
+    "quantile": (0.0, 0.25, 0.5, 0.75, 0.9),
+    "n_neighbors": (1, 10, 100, 1000),
+    "noise": ("residual", None),
+    "label_policy": POLICIES,
+}
+
+
+def fusion(steps, **params):
+    """Return the sampler; agents learn for `steps` steps, and imitate for a third."""
+    imitation = max(1, steps // 3)
+    return HeadTailFusionSampler(
+        interaction_steps=steps, imitation_steps=imitation, device="cpu", **params
+    )
+
+
+def measure_rivals(split, seed):
+    """Return the rows of all but fusion."""
+    return {
+        name: measure(split, sampler, seed, balanced=name == BALANCED)
+        for name, sampler in RIVALS.items()
+    }
+
+
+def collect(seeds, measure_seed):
+    """Return the rows of each contender over the seeds."""
+    rows = {}
+    for seed in seeds:
+        for name, row in measure_seed(seed).items():
+            rows.setdefault(name, []).append(row)
+        print(f"seed {seed} done", flush=True)
+    return rows
+
+
+def choose_policy(split, seeds, steps):
+    """Return the policy of the best balanced accuracy on held-out training rows."""
+    splits = StratifiedShuffleSplit(len(seeds), test_size=0.2, random_state=0)
+    scores = {policy: [] for policy in POLICIES}
+    for seed, (train, test) in enumerate(splits.split(split.y, split.y)):
+        part = split.parts(train, test)
+        for policy in POLICIES:
+            row = measure(part, fusion(steps, label_policy=policy), seed)
+            scores[policy].append(row[0])
+    print("\nbalanced accuracy on held-out training rows:")
+    for policy, values in scores.items():
+        print(f"  {policy:12}{np.mean(values):6.2f}")
+    return max(POLICIES, key=lambda policy: np.mean(scores[policy]))
+
+
+def cifar(options, seeds):
+    """Compare on vectors; the policy is chosen without the test rows."""
+    split = load_cifar(options["data"])
+    chosen = choose_policy(split, seeds, options["steps"])
+
+    def measure_seed(seed):
+        rows = measure_rivals(split, seed)
+        for policy in POLICIES:
+            sampler = fusion(options["steps"], label_policy=policy)
+            rows[f"fusion, {policy}"] = measure(split, sampler, seed)
+        return rows
+
+    rows = collect(seeds, measure_seed)
+    print_table("long-tailed CIFAR-100, vectors", rows)
+    difference = np.subtract(rows[f"fusion, {chosen}"], rows[BALANCED])[:, 0]
+    print(f"\nheld-out rows prefer {chosen!r}: {difference.mean():+.2f} points overall")
+    print(
+        f"against {BALANCED}, from {difference.min():+.2f} to {difference.max():+.2f}"
+    )
+
+
+def clothing(options, seeds):
+    """Compare on patch tokens, and on their averages."""
+    split = load_clothing(options["data"], options["weights"], options["cache"])
+    pooled = split.pooled
+
+    def measure_seed(seed):
+        rows = measure_rivals(pooled, seed)
+        for policy in POLICIES:
+            sampler = fusion(options["steps"], label_policy=policy)
+            rows[f"fusion, {policy}"] = measure(pooled, sampler, seed)
+            rows[f"fusion of tokens, {policy}"] = measure(split, sampler, seed)
+        return rows
+
+    rows = collect(seeds, measure_seed)
+    print_table("photos of clothes, 196 patch tokens each", rows)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    print(f"\npeak memory of the process {peak:.2f} GB")
+
+
+def ablate(title, split, base, seeds):
+    """Vary one parameter at a time."""
+
+    def measure_seed(seed):
+        rows = {"base": measure(split, base, seed)}
+        for name, values in ABLATION.items():
+            for value in values:
+                if value != getattr(base, name):
+                    sampler = clone(base).set_params(**{name: value})
+                    rows[f"{name} = {value}"] = measure(split, sampler, seed)
+        return rows
+
+    names = {name: getattr(base, name) for name in ABLATION}
+    print_table(f"{title}; base: {names}", collect(seeds, measure_seed))
+
+
+def cifar_ablation(options, seeds):
+    """Ablate on vectors."""
+    split = load_cifar(options["data"])
+    ablate("CIFAR-100, vectors", split, fusion(options["steps"]), seeds)
+
+
+def clothing_ablation(options, seeds):
+    """Ablate on the smaller set: averaged tokens, then tokens in fewer steps."""
+    split = load_clothing(options["data"], options["weights"], options["cache"])
+    ablate("clothes, averaged", split.pooled, fusion(options["steps"]), seeds)
+    tokens = fusion(max(1, options["steps"] // 3), n_generations=1)
+    ablate("clothes, tokens", split, tokens, seeds)
+
+
+def crop(path):
+    """Return a photo as the model sees it, values in [0, 1]."""
+    photo = Image.open(path).convert("RGB").resize((248, 248), Image.Resampling.BICUBIC)
+    return np.asarray(photo.crop((12, 12, 236, 236)), dtype=np.float32) / 255
+
+
+def upsample(patches):
+    """Return one value per pixel from one per patch, (196,) to (224, 224)."""
+    return np.kron(patches.reshape(14, 14), np.ones((16, 16)))
+
+
+def masks(options, seeds, n_rows=6):
+    """Draw tail and head photos, their maps, and what comes from which."""
+    import matplotlib.pyplot as plt
+
+    split = load_clothing(options["data"], options["weights"], options["cache"])
+    paths, _ = load_photos(options["data"], "train")
+    sampler = fusion(options["steps"], random_state=0)
+    sampler.fit_resample(split.X, split.y)
+    rng = np.random.RandomState(0)
+    shown = rng.choice(len(sampler.parents_), n_rows, replace=False)
+    titles = ("tail", "its map", "head", "its map", "from the tail", "fused")
+    fig, axes = plt.subplots(
+        n_rows, 6, figsize=(12, 2 * n_rows), squeeze=False, layout="constrained"
+    )
+    for row, new in zip(axes, shown, strict=True):
+        parents = sampler.parents_[new]
+        tail, head = (crop(paths[parent]) for parent in parents)
+        maps = sampler.activation_maps(split.X[parents], split.y[parents])
+        mask = upsample(sampler.masks_[new])
+        fused = np.where(mask[..., None] > 0, tail, head)
+        drawn = (tail, maps[0], head, maps[1], mask, fused)
+        for ax, image in zip(row, drawn, strict=True):
+            image = upsample(image) if image.size == 196 else image
+            ax.imshow(image)
+            ax.set_axis_off()
+    for ax, title in zip(axes[0], titles, strict=True):
+        ax.set_title(title)
+    file = options["figures"] / "head_tail_fusion_masks.png"
+    fig.savefig(file, dpi=110)
+    print(f"\nwrote {file}; new rows are made of features, not of pixels as shown")
+
+
+def images(options, seeds, n_photos=300):
+    """Fuse latents of an image autoencoder, and render them."""
+    if options["autoencoder"] is None:
+        print("\nimages: skipped, --autoencoder was not given")
+        return
+    from diffusers import AutoencoderKL
+
+    autoencoder = AutoencoderKL.from_pretrained(options["autoencoder"]).eval()
+    paths, y = load_photos(options["data"], "train")
+    chosen = np.random.RandomState(0).permutation(len(y))[:n_photos]
+    photos = np.stack([crop(paths[i]) for i in chosen]).transpose(0, 3, 1, 2)
+    with torch.inference_mode():
+        latents = [
+            autoencoder.encode(2 * batch - 1).latent_dist.mean
+            for batch in torch.from_numpy(photos).split(8)
+        ]
+
+    @torch.inference_mode()
+    def decoder(rows):
+        batches = torch.from_numpy(rows).split(8)
+        decoded = torch.cat([autoencoder.decode(batch).sample for batch in batches])
+        return (decoded / 2 + 0.5).clamp(0, 1).permute(0, 2, 3, 1).numpy()
+
+    sampler = fusion(options["steps"], decoder=decoder, random_state=0)
+    smallest = int(np.bincount(y[chosen]).argmin())
+    n_rows = int((y[chosen] == smallest).sum()) + 16
+    sampler.set_params(sampling_strategy={smallest: n_rows})
+    sampler.fit_resample(torch.cat(latents).numpy(), y[chosen])
+    rows = [np.concatenate(part, axis=1) for part in np.split(sampler.images_, 4)]
+    file = options["figures"] / "head_tail_fusion_images.png"
+    Image.fromarray((255 * np.concatenate(rows)).astype(np.uint8)).save(file)
+    print(f"\nwrote {file}")
+
+
+PARTS = {
+    "cifar": cifar,
+    "clothing": clothing,
+    "cifar-ablation": cifar_ablation,
+    "clothing-ablation": clothing_ablation,
+    "masks": masks,
+    "images": images,
+}
+
+
+def main(
+    data: Annotated[Path, typer.Option(help="Folder of the data.")],
+    weights: Annotated[
+        Path | None, typer.Option(help=f"Weights of {MODEL}, for photos.")
+    ] = None,
+    only: Annotated[list[str] | None, typer.Option(help="Parts to run.")] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Number of seeds.")] = 5,
+    steps: Annotated[int, typer.Option(min=1, help="Steps of an agent.")] = 300,
+    cache: Annotated[Path | None, typer.Option(help="Folder for tokens.")] = None,
+    figures: Annotated[Path, typer.Option(help="Folder for figures.")] = Path("."),
+    autoencoder: Annotated[
+        Path | None, typer.Option(help="Folder of an AutoencoderKL.")
+    ] = None,
+):
+    """Run the parts in turn."""
+    warnings.simplefilter("ignore")
+    unknown = set(only or ()) - set(PARTS)
+    if unknown:
+        raise typer.BadParameter(f"{sorted(unknown)}: choose among {list(PARTS)}.")
+    options = {
+        "data": data,
+        "weights": weights,
+        "steps": steps,
+        "cache": cache,
+        "figures": figures,
+        "autoencoder": autoencoder,
+    }
+    for name in only or PARTS:
+        PARTS[name](options, range(seeds))
+
+
+if __name__ == "__main__":
+    typer.run(main)
