@@ -405,7 +405,7 @@ def test_codes_of_later_generations_are_more_compositional(seed):
         ).fit(noisy, labels)
         codes = sampler.encode(X).argmax(axis=-1)
         similarity[n_generations] = topographic_similarity(factors, codes)
-    assert similarity[6] > similarity[0] + 0.03
+    assert similarity[6] > similarity[0] + 0.05
 
 
 def corner_images(rng, counts):
@@ -512,6 +512,8 @@ def test_classes_of_one_row_are_filled():
     assert np.isfinite(new).all()
     # Of one tail row each, and many head rows.
     assert len(np.unique(new, axis=0)) > 30
+    _, new, _ = fuse(VECTORS[kept], CODES[kept], n_neighbors=3)
+    assert len(np.unique(new, axis=0)) == 6
 
 
 def test_pipelines_from_maps_to_labels():

@@ -85,8 +85,8 @@ class HeadTailFusionSampler(BaseDenseOverSampler):
         are specific to its class. 0 leaves nothing to the head row.
 
     n_neighbors : int, default=100
-        Nearest head rows, by their maps, that a partner is drawn from. The fewer, the
-        more alike the two classes are.
+        Nearest head rows, by their maps, that a partner is drawn from. A class of m
+        rows has at most m times as many different new ones.
 
     label_policy : {"hard", "soft", "agreement"} or classifier, default="hard"
         Labels of new rows. "hard": that of the tail. "soft": the same, and
