@@ -132,7 +132,10 @@ class IteratedNet(TrainingNet):
             )
         prefix = "train" if training else "valid"
         for name, term in zip(_TERMS[self.phase_], terms, strict=True):
-            self.history.record_batch(f"{prefix}_{name}", term.detach())
+            value = term.detach()
+            # Tensors that stay would keep the memory between them from being reused.
+            value = value.item() if value.device.type == "cpu" else value
+            self.history.record_batch(f"{prefix}_{name}", value)
         return loss
 
     def _imitation_loss(self, groups, x):
