@@ -660,7 +660,7 @@ def test_noise_has_the_correlations_that_one_latent_dimension_cannot_hold():
 def test_rows_have_the_uneven_distances_from_the_centre_of_the_training_rows():
     # Half of the rows are narrow, half are wide: no Gaussian has such distances.
     rng = np.random.RandomState(0)
-    X = rng.normal(size=(2_000, 12)) * np.repeat([0.4, 1.6], 1_000)[:, None]
+    X = rng.normal(size=(1_000, 12)) * np.repeat([0.4, 1.6], 500)[:, None]
     y = np.zeros(len(X), dtype=int)
 
     def distance_from_the_truth(generator):
@@ -668,9 +668,9 @@ def test_rows_have_the_uneven_distances_from_the_centre_of_the_training_rows():
         norms = (np.linalg.norm(rows, axis=1) for rows in (X_new, X))
         return stats.ks_2samp(*norms).statistic
 
-    cvae = make_cvae(latent_dim=4, net_params=None, max_epochs=60)
-    assert distance_from_the_truth(make_gaussian()) > 0.3
-    assert distance_from_the_truth(cvae) < 0.2
+    cvae = make_cvae(latent_dim=4, net_params=None, max_epochs=40)
+    assert distance_from_the_truth(make_gaussian()) > 0.4
+    assert distance_from_the_truth(cvae) < 0.25
 
 
 # Awkward data
@@ -679,11 +679,16 @@ def test_rows_have_the_uneven_distances_from_the_centre_of_the_training_rows():
 def test_training_survives_rows_far_out():
     # Groups of features that are zero but in a few rows, as one-hot columns are.
     rng = np.random.RandomState(0)
-    X = StandardScaler().fit_transform(rng.rand(600, 100) < 0.01)
-    X, y = np.repeat(X, 20, axis=1), np.repeat([0, 1], [500, 100])
-    params = {"latent_dim": 32, "batch_size": 256, "max_epochs": 100}
-    generator = make_cvae(**params, net_params=None).fit(X, y)
-    assert 0.1 < generator.sample(500)[0].var() < 4
+    X = StandardScaler().fit_transform(rng.rand(300, 60) < 0.01)
+    X, y = np.repeat(X, 10, axis=1), np.repeat([0, 1], [250, 50])
+    params = {"latent_dim": 32, "batch_size": 256, "max_epochs": 60, "lr": 1e-2}
+    wide = {"module__hidden_dim": 128}
+    generator = make_cvae(**params, net_params=wide).fit(X, y)
+    first, *_ = losses = generator.history_[:, "train_loss"]
+    assert max(losses) < 2 * first
+    unclipped = {**wide, "callbacks__gradient_clipping": None}
+    generator = make_cvae(**params, net_params=unclipped).fit(X, y)
+    assert max(generator.history_[:, "train_loss"]) > 20 * first
 
 
 @MAKERS
