@@ -1,12 +1,12 @@
 """What a fitted FlowMatching draws with."""
 
 import torch
-from torch import nn
 
 from ._class_whitening import turn_classes
+from ._samplers import NoiseSampler
 
 
-class FlowSampler(nn.Module):
+class FlowSampler(NoiseSampler):
     """Noise with the covariance of its class, carried along the learned velocity.
 
     **Shape**
@@ -31,9 +31,6 @@ class FlowSampler(nn.Module):
     guidance : float
         Weight of the class in the velocity.
     """
-
-    #: Rows have no noise beyond that of the latent vector.
-    noise = None
 
     def __init__(self, velocity, factor, colouring, solve, guidance):
         super().__init__()
@@ -61,9 +58,3 @@ class FlowSampler(nn.Module):
 
         start = turn_classes(e, codes, self.factor)
         return self.solve(guided, start) @ self.colouring
-
-    def forward(self, codes, std, generator):
-        """Draw a row for each class code."""
-        shape = len(codes), self.latent_dim
-        noise = torch.randn(shape, generator=generator, device=codes.device)
-        return self.decode(noise.mul_(std[:, None]), codes)

@@ -36,7 +36,28 @@ class ObservationNoise(nn.Module):
         return (noise @ self.factor.T).mul_(self.scale(z, codes).exp_())
 
 
-class GaussianSampler(nn.Module):
+class NoiseSampler(nn.Module):
+    """Base class: decodes standard normal vectors, and adds no noise to the rows.
+
+    A subclass has `latent_dim` and implements `decode(e, codes)`.
+
+    **Shape**
+
+    - Input: class codes ``(n,)``, sorted, and standard deviations ``(n,)``
+    - Output: ``(n, n_features)``, in scaled units
+    """
+
+    #: Rows have no noise beyond that of the latent vector.
+    noise = None
+
+    def forward(self, codes, std, generator):
+        """Draw a row for each class code."""
+        shape = len(codes), self.latent_dim
+        noise = torch.randn(shape, generator=generator, device=codes.device)
+        return self.decode(noise.mul_(std[:, None]), codes)
+
+
+class GaussianSampler(NoiseSampler):
     """Gaussian noise around the class means, the same for all classes.
 
     **Shape**
@@ -49,9 +70,6 @@ class GaussianSampler(nn.Module):
     factor : Tensor of shape (n_features, n_features)
         Factor L of the covariance, W = L L'.
     """
-
-    #: Rows have no noise beyond that of the latent vector.
-    noise = None
 
     def __init__(self, factor):
         super().__init__()
@@ -66,14 +84,8 @@ class GaussianSampler(nn.Module):
         """Return rows for standard normal vectors e of shape (n, latent_dim)."""
         return e @ self.factor.T
 
-    def forward(self, codes, std, generator):
-        """Draw a row for each class code."""
-        shape = len(codes), self.latent_dim
-        noise = torch.randn(shape, generator=generator, device=codes.device)
-        return self.decode(noise.mul_(std[:, None]), codes)
 
-
-class ClassCovarianceSampler(nn.Module):
+class ClassCovarianceSampler(NoiseSampler):
     """Gaussian noise around the class means, with a covariance for each class.
 
     **Shape**
@@ -90,9 +102,6 @@ class ClassCovarianceSampler(nn.Module):
         Right factor that takes coordinates to scaled units.
     """
 
-    #: Rows have no noise beyond that of the latent vector.
-    noise = None
-
     def __init__(self, factor, colouring):
         super().__init__()
         self.register_buffer("factor", factor)
@@ -106,12 +115,6 @@ class ClassCovarianceSampler(nn.Module):
     def decode(self, e, codes):
         """Return rows for standard normal vectors e of shape (n, latent_dim)."""
         return turn_classes(e, codes, self.factor) @ self.colouring
-
-    def forward(self, codes, std, generator):
-        """Draw a row for each class code."""
-        shape = len(codes), self.latent_dim
-        noise = torch.randn(shape, generator=generator, device=codes.device)
-        return self.decode(noise.mul_(std[:, None]), codes)
 
 
 class CVAESampler(nn.Module):
@@ -174,7 +177,7 @@ class CVAESampler(nn.Module):
         return self.centre[codes] + turned
 
 
-class CGANSampler(nn.Module):
+class CGANSampler(NoiseSampler):
     """Generator network of a GAN, and an affine map of what it returns.
 
     **Shape**
@@ -197,9 +200,6 @@ class CGANSampler(nn.Module):
         What is added to them.
     """
 
-    #: Rows have no noise beyond that of the latent vector.
-    noise = None
-
     def __init__(self, network, latent_dim, factor, shift):
         super().__init__()
         self.network = network
@@ -210,12 +210,6 @@ class CGANSampler(nn.Module):
     def decode(self, e, codes):
         """Return rows for standard normal vectors e of shape (n, latent_dim)."""
         return torch.addmm(self.shift, self.network(e, codes), self.factor.T)
-
-    def forward(self, codes, std, generator):
-        """Draw a row for each class code."""
-        shape = len(codes), self.latent_dim
-        noise = torch.randn(shape, generator=generator, device=codes.device)
-        return self.decode(noise.mul_(std[:, None]), codes)
 
 
 class LatentDecoder(nn.Module):
