@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
+from _common import global_scale
 from sklearn.base import clone
 from torch.nn.functional import cross_entropy
 
@@ -51,9 +52,7 @@ def pool(X):
 def load_cifar(data):
     """Return long-tailed CIFAR-100 as vectors, centred and divided by one scale."""
     cifar = load_embeddings(data / "cifar100_lt_vit_tiny.npz")
-    mean = cifar.X_train.mean(axis=0)
-    scale = np.sqrt(((cifar.X_train - mean) ** 2).mean())
-    X, X_test = ((rows - mean) / scale for rows in (cifar.X_train, cifar.X_test))
+    X, X_test = global_scale(cifar.X_train, cifar.X_test)
     return Split(X, cifar.y_train.astype(np.int64), X_test, cifar.y_test)
 
 
@@ -86,9 +85,7 @@ def linear_head(X, shares, X_test, seed, balanced=False):
 
     With `balanced`, batches are drawn so that each class is equally frequent.
     """
-    mean = X.mean(axis=0)
-    scale = np.sqrt(((X - mean) ** 2).mean())
-    X, X_test = (torch.tensor((rows - mean) / scale).float() for rows in (X, X_test))
+    X, X_test = (torch.tensor(rows).float() for rows in global_scale(X, X_test))
     shares = torch.tensor(shares).float()
     with torch.random.fork_rng():
         torch.manual_seed(seed)

@@ -16,7 +16,7 @@ from typing import Annotated
 
 import numpy as np
 import typer
-from scipy import stats
+from _common import global_scale, half_widths, read_mvtec
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
@@ -110,13 +110,6 @@ def publish(anonymizers, X, y, seed, draw_labels=False):
             yield "CVAE, stream", Release(*rows, stream=fresh)
 
 
-def global_scale(X_train, *others):
-    """Centre by the mean of the training rows and divide by one scale."""
-    mean = X_train.mean(axis=0)
-    scale = np.sqrt(((X_train - mean) ** 2).mean())
-    return [(X - mean) / scale for X in (X_train, *others)]
-
-
 def regression_scores(release, X_test, y_test):
     """Train logistic regression on a release; return accuracies in percent."""
     rows, test = global_scale(release.X, X_test)
@@ -142,12 +135,6 @@ def probe_scores(release, X_test, y_test, seed):
         source, X_val, y_val, X_test, y_test, random_state=seed, **PROBE
     )
     return [100 * result.accuracy, 100 * result.balanced_accuracy]
-
-
-def read_mvtec(data):
-    """Return the industrial photos, by object and whether it is damaged."""
-    with np.load(data / "mvtec_resnet18.npz") as file:
-        return file["X"].astype(np.float32), file["y"].astype(int) * 2 + file["anomaly"]
 
 
 def read_cifar(data, min_class_size):
@@ -186,14 +173,6 @@ PRIVACY = Columns(
     0,
     "CVAE",
 )
-
-
-def half_widths(differences):
-    """Return by how much the 95 % interval of a mean over seeds reaches to a side."""
-    n_seeds = len(differences)
-    if n_seeds == 1:
-        return np.full(differences.shape[1:], np.nan)[()]
-    return stats.sem(differences) * stats.t.ppf(0.975, n_seeds - 1)
 
 
 def print_table(title, scores, columns):

@@ -16,6 +16,7 @@ from typing import Annotated
 import numpy as np
 import torch
 import typer
+from _common import global_scale, read_mvtec
 from imblearn.over_sampling import SMOTE
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
@@ -43,13 +44,6 @@ THESIS = {
     "batch_size": 256,
 }
 THESIS_EPOCHS = 500
-
-
-def global_scale(X_train, *others):
-    """Centre by the mean of the training rows and divide by one scale."""
-    mean = X_train.mean(axis=0)
-    scale = np.sqrt(((X_train - mean) ** 2).mean())
-    return [(X - mean) / scale for X in (X_train, *others)]
 
 
 def linear_head(X, y, X_test, *, n_classes, seed, balanced=False, n_steps=860):
@@ -213,9 +207,7 @@ def sampling(data, n_rows=1_000_000, n_rounds=5):
 
 def release(data, n_splits=5):
     """Train on generated rows only, test on real ones: 30 industrial classes."""
-    with np.load(data / "mvtec_resnet18.npz") as file:
-        X = file["X"].astype(np.float32)
-        y = file["y"].astype(int) * 2 + file["anomaly"]
+    X, y = read_mvtec(data)
     thesis = dict(THESIS, beta=0.1, max_epochs=100)
     generators = {
         "real rows": lambda seed: None,

@@ -17,6 +17,7 @@ from typing import Annotated
 import numpy as np
 import torch
 import typer
+from _common import global_scale
 from imblearn.over_sampling import SMOTE
 from sklearn.datasets import make_moons
 from sklearn.linear_model import LogisticRegression
@@ -156,9 +157,7 @@ def main(
     """Measure all options, and print means and standard deviations over seeds."""
     warnings.simplefilter("ignore")
     cifar = load_embeddings(data / "cifar100_lt_vit_tiny.npz")
-    mean = cifar.X_train.mean(axis=0)
-    scale = np.sqrt(((cifar.X_train - mean) ** 2).mean())
-    X, X_test = ((rows - mean) / scale for rows in (cifar.X_train, cifar.X_test))
+    X, X_test = global_scale(cifar.X_train, cifar.X_test)
     split = X, cifar.y_train, X_test, cifar.y_test
     print(f"{'':22}" + "".join(f"{name:>16}" for name in COLUMNS))
     for name in only or OPTIONS:

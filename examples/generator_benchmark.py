@@ -31,6 +31,7 @@ from typing import Annotated
 
 import numpy as np
 import typer
+from _common import global_scale, read_mvtec
 from imblearn.over_sampling import ADASYN, SMOTE, RandomOverSampler
 from scipy import stats
 from sklearn.base import clone
@@ -90,13 +91,6 @@ class Split:
     strangers: np.ndarray
 
 
-def one_scale(X, *others):
-    """Centre by the mean of the training rows and divide by one scale."""
-    mean = X.mean(axis=0)
-    scale = np.sqrt(((X - mean) ** 2).mean())
-    return [(rows - mean) / scale for rows in (X, *others)]
-
-
 def split_cifar(data, seed):
     """Return long-tailed CIFAR-100; strangers are rows that the long tail left out."""
     cifar = load_embeddings(data / "cifar100_lt_vit_tiny.npz")
@@ -111,19 +105,17 @@ def split_cifar(data, seed):
     # A few photos are in the data set twice.
     known = {row.tobytes() for row in cifar.X_train}
     strangers = strangers[[row.tobytes() not in known for row in strangers]]
-    X, X_test, strangers = one_scale(cifar.X_train, cifar.X_test, strangers)
+    X, X_test, strangers = global_scale(cifar.X_train, cifar.X_test, strangers)
     return Split(X, cifar.y_train, X_test, cifar.y_test, strangers)
 
 
 def split_mvtec(data, seed):
     """Return two halves of 30 classes of photos: to learn from, and to test on."""
-    with np.load(data / "mvtec_resnet18.npz") as file:
-        X = file["X"].astype(np.float32)
-        y = 2 * file["y"].astype(np.int64) + file["anomaly"]
+    X, y = read_mvtec(data)
     X, X_test, y, y_test = train_test_split(
         X, y, test_size=0.5, stratify=y, random_state=seed
     )
-    X, X_test = one_scale(X, X_test)
+    X, X_test = global_scale(X, X_test)
     return Split(X, y, X_test, y_test, X_test)
 
 

@@ -16,7 +16,7 @@ from typing import Annotated
 import numpy as np
 import torch
 import typer
-from scipy import stats
+from _common import half_widths
 from sklearn.ensemble import VotingClassifier
 from sklearn.metrics import balanced_accuracy_score
 from sklearn.model_selection import GridSearchCV, StratifiedShuffleSplit
@@ -88,8 +88,7 @@ def print_table(title, results):
         line = f"{name:24}" + "".join(f"{m:9.2f}" for m in scores.mean(axis=0))
         difference = (scores - first)[:, 0]
         if difference.any():
-            width = stats.sem(difference) * stats.t.ppf(0.975, N_SEEDS - 1)
-            line += f"   {difference.mean():+.2f} ± {width:.2f}"
+            line += f"   {difference.mean():+.2f} ± {half_widths(difference):.2f}"
         print(line, flush=True)
 
 

@@ -20,8 +20,8 @@ from typing import Annotated
 
 import numpy as np
 import typer
+from _common import global_scale, half_widths
 from imblearn.over_sampling import SMOTE
-from scipy import stats
 
 from skcvae.datasets import load_embeddings
 from skcvae.generators import CVAE, ClassGaussian
@@ -151,14 +151,8 @@ def read(folder):
     """Return training, test and left-out rows, in units of one scale."""
     cifar = load_embeddings(folder / "cifar100_lt_vit_tiny.npz")
     rest = load_embeddings(folder / "cifar100_rest_vit_tiny.npz")
-    mean = cifar.X_train.mean(axis=0)
-    scale = np.sqrt(((cifar.X_train - mean) ** 2).mean())
-    sets = (
-        (cifar.X_train, cifar.y_train),
-        (cifar.X_test, cifar.y_test),
-        (rest.X, rest.y),
-    )
-    return [((X - mean) / scale, y) for X, y in sets]
+    sets = global_scale(cifar.X_train, cifar.X_test, rest.X)
+    return list(zip(sets, (cifar.y_train, cifar.y_test, rest.y), strict=True))
 
 
 def print_table(table):
@@ -175,9 +169,7 @@ def compare(table, column, versus):
     ours = np.array(table["CVAE"])[:, place]
     for name in versus:
         difference = ours - np.array(table[name])[:, place]
-        width = np.nan
-        if len(difference) > 1:
-            width = stats.sem(difference) * stats.t.ppf(0.975, len(difference) - 1)
+        width = half_widths(difference)
         digits = COLUMNS[column][-3:]
         found = f"{difference.mean():+{digits}} ± {width:{digits}}"
         print(f"{column.strip()}: CVAE less {name}: {found} (95 %)")

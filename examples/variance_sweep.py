@@ -12,7 +12,7 @@ from typing import Annotated
 
 import numpy as np
 import typer
-from scipy import stats
+from _common import global_scale, half_widths, read_mvtec
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import balanced_accuracy_score
 from sklearn.model_selection import train_test_split
@@ -23,28 +23,20 @@ from skcvae.generators import CVAE, ClassGaussian
 VARIANCES = (0.25, 0.5, 1.0, 1.5, 2.0, "auto")
 
 
-def one_scale(X, X_test):
-    """Centre by the mean of the training rows and divide by one scale."""
-    mean = X.mean(axis=0)
-    scale = np.sqrt(((X - mean) ** 2).mean())
-    return (X - mean) / scale, (X_test - mean) / scale
-
-
 def cifar(data, seed):
     """Return training and test rows of long-tailed CIFAR-100, with their labels."""
     cifar = load_embeddings(data / "cifar100_lt_vit_tiny.npz")
-    X, X_test = one_scale(cifar.X_train, cifar.X_test)
+    X, X_test = global_scale(cifar.X_train, cifar.X_test)
     return X, cifar.y_train, X_test, cifar.y_test
 
 
 def mvtec(data, seed):
     """Return two halves of 30 classes of industrial photos, with their labels."""
-    with np.load(data / "mvtec_resnet18.npz") as file:
-        X, y = file["X"].astype(np.float32), 2 * file["y"].astype(int) + file["anomaly"]
+    X, y = read_mvtec(data)
     X, X_test, y, y_test = train_test_split(
         X, y, test_size=0.5, stratify=y, random_state=seed
     )
-    X, X_test = one_scale(X, X_test)
+    X, X_test = global_scale(X, X_test)
     return X, y, X_test, y_test
 
 
@@ -80,10 +72,9 @@ def main(
             )
             means = rows.mean(axis=0)
             difference = rows[:, -1] - rows[:, means[:-1].argmax()]
-            width = stats.sem(difference) * stats.t.ppf(0.975, seeds - 1)
             name = f"{split.__name__}, {make.__name__}"
             line = "".join(f"{mean:8.2f}" for mean in means)
-            found = f"{difference.mean():+.2f} ± {width:.2f}"
+            found = f"{difference.mean():+.2f} ± {half_widths(difference):.2f}"
             print(f"{name:24}{line}   auto less the best: {found}", flush=True)
 
 

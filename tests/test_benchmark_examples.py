@@ -41,7 +41,7 @@ def digits():
     X_train, y_train = make_long_tailed(
         X[:900], y[:900], imbalance_ratio=10, random_state=0
     )
-    X_train, X_test = generators.one_scale(X_train, X[900:])
+    X_train, X_test = generators.global_scale(X_train, X[900:])
     return X_train, y_train, X_test, y[900:]
 
 
