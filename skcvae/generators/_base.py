@@ -1,12 +1,14 @@
 """What all generators share: input checks, scaling, labels and streamed sampling."""
 
 from abc import abstractmethod
+from numbers import Real
 
 import numpy as np
 from sklearn.base import BaseEstimator, _fit_context
 from sklearn.preprocessing import LabelEncoder
 from sklearn.utils import check_random_state
 from sklearn.utils._missing import is_pandas_na, is_scalar_nan
+from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import check_is_fitted, validate_data
 
@@ -20,6 +22,14 @@ from ._scaling import (
     scale_rows,
     warn_about_rows,
 )
+
+#: What `_parameter_constraints` allow as a variance.
+VARIANCE_CONSTRAINT = [
+    Interval(Real, 0, None, closed="left"),
+    StrOptions({"auto"}),
+    dict,
+    "array-like",
+]
 
 
 def check_numbers(X):

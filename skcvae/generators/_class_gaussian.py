@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from ._base import BaseGenerator
+from ._base import VARIANCE_CONSTRAINT, BaseGenerator
 from ._class_means import fit_class_means, leave_one_out_residuals
 from ._class_whitening import fit_class_whitening
 from ._samplers import ClassCovarianceSampler, GaussianSampler
@@ -125,12 +125,7 @@ class ClassGaussian(BaseGenerator):
             StrOptions({"auto"}),
             Interval(Real, 0, 1, closed="both"),
         ],
-        "variance": [
-            Interval(Real, 0, None, closed="left"),
-            StrOptions({"auto"}),
-            dict,
-            "array-like",
-        ],
+        "variance": VARIANCE_CONSTRAINT,
         "random_state": ["random_state"],
     }
 

@@ -19,7 +19,7 @@ from .._training import (
     fork_torch_rng,
     resolve_device,
 )
-from ._base import BaseGenerator
+from ._base import VARIANCE_CONSTRAINT, BaseGenerator
 from ._class_means import fit_class_means, leave_one_out_residuals
 
 _AUTO_EPOCHS = (10, 300)
@@ -41,12 +41,7 @@ class NetGenerator(BaseGenerator):
     _memory_advice = "a smaller batch_size"
 
     _parameter_constraints: dict = {
-        "variance": [
-            Interval(Real, 0, None, closed="left"),
-            StrOptions({"auto"}),
-            dict,
-            "array-like",
-        ],
+        "variance": VARIANCE_CONSTRAINT,
         "max_epochs": [
             Interval(Integral, 1, None, closed="left"),
             StrOptions({"auto"}),

@@ -19,7 +19,7 @@ from .._training import (
     fork_torch_rng,
     resolve_device,
 )
-from ..generators._base import check_numbers, forget_fit
+from ..generators._base import VARIANCE_CONSTRAINT, check_numbers, forget_fit
 from ..generators._scaling import check_finite_in_float32, estimate_scale, scale_rows
 from ._batches import WeightedTensors, resolve_remix
 from ._bookkeeping import PriorBookkeeping
@@ -223,13 +223,7 @@ class LongTailClassifier(DocLinkMixin, ClassifierMixin, BaseEstimator):
         "augment": [StrOptions({"inverse", "inverse_steep", "always"}), None],
         "p_min": [Interval(Real, 0, 1, closed="both")],
         "p_max": [Interval(Real, 0, 1, closed="both")],
-        "variance": [
-            Interval(Real, 0, None, closed="left"),
-            StrOptions({"auto"}),
-            dict,
-            "array-like",
-            None,
-        ],
+        "variance": [*VARIANCE_CONSTRAINT, None],
         "generated_weight": [Interval(Real, 0, None, closed="neither")],
         "remix": ["boolean", dict],
         "prior_correction": [StrOptions({"effective", "original"}), None],
