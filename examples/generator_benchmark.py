@@ -24,23 +24,20 @@ interrupted goes on from there.
 import json
 import time
 import warnings
-from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 import typer
-from _common import global_scale, read_mvtec
+from _common import half_widths
+from _splits import split_cifar, split_mvtec, split_table, tabular_names
 from imblearn.over_sampling import ADASYN, SMOTE, RandomOverSampler
 from scipy import stats
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import balanced_accuracy_score
-from sklearn.model_selection import train_test_split
-from sklearn.preprocessing import StandardScaler
 
-from skcvae.datasets import load_embeddings
 from skcvae.generators import CGAN, CVAE, VAE, ClassGaussian, FlowMatching
 from skcvae.long_tail import LongTailClassifier
 from skcvae.metrics import (
@@ -75,84 +72,8 @@ COLUMNS = (
     "draw",
 )
 FORMATS = ("9.1f", "9.1f", "9.1f", "9.2f", "9.2f", "9.3f", "9.1f", "9.2f")
+COMPARED = ("online", "offline", "class FD", "coverage", "AUC")
 N_DRAWN = 10_000
-# Tabular sets of this size can be split, and take seconds.
-MIN_MINORITY, MAX_ROWS, MAX_FEATURES = 20, 5_000, 100
-
-
-@dataclass
-class Split:
-    """Rows to learn from, to test on, and strangers of the same classes."""
-
-    X: np.ndarray
-    y: np.ndarray
-    X_test: np.ndarray
-    y_test: np.ndarray
-    strangers: np.ndarray
-
-
-def split_cifar(data, seed):
-    """Return long-tailed CIFAR-100; strangers are rows that the long tail left out."""
-    cifar = load_embeddings(data / "cifar100_lt_vit_tiny.npz")
-    rest = load_embeddings(data / "cifar100_rest_vit_tiny.npz")
-    counts = np.bincount(cifar.y_train)
-    rng = np.random.RandomState(seed)
-    drawn = [
-        rng.permutation(np.flatnonzero(rest.y == label))[: counts[label]]
-        for label in range(len(counts))
-    ]
-    strangers = rest.X[np.concatenate(drawn)]
-    # A few photos are in the data set twice.
-    known = {row.tobytes() for row in cifar.X_train}
-    strangers = strangers[[row.tobytes() not in known for row in strangers]]
-    X, X_test, strangers = global_scale(cifar.X_train, cifar.X_test, strangers)
-    return Split(X, cifar.y_train, X_test, cifar.y_test, strangers)
-
-
-def split_mvtec(data, seed):
-    """Return two halves of 30 classes of photos: to learn from, and to test on."""
-    X, y = read_mvtec(data)
-    X, X_test, y, y_test = train_test_split(
-        X, y, test_size=0.5, stratify=y, random_state=seed
-    )
-    X, X_test = global_scale(X, X_test)
-    return Split(X, y, X_test, y_test, X_test)
-
-
-def read_table(data, name):
-    """Return rows and labels of a tabular set, each different row once."""
-    with np.load(data / "tabular_imbalanced.npz") as file:
-        X, y = file[f"{name}__X"], file[f"{name}__y"].astype(np.int64)
-    _, kept = np.unique(X, axis=0, return_index=True)
-    return X[np.sort(kept)], y[np.sort(kept)]
-
-
-def tabular_names(data):
-    """Return the names of the tabular sets that are small enough, by their number."""
-    with np.load(data / "tabular_imbalanced.npz") as file:
-        names = [key.removesuffix("__X") for key in file if key.endswith("__X")]
-
-    def fits(name):
-        X, y = read_table(data, name)
-        return (
-            len(X) <= MAX_ROWS
-            and X.shape[1] <= MAX_FEATURES
-            and min(np.bincount(y)) >= MIN_MINORITY
-        )
-
-    names = [name for name in names if fits(name)]
-    return sorted(names, key=lambda name: int(name.split("_")[0]))
-
-
-def split_table(data, name, seed):
-    """Return two halves of a tabular set; the test half are the strangers."""
-    X, y = read_table(data, name)
-    X, X_test, y, y_test = train_test_split(
-        X, y, test_size=0.5, stratify=y, random_state=seed
-    )
-    scaler = StandardScaler().fit(X)
-    X_test = scaler.transform(X_test)
-    return Split(scaler.transform(X), y, X_test, y_test, X_test)
 
 
 def percent(classifier, split):
@@ -279,6 +200,18 @@ def print_table(title, rows):
         print(f"{name:20}" + "".join(cells), flush=True)
 
 
+def print_differences(rows, base="ClassGaussian"):
+    """Print paired differences to a generator, with 95 % intervals over the seeds."""
+    shown = [COLUMNS.index(name) for name in COMPARED]
+    print(f"\n{'less ' + base:20}" + "".join(f"{name:>17}" for name in COMPARED))
+    for name in GENERATORS:
+        if name != base:
+            differences = (rows[name] - rows[base])[:, shown]
+            pairs = zip(differences.mean(axis=0), half_widths(differences), strict=True)
+            cells = (f"{mean:+10.3f} ±{width:5.3f}" for mean, width in pairs)
+            print(f"{name:20}" + "".join(cells), flush=True)
+
+
 def collect(ledger, name, split, seeds):
     """Return the rows of all contenders over the seeds, as arrays."""
     table = {}
@@ -293,6 +226,7 @@ def embeddings(title, split, data, seeds, ledger):
     """Measure and print one set of embeddings."""
     rows = collect(ledger, title, partial(split, data), seeds)
     print_table(f"{title}, mean of {len(seeds)} seeds", rows)
+    print_differences(rows)
 
 
 def tabular(data, seeds, ledger):

@@ -2,9 +2,10 @@
 
     python examples/variance_sweep.py --data FOLDER [--seeds 3]
 
-FOLDER holds `cifar100_lt_vit_tiny.npz` and `mvtec_resnet18.npz`. Balanced accuracy, in
-percent, of logistic regression on rows that a generator has filled up to equal class
-sizes. The best variance of a sweep is chosen on the test rows, which flatters it.
+FOLDER holds `cifar100_lt_vit_tiny.npz`, `cifar100_rest_vit_tiny.npz` and
+`mvtec_resnet18.npz`. Balanced accuracy, in percent, of logistic regression on rows that
+a generator has filled up to equal class sizes. The best variance of a sweep is chosen
+on the test rows, which flatters it.
 """
 
 from pathlib import Path
@@ -12,37 +13,19 @@ from typing import Annotated
 
 import numpy as np
 import typer
-from _common import global_scale, half_widths, read_mvtec
+from _common import half_widths
+from _splits import split_cifar, split_mvtec
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import balanced_accuracy_score
-from sklearn.model_selection import train_test_split
 
-from skcvae.datasets import load_embeddings
 from skcvae.generators import CVAE, ClassGaussian
 
 VARIANCES = (0.25, 0.5, 1.0, 1.5, 2.0, "auto")
 
 
-def cifar(data, seed):
-    """Return training and test rows of long-tailed CIFAR-100, with their labels."""
-    cifar = load_embeddings(data / "cifar100_lt_vit_tiny.npz")
-    X, X_test = global_scale(cifar.X_train, cifar.X_test)
-    return X, cifar.y_train, X_test, cifar.y_test
-
-
-def mvtec(data, seed):
-    """Return two halves of 30 classes of industrial photos, with their labels."""
-    X, y = read_mvtec(data)
-    X, X_test, y, y_test = train_test_split(
-        X, y, test_size=0.5, stratify=y, random_state=seed
-    )
-    X, X_test = global_scale(X, X_test)
-    return X, y, X_test, y_test
-
-
 def sweep(split, generator):
     """Return the accuracy with each variance."""
-    X, y, X_test, y_test = split
+    X, y = split.X, split.y
     generator.fit(X, y)
     classes, counts = np.unique(y, return_counts=True)
     missing = np.repeat(classes, counts.max() - counts)
@@ -51,8 +34,8 @@ def sweep(split, generator):
         X_new, y_new = generator.sample(y=missing, variance=variance)
         head = LogisticRegression(C=0.01, max_iter=100)
         head.fit(np.concatenate([X, X_new]), np.concatenate([y, y_new]))
-        predicted = head.predict(X_test)
-        accuracies.append(100 * balanced_accuracy_score(y_test, predicted))
+        predicted = head.predict(split.X_test)
+        accuracies.append(100 * balanced_accuracy_score(split.y_test, predicted))
     return accuracies
 
 
@@ -62,7 +45,7 @@ def main(
 ):
     """Print means over seeds, and what "auto" is worth beside the best number."""
     print(f"{'':24}" + "".join(f"{variance:>8}" for variance in VARIANCES))
-    for split in (cifar, mvtec):
+    for title, split in {"cifar": split_cifar, "mvtec": split_mvtec}.items():
         for make in (ClassGaussian, CVAE):
             rows = np.array(
                 [
@@ -72,7 +55,7 @@ def main(
             )
             means = rows.mean(axis=0)
             difference = rows[:, -1] - rows[:, means[:-1].argmax()]
-            name = f"{split.__name__}, {make.__name__}"
+            name = f"{title}, {make.__name__}"
             line = "".join(f"{mean:8.2f}" for mean in means)
             found = f"{difference.mean():+.2f} ± {half_widths(difference):.2f}"
             print(f"{name:24}{line}   auto less the best: {found}", flush=True)

@@ -28,9 +28,11 @@ def load_script(name):
     return module
 
 
+common = load_script("_common")
 generators = load_script("generator_benchmark")
 options = load_script("cvae_training_options")
 quality = load_script("quality_benchmark")
+splits = load_script("_splits")
 sweep = load_script("variance_sweep")
 
 
@@ -41,7 +43,7 @@ def digits():
     X_train, y_train = make_long_tailed(
         X[:900], y[:900], imbalance_ratio=10, random_state=0
     )
-    X_train, X_test = generators.global_scale(X_train, X[900:])
+    X_train, X_test = common.global_scale(X_train, X[900:])
     return X_train, y_train, X_test, y[900:]
 
 
@@ -59,7 +61,7 @@ def test_row_of_a_generator_has_every_column(digits, monkeypatch):
     monkeypatch.setattr(
         generators, "LongTailClassifier", lambda *a, **k: short(*a, max_epochs=2, **k)
     )
-    split = generators.Split(*digits, digits[2])
+    split = splits.Split(*digits, digits[2])
     row = generators.measure(split, ClassGaussian(), seed=0)
     assert len(row) == len(generators.COLUMNS) == len(generators.FORMATS)
     online, offline, _, _, coverage, auc, *seconds = row
@@ -71,10 +73,24 @@ def test_row_of_a_generator_has_every_column(digits, monkeypatch):
 
 
 def test_balance_keeps_training_rows_first_and_evens_the_classes(digits):
-    split = generators.Split(*digits, digits[2])
+    split = splits.Split(*digits, digits[2])
     X, y = generators.balance(split, ClassGaussian(random_state=0).fit(*digits[:2]))
     np.testing.assert_array_equal(X[: len(split.X)], split.X)
     assert len(set(np.bincount(y))) == 1
+
+
+def test_differences_are_paired_by_seed(capsys):
+    rng = np.random.RandomState(0)
+    base = rng.normal(size=(4, len(generators.COLUMNS))) * 100
+    rows = {name: base + i for i, name in enumerate(generators.GENERATORS)}
+    rows["CVAE"] = base + np.array([1.0, 2, 3, 4])[:, None]
+    generators.print_differences(rows)
+    printed = {line[:20].strip(): line for line in capsys.readouterr().out.splitlines()}
+    assert "ClassGaussian" not in printed
+    # Seeds differ by hundreds, differences do not.
+    assert "+1.000 ±0.000" in printed["ClassGaussian, full"].replace(" ±  ", " ±")
+    interval = stats.t.interval(0.95, 3, 2.5, stats.sem([1, 2, 3, 4]))
+    assert f"+2.500 ±{interval[1] - 2.5:.3f}" in printed["CVAE"].replace("± ", "±")
 
 
 def test_ranks_give_the_better_of_two_the_lower_number(capsys):
@@ -170,8 +186,7 @@ def test_every_option_trains(name, digits):
 
 def test_sweep_has_an_accuracy_for_each_variance(digits):
     cvae = CVAE(max_epochs=2, device="cpu", random_state=0)
-    X, y, X_test, y_test = digits
-    accuracies = sweep.sweep((X, y, X_test, y_test), cvae)
+    accuracies = sweep.sweep(splits.Split(*digits, digits[2]), cvae)
     assert len(accuracies) == len(sweep.VARIANCES)
     assert min(accuracies) > 10
 
@@ -198,7 +213,7 @@ def test_table_is_collected_over_seeds_and_read_once_each(digits, monkeypatch):
 
     def split(seed):
         seen.append(seed)
-        return SimpleNamespace(**vars(generators.Split(*digits, digits[2])), seen=7)
+        return SimpleNamespace(**vars(splits.Split(*digits, digits[2])), seen=7)
 
     table = generators.collect(generators.Ledger(None), "digits", split, range(2))
     assert seen == [0, 1]
