@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from _common import global_scale
+from _common import global_scale, half_widths
 from sklearn.base import clone
 from torch.nn.functional import cross_entropy
 
@@ -155,7 +155,10 @@ def measure(split, sampler, seed, balanced=False):
 
 
 def print_table(title, rows):
-    """Print means over the seeds, and paired differences of accuracy to the first."""
+    """Print means over the seeds, and paired differences of accuracy to the first.
+
+    What follows ± is half of a 95 % interval over the seeds.
+    """
     first = np.array(next(iter(rows.values())))[:, 0]
     print(f"\n{title}, mean of {len(first)} seeds\n")
     header = "".join(f"{name:>10}" for name in COLUMNS)
@@ -167,5 +170,5 @@ def print_table(title, rows):
             for mean in values.mean(axis=0)
         )
         difference = values[:, 0] - first
-        spread = difference.std(ddof=1) if len(first) > 1 else np.nan
+        spread = half_widths(difference)
         print(f"{name:32}{cells}{difference.mean():+16.2f} ± {spread:5.2f}", flush=True)

@@ -21,7 +21,6 @@ With `--keep`, each row is written to a file once it is known, and a run that wa
 interrupted goes on from there.
 """
 
-import json
 import time
 import warnings
 from functools import cache, partial
@@ -30,7 +29,7 @@ from typing import Annotated
 
 import numpy as np
 import typer
-from _common import half_widths
+from _common import Ledger, half_widths
 from _splits import split_cifar, split_mvtec, split_table, tabular_names
 from imblearn.over_sampling import ADASYN, SMOTE, RandomOverSampler
 from scipy import stats
@@ -148,32 +147,6 @@ def measure_sampler(split, sampler, seed):
             X, y = split.X, split.y
     accuracy = percent(head().fit(X, y), split)
     return [np.nan, accuracy] + [np.nan] * (len(COLUMNS) - 2)
-
-
-class Ledger:
-    """Rows that are known, in memory and, where there is one, in a file.
-
-    Parameters
-    ----------
-    path : Path or None
-        One JSON value for each line: data set, seed, contender, row.
-    """
-
-    def __init__(self, path):
-        self.path, self.known = path, {}
-        if path is not None and path.exists():
-            for line in path.read_text().splitlines():
-                *key, row = json.loads(line)
-                self.known[tuple(key)] = row
-
-    def get(self, key, compute):
-        """Return the row of a key; compute and write it down where it is not known."""
-        if key not in self.known:
-            self.known[key] = [float(value) for value in compute()]
-            if self.path is not None:
-                with self.path.open("a") as file:
-                    file.write(json.dumps([*key, self.known[key]]) + "\n")
-        return self.known[key]
 
 
 def measure_all(ledger, name, split, seed):

@@ -17,16 +17,20 @@ A linear head is trained for the same number of steps on the rows of each conten
 on shared labels where the policy shares them. Accuracies are averages over classes, in
 percent. "class FD" is the mean Fréchet distance of new rows to test rows of their
 class, less its bias: smaller is better.
+With `--keep`, each row of a table is written to a file once it is known, and a run that
+was interrupted goes on from there.
 """
 
 import resource
 import warnings
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 import torch
 import typer
+from _common import Ledger
 from _fusion_measures import (
     MODEL,
     load_cifar,
@@ -69,53 +73,62 @@ def fusion(steps, **params):
     )
 
 
-def measure_rivals(split, seed):
-    """Return the rows of all but fusion."""
+def contend(split, sampler, balanced=False):
+    """Return a function of the seed that measures a sampler."""
+    return lambda seed: measure(split, sampler, seed, balanced)
+
+
+def rivals(split):
+    """Return all contenders but fusion."""
     return {
-        name: measure(split, sampler, seed, balanced=name == BALANCED)
+        name: contend(split, sampler, balanced=name == BALANCED)
         for name, sampler in RIVALS.items()
     }
 
 
-def collect(seeds, measure_seed):
+def fusions(split, steps, prefix="fusion"):
+    """Return fusion with each label policy."""
+    return {
+        f"{prefix}, {policy}": contend(split, fusion(steps, label_policy=policy))
+        for policy in POLICIES
+    }
+
+
+def collect(ledger, title, contenders, seeds):
     """Return the rows of each contender over the seeds."""
-    rows = {}
+    rows = {name: [] for name in contenders}
     for seed in seeds:
-        for name, row in measure_seed(seed).items():
-            rows.setdefault(name, []).append(row)
+        for name, measured in contenders.items():
+            row = ledger.get((title, seed, name), partial(measured, seed))
+            rows[name].append(row)
         print(f"seed {seed} done", flush=True)
     return rows
 
 
-def choose_policy(split, seeds, steps):
+def choose_policy(split, seeds, options):
     """Return the policy of the best balanced accuracy on held-out training rows."""
     splits = StratifiedShuffleSplit(len(seeds), test_size=0.2, random_state=0)
-    scores = {policy: [] for policy in POLICIES}
+    rows = {policy: [] for policy in POLICIES}
     for seed, (train, test) in enumerate(splits.split(split.y, split.y)):
-        part = split.parts(train, test)
-        for policy in POLICIES:
-            row = measure(part, fusion(steps, label_policy=policy), seed)
-            scores[policy].append(row[0])
+        contenders = fusions(split.parts(train, test), options["steps"])
+        found = collect(options["ledger"], "held-out rows", contenders, [seed])
+        for policy, row in zip(POLICIES, found.values(), strict=True):
+            rows[policy] += row
+    scores = {policy: np.mean(row, axis=0)[0] for policy, row in rows.items()}
     print("\nbalanced accuracy on held-out training rows:")
-    for policy, values in scores.items():
-        print(f"  {policy:12}{np.mean(values):6.2f}")
-    return max(POLICIES, key=lambda policy: np.mean(scores[policy]))
+    for policy, score in scores.items():
+        print(f"  {policy:12}{score:6.2f}")
+    return max(POLICIES, key=scores.get)
 
 
 def cifar(options, seeds):
     """Compare on vectors; the policy is chosen without the test rows."""
     split = load_cifar(options["data"])
-    chosen = choose_policy(split, seeds, options["steps"])
-
-    def measure_seed(seed):
-        rows = measure_rivals(split, seed)
-        for policy in POLICIES:
-            sampler = fusion(options["steps"], label_policy=policy)
-            rows[f"fusion, {policy}"] = measure(split, sampler, seed)
-        return rows
-
-    rows = collect(seeds, measure_seed)
-    print_table("long-tailed CIFAR-100, vectors", rows)
+    chosen = choose_policy(split, seeds, options)
+    title = "long-tailed CIFAR-100, vectors"
+    contenders = rivals(split) | fusions(split, options["steps"])
+    rows = collect(options["ledger"], title, contenders, seeds)
+    print_table(title, rows)
     difference = np.subtract(rows[f"fusion, {chosen}"], rows[BALANCED])[:, 0]
     print(f"\nheld-out rows prefer {chosen!r}: {difference.mean():+.2f} points overall")
     print(
@@ -126,50 +139,44 @@ def cifar(options, seeds):
 def clothing(options, seeds):
     """Compare on patch tokens, and on their averages."""
     split = load_clothing(options["data"], options["weights"], options["cache"])
-    pooled = split.pooled
-
-    def measure_seed(seed):
-        rows = measure_rivals(pooled, seed)
-        for policy in POLICIES:
-            sampler = fusion(options["steps"], label_policy=policy)
-            rows[f"fusion, {policy}"] = measure(pooled, sampler, seed)
-            rows[f"fusion of tokens, {policy}"] = measure(split, sampler, seed)
-        return rows
-
-    rows = collect(seeds, measure_seed)
-    print_table("photos of clothes, 196 patch tokens each", rows)
+    steps = options["steps"]
+    contenders = (
+        rivals(split.pooled)
+        | fusions(split.pooled, steps)
+        | fusions(split, steps, "fusion of tokens")
+    )
+    title = "photos of clothes, 196 patch tokens each"
+    print_table(title, collect(options["ledger"], title, contenders, seeds))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     print(f"\npeak memory of the process {peak:.2f} GB")
 
 
-def ablate(title, split, base, seeds):
+def ablate(title, split, base, seeds, ledger):
     """Vary one parameter at a time."""
-
-    def measure_seed(seed):
-        rows = {"base": measure(split, base, seed)}
-        for name, values in ABLATION.items():
-            for value in values:
-                if value != getattr(base, name):
-                    sampler = clone(base).set_params(**{name: value})
-                    rows[f"{name} = {value}"] = measure(split, sampler, seed)
-        return rows
-
+    contenders = {"base": contend(split, base)}
+    for name, values in ABLATION.items():
+        for value in values:
+            if value != getattr(base, name):
+                sampler = clone(base).set_params(**{name: value})
+                contenders[f"{name} = {value}"] = contend(split, sampler)
     names = {name: getattr(base, name) for name in ABLATION}
-    print_table(f"{title}; base: {names}", collect(seeds, measure_seed))
+    title = f"{title}; base: {names}"
+    print_table(title, collect(ledger, title, contenders, seeds))
 
 
 def cifar_ablation(options, seeds):
     """Ablate on vectors."""
-    split = load_cifar(options["data"])
-    ablate("CIFAR-100, vectors", split, fusion(options["steps"]), seeds)
+    split, base = load_cifar(options["data"]), fusion(options["steps"])
+    ablate("CIFAR-100, vectors", split, base, seeds, options["ledger"])
 
 
 def clothing_ablation(options, seeds):
     """Ablate on the smaller set: averaged tokens, then tokens in fewer steps."""
     split = load_clothing(options["data"], options["weights"], options["cache"])
-    ablate("clothes, averaged", split.pooled, fusion(options["steps"]), seeds)
+    base, ledger = fusion(options["steps"]), options["ledger"]
+    ablate("clothes, averaged", split.pooled, base, seeds, ledger)
     tokens = fusion(max(1, options["steps"] // 3), n_generations=1)
-    ablate("clothes, tokens", split, tokens, seeds)
+    ablate("clothes, tokens", split, tokens, seeds, ledger)
 
 
 def crop(path):
@@ -272,6 +279,7 @@ def main(
     autoencoder: Annotated[
         Path | None, typer.Option(help="Folder of an AutoencoderKL.")
     ] = None,
+    keep: Annotated[Path | None, typer.Option(help="File of known rows.")] = None,
 ):
     """Run the parts in turn."""
     warnings.simplefilter("ignore")
@@ -285,6 +293,7 @@ def main(
         "cache": cache,
         "figures": figures,
         "autoencoder": autoencoder,
+        "ledger": Ledger(keep),
     }
     for name in only or PARTS:
         PARTS[name](options, range(seeds))

@@ -193,11 +193,11 @@ def test_sweep_has_an_accuracy_for_each_variance(digits):
 
 def test_ledger_goes_on_where_a_run_was_interrupted(tmp_path):
     path = tmp_path / "rows.jsonl"
-    ledger = generators.Ledger(path)
+    ledger = common.Ledger(path)
     assert ledger.get(("digits", 0, "CVAE"), lambda: np.array([1.5, np.nan]))[0] == 1.5
     with pytest.raises(ZeroDivisionError):
         ledger.get(("digits", 0, "VAE"), lambda: 1 / 0)
-    again = generators.Ledger(path)
+    again = common.Ledger(path)
     found = again.get(("digits", 0, "CVAE"), lambda: pytest.fail("known already"))
     np.testing.assert_array_equal(found, [1.5, np.nan])
     assert again.get(("digits", 0, "VAE"), lambda: [2]) == [2.0]
@@ -215,7 +215,7 @@ def test_table_is_collected_over_seeds_and_read_once_each(digits, monkeypatch):
         seen.append(seed)
         return SimpleNamespace(**vars(splits.Split(*digits, digits[2])), seen=7)
 
-    table = generators.collect(generators.Ledger(None), "digits", split, range(2))
+    table = generators.collect(common.Ledger(None), "digits", split, range(2))
     assert seen == [0, 1]
     assert table["known"].tolist() == [[0, 7], [1, 7]]
     assert table["SMOTE"].shape == (2, len(generators.COLUMNS))
