@@ -8,7 +8,8 @@ the weights of timm's vit_tiny_patch16_224. Parts, by `--only`:
 - cifar: vectors, 10,847 rows of 100 classes, beside SMOTE, Remix and CVAE. The label
   policy is chosen on held-out parts of the training rows
 - clothing: patch tokens of 3,068 photos of 10 classes, beside the same
-- cifar-ablation, clothing-ablation: generations, sparsity, threshold, neighbours
+- cifar-ablation, clothing-ablation: training, generations, sparsity, threshold,
+  neighbours, noise, labels
 - masks: a figure of tail and head photos, their maps and masks
 - images: with `--autoencoder`, a folder of weights of a diffusers AutoencoderKL: fuses
   the latents of photos and renders the new ones by its decoder
@@ -56,6 +57,8 @@ RIVALS = {
     "CVAE": CVAEOverSampler(device="cpu"),
 }
 ABLATION = {
+    # One step: an encoder that has learned next to nothing.
+    "interaction_steps": (1,),
     "n_generations": (0, 1, 2, 3),
     "temperature": (0.1, 0.5, 1.0, 2.0),
     "quantile": (0.0, 0.25, 0.5, 0.75, 0.9),
