@@ -1,0 +1,172 @@
+"""
+How many rows, from which sampler, and how wide?
+================================================
+
+Filling all classes up to the largest is only the most common answer.
+:class:`~skcvae.over_sampling.PowerStrategy` and
+:class:`~skcvae.over_sampling.RatioStrategy` fill them up in part,
+:class:`~skcvae.over_sampling.ProgressiveOverSampler` shares the work among samplers,
+and ``variance="auto"`` chooses how far rows lie from the mean of their class.
+"""
+
+# %%
+# A long tail
+# -----------
+import matplotlib.pyplot as plt
+import numpy as np
+from imblearn.over_sampling import SMOTE
+from imblearn.pipeline import make_pipeline
+from sklearn.datasets import load_digits
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import balanced_accuracy_score
+from sklearn.model_selection import train_test_split
+from sklearn.preprocessing import StandardScaler
+
+from skcvae.datasets import make_long_tailed
+from skcvae.generators import ClassGaussian
+from skcvae.over_sampling import (
+    GenerativeOverSampler,
+    PowerStrategy,
+    ProgressiveOverSampler,
+    RatioStrategy,
+)
+
+X, y = load_digits(return_X_y=True)
+
+
+def split(seed):
+    """Return a long-tailed half to learn from, and a balanced one to test on."""
+    X_train, X_test, y_train, y_test = train_test_split(
+        X, y, test_size=0.5, stratify=y, random_state=seed
+    )
+    X_train, y_train = make_long_tailed(
+        X_train, y_train, imbalance_ratio=30, random_state=seed
+    )
+    return X_train, y_train, X_test, y_test
+
+
+X_train, y_train, X_test, y_test = split(0)
+n_real = np.bincount(y_train)
+
+# %%
+# How many rows
+# -------------
+#
+# ``RatioStrategy`` has one height for all small classes, ``PowerStrategy`` keeps their
+# order. ``max_synthetic_ratio`` bounds how many rows are made of each real one.
+strategies = [
+    RatioStrategy(0.5),
+    PowerStrategy(0.5),
+    PowerStrategy(0.5, max_synthetic_ratio=2),
+]
+figure, axes = plt.subplots(1, 4, figsize=(12, 3.2), sharey=True, layout="constrained")
+for ax, strategy in zip(axes, strategies, strict=False):
+    n_after = np.array(list(strategy(y_train).values()))
+    ax.bar(range(10), n_real, color="0.6", label="real")
+    ax.bar(range(10), n_after - n_real, bottom=n_real, label="generated")
+    ax.set(title=str(strategy).replace(", max", ",\nmax"), xlabel="class")
+    ax.title.set_fontsize(9)
+axes[0].set_ylabel("rows")
+axes[0].legend()
+
+# %%
+# From which sampler
+# ------------------
+#
+# SMOTE may add as many rows to a class as it has, the Gaussian adds the rest. Classes
+# with fewer rows than SMOTE's neighbours go to the Gaussian as a whole.
+progressive = ProgressiveOverSampler(
+    [("smote", SMOTE(k_neighbors=5)), ("gaussian", GenerativeOverSampler())],
+    limits={"smote": 1},
+    sampling_strategy=PowerStrategy(0.5),
+    random_state=0,
+)
+progressive.fit_resample(X_train, y_train)
+bottom, ax = n_real.copy(), axes[3]
+ax.bar(range(10), n_real, color="0.6", label="real")
+for (name, added), color in zip(
+    progressive.n_added_.items(), ("tab:orange", "tab:blue"), strict=True
+):
+    height = np.array([added.get(label, 0) for label in range(10)])
+    ax.bar(range(10), height, bottom=bottom, color=color, label=name)
+    bottom += height
+ax.set(xlabel="class")
+ax.set_title("ProgressiveOverSampler", fontsize=9)
+ax.legend()
+print("handed over by SMOTE:", sorted(progressive.handed_over_["smote"]))
+plt.show()
+
+# %%
+# What the strength is worth
+# --------------------------
+#
+# Balanced accuracy on real rows that nothing has learned from, over five splits.
+splits = [split(seed) for seed in range(5)]
+
+
+def accuracies(sampler):
+    """Return the balanced accuracy after a sampler, in percent, on each split."""
+    pipeline = make_pipeline(
+        StandardScaler(), sampler, LogisticRegression(C=0.1, max_iter=500)
+    )
+    scores = []
+    for X_train, y_train, X_test, y_test in splits:
+        predicted = pipeline.fit(X_train, y_train).predict(X_test)
+        scores.append(100 * balanced_accuracy_score(y_test, predicted))
+    return np.array(scores)
+
+
+powers = [0, 0.25, 0.5, 0.75, 1]
+strength = {
+    "SMOTE": [
+        accuracies(
+            SMOTE(k_neighbors=1, sampling_strategy=PowerStrategy(p), random_state=0)
+        )
+        for p in powers
+    ],
+    "ClassGaussian": [
+        accuracies(
+            GenerativeOverSampler(sampling_strategy=PowerStrategy(p), random_state=0)
+        )
+        for p in powers
+    ],
+}
+
+# %%
+# How wide
+# --------
+#
+# ``variance="auto"`` needs no validation rows: it is :math:`1 + 1 / (n_c + k_0)`, since
+# the mean of a class of few rows is uncertain.
+variances = [0.25, 0.5, 1, 1.5, 2, 3]
+
+
+def gaussian(variance):
+    """Return an over-sampler with a variance."""
+    return GenerativeOverSampler(ClassGaussian(variance=variance), random_state=0)
+
+
+width = [accuracies(gaussian(variance)) for variance in variances]
+auto = accuracies(gaussian("auto"))
+
+figure, axes = plt.subplots(1, 2, figsize=(9, 3.6), sharey=True, layout="constrained")
+for name, scores in strength.items():
+    axes[0].errorbar(
+        powers, np.mean(scores, axis=1), np.std(scores, axis=1), marker="o", label=name
+    )
+axes[0].set(xlabel="power: 0 adds no rows, 1 fills all classes", ylabel="accuracy, %")
+axes[1].errorbar(variances, np.mean(width, axis=1), np.std(width, axis=1), marker="o")
+axes[1].axhline(auto.mean(), color="tab:red", label='variance="auto"')
+axes[1].set(xlabel="variance of ClassGaussian")
+for ax in axes:
+    ax.legend()
+plt.show()
+
+# %%
+best = int(np.argmax(np.mean(width, axis=1)))
+difference = auto - width[best]
+print(
+    f"auto: {auto.mean():.1f}; best of the sweep, {variances[best]}: "
+    f"{np.mean(width[best]):.1f}; difference {difference.mean():+.2f}, "
+    f"standard error {difference.std(ddof=1) / np.sqrt(len(splits)):.2f}"
+)
