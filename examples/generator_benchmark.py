@@ -17,6 +17,7 @@ Columns:
   things as well: compare them within a table only
 
 Accuracy is in percent, on CIFAR-100 of balanced test rows, else balanced by class.
+Where ADASYN refuses the rows, its accuracy is that without over-sampling.
 With `--keep`, each row is written to a file once it is known, and a run that was
 interrupted goes on from there.
 """
