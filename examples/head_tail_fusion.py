@@ -24,6 +24,7 @@ was interrupted goes on from there.
 
 import resource
 import warnings
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -173,13 +174,21 @@ def cifar_ablation(options, seeds):
     ablate("CIFAR-100, vectors", split, base, seeds, options["ledger"])
 
 
+def coarse(tokens):
+    """Return averages of 2 x 2 neighbouring patches of 14 x 14."""
+    n_rows, _, n_features = tokens.shape
+    grid = tokens.reshape(n_rows, 7, 2, 7, 2, n_features)
+    return grid.mean(axis=(2, 4)).reshape(n_rows, 49, n_features)
+
+
 def clothing_ablation(options, seeds):
-    """Ablate on the smaller set: averaged tokens, then tokens in fewer steps."""
+    """Ablate on the smaller set: averaged tokens, then coarse maps in fewer steps."""
     split = load_clothing(options["data"], options["weights"], options["cache"])
     base, ledger = fusion(options["steps"]), options["ledger"]
     ablate("clothes, averaged", split.pooled, base, seeds, ledger)
-    tokens = fusion(max(1, options["steps"] // 3), n_generations=1)
-    ablate("clothes, tokens", split, tokens, seeds, ledger)
+    maps = replace(split, X=coarse(split.X))
+    base = fusion(max(1, options["steps"] // 3), n_generations=1)
+    ablate("clothes, maps of 7 x 7", maps, base, seeds, ledger)
 
 
 def crop(path):
