@@ -58,6 +58,8 @@ html_theme = "pydata_sphinx_theme"
 html_title = "skcvae"
 html_show_sourcelink = False
 html_baseurl = DOCS_URL
+html_static_path = ["_static"]
+html_css_files = ["tables.css"]
 html_theme_options = {"navigation_with_keys": False, "show_toc_level": 2}
 html_sidebars = {"changelog": [], "install": [], "auto_examples/plot_*": []}
 
