@@ -59,8 +59,8 @@ strategies = [
     PowerStrategy(0.5),
     PowerStrategy(0.5, max_synthetic_ratio=2),
 ]
-figure, axes = plt.subplots(1, 4, figsize=(12, 3.2), sharey=True, layout="constrained")
-for ax, strategy in zip(axes, strategies, strict=False):
+figure, axes = plt.subplots(1, 3, figsize=(10, 3.2), sharey=True, layout="constrained")
+for ax, strategy in zip(axes, strategies, strict=True):
     n_after = np.array(list(strategy(y_train).values()))
     ax.bar(range(10), n_real, color="0.6", label="real")
     ax.bar(range(10), n_after - n_real, bottom=n_real, label="generated")
@@ -68,6 +68,7 @@ for ax, strategy in zip(axes, strategies, strict=False):
     ax.title.set_fontsize(9)
 axes[0].set_ylabel("rows")
 axes[0].legend()
+plt.show()
 
 # %%
 # From which sampler
@@ -82,7 +83,8 @@ progressive = ProgressiveOverSampler(
     random_state=0,
 )
 progressive.fit_resample(X_train, y_train)
-bottom, ax = n_real.copy(), axes[3]
+bottom = n_real.copy()
+figure, ax = plt.subplots(figsize=(5, 3.2), layout="constrained")
 ax.bar(range(10), n_real, color="0.6", label="real")
 for (name, added), color in zip(
     progressive.n_added_.items(), ("tab:orange", "tab:blue"), strict=True
@@ -90,8 +92,7 @@ for (name, added), color in zip(
     height = np.array([added.get(label, 0) for label in range(10)])
     ax.bar(range(10), height, bottom=bottom, color=color, label=name)
     bottom += height
-ax.set(xlabel="class")
-ax.set_title("ProgressiveOverSampler", fontsize=9)
+ax.set(xlabel="class", ylabel="rows", title="ProgressiveOverSampler")
 ax.legend()
 print("handed over by SMOTE:", sorted(progressive.handed_over_["smote"]))
 plt.show()
