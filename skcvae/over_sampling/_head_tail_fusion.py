@@ -49,8 +49,8 @@ class HeadTailFusionSampler(BaseDenseOverSampler):
        brings the code back to features.
 
     .. note::
-        The paper reports that classifiers are worse with its images than without. Try
-        each `label_policy` on held-out rows, beside :class:`CVAEOverSampler`.
+        The paper reports that classifiers are worse with its images than without. In
+        the tables of the user guide, :class:`CVAEOverSampler` is better and faster.
 
     Parameters
     ----------
