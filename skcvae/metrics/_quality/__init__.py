@@ -1,1 +1,0 @@
-"""Fidelity, diversity and generalization of synthetic rows."""
