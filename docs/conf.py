@@ -39,7 +39,7 @@ autosummary_generate = True
 numpydoc_show_class_members = False
 
 sphinx_gallery_conf = {
-    "examples_dirs": "../examples",
+    "examples_dirs": "../examples/gallery",
     "gallery_dirs": "auto_examples",
     # Run and list plot_*.py only: benchmarks take long and need data.
     "filename_pattern": r"/plot_",
@@ -86,7 +86,7 @@ def write_demo_report(app, exception):
     from sklearn.model_selection import StratifiedKFold
 
     from skcvae.anonymization import CVAEAnonymizer
-    from skcvae.inspection import report
+    from skcvae.report import report
 
     X, y = load_digits(return_X_y=True)
     folds = StratifiedKFold(3, shuffle=True, random_state=0)

@@ -42,6 +42,8 @@ _SUBMODULES = (
     "long_tail",
     "metrics",
     "over_sampling",
+    "privacy",
+    "report",
 )
 
 __all__ = [
@@ -76,6 +78,8 @@ __all__ = [
     "long_tail",
     "metrics",
     "over_sampling",
+    "privacy",
+    "report",
 ]
 
 

@@ -16,3 +16,9 @@ class DocLinkMixin:
     _doc_link_template = (
         DOCS_URL + "api/generated/{estimator_module}.{estimator_name}.html"
     )
+
+    def _doc_link_url_param_generator(self):
+        # The documentation has each class below the package that users import it from,
+        # whatever sub-package it lives in.
+        package = ".".join(type(self).__module__.split(".")[:2])
+        return {"estimator_module": package, "estimator_name": type(self).__name__}

@@ -41,3 +41,24 @@ def write_whole(path, content):
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
+
+
+def check_output(output, suffix, *inputs):
+    """Refuse an output that cannot be written, or that is an input; None is fine."""
+    if output is None:
+        return
+    if output.suffix != suffix:
+        raise ValueError(f"The output must be a {suffix} file, got {output}.")
+    if not output.parent.is_dir():
+        raise ValueError(f"There is no folder {output.parent} to write to.")
+    if output.is_dir():
+        raise ValueError(f"{output} is a folder. Name a file.")
+    files = [
+        file
+        for path in inputs
+        for file in (path.glob("*.npz") if path.is_dir() else [path])
+    ]
+    if any(
+        file.exists() and output.exists() and output.samefile(file) for file in files
+    ):
+        raise ValueError(f"{output} is an input, and would be lost. Name another file.")

@@ -55,27 +55,3 @@ def scale_rows(X, offset, scale):
     Z = (X - offset.astype(X.dtype)) / divisor.astype(X.dtype)
     Z[:, scale == 0] = 0
     return Z.astype(np.float32)
-
-
-def check_finite_in_float32(X, feature_names=None):
-    """Refuse values whose differences float32, in which models compute, cannot hold."""
-    limit = np.finfo(np.float32).max / 1000
-    too_large = np.flatnonzero((np.abs(X) > limit).any(axis=0))
-    if len(too_large):
-        names = too_large if feature_names is None else feature_names[too_large]
-        raise ValueError(
-            f"Input X contains a value too large for dtype('float32') in the features "
-            f"{names[:5].tolist()}. Scale X first."
-        )
-
-
-def warn_about_rows(X):
-    """Warn about rows of zeros, which failed feature extractions leave behind."""
-    n_zero = int((~X.any(axis=1)).sum())
-    if n_zero:
-        warnings.warn(
-            f"{n_zero} of {len(X)} rows of X are all zeros. If a feature extraction "
-            "failed on them, remove them.",
-            UserWarning,
-            stacklevel=6,
-        )

@@ -1,6 +1,5 @@
 """Estimates with intervals: shares, quantiles, and what an attack reached."""
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -23,73 +22,6 @@ class Estimate(NamedTuple):
     value: float
     low: float
     high: float
-
-
-@dataclass(frozen=True)
-class AttackResult:
-    """How well one attack tells members from non-members.
-
-    Attributes
-    ----------
-    name : str
-        The attack.
-
-    auc : Estimate
-        Probability that a member scores higher than a non-member, in [0, 1]: 0.5 is
-        guessing, 1 the worst for privacy. See :func:`auc`.
-
-    tpr : Estimate or None
-        Share of the members found where 1 % of the non-members are accused, in
-        [0, 1]: 0.01 is guessing. None where there are too few non-members to know.
-        See :func:`tpr_at_fpr`.
-
-    n_members, n_nonmembers : int
-        Numbers of records attacked.
-    """
-
-    name: str
-    auc: Estimate
-    tpr: Estimate | None
-    n_members: int
-    n_nonmembers: int
-
-
-def attack_result(name, member_scores, nonmember_scores, confidence=0.95):
-    """Evaluate an attack by its scores.
-
-    Parameters
-    ----------
-    name : str
-        The attack.
-
-    member_scores : array-like of shape (n_members,)
-        Scores of members; higher says "member".
-
-    nonmember_scores : array-like of shape (n_nonmembers,)
-        Scores of non-members.
-
-    confidence : float, default=0.95
-        Coverage of the intervals, over records, given this one release.
-
-    Returns
-    -------
-    result : AttackResult
-        The area under the ROC curve, and the true-positive rate at 1 % false
-        positives, which is None for fewer than 500 non-members.
-
-    Examples
-    --------
-    >>> from skcvae.metrics import attack_result
-    >>> result = attack_result("guess", [1, 2, 3, 4], [0, 1, 2, 3])
-    >>> result.auc.value, result.tpr
-    (0.71875, None)
-    """
-    area = auc(member_scores, nonmember_scores, confidence)
-    try:
-        tpr = tpr_at_fpr(member_scores, nonmember_scores, 0.01, confidence)
-    except _TooFewError:
-        tpr = None
-    return AttackResult(name, area, tpr, len(member_scores), len(nonmember_scores))
 
 
 def proportion(n_success, n_total, confidence=0.95):
@@ -120,7 +52,7 @@ def proportion(n_success, n_total, confidence=0.95):
 
     Examples
     --------
-    >>> from skcvae.metrics._confidence import proportion
+    >>> from skcvae._statistics import proportion
     >>> [round(bound, 3) for bound in proportion(0, 100)]
     [0.0, 0.0, 0.037]
     """
@@ -164,7 +96,7 @@ def difference(first, second):
 
     Examples
     --------
-    >>> from skcvae.metrics._confidence import difference, proportion
+    >>> from skcvae._statistics import difference, proportion
     >>> [round(b, 3) for b in difference(proportion(56, 70), proportion(48, 80))]
     [0.2, 0.052, 0.334]
     """
@@ -199,7 +131,7 @@ def quantile(values, q=0.5, confidence=0.95):
 
     Examples
     --------
-    >>> from skcvae.metrics._confidence import quantile
+    >>> from skcvae._statistics import quantile
     >>> quantile(range(101))
     Estimate(value=50.0, low=40.0, high=60.0)
     """
@@ -264,7 +196,7 @@ def auc(member_scores, nonmember_scores, confidence=0.95):
 
     Examples
     --------
-    >>> from skcvae.metrics._confidence import auc
+    >>> from skcvae._statistics import auc
     >>> [round(bound, 3) for bound in auc([3, 4, 5, 6], [1, 2, 3, 4])]
     [0.875, 0.427, 0.985]
     """
@@ -330,7 +262,7 @@ def tpr_at_fpr(member_scores, nonmember_scores, fpr=0.01, confidence=0.95):
     Examples
     --------
     >>> import numpy as np
-    >>> from skcvae.metrics import tpr_at_fpr
+    >>> from skcvae.privacy import tpr_at_fpr
     >>> estimate = tpr_at_fpr(np.arange(1000) + 500, np.arange(1000))
     >>> estimate.value
     0.509
@@ -342,7 +274,7 @@ def tpr_at_fpr(member_scores, nonmember_scores, fpr=0.01, confidence=0.95):
     # Up to rounding: 500 * 0.01 need not be 5.
     needed = int(np.ceil(_MIN_FALSE_POSITIVES / fpr - 1e-6))
     if len(others) < needed:
-        raise _TooFewError(
+        raise TooFewScoresError(
             f"A true-positive rate at a false-positive rate of {fpr:g} needs at least "
             f"{needed} non-members, got {len(others)}: the threshold would rest on "
             f"fewer than {_MIN_FALSE_POSITIVES} of them. Report the AUC instead."
@@ -355,7 +287,7 @@ def tpr_at_fpr(member_scores, nonmember_scores, fpr=0.01, confidence=0.95):
     return Estimate(n_found / n_members, float(interval.low), float(interval.high))
 
 
-class _TooFewError(ValueError):
+class TooFewScoresError(ValueError):
     """Too few non-members for a false-positive rate."""
 
 

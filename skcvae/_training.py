@@ -7,10 +7,13 @@ from itertools import pairwise
 import numpy as np
 import torch
 from skorch import NeuralNet
-from skorch.callbacks import Callback
+from skorch.callbacks import Callback, GradientNormClipping
 from torch.utils.data import Dataset
 from tqdm.auto import tqdm
 
+# Far above the norms of sound steps. One sample far out can otherwise send the weights
+# of a Gaussian likelihood to where no later step brings them back from.
+_MAX_GRADIENT_NORM = 100.0
 _MAX_SEED = np.iinfo(np.int32).max
 
 # torch's global generator is shared by all threads: two trainings at the same time
@@ -262,3 +265,8 @@ class EpochProgress(Callback):
 
     def __getstate__(self):
         return {k: v for k, v in self.__dict__.items() if k != "bar_"}
+
+
+def gradient_clipping():
+    """Return the callback "gradient_clipping"."""
+    return "gradient_clipping", GradientNormClipping(_MAX_GRADIENT_NORM)

@@ -1,11 +1,112 @@
-"""Checks of the rows that a classifier is trained on."""
+"""Checks of what users give to estimators: samples, labels, weights."""
+
+import warnings
+from numbers import Real
 
 import numpy as np
-from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils._missing import is_pandas_na, is_scalar_nan
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
-from ..generators._base import check_labels, check_numbers
-from ..generators._scaling import check_finite_in_float32
+#: What `_parameter_constraints` allow as a variance.
+VARIANCE_CONSTRAINT = [
+    Interval(Real, 0, None, closed="left"),
+    StrOptions({"auto"}),
+    dict,
+    "array-like",
+]
+
+
+def check_numbers(X):
+    """Refuse numbers written as strings, which NumPy would parse silently."""
+    values = np.asarray(X)
+    if values.dtype.kind in "SU" or (
+        values.dtype == object and any(isinstance(v, str) for v in values.flat)
+    ):
+        raise ValueError(
+            f"X contains strings{_locate_strings(X, values)}. Convert them to numbers "
+            "first: numbers with astype(float), categories with scikit-learn's "
+            "OneHotEncoder."
+        )
+
+
+def _locate_strings(X, values):
+    """Return which columns of a data frame hold strings, as a part of a sentence."""
+    if not hasattr(X, "columns"):
+        return ""
+    columns = [
+        name
+        for name, column in zip(X.columns, values.T, strict=True)
+        if any(isinstance(value, str) for value in column)
+    ]
+    return f" in the columns {columns}"
+
+
+def check_labels(y):
+    """Refuse missing labels, and strings beside numbers."""
+    if y is None or getattr(getattr(y, "dtype", None), "kind", "O") != "O":
+        return
+    labels = np.asarray(y, dtype=object).ravel().tolist()
+    if any(v is None or is_pandas_na(v) or is_scalar_nan(v) for v in labels):
+        raise ValueError("Input y contains missing values.")
+    if len({isinstance(label, str) for label in labels}) > 1:
+        raise TypeError("The labels in y must be uniformly strings or numbers.")
+
+
+def forget_fit(estimator):
+    """Delete what an earlier fit learned: a failed fit leaves nothing behind."""
+    fitted = [n for n in vars(estimator) if n.endswith("_") and not n.startswith("_")]
+    for name in fitted:
+        delattr(estimator, name)
+
+
+def check_rows(estimator, X, y, reset=True):
+    """Validate rows and labels of an estimator; float32 and float64 are kept."""
+    check_numbers(X)
+    check_labels(y)
+    check_classification_targets(y)
+    if type_of_target(y).startswith("multilabel"):
+        raise ValueError(
+            "Multilabel targets are not supported: y must hold one class per row."
+        )
+    X, y = validate_data(
+        estimator,
+        X,
+        y,
+        reset=reset,
+        dtype=[np.float64, np.float32],
+        order="C",
+        ensure_min_samples=2 if reset else 1,
+    )
+    check_finite_in_float32(X, getattr(estimator, "feature_names_in_", None))
+    if reset:
+        warn_about_rows(X)
+    return X, y
+
+
+def check_finite_in_float32(X, feature_names=None):
+    """Refuse values whose differences float32, in which models compute, cannot hold."""
+    limit = np.finfo(np.float32).max / 1000
+    too_large = np.flatnonzero((np.abs(X) > limit).any(axis=0))
+    if len(too_large):
+        names = too_large if feature_names is None else feature_names[too_large]
+        raise ValueError(
+            f"Input X contains a value too large for dtype('float32') in the features "
+            f"{names[:5].tolist()}. Scale X first."
+        )
+
+
+def warn_about_rows(X):
+    """Warn about rows of zeros, which failed feature extractions leave behind."""
+    n_zero = int((~X.any(axis=1)).sum())
+    if n_zero:
+        warnings.warn(
+            f"{n_zero} of {len(X)} rows of X are all zeros. If a feature extraction "
+            "failed on them, remove them.",
+            UserWarning,
+            stacklevel=6,
+        )
 
 
 def check_training_rows(estimator, X, y, sample_weight):

@@ -14,7 +14,7 @@ from sklearn.neighbors import NearestNeighbors
 
 from skcvae.anonymization import CVAEAnonymizer
 
-EXAMPLES = Path(__file__).parents[1] / "examples"
+EXAMPLES = Path(__file__).parents[1] / "examples" / "benchmarks"
 # One epoch is too short for the CVAE.
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -29,7 +29,7 @@ TABLE_9 = [
 @pytest.fixture(scope="module")
 def scripts():
     """Return the import of a script, whose CVAEs and heads train for a few epochs."""
-    sys.path.insert(0, str(EXAMPLES / "thesis"))
+    sys.path.insert(0, str(EXAMPLES.parent / "thesis"))
     with pytest.MonkeyPatch.context() as patch:
         for name in ("table_9", "figure_12", "bmvc"):
             script = importlib.import_module(name)
@@ -38,7 +38,7 @@ def scripts():
             if hasattr(script, "PROBE"):
                 patch.setattr(script, "PROBE", {**script.PROBE, **QUICK_PROBE})
         yield importlib.import_module
-    sys.path.remove(str(EXAMPLES / "thesis"))
+    sys.path.remove(str(EXAMPLES.parent / "thesis"))
 
 
 @pytest.fixture(scope="module")

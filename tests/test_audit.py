@@ -10,8 +10,8 @@ from scipy.spatial.distance import cdist
 from sklearn.base import BaseEstimator
 
 from skcvae.generators import ClassGaussian
-from skcvae.metrics._privacy._audit import privacy_audit
-from skcvae.metrics._privacy._audit_parts import Parts
+from skcvae.privacy._audit import privacy_audit
+from skcvae.privacy._audit_parts import Parts
 
 N_FEATURES = 6
 

@@ -3,9 +3,9 @@
 import numpy as np
 from sklearn.base import BaseEstimator
 
-from skcvae.metrics._privacy._audit import privacy_audit
-from skcvae.metrics._privacy._audit_parts import Part, Parts
-from skcvae.metrics._privacy._audit_splits import _split
+from skcvae.privacy._audit import privacy_audit
+from skcvae.privacy._audit_parts import Part, Parts
+from skcvae.privacy._audit_splits import _split
 
 N_FEATURES = 6
 

@@ -14,7 +14,7 @@ from skcvae._training import LabelledTensors
 from skcvae.datasets import make_long_tailed
 from skcvae.generators import CVAE, ClassGaussian
 
-EXAMPLES = Path(__file__).parents[1] / "examples"
+EXAMPLES = Path(__file__).parents[1] / "examples" / "benchmarks"
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
 

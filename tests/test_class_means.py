@@ -5,7 +5,7 @@ import pytest
 from sklearn.covariance import ledoit_wolf
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
-from skcvae.generators._class_means import (
+from skcvae._class_means import (
     estimate_mean_shrinkage,
     leave_one_out_residuals,
     raw_class_means,

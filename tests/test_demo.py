@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from skcvae import _demo
-from skcvae.cli import app
+from skcvae.cli import _demo, app
 
 
 @pytest.fixture

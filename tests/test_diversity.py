@@ -5,8 +5,8 @@ import pytest
 from scipy.spatial.distance import pdist
 from scipy.stats import entropy, ortho_group
 
-from skcvae.metrics._quality import _diversity, _rows
-from skcvae.metrics._quality._diversity import (
+from skcvae.metrics import _diversity, _sample_pairs
+from skcvae.metrics._diversity import (
     class_pairwise_distance,
     inception_score,
     mean_pairwise_distance,
@@ -71,7 +71,7 @@ def test_the_mean_of_all_pairs_agrees_with_scipy(shape, dtype):
 def test_the_mean_does_not_depend_on_blocks_or_a_common_offset(monkeypatch):
     X = np.random.RandomState(0).randn(50, 4)
     expected = pdist(X).mean()
-    monkeypatch.setattr(_rows, "_BLOCK_ENTRIES", 170)
+    monkeypatch.setattr(_sample_pairs, "_BLOCK_ENTRIES", 170)
     assert mean_pairwise_distance(X).mean == pytest.approx(expected)
     assert mean_pairwise_distance(X + 1e6).mean == pytest.approx(expected, rel=1e-8)
 

@@ -44,7 +44,7 @@ def build(cls):
 
 
 def own_page(cls):
-    package = cls.__module__.partition("._")[0]
+    package = ".".join(cls.__module__.split(".")[:2])
     return f"api/generated/{package}.{cls.__name__}.html"
 
 

@@ -17,11 +17,11 @@ from sklearn.base import clone
 from torch import nn
 
 from skcvae._training import LabelledTensors
-from skcvae.generators import _dp_cvae, _dp_net
-from skcvae.generators._dp_cvae import DPCVAE
-from skcvae.generators._dp_gaussian import DPClassGaussian
-from skcvae.generators._dp_net import PoissonLoader, PrivateVAE, build_private_net
 from skcvae.generators._objectives import NegativeELBO
+from skcvae.generators.private import _cvae, _net
+from skcvae.generators.private._cvae import DPCVAE
+from skcvae.generators.private._gaussian import DPClassGaussian
+from skcvae.generators.private._net import PoissonLoader, PrivateVAE, build_private_net
 from skcvae.over_sampling import GenerativeOverSampler
 
 pytest.importorskip("opacus")
@@ -137,7 +137,7 @@ def test_cost_of_a_step_is_the_renyi_divergence_of_two_mixtures(rate, noise, ord
         return np.exp(order * mixed + (1 - order) * out)
 
     integral, _ = quad(integrand, -15 * noise, 15 * noise + order, limit=500)
-    found = _dp_cvae._renyi_cost(noise, rate, 7, order)
+    found = _cvae._renyi_cost(noise, rate, 7, order)
     assert_allclose(found, 7 * np.log(integral) / (order - 1), rtol=1e-6)
 
 
@@ -326,14 +326,14 @@ def test_normaliser_does_not_depend_on_the_number_of_rows(sample_rate):
 
 def test_neighbouring_data_sets_train_with_the_same_constants(rows, monkeypatch):
     seen = []
-    build = _dp_net.build_private_net
+    build = _net.build_private_net
 
     def spy(*args):
         net = build(*args)
         seen.append(net.initialize().optimizer_.expected_batch_size)
         return net
 
-    monkeypatch.setattr("skcvae.generators._dp_cvae.build_private_net", spy)
+    monkeypatch.setattr("skcvae.generators.private._cvae.build_private_net", spy)
     X, y = rows
     for n_rows in (200, 199, 120):
         make_cvae(max_epochs=1).fit(X[-n_rows:], y[-n_rows:])

@@ -10,8 +10,8 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.preprocessing import StandardScaler
 from torch import nn
 
+from skcvae._class_means import raw_class_means
 from skcvae.generators import CVAE, BaseGenerator
-from skcvae.generators._class_means import raw_class_means
 
 
 class FromTrainingRows(nn.Module):

@@ -13,7 +13,7 @@ from sklearn.datasets import make_moons
 from skorch.callbacks import Callback
 
 from skcvae import ClassGaussian, FlowMatching, GenerativeOverSampler
-from skcvae.generators._class_means import residual_covariance
+from skcvae._class_means import residual_covariance
 from skcvae.generators._class_whitening import (
     estimate_covariance_shrinkage,
     fit_class_whitening,

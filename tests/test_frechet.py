@@ -5,7 +5,7 @@ import pytest
 from scipy.linalg import sqrtm
 from scipy.stats import ortho_group
 
-from skcvae.metrics._quality._frechet import (
+from skcvae.metrics._frechet import (
     class_frechet_distance,
     extrapolated_frechet_distance,
     frechet_bias,

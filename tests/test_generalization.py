@@ -5,7 +5,7 @@ import pytest
 from sklearn.exceptions import NotFittedError
 from sklearn.neighbors import KNeighborsClassifier
 
-from skcvae.metrics._quality._generalization import generalization_gap
+from skcvae.metrics._generalization import generalization_gap
 
 X_TRAIN, Y_TRAIN = [[0.0], [1.0], [10.0]], ["a", "a", "b"]
 # Nearest neighbours say a, a, b, b.

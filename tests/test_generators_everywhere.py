@@ -11,13 +11,13 @@ from skcvae.anonymization import GenerativeAnonymizer
 from skcvae.datasets import make_long_tailed
 from skcvae.generators import CGAN, CVAE, VAE, ClassGaussian, FlowMatching
 from skcvae.long_tail import LongTailClassifier
-from skcvae.metrics import latent_search_attack
 from skcvae.over_sampling import (
     GenerativeOverSampler,
     HardOverSampler,
     ProgressiveOverSampler,
     QualityFilter,
 )
+from skcvae.privacy import latent_search_attack
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),

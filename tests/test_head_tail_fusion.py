@@ -19,14 +19,17 @@ from skorch.callbacks import Callback
 from skorch.dataset import ValidSplit
 
 from skcvae.over_sampling import HeadTailFusionSampler
-from skcvae.over_sampling._activation_maps import (
+from skcvae.over_sampling.fusion._activation_maps import (
     class_activation,
     draw_partners,
     head_rows,
     specific_units,
 )
-from skcvae.over_sampling._positions import PositionScaler, pool_positions
-from skcvae.over_sampling._simplicial import SimplicialAutoencoder, SimplicialEmbedding
+from skcvae.over_sampling.fusion._positions import PositionScaler, pool_positions
+from skcvae.over_sampling.fusion._simplicial import (
+    SimplicialAutoencoder,
+    SimplicialEmbedding,
+)
 
 FAST = {
     "n_groups": 6,

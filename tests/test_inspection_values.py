@@ -33,12 +33,9 @@ from skcvae.inspection import (
     TrainingHistoryDisplay,
 )
 from skcvae.long_tail import LongTailClassifier
-from skcvae.metrics import (
-    expected_calibration_error,
-    shot_accuracy_score,
-    tpr_at_fpr,
-)
+from skcvae.metrics import expected_calibration_error, shot_accuracy_score
 from skcvae.over_sampling import CVAEOverSampler
+from skcvae.privacy import tpr_at_fpr
 
 SMALL = {"max_epochs": 4, "latent_dim": 3, "device": "cpu", "random_state": 0}
 # Four epochs of 107 rows: what is learned does not matter here.

@@ -6,10 +6,7 @@ from scipy.stats import kstest, norm
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 
-from skcvae.metrics._quality._latents import (
-    latent_normality_distance,
-    latent_separability,
-)
+from skcvae.metrics._latents import latent_normality_distance, latent_separability
 
 # Normality
 

@@ -10,10 +10,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 
 from skcvae.generators import CVAE, ClassGaussian
-from skcvae.metrics._privacy._latent_search import (
-    latent_search_attack,
-    latent_search_scores,
-)
+from skcvae.privacy._latent_search import latent_search_attack, latent_search_scores
 
 
 class Release:

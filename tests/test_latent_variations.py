@@ -14,10 +14,7 @@ from torch import nn
 
 from skcvae import CVAE, ClassGaussian, CVAEOverSampler
 from skcvae.over_sampling import LatentVariationOverSampler
-from skcvae.over_sampling._latent_variation import (
-    draw_pairs,
-    spherical_interpolation,
-)
+from skcvae.over_sampling._latent_variation import draw_pairs, spherical_interpolation
 
 POSTERIOR_STD = 0.1
 VARIATIONS = ["perturb", "linear", "spherical"]

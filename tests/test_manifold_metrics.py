@@ -5,8 +5,8 @@ import pytest
 from scipy.spatial.distance import cdist
 from scipy.stats import ortho_group
 
-from skcvae.metrics._quality import _manifold, _rows
-from skcvae.metrics._quality._manifold import (
+from skcvae.metrics import _manifold, _sample_pairs
+from skcvae.metrics._manifold import (
     class_nearest_neighbor_coverage,
     nearest_neighbor_coverage,
     precision_recall_density_coverage,
@@ -124,7 +124,7 @@ def test_blocks_do_not_change_the_result(monkeypatch):
     rng = np.random.RandomState(0)
     X, S = rng.randint(5, size=(70, 3)), rng.randint(5, size=(45, 3))
     expected = scores(X, S)
-    monkeypatch.setattr(_rows, "_BLOCK_ENTRIES", 200)
+    monkeypatch.setattr(_sample_pairs, "_BLOCK_ENTRIES", 200)
     monkeypatch.setattr(_manifold, "_BATCH_ENTRIES", 20)
     assert scores(X, S) == expected
 

@@ -10,9 +10,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.neighbors import KernelDensity
 
-from skcvae.metrics._confidence import attack_result
-from skcvae.metrics._privacy._controls import attack_controls
-from skcvae.metrics._privacy._membership import (
+from skcvae.privacy._attack_result import attack_result
+from skcvae.privacy._controls import attack_controls
+from skcvae.privacy._membership import (
     domias_attack,
     label_inference_gap,
     nearest_neighbor_attack,

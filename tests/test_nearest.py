@@ -5,8 +5,8 @@ import pytest
 from scipy.spatial.distance import cdist
 from sklearn.neighbors import NearestNeighbors
 
-from skcvae.metrics import _nearest
-from skcvae.metrics._nearest import nearest_neighbors
+from skcvae import _neighbors
+from skcvae._neighbors import nearest_neighbors
 
 
 def by_brute_force(X, Y, n_neighbors, *, exclude_self=False):
@@ -91,7 +91,7 @@ def test_many_duplicates_and_exclude_self():
 
 def test_duplicates_do_not_bring_on_the_slow_search(monkeypatch):
     # Copies tie exactly, as those of a k-Same release: no other row can be nearer.
-    monkeypatch.delattr(_nearest._Differences, "_values")
+    monkeypatch.delattr(_neighbors._Differences, "_values")
     rng = np.random.RandomState(0)
     Y = np.repeat(rng.randn(30, 64), 20, axis=0)
     X = rng.randn(50, 64)
@@ -102,7 +102,7 @@ def test_duplicates_do_not_bring_on_the_slow_search(monkeypatch):
 def test_blocks_do_not_change_the_result(monkeypatch, exclude_self):
     X = np.random.RandomState(0).randn(70, 5)
     expected = nearest_neighbors(X, X, 3, exclude_self=exclude_self)
-    monkeypatch.setattr(_nearest, "_BLOCK_BYTES", 70 * 4 * 9)
+    monkeypatch.setattr(_neighbors, "_BLOCK_BYTES", 70 * 4 * 9)
     found = nearest_neighbors(X, X, 3, exclude_self=exclude_self)
     for one, other in zip(found, expected, strict=True):
         np.testing.assert_array_equal(one, other)

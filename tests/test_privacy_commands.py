@@ -8,12 +8,13 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from typer.testing import CliRunner
 
-from skcvae import _privacy_commands as commands
-from skcvae._databases import read_rows
 from skcvae.anonymization import CVAEAnonymizer, GenerativeAnonymizer, KSameAnonymizer
+from skcvae.cli import _privacy_commands as commands
 from skcvae.cli import app
+from skcvae.cli._databases import read_rows
 from skcvae.generators import ClassGaussian
-from skcvae.metrics import linear_probe, privacy_audit
+from skcvae.metrics import linear_probe
+from skcvae.privacy import privacy_audit
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:The CVAE uses none", "ignore:Few records"

@@ -8,16 +8,10 @@ from scipy.spatial.distance import cdist
 from scipy.special import logit
 from sklearn.metrics import roc_auc_score
 
+from skcvae._statistics import auc, difference, proportion, quantile, tpr_at_fpr
 from skcvae.metrics import average_min_distance
-from skcvae.metrics._confidence import (
-    attack_result,
-    auc,
-    difference,
-    proportion,
-    quantile,
-    tpr_at_fpr,
-)
-from skcvae.metrics._privacy._closeness import (
+from skcvae.privacy._attack_result import attack_result
+from skcvae.privacy._closeness import (
     distance_to_closest_record_share,
     exact_copies,
     identifiability,

@@ -6,7 +6,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy.integrate import quad
 from scipy.stats import norm
 
-from skcvae.generators._private_accounting import (
+from skcvae.generators.private._accounting import (
     find_noise_multiplier,
     gaussian_delta,
     gaussian_epsilon,
@@ -14,11 +14,11 @@ from skcvae.generators._private_accounting import (
     renyi_budget,
     renyi_epsilon,
 )
-from skcvae.generators._private_shrinkage import (
+from skcvae.generators.private._shrinkage import (
     shrink_noisy_covariance,
     shrink_noisy_means,
 )
-from skcvae.generators._private_statistics import (
+from skcvae.generators.private._statistics import (
     NoiseLedger,
     PrivateSums,
     class_sums,

@@ -17,7 +17,7 @@ from skcvae._training import LabelledTensors
 from skcvae.datasets import load_embeddings
 from skcvae.metrics._probe import ProbeResult, linear_probe
 from skcvae.metrics._probe_net import BatchStream, RowLoader, cycle_rows, train_head
-from skcvae.metrics._probe_rows import ProbeScale
+from skcvae.metrics._probe_samples import ProbeScale
 from skcvae.metrics._probe_scores import _auroc, _label_scores
 
 DATA = Path(

@@ -28,7 +28,7 @@ pytestmark = pytest.mark.skipif(
 @pytest.fixture(scope="module")
 def benchmark():
     spec = importlib.util.spec_from_file_location(
-        "benchmark", ROOT / "examples" / "benchmark.py"
+        "benchmark", ROOT / "examples" / "benchmarks" / "benchmark.py"
     )
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

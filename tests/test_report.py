@@ -16,16 +16,17 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from skcvae import _report_command
 from skcvae.anonymization import GenerativeAnonymizer, KSameAnonymizer, load
+from skcvae.cli import _report as _command
 from skcvae.cli import app
 from skcvae.generators import CVAE, ClassGaussian
-from skcvae.inspection import _report, _report_rows, _report_sections
-from skcvae.inspection._report import report
-from skcvae.metrics import linear_probe, privacy_audit
-from skcvae.metrics._quality._frechet import class_frechet_distance, frechet_distance
-from skcvae.metrics._quality._manifold import precision_recall_density_coverage
+from skcvae.metrics import linear_probe
+from skcvae.metrics._frechet import class_frechet_distance, frechet_distance
+from skcvae.metrics._manifold import precision_recall_density_coverage
 from skcvae.over_sampling import CVAEOverSampler, GenerativeOverSampler, RemixSampler
+from skcvae.privacy import privacy_audit
+from skcvae.report import _report, _samples, _sections
+from skcvae.report._report import report
 
 SECTIONS = [
     "data",
@@ -103,7 +104,7 @@ REAL = {
 def short_probe():
     """Train linear heads for three epochs."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(_report_sections._PROBE, "max_epochs", 3)
+        patch.setitem(_sections._PROBE, "max_epochs", 3)
         yield
 
 
@@ -134,7 +135,7 @@ def tree(page):
 @pytest.fixture(scope="module")
 def rows(anonymizer):
     """Return what the report of the anonymizer compares."""
-    return _report_rows.open_run(anonymizer, *TRAIN, *TEST, *REFERENCE, 0)
+    return _samples.open_run(anonymizer, *TRAIN, *TEST, *REFERENCE, 0)
 
 
 @pytest.fixture(scope="module")
@@ -307,7 +308,7 @@ def test_audit_that_is_impossible_says_why(tmp_path, anonymizer):
 def test_rows_of_k_same_are_the_published_ones(tmp_path):
     X, y = draw([40, 30, 3], 1)
     model = KSameAnonymizer(k=4, small_classes="suppress").fit(X, y)
-    run = _report_rows.open_run(model, X, y, *TEST, *REFERENCE, 0)
+    run = _samples.open_run(model, X, y, *TEST, *REFERENCE, 0)
     with pytest.warns(UserWarning, match="suppressed"):
         published = KSameAnonymizer(k=4, small_classes="suppress").fit_transform(X, y)
     np.testing.assert_array_equal(run.synthetic.X, published[:70])
@@ -379,11 +380,11 @@ def test_compared_sets_have_the_same_numbers_of_rows_of_each_class(monkeypatch):
     model = GenerativeOverSampler(random_state=0).fit(X, y)
     X_test, y_test = draw([30, 30, 30], 2)
     arguments = (model, X, y, X_test, y_test, None, None, 0)
-    run = _report_rows.open_run(*arguments)
+    run = _samples.open_run(*arguments)
     for part in run.compared.values():
         assert np.bincount(part.y).tolist() == [30, 20, 5]
-    monkeypatch.setattr(_report_rows, "_MAX_COMPARED", 11)
-    for part in _report_rows.open_run(*arguments).compared.values():
+    monkeypatch.setattr(_samples, "_MAX_COMPARED", 11)
+    for part in _samples.open_run(*arguments).compared.values():
         assert np.bincount(part.y).tolist() == [6, 4, 1]
 
 
@@ -528,7 +529,7 @@ def test_command_writes_what_the_function_does(database, tmp_path):
 
 def test_command_refuses_what_it_cannot_do(database, tmp_path):
     np.savez(tmp_path / "whole.npz", X=TRAIN[0], y=TRAIN[1])
-    run, output = _report_command.run_report, tmp_path / "a.html"
+    run, output = _command.run_report, tmp_path / "a.html"
     with pytest.raises(ValueError, match="has no splits"):
         run(tmp_path / "whole.npz", output, "gaussian")
     with pytest.raises(ValueError, match=r"must be one of .*over-sample"):

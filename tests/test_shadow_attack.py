@@ -12,8 +12,8 @@ from sklearn.datasets import load_digits
 from sklearn.utils import shuffle
 
 from skcvae.generators import ClassGaussian
-from skcvae.metrics._privacy._membership import nearest_neighbor_attack
-from skcvae.metrics._privacy._shadow import (
+from skcvae.privacy._membership import nearest_neighbor_attack
+from skcvae.privacy._shadow import (
     _draw_halves,
     likelihood_ratios,
     moderated_variances,

@@ -8,8 +8,8 @@ from scipy.spatial.distance import pdist
 from scipy.stats import ortho_group
 from sklearn.exceptions import ConvergenceWarning
 
-from skcvae.metrics._quality import _spheres
-from skcvae.metrics._quality._spheres import bounding_sphere, class_bounding_spheres
+from skcvae.metrics import _spheres
+from skcvae.metrics._spheres import bounding_sphere, class_bounding_spheres
 
 
 def by_brute_force(X):

@@ -9,8 +9,8 @@ from scipy.stats import norm, ortho_group
 from sklearn.dummy import DummyClassifier
 from sklearn.linear_model import LogisticRegression
 
-from skcvae.metrics._quality import _rows, _two_sample
-from skcvae.metrics._quality._two_sample import (
+from skcvae.metrics import _sample_pairs, _two_sample
+from skcvae.metrics._two_sample import (
     classifier_two_sample_test,
     maximum_mean_discrepancy,
 )
@@ -123,7 +123,7 @@ def test_order_rigid_motions_and_blocks_do_not_matter(monkeypatch):
     moved = maximum_mean_discrepancy(X[::-1] @ rotation + 3, S @ rotation + 3)
     assert moved.discrepancy == pytest.approx(expected)
     assert maximum_mean_discrepancy(S, X).discrepancy == pytest.approx(expected)
-    monkeypatch.setattr(_rows, "_BLOCK_ENTRIES", 150)
+    monkeypatch.setattr(_sample_pairs, "_BLOCK_ENTRIES", 150)
     assert maximum_mean_discrepancy(X, S).discrepancy == pytest.approx(expected)
 
 

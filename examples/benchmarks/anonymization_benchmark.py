@@ -1,6 +1,7 @@
 """Utility and privacy of what the anonymizers publish, with the thesis's beside.
 
-    python examples/anonymization_benchmark.py --data FOLDER [--only utility-mvtec ...]
+    python examples/benchmarks/anonymization_benchmark.py --data FOLDER \\
+        [--only utility-mvtec ...]
 
 FOLDER holds `mvtec_resnet18.npz` (arrays X, y, anomaly) and `cifar100_lt_vit_tiny.npz`
 (X_train, y_train, X_test, y_test). Every seed trains its generators anew, and all
@@ -25,12 +26,8 @@ from sklearn.model_selection import StratifiedKFold, train_test_split
 
 from skcvae.anonymization import CVAEAnonymizer, GenerativeAnonymizer, KSameAnonymizer
 from skcvae.datasets import load_embeddings
-from skcvae.metrics import (
-    attack_controls,
-    domias_attack,
-    linear_probe,
-    nearest_neighbor_attack,
-)
+from skcvae.metrics import linear_probe
+from skcvae.privacy import attack_controls, domias_attack, nearest_neighbor_attack
 
 THESIS = {
     "objective": "reference",

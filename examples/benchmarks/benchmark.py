@@ -1,6 +1,7 @@
 """Speed and quality of the generators, side by side in one run.
 
-    python examples/benchmark.py --data FOLDER [--only accuracy --only overhead ...]
+    python examples/benchmarks/benchmark.py --data FOLDER \\
+        [--only accuracy --only overhead ...]
 
 FOLDER holds `cifar100_lt_vit_tiny.npz` (arrays X_train, y_train, X_test, y_test) and
 `mvtec_resnet18.npz` (X, y, anomaly). Every comparison runs its contenders in turn on

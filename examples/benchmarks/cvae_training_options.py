@@ -1,6 +1,6 @@
 """What the training options of the thesis's program are worth for our CVAE.
 
-    python examples/cvae_training_options.py --data FOLDER [--seeds 3]
+    python examples/benchmarks/cvae_training_options.py --data FOLDER [--seeds 3]
 
 FOLDER holds `cifar100_lt_vit_tiny.npz`. Each option is a callback, a loader or a
 sampler that users can pass to `CVAE` as it is; none of them is a parameter of it.

@@ -1,6 +1,6 @@
 """Speed of FoundationEmbedder against a bare loop, and what its embeddings are worth.
 
-    python examples/embedding_benchmark.py --data FOLDER --weights FILE
+    python examples/benchmarks/embedding_benchmark.py --data FOLDER --weights FILE
 
 FOLDER holds train/CLASS/*.jpg and test/CLASS/*.jpg, FILE the weights of --model.
 """

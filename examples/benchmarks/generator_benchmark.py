@@ -1,6 +1,7 @@
 """All generators in one table: accuracy, quality, privacy and time.
 
-    python examples/generator_benchmark.py --data FOLDER [--only cifar --keep FILE]
+    python examples/benchmarks/generator_benchmark.py --data FOLDER \\
+        [--only cifar --keep FILE]
 
 FOLDER holds `cifar100_lt_vit_tiny.npz`, `cifar100_rest_vit_tiny.npz`,
 `mvtec_resnet18.npz` and `tabular_imbalanced.npz`. Features are divided by one scale
@@ -43,9 +44,9 @@ from skcvae.long_tail import LongTailClassifier
 from skcvae.metrics import (
     class_frechet_distance,
     extrapolated_frechet_distance,
-    nearest_neighbor_attack,
     precision_recall_density_coverage,
 )
+from skcvae.privacy import nearest_neighbor_attack
 
 GENERATORS = {
     "ClassGaussian": ClassGaussian(),

@@ -1,6 +1,7 @@
 """Head-tail fusion: which parts help, where it does not, and what its masks show.
 
-    python examples/head_tail_fusion.py --data FOLDER --weights FILE [--seeds 5]
+    python examples/benchmarks/head_tail_fusion.py --data FOLDER \\
+        --weights FILE [--seeds 5]
 
 FOLDER holds `cifar100_lt_vit_tiny.npz` and `clothing/{train,test}/<class>/*.jpg`, FILE
 the weights of timm's vit_tiny_patch16_224. Parts, by `--only`:

@@ -1,6 +1,7 @@
 """LongTailClassifier on real long-tailed embeddings, against its strongest rivals.
 
-    python examples/long_tail_benchmark.py --data FILE.npz [--only accuracy ...]
+    python examples/benchmarks/long_tail_benchmark.py --data FILE.npz \\
+        [--only accuracy ...]
 
 FILE holds X_train, y_train, X_test and y_test. Every choice, the rivals' included, is
 made on held-out parts of the training rows; the test rows are used once, at the end.

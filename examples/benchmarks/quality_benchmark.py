@@ -1,6 +1,6 @@
 """Quality and diversity of generated rows on long-tailed CIFAR-100, with the thesis's.
 
-    python examples/quality_benchmark.py --data FOLDER [--seeds 5]
+    python examples/benchmarks/quality_benchmark.py --data FOLDER [--seeds 5]
 
 FOLDER holds `cifar100_lt_vit_tiny.npz` (X_train, y_train, X_test, y_test) and
 `cifar100_rest_vit_tiny.npz` (X, y), the rows that the long tail left out. All

@@ -1,6 +1,6 @@
 """Is `variance="auto"` as good as the best variance of a sweep?
 
-    python examples/variance_sweep.py --data FOLDER [--seeds 3]
+    python examples/benchmarks/variance_sweep.py --data FOLDER [--seeds 3]
 
 FOLDER holds `cifar100_lt_vit_tiny.npz`, `cifar100_rest_vit_tiny.npz` and
 `mvtec_resnet18.npz`. Balanced accuracy, in percent, of logistic regression on rows that

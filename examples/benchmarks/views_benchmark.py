@@ -1,6 +1,6 @@
 """Augmented views before the backbone, generated rows after it, and both.
 
-    python examples/views_benchmark.py --data FOLDER --weights FILE
+    python examples/benchmarks/views_benchmark.py --data FOLDER --weights FILE
 
 "Views, then CVAE" is a pipeline, whose CVAE takes views for photos. "Views beside CVAE"
 trains the CVAE on photos only, and the classifier on all three.

@@ -22,7 +22,7 @@ from sklearn.model_selection import StratifiedKFold
 from sklearn.pipeline import make_pipeline
 
 from skcvae.anonymization import CVAEAnonymizer, GenerativeAnonymizer, KSameAnonymizer
-from skcvae.metrics import nearest_neighbor_attack, privacy_audit
+from skcvae.privacy import nearest_neighbor_attack, privacy_audit
 
 X, y = load_digits(return_X_y=True)
 folds = StratifiedKFold(3, shuffle=True, random_state=0)
@@ -91,7 +91,7 @@ plt.show()
 # What an audit says
 # ------------------
 #
-# One attack that fails proves nothing. :func:`~skcvae.metrics.privacy_audit` runs
+# One attack that fails proves nothing. :func:`~skcvae.privacy.privacy_audit` runs
 # several, each with a control that must succeed and one that must fail, also for single
 # classes and for isolated rows, and looks for copies. For what draws rows it attacks
 # the model, too, since a released decoder tells more than rows do.

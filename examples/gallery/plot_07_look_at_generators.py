@@ -184,7 +184,7 @@ plt.show()
 # The distances look harmless: generated rows are about as near to the training rows as
 # the hold-out is. The attack finds more, because it asks the other way round, how near
 # each record is to the generated rows. It shows what leaks at least, and not what is
-# safe: :func:`~skcvae.metrics.privacy_audit` runs several, with controls.
+# safe: :func:`~skcvae.privacy.privacy_audit` runs several, with controls.
 #
 # What the classifier makes of it
 # -------------------------------

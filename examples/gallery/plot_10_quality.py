@@ -27,7 +27,6 @@ from skcvae.metrics import (
     class_nearest_neighbor_coverage,
     class_pairwise_distance,
     classifier_two_sample_test,
-    distance_to_closest_record_share,
     extrapolated_frechet_distance,
     frechet_bias,
     frechet_distance,
@@ -35,6 +34,7 @@ from skcvae.metrics import (
     maximum_mean_discrepancy,
     precision_recall_density_coverage,
 )
+from skcvae.privacy import distance_to_closest_record_share
 
 X, y = load_digits(return_X_y=True)
 folds = StratifiedKFold(3, shuffle=True, random_state=0)

@@ -177,4 +177,4 @@ plt.show()
 # exact. SMOTENC gives a new row the most frequent category among its neighbours, and so
 # exaggerates the south. The CVAE has the regions right, but gives too many defaulters a
 # job in an office, as those have who pay back. Look before you publish such a table;
-# :func:`skcvae.inspection.report` looks at more than this.
+# :func:`skcvae.report.report` looks at more than this.

@@ -14,9 +14,9 @@ import numpy as np
 import typer
 from sklearn.utils import Bunch
 
+from skcvae._generation import fit_generator
 from skcvae.datasets import load_embeddings
 from skcvae.generators import CVAE
-from skcvae.generators._cache import fit_generator
 from skcvae.long_tail import LongTailClassifier
 from skcvae.metrics import shot_accuracy_score
 

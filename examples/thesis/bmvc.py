@@ -23,13 +23,8 @@ from _anonymization import (
 from _thesis import RESULTS, write_csv
 
 from skcvae.anonymization import CVAEAnonymizer, KSameAnonymizer
-from skcvae.metrics import (
-    attack_controls,
-    average_min_distance,
-    linear_probe,
-    nearest_neighbor_attack,
-    nearest_neighbors,
-)
+from skcvae.metrics import average_min_distance, linear_probe, nearest_neighbors
+from skcvae.privacy import attack_controls, nearest_neighbor_attack
 
 SIGMAS = (0.25, 0.5, 1.0, 1.5, 2.0, 3.0)
 # No early stop: 2,000 steps for all, and the weights of the lowest validation loss.

@@ -21,7 +21,8 @@ from _thesis import RESULTS, THESIS_CVAE_EPOCHS, write_csv
 from sklearn.model_selection import StratifiedKFold
 
 from skcvae.anonymization import CVAEAnonymizer, KSameAnonymizer
-from skcvae.metrics import nearest_neighbor_attack, nearest_neighbors
+from skcvae.metrics import nearest_neighbors
+from skcvae.privacy import nearest_neighbor_attack
 
 QUANTILES = (0, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95)
 MIN_CLASS_SIZE = 30

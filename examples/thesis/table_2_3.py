@@ -16,10 +16,7 @@ from _figures import (
 from _thesis import NUMBERS, RESULTS, THESIS_CVAE_EPOCHS, write_csv
 from sklearn.neural_network import MLPClassifier
 
-from skcvae.metrics import (
-    latent_normality_distance,
-    latent_separability,
-)
+from skcvae.metrics import latent_normality_distance, latent_separability
 
 COLUMNS = ("accuracy", "mse")
 SIGNIFICANCE = 0.01

@@ -7,8 +7,8 @@ from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .._doc_links import DocLinkMixin
-from ..generators._base import check_numbers
-from ..metrics._record_sets import row_hashes
+from .._record_sets import row_hashes
+from .._validation import check_numbers
 
 
 class BaseAnonymizer(

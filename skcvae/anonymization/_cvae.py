@@ -6,8 +6,8 @@ import numpy as np
 from joblib import Memory
 from sklearn.utils._param_validation import Interval
 
+from .._generation import check_memory_seed
 from ..generators import CVAE
-from ..generators._cache import check_memory_seed
 from ._generative import BaseGenerativeAnonymizer
 
 # What the anonymizer does itself; all else is passed to the CVAE.
@@ -25,7 +25,7 @@ class CVAEAnonymizer(BaseGenerativeAnonymizer):
     them without end, `release` writes the decoder to a file to share.
 
     Synthetic is not private: a model can remember rows, most of all those of small
-    classes. Attack the result with :func:`skcvae.metrics.privacy_audit`, or set
+    classes. Attack the result with :func:`skcvae.privacy.privacy_audit`, or set
     `epsilon` for a guarantee.
 
     .. note::
@@ -127,7 +127,7 @@ class CVAEAnonymizer(BaseGenerativeAnonymizer):
     GenerativeAnonymizer : The same with any generator.
     KSameAnonymizer : Replaces rows by means of k rows.
     load : Reads what :meth:`release` wrote.
-    skcvae.metrics.privacy_audit : Attacks what comes out.
+    skcvae.privacy.privacy_audit : Attacks what comes out.
 
     References
     ----------

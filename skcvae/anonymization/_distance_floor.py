@@ -2,9 +2,8 @@
 
 import numpy as np
 
+from .._neighbors import nearest_neighbors, resolve_min_distance
 from .._training import draw_seeds
-from ..metrics._min_distance import resolve_min_distance
-from ..metrics._nearest import nearest_neighbors
 
 _MAX_ROUNDS = 100
 

@@ -12,9 +12,10 @@ from sklearn.utils._param_validation import HasMethods, Interval
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
-from ..generators._base import check_rows, forget_fit
-from ..generators._cache import clone_generator, fit_into
-from ..metrics._min_distance import check_min_distance
+from .._generation import clone_generator, fit_into
+from .._neighbors import check_min_distance
+from .._validation import check_rows, forget_fit
+from ..generators import ClassGaussian
 from ._base import BaseAnonymizer
 from ._distance_floor import DistanceFloor
 from ._release import write_release
@@ -164,7 +165,7 @@ class BaseGenerativeAnonymizer(BatchesMixin, BaseAnonymizer):
         privacy statement. It holds no training row, no number of rows, no minimum or
         maximum of the data, and no code; the encoder and the training history stay
         behind. It does hold what the model remembers: run
-        :func:`skcvae.metrics.privacy_audit` before you share it.
+        :func:`skcvae.privacy.privacy_audit` before you share it.
         :func:`skcvae.anonymization.load` reads it.
 
         Rows drawn from a release are not held `min_distance` away from the training
@@ -328,7 +329,7 @@ class GenerativeAnonymizer(BaseGenerativeAnonymizer):
     --------
     CVAEAnonymizer : The same with a CVAE and its parameters.
     KSameAnonymizer : Replaces rows by means of k rows.
-    skcvae.metrics.privacy_audit : Attacks what comes out.
+    skcvae.privacy.privacy_audit : Attacks what comes out.
 
     Examples
     --------
@@ -361,7 +362,8 @@ class GenerativeAnonymizer(BaseGenerativeAnonymizer):
         self.random_state = random_state
 
     def _make_generator(self):
-        return clone_generator(self.generator, self.random_state, self.memory)
+        generator = ClassGaussian() if self.generator is None else self.generator
+        return clone_generator(generator, self.random_state, self.memory)
 
 
 def _warn_about_single_rows(y):

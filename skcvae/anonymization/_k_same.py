@@ -10,8 +10,7 @@ from sklearn.utils._missing import is_pandas_na, is_scalar_nan
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from ..generators._base import check_numbers, check_rows, forget_fit
-from ..generators._scaling import check_finite_in_float32
+from .._validation import check_finite_in_float32, check_numbers, check_rows, forget_fit
 from ._base import BaseAnonymizer
 from ._microaggregation import cluster_groups, count_groups, merge_small_classes
 

@@ -6,15 +6,9 @@ import numpy as np
 import torch
 
 from .._training import resolve_device
-from ..generators._modules import DECODERS
-from ..generators._samplers import (
-    ClassCovarianceSampler,
-    CVAESampler,
-    GaussianSampler,
-)
+from ..generators._released import build_sampler, can_be_released, describe_sampler
 from ..generators._sampling import SamplingMixin
 from ._release_file import (
-    build_sampler,
     labels_from_json,
     labels_to_json,
     read_release_file,
@@ -178,7 +172,7 @@ def write_release(generator, path, class_prior, min_class_size, privacy):
     prior = _resolve_prior(class_prior, generator)
     labels, label_type = labels_to_json(generator.classes_[kept])
     manifest = {
-        **_describe(sampler),
+        **describe_sampler(sampler),
         "n_features": generator.n_features_in_,
         "n_classes": len(kept),
         "classes": labels,
@@ -205,10 +199,7 @@ def _open_sampler(generator):
             "generators of skcvae can. Share rows of sample() instead."
         )
     sampler = generator._make_sampler()
-    if isinstance(sampler, GaussianSampler | ClassCovarianceSampler) or (
-        isinstance(sampler, CVAESampler)
-        and isinstance(sampler.decoder, tuple(DECODERS.values()))
-    ):
+    if can_be_released(sampler):
         return sampler
     if callable(getattr(generator, "architecture", None)):
         raise ValueError(
@@ -220,28 +211,6 @@ def _open_sampler(generator):
         "for CVAE and ClassGaussian and their private versions only. Use one of them, "
         "or share rows of sample()."
     )
-
-
-def _describe(sampler):
-    """Return the entries of the manifest that say what kind of sampler it is."""
-    sizes = {
-        "latent_dim": sampler.latent_dim,
-        "noise": sampler.noise is not None,
-    }
-    if isinstance(sampler, GaussianSampler):
-        return {"kind": "gaussian", "architecture": None, "hidden_dim": 1, **sizes}
-    if isinstance(sampler, ClassCovarianceSampler):
-        rank = sampler.factor.shape[1]
-        kind = {"kind": "gaussian-full", "architecture": None, "hidden_dim": rank}
-        return {**kind, **sizes}
-    decoder = sampler.decoder
-    name = {kind: name for name, kind in DECODERS.items()}[type(decoder)]
-    return {
-        "kind": "cvae",
-        "architecture": name,
-        "hidden_dim": decoder.hidden_dim,
-        **sizes,
-    }
 
 
 def _resolve_prior(class_prior, generator):
@@ -275,7 +244,7 @@ def _gather(generator, sampler, prior, kept):
     }
     tensors = {n: torch.tensor(a, dtype=torch.float32) for n, a in arrays.items()}
     per_class = set(_PER_CLASS)
-    if not isinstance(sampler, GaussianSampler):
+    if sampler.factor.ndim == 3:
         per_class.add("factor")
     rows = torch.from_numpy(kept)
     for name, value in sampler.state_dict().items():

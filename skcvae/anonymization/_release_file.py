@@ -16,13 +16,7 @@ import torch
 
 from .. import __version__
 from .._files import write_whole
-from ..generators._modules import DECODERS, NoiseScale
-from ..generators._samplers import (
-    ClassCovarianceSampler,
-    CVAESampler,
-    GaussianSampler,
-    ObservationNoise,
-)
+from ..generators._released import ARCHITECTURES, build_sampler
 
 FORMAT = "skcvae-release"
 SCHEMA_VERSION = 2
@@ -51,40 +45,6 @@ _KEYS = {
 }
 _DTYPES = {"F32": torch.float32, "I64": torch.int64}
 _DTYPE_NAMES = {dtype: name for name, dtype in _DTYPES.items()}
-
-
-def build_sampler(manifest):
-    """Return the module that a manifest describes, with weights still to be set.
-
-    Nothing is allocated: where the sizes come from a file, they are not to be trusted.
-    """
-    with torch.device("meta"):
-        return _build_sampler(manifest)
-
-
-def _build_sampler(manifest):
-    n_classes, n_features = manifest["n_classes"], manifest["n_features"]
-    latent_dim = manifest["latent_dim"]
-    if manifest["kind"] == "gaussian":
-        return GaussianSampler(torch.empty(n_features, latent_dim))
-    if manifest["kind"] == "gaussian-full":
-        rank = manifest["hidden_dim"]
-        return ClassCovarianceSampler(
-            torch.empty(n_classes, rank, rank), torch.empty(n_features, n_features)
-        )
-    decoder = DECODERS[manifest["architecture"]](
-        n_features, n_classes, latent_dim, manifest["hidden_dim"]
-    )
-    noise = None
-    if manifest["noise"]:
-        factor = torch.empty(n_features, n_features)
-        noise = ObservationNoise(factor, NoiseScale(n_classes, latent_dim))
-    return CVAESampler(
-        decoder,
-        torch.empty(n_classes, latent_dim),
-        torch.empty(n_classes, latent_dim, latent_dim),
-        noise,
-    )
 
 
 def expected_tensors(manifest):
@@ -230,11 +190,13 @@ def _check_manifest(manifest):
         value = manifest[name]
         if type(value) is not int or not 1 <= value <= limit:
             raise ValueError(f"{name} must be an integer from 1 to {limit}")
-    kinds = {"gaussian": {None}, "gaussian-full": {None}, "cvae": set(DECODERS)}
     kind, architecture = manifest["kind"], manifest["architecture"]
-    if not isinstance(kind, str) or kind not in kinds:
+    if not isinstance(kind, str) or kind not in ARCHITECTURES:
         raise ValueError(f"the kind {kind!r} is unknown")
-    if not isinstance(architecture, str | None) or architecture not in kinds[kind]:
+    if (
+        not isinstance(architecture, str | None)
+        or architecture not in ARCHITECTURES[kind]
+    ):
         raise ValueError(f"the architecture {architecture!r} is unknown")
     if kind == "gaussian-full" and manifest["hidden_dim"] > manifest["n_features"]:
         raise ValueError("hidden_dim must be at most n_features")

@@ -134,8 +134,8 @@ def embed(
     A run that was killed goes on where it stopped when it is started again. The file
     is what the other commands read.
     """
+    from ..embedding import FoundationEmbedder
     from ._embed import run_embed
-    from .embedding import FoundationEmbedder
 
     embedder = FoundationEmbedder(
         model,
@@ -333,7 +333,7 @@ def report(
     Test rows measure quality and utility; validation rows are what an attacker has,
     and stop the training of the linear probe.
     """
-    from ._report_command import run_report
+    from ._report import run_report
 
     with _errors_in_a_line():
         run_report(

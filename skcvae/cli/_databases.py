@@ -6,8 +6,8 @@ from io import BytesIO
 
 import numpy as np
 
-from ._files import write_whole
-from .datasets._embeddings import read_arrays
+from .._files import write_whole
+from ..datasets._embeddings import read_arrays
 
 
 @dataclass(frozen=True)
@@ -128,24 +128,3 @@ def write_rows(output, X, y, like, statement):
     buffer = BytesIO()
     np.savez(buffer, **named, privacy=json.dumps(statement, allow_nan=False))
     write_whole(output, buffer.getvalue())
-
-
-def check_output(output, suffix, *inputs):
-    """Refuse an output that cannot be written, or that is an input; None is fine."""
-    if output is None:
-        return
-    if output.suffix != suffix:
-        raise ValueError(f"The output must be a {suffix} file, got {output}.")
-    if not output.parent.is_dir():
-        raise ValueError(f"There is no folder {output.parent} to write to.")
-    if output.is_dir():
-        raise ValueError(f"{output} is a folder. Name a file.")
-    files = [
-        file
-        for path in inputs
-        for file in (path.glob("*.npz") if path.is_dir() else [path])
-    ]
-    if any(
-        file.exists() and output.exists() and output.samefile(file) for file in files
-    ):
-        raise ValueError(f"{output} is an input, and would be lost. Name another file.")

@@ -12,12 +12,12 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold
 from sklearn.preprocessing import StandardScaler
 
-from ._files import replacing
-from .datasets import load_embeddings, make_long_tailed
-from .generators import ClassGaussian
-from .inspection._base import import_pyplot
-from .metrics import shot_accuracy_score
-from .over_sampling import CVAEOverSampler, GenerativeOverSampler
+from .._extras import import_pyplot
+from .._files import replacing
+from ..datasets import load_embeddings, make_long_tailed
+from ..generators import ClassGaussian
+from ..metrics import shot_accuracy_score
+from ..over_sampling import CVAEOverSampler, GenerativeOverSampler
 
 GROUPS = ("overall", "many", "medium", "few")
 _DIGITS_RATIO = 50

@@ -5,8 +5,8 @@ import zipfile
 
 import numpy as np
 
-from ._files import replacing
-from .embedding import embed_folder
+from .._files import replacing
+from ..embedding import embed_folder
 
 # Names of sub-folders, and of arrays of a MedMNIST file, by the suffix of the output.
 _SPLITS = {

@@ -5,10 +5,11 @@ from numbers import Number
 
 import numpy as np
 
-from . import anonymization, generators
-from ._databases import check_output, read_rows, write_rows
-from ._files import write_whole
-from .metrics import linear_probe, privacy_audit
+from .. import anonymization, generators
+from .._files import check_output, write_whole
+from ..metrics import linear_probe
+from ..privacy import privacy_audit
+from ._databases import read_rows, write_rows
 
 #: Options that each method takes.
 METHODS = {

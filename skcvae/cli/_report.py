@@ -2,10 +2,11 @@
 
 import shlex
 
-from ._databases import check_output, read_rows
+from .._files import check_output
+from ..over_sampling import CVAEOverSampler
+from ..report._report import open_template, report
+from ._databases import read_rows
 from ._privacy_commands import METHODS, make_anonymizer
-from .inspection._report import open_template, report
-from .over_sampling import CVAEOverSampler
 
 OVER_SAMPLE = "over-sample"
 

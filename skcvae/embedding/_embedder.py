@@ -20,14 +20,7 @@ from .._doc_links import DocLinkMixin
 from .._training import resolve_device
 from ._backbone import POOLINGS, embed_batch, is_memory_error, load_backbone
 from ._images import as_sources
-from ._loading import (
-    Failure,
-    ImageDataset,
-    cache_key,
-    collate,
-    describe,
-    failure_error,
-)
+from ._loading import Failure, ImageDataset, cache_key, collate, describe, failure_error
 from ._store import EmbeddingStore
 
 # Images that are looked up in the cache, and kept in it, at a time.

@@ -1,102 +1,19 @@
 """What all generators share: input checks, scaling, labels and streamed sampling."""
 
 from abc import abstractmethod
-from numbers import Real
 
 import numpy as np
 from sklearn.base import BaseEstimator, _fit_context
 from sklearn.preprocessing import LabelEncoder
 from sklearn.utils import check_random_state
-from sklearn.utils._missing import is_pandas_na, is_scalar_nan
-from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.multiclass import check_classification_targets, type_of_target
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from .._doc_links import DocLinkMixin
+from .._scaling import estimate_scale, scale_rows
 from .._training import draw_seeds
+from .._validation import check_rows, forget_fit
 from ._fit_checks import warn_about_generation
 from ._sampling import SamplingMixin
-from ._scaling import (
-    check_finite_in_float32,
-    estimate_scale,
-    scale_rows,
-    warn_about_rows,
-)
-
-#: What `_parameter_constraints` allow as a variance.
-VARIANCE_CONSTRAINT = [
-    Interval(Real, 0, None, closed="left"),
-    StrOptions({"auto"}),
-    dict,
-    "array-like",
-]
-
-
-def check_numbers(X):
-    """Refuse numbers written as strings, which NumPy would parse silently."""
-    values = np.asarray(X)
-    if values.dtype.kind in "SU" or (
-        values.dtype == object and any(isinstance(v, str) for v in values.flat)
-    ):
-        raise ValueError(
-            f"X contains strings{_locate_strings(X, values)}. Convert them to numbers "
-            "first: numbers with astype(float), categories with scikit-learn's "
-            "OneHotEncoder."
-        )
-
-
-def _locate_strings(X, values):
-    """Return which columns of a data frame hold strings, as a part of a sentence."""
-    if not hasattr(X, "columns"):
-        return ""
-    columns = [
-        name
-        for name, column in zip(X.columns, values.T, strict=True)
-        if any(isinstance(value, str) for value in column)
-    ]
-    return f" in the columns {columns}"
-
-
-def check_labels(y):
-    """Refuse missing labels, and strings beside numbers."""
-    if y is None or getattr(getattr(y, "dtype", None), "kind", "O") != "O":
-        return
-    labels = np.asarray(y, dtype=object).ravel().tolist()
-    if any(v is None or is_pandas_na(v) or is_scalar_nan(v) for v in labels):
-        raise ValueError("Input y contains missing values.")
-    if len({isinstance(label, str) for label in labels}) > 1:
-        raise TypeError("The labels in y must be uniformly strings or numbers.")
-
-
-def forget_fit(estimator):
-    """Delete what an earlier fit learned: a failed fit leaves nothing behind."""
-    fitted = [n for n in vars(estimator) if n.endswith("_") and not n.startswith("_")]
-    for name in fitted:
-        delattr(estimator, name)
-
-
-def check_rows(estimator, X, y, reset=True):
-    """Validate rows and labels of an estimator; float32 and float64 are kept."""
-    check_numbers(X)
-    check_labels(y)
-    check_classification_targets(y)
-    if type_of_target(y).startswith("multilabel"):
-        raise ValueError(
-            "Multilabel targets are not supported: y must hold one class per row."
-        )
-    X, y = validate_data(
-        estimator,
-        X,
-        y,
-        reset=reset,
-        dtype=[np.float64, np.float32],
-        order="C",
-        ensure_min_samples=2 if reset else 1,
-    )
-    check_finite_in_float32(X, getattr(estimator, "feature_names_in_", None))
-    if reset:
-        warn_about_rows(X)
-    return X, y
 
 
 class BaseGenerator(SamplingMixin, DocLinkMixin, BaseEstimator):
@@ -136,7 +53,7 @@ class BaseGenerator(SamplingMixin, DocLinkMixin, BaseEstimator):
             If rows drawn with a variance of 1 have more than four times, or less than
             a quarter of, the variance of the training rows within their classes, or
             are less than half as far from a training row as training rows are from
-            one another: then look at more, by :func:`skcvae.inspection.report`.
+            one another: then look at more, by :func:`skcvae.report.report`.
             :class:`ClassGaussian` and private generators do not look.
 
         Raises

@@ -11,12 +11,12 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
-from ._base import check_rows
+from .._class_means import residual_factor
+from .._scaling import scale_rows
+from .._validation import check_rows
 from ._cgan_net import build_net
-from ._class_means import residual_factor
 from ._net_generator import NetGenerator
 from ._samplers import CGANSampler
-from ._scaling import scale_rows
 
 # Generated rows must have a variance of this share of the real one, or more.
 _MIN_VARIANCE = 0.5

@@ -6,8 +6,9 @@ import numpy as np
 import torch
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from ._base import VARIANCE_CONSTRAINT, BaseGenerator
-from ._class_means import fit_class_means, leave_one_out_residuals
+from .._class_means import fit_class_means, leave_one_out_residuals
+from .._validation import VARIANCE_CONSTRAINT
+from ._base import BaseGenerator
 from ._class_whitening import fit_class_whitening
 from ._samplers import ClassCovarianceSampler, GaussianSampler
 

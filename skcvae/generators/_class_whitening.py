@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from ._class_means import make_definite
+from .._class_means import make_definite
 
 # Numbers that the factors of all classes may take: 64 MiB in float32.
 _MAX_NUMBERS = 2**24

@@ -10,16 +10,16 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
+from .._class_means import residual_factor
+from .._scaling import estimate_range, scale_rows
 from .._training import TensorLoader
-from ._base import check_rows
-from ._class_means import residual_factor
+from .._validation import check_rows
 from ._cvae_net import build_net
 from ._latents import aggregate_prior, standard_prior
 from ._modules import BACKBONES, ConditionalVAE
 from ._net_generator import NetGenerator
 from ._objectives import OBJECTIVES
 from ._samplers import CVAESampler, ObservationNoise
-from ._scaling import estimate_range, scale_rows
 
 # A latent dimension counts as used when its posterior mean varies this much.
 _ACTIVE_VARIANCE = 0.01

@@ -2,12 +2,11 @@
 
 import torch
 
-from .._training import TrainingNet
+from .._training import TrainingNet, gradient_clipping
 from ._modules import BACKBONES
 from ._net_generator import (
     assemble_net,
     count_batches,
-    gradient_clipping,
     one_cycle,
     record_terms,
     resolve_max_epochs,

@@ -6,9 +6,9 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import gen_batches
 
+from .._class_means import raw_class_means
+from .._scaling import scale_rows
 from ..metrics import nearest_neighbors
-from ._class_means import raw_class_means
-from ._scaling import scale_rows
 
 # Rows that are drawn, and training rows whose neighbours are looked for.
 _N_ROWS = 256

@@ -7,8 +7,8 @@ from numbers import Integral, Real
 import torch
 from sklearn.utils._param_validation import Interval, StrOptions
 
+from .._class_means import residual_covariance
 from .._training import TensorLoader
-from ._class_means import residual_covariance
 from ._class_whitening import fit_class_whitening
 from ._flow_net import build_net
 from ._flow_sampler import FlowSampler

@@ -5,13 +5,12 @@ import math
 import torch
 from torch import nn
 
-from .._training import TrainingNet
+from .._training import TrainingNet, gradient_clipping
 from ._class_whitening import turn_classes
 from ._modules import LabelledLinear
 from ._net_generator import (
     assemble_net,
     count_batches,
-    gradient_clipping,
     one_cycle,
     resolve_max_epochs,
 )

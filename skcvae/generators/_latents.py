@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from ._class_means import fit_class_means, leave_one_out_residuals
+from .._class_means import fit_class_means, leave_one_out_residuals
 
 _JITTER = 1e-9
 

@@ -8,9 +8,10 @@ from numbers import Integral, Real
 import numpy as np
 import torch
 from sklearn.utils._param_validation import Interval, StrOptions
-from skorch.callbacks import GradientNormClipping, LRScheduler, PassthroughScoring
+from skorch.callbacks import LRScheduler, PassthroughScoring
 from torch.optim.lr_scheduler import OneCycleLR
 
+from .._class_means import fit_class_means, leave_one_out_residuals
 from .._training import (
     EpochProgress,
     LabelledTensors,
@@ -19,13 +20,10 @@ from .._training import (
     fork_torch_rng,
     resolve_device,
 )
-from ._base import VARIANCE_CONSTRAINT, BaseGenerator
-from ._class_means import fit_class_means, leave_one_out_residuals
+from .._validation import VARIANCE_CONSTRAINT
+from ._base import BaseGenerator
 
 _AUTO_EPOCHS = (10, 300)
-# Far above the norms of sound steps. One row far out can otherwise send the weights of
-# a Gaussian likelihood to where no later step brings them back from.
-_MAX_GRADIENT_NORM = 100.0
 # What a generator's own parameters set: a second value would contradict the schedule.
 _RESERVED = {"max_epochs", "batch_size", "lr", "device", "verbose"}
 
@@ -131,11 +129,6 @@ def one_cycle(generator, n_steps):
         cycle_momentum="optimizer" not in (generator.net_params or {}),
     )
     return "lr_schedule", schedule
-
-
-def gradient_clipping():
-    """Return the callback "gradient_clipping"."""
-    return "gradient_clipping", GradientNormClipping(_MAX_GRADIENT_NORM)
 
 
 def assemble_net(kind, generator, params, callbacks, max_epochs, device):

@@ -66,7 +66,7 @@ class SamplingMixin(metaclass=ABCMeta):
         """Return the decoder as a differentiable function of latent vectors.
 
         It is what an attack on a released decoder searches, see
-        :func:`skcvae.metrics.latent_search_attack`.
+        :func:`skcvae.privacy.latent_search_attack`.
 
         Parameters
         ----------

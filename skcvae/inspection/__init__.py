@@ -1,4 +1,4 @@
-"""Displays, and a report: what a generator learned and what its rows are worth.
+"""Displays: what a generator learned and what its samples are worth.
 
 As in scikit-learn, a class method `from_estimator`, `from_data` or `from_predictions`
 computes and draws, the attributes hold what was drawn, and `plot` draws it again. They
@@ -14,7 +14,6 @@ from ._latent import LatentSpaceDisplay
 from ._membership import MembershipROCDisplay
 from ._projection import ProjectionDisplay
 from ._reliability import ReliabilityDisplay
-from ._report import report
 from ._shots import ShotAccuracyDisplay
 
 __all__ = [
@@ -29,5 +28,4 @@ __all__ = [
     "ShotAccuracyDisplay",
     "SphereRadiusDisplay",
     "TrainingHistoryDisplay",
-    "report",
 ]

@@ -6,6 +6,8 @@ import numpy as np
 from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted
 
+from .._extras import import_pyplot
+
 # Okabe and Ito's colours, which colour-blind people can tell apart, without yellow,
 # which is faint on white. Markers and lines differ in number, so that a colour that
 # comes again comes with another marker and line.
@@ -16,17 +18,6 @@ GREY = "0.75"
 # Where a logarithmic axis has ticks, by the ratio that its values stay below. On the
 # shortest, linear steps are even enough.
 _LOG_SUBS = {5: (), 30: (1, 1.5, 2, 3, 5, 7), 1000: (1, 2, 5), np.inf: (1,)}
-
-
-def import_pyplot(caller):
-    """Return pyplot, or say how to install it."""
-    try:
-        from matplotlib import pyplot
-    except ImportError as error:
-        raise ImportError(
-            f'{caller} needs matplotlib: pip install "skcvae[plot]".'
-        ) from error
-    return pyplot
 
 
 def line_style(index):

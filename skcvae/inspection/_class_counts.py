@@ -2,12 +2,12 @@
 
 import numpy as np
 
+from .._extras import import_pyplot
 from ._base import (
     COLORS,
     GREY,
     BaseDisplay,
     add_legend,
-    import_pyplot,
     label_logarithmic,
     with_defaults,
 )

@@ -5,11 +5,11 @@ from numbers import Integral
 import numpy as np
 from sklearn.utils import check_scalar
 
+from .._extras import import_pyplot
 from ._base import (
     BaseDisplay,
     add_legend,
     check_curves,
-    import_pyplot,
     line_style,
     with_defaults,
 )

@@ -3,8 +3,8 @@
 import numpy as np
 from sklearn.utils import check_array
 
-from ..generators._base import check_labels
-from ..metrics._record_sets import check_labels as check_one_per_row
+from .._record_sets import check_labels as check_one_per_row
+from .._validation import check_labels
 from ._base import letters_across
 
 # Classes that get a label of their own.

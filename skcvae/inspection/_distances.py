@@ -2,9 +2,10 @@
 
 import numpy as np
 
+from .._extras import import_pyplot
+from .._record_sets import check_disjoint, check_record_sets
 from ..metrics import nearest_neighbors
-from ..metrics._record_sets import check_disjoint, check_record_sets
-from ._base import COLORS, LINES, BaseDisplay, add_legend, import_pyplot, with_defaults
+from ._base import COLORS, LINES, BaseDisplay, add_legend, with_defaults
 
 _LABELS = {
     "synthetic": "generated to members",
@@ -23,7 +24,7 @@ class NearestNeighborDistanceDisplay(BaseDisplay):
 
     That generated rows are as far as hold-out rows is no proof of privacy, as distances
     miss most of what an attacker can learn: run
-    :func:`~skcvae.metrics.privacy_audit`.
+    :func:`~skcvae.privacy.privacy_audit`.
 
     Parameters
     ----------
@@ -47,7 +48,7 @@ class NearestNeighborDistanceDisplay(BaseDisplay):
 
     See Also
     --------
-    skcvae.metrics.distance_to_closest_record_share : The same as one number.
+    skcvae.privacy.distance_to_closest_record_share : The same as one number.
 
     Examples
     --------

@@ -3,10 +3,10 @@
 import numpy as np
 from sklearn.utils import check_array
 
+from .._extras import import_pyplot
 from ._base import (
     BaseDisplay,
     add_legend,
-    import_pyplot,
     label_logarithmic,
     letters_across,
     line_style,

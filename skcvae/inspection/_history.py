@@ -2,12 +2,12 @@
 
 import numpy as np
 
+from .._extras import import_pyplot
 from ._base import (
     COLORS,
     BaseDisplay,
     add_legend_below,
     fitted_generator,
-    import_pyplot,
     with_defaults,
 )
 

@@ -6,12 +6,12 @@ import numpy as np
 from sklearn.decomposition import PCA
 from sklearn.utils import check_array, check_scalar
 
+from .._extras import import_pyplot
 from ._base import (
     GREY,
     BaseDisplay,
     add_legend_beside,
     fitted_generator,
-    import_pyplot,
     line_style,
     with_defaults,
 )

@@ -3,8 +3,9 @@
 import numpy as np
 from sklearn.metrics import roc_curve
 
-from ..metrics._confidence import auc
-from ._base import COLORS, LINES, BaseDisplay, add_legend, import_pyplot, with_defaults
+from .._extras import import_pyplot
+from .._statistics import auc
+from ._base import COLORS, LINES, BaseDisplay, add_legend, with_defaults
 
 
 class MembershipROCDisplay(BaseDisplay):
@@ -41,7 +42,7 @@ class MembershipROCDisplay(BaseDisplay):
 
     See Also
     --------
-    skcvae.metrics.tpr_at_fpr : One point of the curve, with an interval.
+    skcvae.privacy.tpr_at_fpr : One point of the curve, with an interval.
 
     References
     ----------

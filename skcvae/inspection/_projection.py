@@ -7,14 +7,9 @@ from sklearn.base import clone
 from sklearn.decomposition import PCA
 from sklearn.utils import check_scalar, column_or_1d
 
-from ..metrics._record_sets import check_record_sets
-from ._base import (
-    COLORS,
-    BaseDisplay,
-    add_legend_beside,
-    import_pyplot,
-    with_defaults,
-)
+from .._extras import import_pyplot
+from .._record_sets import check_record_sets
+from ._base import COLORS, BaseDisplay, add_legend_beside, with_defaults
 from ._classes import all_labels, check_classes, shorten, spread_by_size, thin
 
 _MARKERS = {"real": "o", "synthetic": "x"}

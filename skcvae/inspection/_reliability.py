@@ -3,9 +3,10 @@
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
+from .._extras import import_pyplot
+from .._statistics import proportion
 from ..metrics import expected_calibration_error
-from ..metrics._confidence import proportion
-from ._base import COLORS, GREY, BaseDisplay, add_legend, import_pyplot, with_defaults
+from ._base import COLORS, GREY, BaseDisplay, add_legend, with_defaults
 
 
 class ReliabilityDisplay(BaseDisplay):

@@ -2,8 +2,9 @@
 
 import numpy as np
 
+from .._extras import import_pyplot
 from ..metrics import shot_accuracy_score
-from ._base import COLORS, BaseDisplay, add_legend_beside, import_pyplot, with_defaults
+from ._base import COLORS, BaseDisplay, add_legend_beside, with_defaults
 
 _GROUPS = ("overall", "many", "medium", "few")
 _HATCHES = ("", "//", "..", "xx", "\\\\", "--", "oo", "++")

@@ -13,14 +13,15 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import nn
 
 from .._doc_links import DocLinkMixin
-from .._training import (
-    check_net_params,
-    draw_seeds,
-    fork_torch_rng,
-    resolve_device,
+from .._scaling import estimate_scale, scale_rows
+from .._training import check_net_params, draw_seeds, fork_torch_rng, resolve_device
+from .._validation import (
+    VARIANCE_CONSTRAINT,
+    check_finite_in_float32,
+    check_numbers,
+    check_training_rows,
+    forget_fit,
 )
-from ..generators._base import VARIANCE_CONSTRAINT, check_numbers, forget_fit
-from ..generators._scaling import check_finite_in_float32, estimate_scale, scale_rows
 from ._batches import WeightedTensors, resolve_remix
 from ._bookkeeping import PriorBookkeeping
 from ._generation import open_stream, prepare_generator
@@ -29,7 +30,6 @@ from ._heads import HEADS, HeadOnRows
 from ._losses import LDAMLoss
 from ._priors import SAMPLING_EXPONENTS, augment_probability
 from ._target_prior import resolve_target_prior
-from ._validation import check_training_rows
 
 
 class LongTailClassifier(DocLinkMixin, ClassifierMixin, BaseEstimator):

@@ -8,9 +8,9 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 
+from .._generation import fit_generator
 from ..generators import ClassGaussian
 from ..generators._base import BaseGenerator
-from ..generators._cache import fit_generator
 
 
 def prepare_generator(generator, X, y, variance, memory, seed):

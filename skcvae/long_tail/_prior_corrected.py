@@ -21,7 +21,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
 from .._doc_links import DocLinkMixin
-from ..generators._base import check_labels, forget_fit
+from .._validation import check_labels, forget_fit
 from ._target_prior import (
     check_positive,
     move_prior,

@@ -2,7 +2,7 @@
 
 from sklearn.utils._param_validation import StrOptions, validate_params
 
-from .._nearest import nearest_neighbors
+from .._neighbors import nearest_neighbors
 from .._record_sets import check_record_sets, scale_by
 
 

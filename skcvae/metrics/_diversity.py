@@ -7,10 +7,10 @@ from scipy.special import entr
 from sklearn.utils import Bunch, check_array, check_random_state, gen_batches
 from sklearn.utils._param_validation import Interval, validate_params
 
-from .._calibration import _check_probabilities
-from .._nearest import nearest_neighbors
+from .._neighbors import nearest_neighbors
 from .._record_sets import check_labels
-from ._rows import squared_distance_blocks
+from ._calibration import _check_probabilities
+from ._sample_pairs import squared_distance_blocks
 
 _PAIRS = {
     "n_pairs": [Interval(Integral, 2, None, closed="left"), None],

@@ -9,7 +9,7 @@ from sklearn.utils import Bunch, check_random_state
 from sklearn.utils._param_validation import Interval, validate_params
 from threadpoolctl import threadpool_limits
 
-from ._rows import check_pair, split_by_class
+from ._sample_pairs import check_pair, split_by_class
 
 _ROWS = {"X_real": ["array-like"], "X_synthetic": ["array-like"]}
 

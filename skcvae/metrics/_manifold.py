@@ -6,8 +6,8 @@ import numpy as np
 from sklearn.utils import Bunch, gen_batches
 from sklearn.utils._param_validation import Interval, validate_params
 
-from .._nearest import _distances, nearest_neighbors
-from ._rows import check_pair, split_by_class, squared_distance_blocks
+from .._neighbors import _distances, nearest_neighbors
+from ._sample_pairs import check_pair, split_by_class, squared_distance_blocks
 
 # Numbers of a batch of differences.
 _BATCH_ENTRIES = 2**22

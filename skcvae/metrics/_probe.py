@@ -15,7 +15,7 @@ from sklearn.utils._param_validation import (
 
 from .._training import draw_seeds, resolve_device
 from ._probe_net import train_head
-from ._probe_rows import prepare_data
+from ._probe_samples import prepare_data
 from ._probe_scores import missing_classes, score_levels
 
 _SCORES = ("accuracy", "balanced_accuracy", "auroc", "f1", "kappa")

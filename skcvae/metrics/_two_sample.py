@@ -18,8 +18,8 @@ from sklearn.utils._param_validation import (
     validate_params,
 )
 
-from .._confidence import proportion
-from ._rows import check_pair, squared_distance_blocks
+from .._statistics import proportion
+from ._sample_pairs import check_pair, squared_distance_blocks
 
 # Rows whose distances the median is taken of.
 _MEDIAN_ROWS = 2000

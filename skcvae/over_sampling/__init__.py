@@ -3,13 +3,13 @@
 from ._cvae import CVAEOverSampler
 from ._generative import GenerativeOverSampler
 from ._hard import HardOverSampler
-from ._head_tail_fusion import HeadTailFusionSampler
 from ._latent_variation import LatentVariationOverSampler
 from ._policies import augmentation_policies
 from ._progressive import ProgressiveOverSampler
 from ._quality_filter import QualityFilter
 from ._remix import RemixSampler
 from ._strategies import PowerStrategy, RatioStrategy
+from .fusion import HeadTailFusionSampler
 
 __all__ = [
     "CVAEOverSampler",

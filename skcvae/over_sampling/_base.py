@@ -9,9 +9,13 @@ from sklearn.base import _fit_context
 from sklearn.utils.validation import validate_data
 
 from .._doc_links import DocLinkMixin
-from ..generators._base import check_labels, check_numbers, forget_fit
-from ..generators._cache import fit_into
-from ..generators._scaling import check_finite_in_float32
+from .._generation import fit_into
+from .._validation import (
+    check_finite_in_float32,
+    check_labels,
+    check_numbers,
+    forget_fit,
+)
 
 
 class BaseDenseOverSampler(DocLinkMixin, BaseOverSampler):

@@ -2,8 +2,8 @@
 
 from joblib import Memory
 
+from .._generation import check_memory_seed
 from ..generators import CVAE
-from ..generators._cache import check_memory_seed
 from ._base import BaseGenerativeOverSampler
 
 _OWN_PARAMETERS = ("sampling_strategy", "memory")

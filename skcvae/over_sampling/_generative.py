@@ -3,7 +3,8 @@
 from joblib import Memory
 from sklearn.utils._param_validation import HasMethods
 
-from ..generators._cache import clone_generator
+from .._generation import clone_generator
+from ..generators import ClassGaussian
 from ._base import BaseGenerativeOverSampler
 
 
@@ -83,4 +84,5 @@ class GenerativeOverSampler(BaseGenerativeOverSampler):
         self.random_state = random_state
 
     def _make_generator(self):
-        return clone_generator(self.generator, self.random_state, self.memory)
+        generator = ClassGaussian() if self.generator is None else self.generator
+        return clone_generator(generator, self.random_state, self.memory)

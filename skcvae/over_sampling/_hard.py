@@ -12,9 +12,9 @@ from sklearn.utils._param_validation import HasMethods, Interval
 from torch import nn
 from torch.nn import functional
 
+from .._generation import clone_generator
 from .._training import draw_seeds
-from ..generators import BaseGenerator
-from ..generators._cache import clone_generator
+from ..generators import BaseGenerator, ClassGaussian
 from ._base import BaseGenerativeOverSampler
 from ._logits import open_logits, prepare_classifier
 
@@ -186,7 +186,8 @@ class HardOverSampler(BaseGenerativeOverSampler):
         self.random_state = random_state
 
     def _make_generator(self):
-        return clone_generator(self.generator, self.random_state, self.memory)
+        generator = ClassGaussian() if self.generator is None else self.generator
+        return clone_generator(generator, self.random_state, self.memory)
 
     def _fit_generator(self, X, y):
         classifier = self.classifier

@@ -9,9 +9,9 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from torch.nn import functional
 
+from .._generation import clone_generator
 from .._training import draw_seeds
 from ..generators import CVAE
-from ..generators._cache import clone_generator
 from ._base import BaseGenerativeOverSampler
 
 # Below this sine of the angle, two directions do not span a plane in float32.

@@ -2,8 +2,8 @@
 
 from imblearn.over_sampling import SMOTE, RandomOverSampler
 
+from .._generation import check_memory_seed
 from ..generators import ClassGaussian
-from ..generators._cache import check_memory_seed
 from ._cvae import CVAEOverSampler
 from ._generative import GenerativeOverSampler
 from ._progressive import ProgressiveOverSampler

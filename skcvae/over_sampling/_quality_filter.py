@@ -7,8 +7,7 @@ import numpy as np
 from sklearn import config_context
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
-from ..metrics._min_distance import check_min_distance, resolve_min_distance
-from ..metrics._nearest import nearest_neighbors
+from .._neighbors import check_min_distance, nearest_neighbors, resolve_min_distance
 from ._base import BaseDenseOverSampler, _round_discrete
 from ._generative import GenerativeOverSampler
 from ._scorers import check_scorer, open_scorer

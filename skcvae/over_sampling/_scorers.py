@@ -7,9 +7,9 @@ import numpy as np
 from scipy.linalg import solve_triangular
 from sklearn.base import BaseEstimator, clone
 
+from .._class_means import make_definite
+from .._scaling import scale_rows
 from ..generators import ClassGaussian
-from ..generators._class_means import make_definite
-from ..generators._scaling import scale_rows
 from ._sources import seed_unseeded
 
 

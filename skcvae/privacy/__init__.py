@@ -1,1 +1,43 @@
-"""What synthetic rows and released models tell about the rows behind them."""
+"""Privacy: attacks on synthetic samples and released models, and an audit of them."""
+
+from .._statistics import Estimate, tpr_at_fpr
+from ._attack_result import AttackResult, attack_result
+from ._audit import privacy_audit
+from ._audit_report import AuditedAttack, AuditedClass, PrivacyAudit
+from ._closeness import (
+    distance_to_closest_record_share,
+    exact_copies,
+    identifiability,
+    nndr,
+)
+from ._controls import attack_controls
+from ._latent_search import latent_search_attack
+from ._membership import (
+    domias_attack,
+    label_inference_gap,
+    nearest_neighbor_attack,
+    scaler_attack,
+)
+from ._shadow import shadow_attack
+
+__all__ = [
+    "AttackResult",
+    "AuditedAttack",
+    "AuditedClass",
+    "Estimate",
+    "PrivacyAudit",
+    "attack_controls",
+    "attack_result",
+    "distance_to_closest_record_share",
+    "domias_attack",
+    "exact_copies",
+    "identifiability",
+    "label_inference_gap",
+    "latent_search_attack",
+    "nearest_neighbor_attack",
+    "nndr",
+    "privacy_audit",
+    "scaler_attack",
+    "shadow_attack",
+    "tpr_at_fpr",
+]

@@ -12,10 +12,10 @@ from sklearn.utils._param_validation import (
     validate_params,
 )
 
-from ..._training import draw_seeds
-from .._confidence import quantile
-from .._nearest import nearest_neighbors
+from .._neighbors import nearest_neighbors
 from .._record_sets import same_size, scale_by
+from .._statistics import quantile
+from .._training import draw_seeds
 from ._audit_membership import (
     LATENT_SEARCH,
     MIN_ROWS,
@@ -167,7 +167,7 @@ def privacy_audit(  # noqa: PLR0913  three sets of records, and the release
     Examples
     --------
     >>> import numpy as np
-    >>> from skcvae.metrics import privacy_audit
+    >>> from skcvae.privacy import privacy_audit
     >>> rng = np.random.RandomState(0)
     >>> members, nonmembers, reference = rng.randn(3, 500, 5)
     >>> y = np.repeat([0, 1], 250)

@@ -6,9 +6,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .._confidence import Estimate, attack_result, auc
-from .._nearest import nearest_neighbors
+from .._neighbors import nearest_neighbors
 from .._record_sets import check_record_sets, scale_by
+from .._statistics import Estimate, auc
+from ._attack_result import attack_result
 from ._audit_report import AuditedAttack, AuditedClass
 from ._controls import attack_controls
 from ._membership import (

@@ -5,7 +5,8 @@ from dataclasses import dataclass, fields, is_dataclass
 
 import numpy as np
 
-from .._confidence import AttackResult, Estimate
+from .._statistics import Estimate
+from ._attack_result import AttackResult
 
 _CLOSING = "These are lower bounds from the listed attacks; stronger attacks may exist."
 

@@ -4,9 +4,9 @@ import numpy as np
 from scipy import stats
 from sklearn.base import clone
 
-from ..._training import draw_seeds
-from .._confidence import Estimate
 from .._record_sets import is_among
+from .._statistics import Estimate
+from .._training import draw_seeds
 from ._audit_parts import Part, Parts, SyntheticRows, synthesize
 
 _MIN_REPEATS = 5

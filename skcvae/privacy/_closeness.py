@@ -6,8 +6,7 @@ import numpy as np
 from sklearn.utils import Bunch, check_random_state
 from sklearn.utils._param_validation import Interval, validate_params
 
-from .._confidence import difference, proportion, quantile
-from .._nearest import nearest_neighbors
+from .._neighbors import nearest_neighbors
 from .._record_sets import (
     check_disjoint,
     check_record_sets,
@@ -15,6 +14,7 @@ from .._record_sets import (
     same_size,
     scale_by,
 )
+from .._statistics import difference, proportion, quantile
 
 _ROWS = {
     "X_synthetic": ["array-like"],
@@ -70,7 +70,7 @@ def exact_copies(X_synthetic, X_members, X_nonmembers=None, *, X_reference=None)
 
     Examples
     --------
-    >>> from skcvae.metrics import exact_copies
+    >>> from skcvae.privacy import exact_copies
     >>> copies = exact_copies([[1, 2], [1, 2], [5, 5]], [[1, 2], [3, 4]])
     >>> copies.n_synthetic, copies.n_members
     (2, 1)
@@ -159,7 +159,7 @@ def distance_to_closest_record_share(
 
     Examples
     --------
-    >>> from skcvae.metrics import distance_to_closest_record_share
+    >>> from skcvae.privacy import distance_to_closest_record_share
     >>> distance_to_closest_record_share([[1], [2], [9]], [[0], [3]], [[8], [11]]).value
     0.6666666666666666
     """
@@ -227,7 +227,7 @@ def nndr(
 
     Examples
     --------
-    >>> from skcvae.metrics import nndr
+    >>> from skcvae.privacy import nndr
     >>> ratios = nndr([[0.0], [10.5]], [[0], [10]], [[1], [11]], q=0.5)
     >>> round(ratios.members.value, 3), round(ratios.nonmembers.value, 3)
     (0.024, 0.072)
@@ -297,7 +297,7 @@ def identifiability(
 
     Examples
     --------
-    >>> from skcvae.metrics import identifiability
+    >>> from skcvae.privacy import identifiability
     >>> shares = identifiability([[0.5], [3.5]], [[0], [3]], [[6], [8]])
     >>> shares.members.value, shares.nonmembers.value
     (1.0, 0.0)

@@ -61,8 +61,8 @@ def attack_controls(attack, X_members, X_nonmembers, X_reference, *, random_stat
     Examples
     --------
     >>> import numpy as np
-    >>> from skcvae.metrics import attack_controls
-    >>> from skcvae.metrics import nearest_neighbor_attack
+    >>> from skcvae.privacy import attack_controls
+    >>> from skcvae.privacy import nearest_neighbor_attack
     >>> X, X_nonmembers, X_reference = np.random.RandomState(0).randn(3, 200, 5)
     >>> controls = attack_controls(
     ...     nearest_neighbor_attack, X, X_nonmembers, X_reference, random_state=0)

@@ -9,9 +9,9 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_array, check_random_state, gen_batches
 from sklearn.utils._param_validation import HasMethods, Interval, validate_params
 
-from ..._training import draw_seeds, resolve_device
-from .._confidence import attack_result
 from .._record_sets import check_disjoint, check_labels, check_record_sets
+from .._training import draw_seeds, resolve_device
+from ._attack_result import attack_result
 
 # Peak of the learning rate, in standard deviations of the latents: at 200 steps, the
 # search reaches the minimum of linear decoders of condition number 6000.
@@ -158,7 +158,7 @@ def latent_search_attack(
     --------
     >>> from sklearn.datasets import load_digits
     >>> from skcvae.generators import ClassGaussian
-    >>> from skcvae.metrics import latent_search_attack
+    >>> from skcvae.privacy import latent_search_attack
     >>> X, y = load_digits(return_X_y=True)
     >>> members, others, reference = slice(0, 200), slice(200, 400), slice(400, 600)
     >>> release = ClassGaussian().fit(X[members], y[members])

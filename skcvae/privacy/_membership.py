@@ -12,9 +12,10 @@ from sklearn.utils._param_validation import (
     validate_params,
 )
 
-from .._confidence import attack_result, difference, proportion
-from .._nearest import nearest_neighbors
+from .._neighbors import nearest_neighbors
 from .._record_sets import check_disjoint, check_labels, check_record_sets, scale_by
+from .._statistics import difference, proportion
+from ._attack_result import attack_result
 from ._density import log_density, principal_components
 
 
@@ -91,7 +92,7 @@ def nearest_neighbor_attack(
     Examples
     --------
     >>> import numpy as np
-    >>> from skcvae.metrics import nearest_neighbor_attack
+    >>> from skcvae.privacy import nearest_neighbor_attack
     >>> rng = np.random.RandomState(0)
     >>> X, X_nonmembers, X_reference = rng.randn(3, 100, 5)
     >>> X_synthetic = X + 0.1 * rng.randn(*X.shape)
@@ -182,7 +183,7 @@ def domias_attack(
     Examples
     --------
     >>> import numpy as np
-    >>> from skcvae.metrics import domias_attack
+    >>> from skcvae.privacy import domias_attack
     >>> rng = np.random.RandomState(0)
     >>> X, X_nonmembers, X_reference = rng.randn(3, 100, 5)
     >>> X_synthetic = X + 0.1 * rng.randn(*X.shape)
@@ -244,7 +245,7 @@ def scaler_attack(minimum, maximum, X_members, X_nonmembers):
 
     Examples
     --------
-    >>> from skcvae.metrics import scaler_attack
+    >>> from skcvae.privacy import scaler_attack
     >>> X = [[0.0, 5.0], [1.0, 7.0], [0.5, 6.0]]
     >>> rates = scaler_attack([0.0, 5.0], [1.0, 7.0], X, [[0.2, 5.5], [0.1, 6.1]])
     >>> rates.tpr.value, rates.fpr.value
@@ -342,7 +343,7 @@ def label_inference_gap(
 
     Examples
     --------
-    >>> from skcvae.metrics import label_inference_gap
+    >>> from skcvae.privacy import label_inference_gap
     >>> y = ["a", "b"]
     >>> accuracies = label_inference_gap(
     ...     [[0], [1]], y, [[0.1], [0.9]], y, [[0.2], [0.3]], y)

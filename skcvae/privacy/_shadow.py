@@ -14,10 +14,10 @@ from sklearn.utils._param_validation import (
     validate_params,
 )
 
-from ..._training import draw_seeds
-from .._confidence import attack_result
-from .._nearest import nearest_neighbors
+from .._neighbors import nearest_neighbors
 from .._record_sets import check_labels, scale_by
+from .._training import draw_seeds
+from ._attack_result import attack_result
 from ._audit_parts import synthesize
 from ._latent_search import check_candidates, latent_search_scores
 
@@ -181,7 +181,7 @@ def shadow_attack(  # noqa: PLR0913  three labelled sets of rows are six of them
     >>> from sklearn.datasets import load_digits
     >>> from sklearn.utils import shuffle
     >>> from skcvae.generators import ClassGaussian
-    >>> from skcvae.metrics import shadow_attack
+    >>> from skcvae.privacy import shadow_attack
     >>> X, y = shuffle(*load_digits(return_X_y=True), random_state=0)
     >>> members, others, reference = slice(0, 100), slice(100, 200), slice(200, 400)
     >>> result = shadow_attack(

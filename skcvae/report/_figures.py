@@ -8,15 +8,17 @@ from io import BytesIO
 
 import numpy as np
 
-from ..metrics._privacy._audit_membership import ROW_ATTACKS, score_records
-from ..metrics._privacy._audit_parts import check_parts
-from ._class_counts import ClassCountDisplay
-from ._classes import spread_by_size
-from ._distances import NearestNeighborDistanceDisplay
-from ._history import TrainingHistoryDisplay
-from ._membership import MembershipROCDisplay
-from ._projection import ProjectionDisplay
-from ._report_rows import Rows, clean, find_history, take
+from ..inspection import (
+    ClassCountDisplay,
+    MembershipROCDisplay,
+    NearestNeighborDistanceDisplay,
+    ProjectionDisplay,
+    TrainingHistoryDisplay,
+)
+from ..inspection._classes import spread_by_size
+from ..privacy._audit_membership import ROW_ATTACKS, score_records
+from ..privacy._audit_parts import check_parts
+from ._samples import Rows, clean, find_history, take
 
 # Inches, and CSS pixels of one.
 _SIZE = (4.8, 3.6)

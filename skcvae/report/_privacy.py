@@ -2,8 +2,8 @@
 
 import warnings
 
-from ..metrics import privacy_audit
-from ._report_rows import clean
+from ..privacy import privacy_audit
+from ._samples import clean
 
 _NOT_AUDITED = (
     "not audited: there are no reference rows. An attacker has rows of the same kind, "

@@ -7,14 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
-from .._databases import check_output
-from .._files import write_whole
-from ..metrics._confidence import Estimate
-from ._base import import_pyplot
-from ._report_figures import MAX_CLASS_IMAGES, draw_classes, draw_figures
-from ._report_privacy import audit, describe_privacy
-from ._report_rows import clean, open_run
-from ._report_sections import (
+from .._extras import import_extra, import_pyplot
+from .._files import check_output, write_whole
+from .._statistics import Estimate
+from ._figures import MAX_CLASS_IMAGES, draw_classes, draw_figures
+from ._privacy import audit, describe_privacy
+from ._samples import clean, open_run
+from ._sections import (
     describe_data,
     describe_reproduction,
     describe_training,
@@ -90,7 +89,7 @@ def report(  # noqa: PLR0913  three sets of rows with their groups
         Their classes.
 
     groups, groups_test, groups_reference : array-like, default=None
-        Group of each row, as the patient, for :func:`~skcvae.metrics.privacy_audit`.
+        Group of each row, as the patient, for :func:`~skcvae.privacy.privacy_audit`.
 
     title : str, default=None
         Title. None names the model.
@@ -120,7 +119,7 @@ def report(  # noqa: PLR0913  three sets of rows with their groups
 
     See Also
     --------
-    skcvae.metrics.privacy_audit : The attacks, as numbers.
+    skcvae.privacy.privacy_audit : The attacks, as numbers.
     skcvae.metrics.linear_probe : The scores.
 
     Examples
@@ -128,7 +127,7 @@ def report(  # noqa: PLR0913  three sets of rows with their groups
     >>> import tempfile
     >>> from sklearn.datasets import load_iris
     >>> from skcvae.generators import ClassGaussian
-    >>> from skcvae.inspection import report
+    >>> from skcvae.report import report
     >>> X, y = load_iris(return_X_y=True)
     >>> gaussian = ClassGaussian(random_state=0).fit(X[::2], y[::2])
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -172,12 +171,9 @@ def report(  # noqa: PLR0913  three sets of rows with their groups
 def open_template():
     """Return the template; say what to install before any long work."""
     import_pyplot("report")
-    try:
-        import jinja2
-    except ImportError as error:
-        raise ImportError('report needs jinja2: pip install "skcvae[plot]".') from error
+    jinja2 = import_extra("jinja2", "plot", "report")
     folder = files(__package__)
-    script = (folder / "_report_picker.js").read_text(encoding="utf-8")
+    script = (folder / "picker.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     # All that a user gives is data, not markup.
     environment = jinja2.Environment(
@@ -190,7 +186,7 @@ def open_template():
     environment.filters["cell"] = _format_cell
     environment.filters["clean"] = clean
     environment.globals |= {"script": script, "script_hash": digest}
-    text = (folder / "_report.html.jinja").read_text(encoding="utf-8")
+    text = (folder / "report.html.jinja").read_text(encoding="utf-8")
     return environment.from_string(text)
 
 

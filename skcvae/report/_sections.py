@@ -9,6 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 import numpy as np
 from sklearn.utils import Bunch
 
+from .._statistics import quantile
 from ..metrics import (
     class_frechet_distance,
     frechet_distance,
@@ -17,9 +18,8 @@ from ..metrics import (
     precision_recall_density_coverage,
     shot_accuracy_score,
 )
-from ..metrics._confidence import quantile
 from ..metrics._probe import run_probe
-from ._report_rows import Rows, clean, find_history, innermost
+from ._samples import Rows, clean, find_history, innermost
 
 # Of more classes, the first section has a summary.
 _MAX_LISTED = 50

@@ -8,8 +8,9 @@ import numpy as np
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval
 
-from .._training import draw_seeds
-from ._base import BaseGenerator, check_labels, check_rows
+from ..._training import draw_seeds
+from ..._validation import check_labels, check_rows
+from .._base import BaseGenerator
 
 _OUTSIDE = (
     "Other rows of the same person: the guarantee is for one row.",

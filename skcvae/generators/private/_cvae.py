@@ -8,21 +8,21 @@ import numpy as np
 import torch
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from .._training import LabelledTensors, fork_torch_rng, resolve_device
-from ._dp_net import build_private_net, import_opacus, steps_per_epoch
-from ._latents import standard_prior
-from ._modules import constant_noise_scale
-from ._private_accounting import find_noise_multiplier, renyi_budget, renyi_epsilon
-from ._private_base import BasePrivateGenerator
-from ._private_shrinkage import shrink_noisy_means
-from ._private_statistics import (
+from ..._training import LabelledTensors, fork_torch_rng, resolve_device
+from .._latents import standard_prior
+from .._modules import constant_noise_scale
+from .._samplers import CVAESampler, ObservationNoise
+from ._accounting import find_noise_multiplier, renyi_budget, renyi_epsilon
+from ._base import BasePrivateGenerator
+from ._net import build_private_net, import_opacus, steps_per_epoch
+from ._shrinkage import shrink_noisy_means
+from ._statistics import (
     NoiseLedger,
     clip_rows,
     private_shares,
     residual_bound,
     sum_classes,
 )
-from ._samplers import CVAESampler, ObservationNoise
 
 # Part of the budget that goes to the statistics; training gets the rest. Class means
 # decide how well classes are told apart, so they have most of it.

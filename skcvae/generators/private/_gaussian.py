@@ -4,18 +4,18 @@ import warnings
 
 import numpy as np
 
-from ._class_gaussian import gaussian_factor
-from ._private_accounting import gaussian_epsilon, gaussian_mu
-from ._private_base import BasePrivateGenerator
-from ._private_shrinkage import shrink_noisy_covariance, shrink_noisy_means
-from ._private_statistics import (
+from .._class_gaussian import gaussian_factor
+from .._samplers import GaussianSampler
+from ._accounting import gaussian_epsilon, gaussian_mu
+from ._base import BasePrivateGenerator
+from ._shrinkage import shrink_noisy_covariance, shrink_noisy_means
+from ._statistics import (
     NoiseLedger,
     private_shares,
     residual_bound,
     second_moment,
     sum_classes,
 )
-from ._samplers import GaussianSampler
 
 # Parts of the budget, as squares of sensitivity over noise.
 _SHARES = {

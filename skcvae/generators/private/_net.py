@@ -5,9 +5,9 @@ import warnings
 import torch
 from torch import nn
 
-from .._training import EpochProgress, TrainingNet
-from ._modules import SmallBackbone
-from ._objectives import NegativeELBO
+from ..._training import EpochProgress, TrainingNet
+from .._modules import SmallBackbone
+from .._objectives import NegativeELBO
 
 _MIN_LOG_NOISE = -4.0
 

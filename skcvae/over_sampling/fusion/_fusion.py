@@ -6,13 +6,8 @@ import numpy as np
 import torch
 from sklearn.utils import gen_batches
 
-from ..generators._class_means import fit_class_means
-from ._activation_maps import (
-    all_activations,
-    draw_partners,
-    mean_code,
-    specific_units,
-)
+from ..._class_means import fit_class_means
+from ._activation_maps import all_activations, draw_partners, mean_code, specific_units
 from ._positions import chunks
 
 _RENDERED_ROWS = 64

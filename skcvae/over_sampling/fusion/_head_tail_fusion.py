@@ -14,16 +14,16 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from .._training import (
+from ..._training import (
     LabelledTensors,
     check_net_params,
     draw_seeds,
     fork_torch_rng,
     resolve_device,
 )
-from ..generators._base import check_numbers
+from ..._validation import check_numbers
+from .._base import BaseDenseOverSampler
 from ._activation_maps import all_activations, encode_all, mean_code
-from ._base import BaseDenseOverSampler
 from ._fusion import Fusion, render
 from ._iterated_learning import RESERVED, build_net
 from ._label_policies import fit_classifier, redraw_refused, share_labels

@@ -13,8 +13,12 @@ from torch import nn
 from torch.nn.functional import cross_entropy, mse_loss
 from torch.optim.lr_scheduler import LambdaLR
 
-from .._training import EpochProgress, TensorLoader, TrainingNet
-from ..generators._net_generator import gradient_clipping
+from ..._training import (
+    EpochProgress,
+    TensorLoader,
+    TrainingNet,
+    gradient_clipping,
+)
 from ._simplicial import SimplicialAutoencoder
 
 # What the sampler's own parameters set.

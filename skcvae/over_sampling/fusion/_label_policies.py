@@ -5,7 +5,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from ._logits import prepare_classifier
+from .._logits import prepare_classifier
 from ._positions import pool_positions
 
 # How often a row is drawn before it repeats its tail row.

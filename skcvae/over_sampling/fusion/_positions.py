@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..generators._scaling import estimate_scale, scale_rows
+from ..._scaling import estimate_scale, scale_rows
 
 # Positions that are worked on at a time, about.
 _CHUNK_POSITIONS = 4096

@@ -10,9 +10,7 @@ from filelock import FileLock
 from sklearn.base import clone
 from sklearn.utils.validation import check_memory
 
-from .. import __version__
-from ._base import BaseGenerator
-from ._class_gaussian import ClassGaussian
+from . import __version__
 
 # Raised when a fitted generator has other parts than before: older entries of a cache
 # would load, and then fail.
@@ -46,7 +44,7 @@ def fit_generator(generator, X, y, memory=None):
     if memory.location is None:
         return generator.fit(X, y)
     plain = clone(generator)
-    if isinstance(generator, BaseGenerator):
+    if hasattr(generator, "_sampling_parameters"):
         generator._check_variance(generator.variance, np.unique(y))
         defaults = type(generator)().get_params()
         plain.set_params(**{n: defaults[n] for n in generator._sampling_parameters})
@@ -80,7 +78,7 @@ def fit_into(estimator, generator, X, y, memory):
 
 def clone_generator(generator, random_state, memory):
     """Return an unfitted copy, with the seed of the estimator that wraps it."""
-    generator = clone(ClassGaussian() if generator is None else generator)
+    generator = clone(generator)
     has_seed = "random_state" in generator.get_params()
     if has_seed and random_state is not None:
         generator.set_params(random_state=random_state)

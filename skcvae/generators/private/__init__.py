@@ -1,0 +1,6 @@
+"""Generators with differential privacy, and their accounting."""
+
+from ._cvae import DPCVAE
+from ._gaussian import DPClassGaussian
+
+__all__ = ["DPCVAE", "DPClassGaussian"]
