@@ -1,8 +1,8 @@
 """Scale of the features, and the checks that need to know it."""
 
-import warnings
-
 import numpy as np
+
+from ._warnings import warn_user
 
 _MAX_SPREAD = 1e3
 
@@ -30,12 +30,10 @@ def estimate_scale(X):
     spread = deviation[varying]
     # The lower median: of two features in different units, one is too large.
     if spread.max() > _MAX_SPREAD * np.quantile(spread, 0.5, method="lower"):
-        warnings.warn(
+        warn_user(
             "The standard deviations of the features differ by more than a factor "
             f"of {_MAX_SPREAD:g}. Put a StandardScaler before this step, as for any "
             "method that compares features.",
-            UserWarning,
-            stacklevel=6,
         )
     scale = np.sqrt(np.mean(spread**2))
     # What float32 cannot tell from zero beside the other features is constant, too.

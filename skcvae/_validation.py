@@ -1,6 +1,5 @@
 """Checks of what users give to estimators: samples, labels, weights."""
 
-import warnings
 from numbers import Real
 
 import numpy as np
@@ -8,6 +7,8 @@ from sklearn.utils._missing import is_pandas_na, is_scalar_nan
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import _check_sample_weight, validate_data
+
+from ._warnings import warn_user
 
 #: What `_parameter_constraints` allow as a variance.
 VARIANCE_CONSTRAINT = [
@@ -101,11 +102,9 @@ def warn_about_rows(X):
     """Warn about rows of zeros, which failed feature extractions leave behind."""
     n_zero = int((~X.any(axis=1)).sum())
     if n_zero:
-        warnings.warn(
+        warn_user(
             f"{n_zero} of {len(X)} rows of X are all zeros. If a feature extraction "
             "failed on them, remove them.",
-            UserWarning,
-            stacklevel=6,
         )
 
 

@@ -17,7 +17,15 @@ _FILES = sorted(_ROOT.rglob("*.py"))
 
 # The parts of skcvae, from the lowest on. A part may import those of the lines above.
 LAYERS = [
-    {"_doc_links", "_extras", "_files", "_remix", "_scaling", "_statistics"},
+    {
+        "_doc_links",
+        "_extras",
+        "_files",
+        "_remix",
+        "_scaling",
+        "_statistics",
+        "_warnings",
+    },
     {"_class_means", "_neighbors", "_record_sets", "_training", "_validation"},
     {"_generation"},
     {"metrics", "datasets"},

@@ -1,7 +1,5 @@
 """What all anonymizers share: a transform that changes nothing, and says so."""
 
-import warnings
-
 import numpy as np
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
@@ -9,6 +7,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from .._doc_links import DocLinkMixin
 from .._record_sets import row_hashes
 from .._validation import check_numbers
+from .._warnings import warn_user
 
 
 class BaseAnonymizer(
@@ -51,12 +50,10 @@ class BaseAnonymizer(
         known = getattr(self, "_fingerprints", frozenset())
         n_known = sum(mark in known for mark in _fingerprints(X)) if known else 0
         if n_known > len(X) / 2:
-            warnings.warn(
+            warn_user(
                 f"transform anonymizes nothing: {n_known} of {len(X)} rows are rows "
                 "of fit, and are returned as they are. To publish, use what "
                 "fit_transform returns. (For a score on training rows, ignore this.)",
-                UserWarning,
-                stacklevel=3,
             )
         return X
 

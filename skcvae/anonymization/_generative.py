@@ -1,6 +1,5 @@
 """Anonymizers that replace rows by draws from a generator."""
 
-import warnings
 from abc import abstractmethod
 from numbers import Real
 
@@ -15,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 from .._generation import clone_generator, fit_into
 from .._neighbors import check_min_distance
 from .._validation import check_rows, forget_fit
+from .._warnings import warn_user
 from ..generators import ClassGaussian
 from ._base import BaseAnonymizer
 from ._distance_floor import DistanceFloor
@@ -371,9 +371,7 @@ def _warn_about_single_rows(y):
     labels, counts = np.unique(y, return_counts=True)
     single = labels[counts == 1].tolist()
     if single:
-        warnings.warn(
+        warn_user(
             f"The classes {single[:5]} have a single row, of which synthetic rows tell "
             "much. Drop such classes, or merge them with others, before you publish.",
-            UserWarning,
-            stacklevel=5,
         )

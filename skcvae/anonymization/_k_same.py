@@ -1,6 +1,5 @@
 """k-Same: each row is replaced by the mean of at least k rows."""
 
-import warnings
 from numbers import Integral
 
 import numpy as np
@@ -11,6 +10,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .._validation import check_finite_in_float32, check_numbers, check_rows, forget_fit
+from .._warnings import warn_user
 from ._base import BaseAnonymizer
 from ._microaggregation import cluster_groups, count_groups, merge_small_classes
 
@@ -229,12 +229,10 @@ class KSameAnonymizer(BaseAnonymizer):
             # The mean of published rows: it adds nothing to what they disclose.
             published = anonymized[~self.suppressed_]
             anonymized[self.suppressed_] = published.mean(axis=0, dtype=np.float64)
-            warnings.warn(
+            warn_user(
                 f"{self.suppressed_.sum()} of {len(anonymized)} rows are suppressed: "
                 "they hold the mean of all others. Drop them and their labels, "
                 "X[~anonymizer.suppressed_].",
-                UserWarning,
-                stacklevel=3,
             )
         return anonymized
 

@@ -2,12 +2,13 @@
 
 import csv
 import os
-import warnings
 from pathlib import Path
 
 import numpy as np
 from sklearn.utils import Bunch
 from sklearn.utils._param_validation import validate_params
+
+from .._warnings import warn_user
 
 _EXTENSIONS = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".gif", ".bmp"),
@@ -125,7 +126,7 @@ def _read_folder(root, split):
             f"{len(skipped)} other files were found."
         )
     if empty:
-        warnings.warn(f"Classes without images in {root}: {empty}.", stacklevel=4)
+        warn_user(f"Classes without images in {root}: {empty}.")
     return paths, labels, skipped
 
 

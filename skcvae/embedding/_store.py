@@ -3,7 +3,6 @@
 import os
 import sqlite3
 import threading
-import warnings
 import weakref
 import zlib
 from contextlib import contextmanager, suppress
@@ -12,6 +11,8 @@ from pathlib import Path
 
 import numpy as np
 from filelock import FileLock
+
+from .._warnings import warn_user
 
 _SCHEMA_VERSION = 1
 
@@ -302,11 +303,10 @@ class EmbeddingStore:
             for suffix in ("-journal", "-wal", "-shm", ""):
                 with suppress(FileNotFoundError):
                     os.rename(f"{self._path}{suffix}", f"{target}{suffix}")
-        warnings.warn(
+        warn_user(
             f"The file of embeddings {str(self._path)!r} is damaged ({error}). It is "
             f"now called {target.name!r}, and a fresh one is begun; embeddings that "
             "were only in there are computed again. You may delete it.",
-            stacklevel=4,
         )
 
     def _file_lock(self):

@@ -89,7 +89,7 @@ class BaseGenerator(SamplingMixin, DocLinkMixin, BaseEstimator):
         self._fit(Z, codes, seed)
         if self._checks_generation:
             # Up to the caller of `fit`.
-            warn_about_generation(self, Z, codes, seed, stacklevel=4)
+            warn_about_generation(self, Z, codes, seed)
 
     @abstractmethod
     def _fit(self, Z, codes, seed):

@@ -1,7 +1,6 @@
 """The conditional generative adversarial network as an estimator."""
 
 import copy
-import warnings
 from numbers import Integral, Real
 
 import numpy as np
@@ -14,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 from .._class_means import residual_factor
 from .._scaling import scale_rows
 from .._validation import check_rows
+from .._warnings import warn_user
 from ._cgan_net import build_net
 from ._net_generator import NetGenerator
 from ._samplers import CGANSampler
@@ -258,12 +258,11 @@ class CGAN(NetGenerator):
         self.variance_ratio_ = float(np.sum(spread**2) / np.sum(real**2))
         if not _MIN_VARIANCE <= self.variance_ratio_ <= 1 / _MIN_VARIANCE:
             sort = "collapsed" if self.variance_ratio_ < 1 else "drifted away"
-            warnings.warn(
+            warn_user(
                 f"The generator has {sort}: its rows have {self.variance_ratio_:.2g} "
                 "times the variance of the training rows around their class means. Use "
                 "a smaller lr, fewer epochs or a larger penalty, or ClassGaussian.",
                 ConvergenceWarning,
-                stacklevel=7,
             )
 
     def _make_sampler(self):

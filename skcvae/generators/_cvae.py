@@ -1,7 +1,6 @@
 """The conditional variational autoencoder as an estimator."""
 
 import copy
-import warnings
 from numbers import Integral, Real
 
 import numpy as np
@@ -14,6 +13,7 @@ from .._class_means import residual_factor
 from .._scaling import estimate_range, scale_rows
 from .._training import TensorLoader
 from .._validation import check_rows
+from .._warnings import warn_user
 from ._cvae_net import build_net
 from ._latents import aggregate_prior, standard_prior
 from ._modules import BACKBONES, ConditionalVAE
@@ -328,12 +328,11 @@ class CVAE(NetGenerator):
         self.noise_factor_ = feature_std[:, None] * residual_factor(residuals.numpy())
         self.n_active_dims_ = int((mean.var(axis=0) > _ACTIVE_VARIANCE).sum())
         if not self.n_active_dims_:
-            warnings.warn(
+            warn_user(
                 f"The {type(self).__name__} uses none of its latent dimensions: rows "
                 "are drawn as independent noise around fixed means. Train longer or "
                 "lower beta, if the features of a class are correlated.",
                 ConvergenceWarning,
-                stacklevel=7,
             )
 
     def _fit_prior(self, mean, variance, codes):

@@ -1,13 +1,12 @@
 """Whether what a fitted generator draws looks like its training rows."""
 
-import warnings
-
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import gen_batches
 
 from .._class_means import raw_class_means
 from .._scaling import scale_rows
+from .._warnings import warn_user
 from ..metrics import nearest_neighbors
 
 # Rows that are drawn, and training rows whose neighbours are looked for.
@@ -23,7 +22,7 @@ _DISTANCE_FACTOR = 2
 _BATCH_ROWS = 4096
 
 
-def warn_about_generation(generator, Z, codes, seed, stacklevel):
+def warn_about_generation(generator, Z, codes, seed):
     """Warn where rows of variance 1 are spread unlike training rows, or near copies.
 
     Both are seen on rows of the classes that have two training rows or more.
@@ -44,7 +43,7 @@ def warn_about_generation(generator, Z, codes, seed, stacklevel):
         * (n_rows / np.maximum(n_rows - 1, 1))[codes[eligible]] ** 2,
     ) or _judge_nearness(drawn, Z, chosen)
     if found:
-        warnings.warn(found, ConvergenceWarning, stacklevel=stacklevel + 1)
+        warn_user(found, ConvergenceWarning)
 
 
 def _judge_spread(drawn, real):

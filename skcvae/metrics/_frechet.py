@@ -1,6 +1,5 @@
 """Fréchet distance of the Gaussians with the moments of two sets of rows."""
 
-import warnings
 from numbers import Integral
 
 import numpy as np
@@ -9,6 +8,7 @@ from sklearn.utils import Bunch, check_random_state
 from sklearn.utils._param_validation import Interval, validate_params
 from threadpoolctl import threadpool_limits
 
+from .._warnings import warn_user
 from ._sample_pairs import check_pair, split_by_class
 
 _ROWS = {"X_real": ["array-like"], "X_synthetic": ["array-like"]}
@@ -388,10 +388,8 @@ def _check_missing(missing, n_classes):
     if len(missing) == n_classes:
         raise ValueError("No class has two rows or more in both sets.")
     if len(missing):
-        warnings.warn(
+        warn_user(
             f"{len(missing)} of {n_classes} classes have fewer than two rows in a "
             f"set, and no distance: {missing[:5].tolist()}. The mean is that of the "
             "others.",
-            UserWarning,
-            stacklevel=4,
         )

@@ -1,6 +1,5 @@
 """Smallest spheres around rows."""
 
-import warnings
 from numbers import Real
 
 import numpy as np
@@ -10,6 +9,7 @@ from sklearn.utils import Bunch, check_array
 from sklearn.utils._param_validation import Interval, validate_params
 
 from .._record_sets import check_labels
+from .._warnings import warn_user
 
 # Share of its length by which a row must leave the span of others to count as outside.
 _RANK_TOLERANCE = 1e-9
@@ -89,11 +89,10 @@ def bounding_sphere(X, *, tol=1e-6):
     squares = np.square(rows[support] - center).sum(axis=1)
     lower_bound = min(np.sqrt(weights @ squares), radius)
     if radius - lower_bound > tol * radius:
-        warnings.warn(
+        warn_user(
             f"The radius is between {lower_bound:g} and {radius:g}; rounding errors "
             "prevent closer bounds.",
             ConvergenceWarning,
-            stacklevel=3,
         )
     return Bunch(
         radius=float(radius),

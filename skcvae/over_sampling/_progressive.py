@@ -1,6 +1,5 @@
 """Over-sampling with one sampler after the other."""
 
-import warnings
 from collections import Counter
 from numbers import Real
 
@@ -11,6 +10,7 @@ from sklearn.utils._param_validation import InvalidParameterError
 from sklearn.utils.metaestimators import _BaseComposition
 
 from .._training import draw_seeds
+from .._warnings import warn_user
 from ._base import BaseDenseOverSampler
 from ._sources import check_sampler, open_source
 from ._strategies import n_synthetic_allowed
@@ -222,12 +222,10 @@ class ProgressiveOverSampler(BaseDenseOverSampler, _BaseComposition):
         self.n_added_[name] = {c: len(drawn) for c, drawn in rows.items() if len(drawn)}
         self.handed_over_[name] = reasons
         if not self.n_added_[name]:
-            warnings.warn(
+            warn_user(
                 f"The step {name!r} of ProgressiveOverSampler could fill none of its "
                 f"{len(counts)} classes. The first reason: "
                 f"{next(iter(reasons.values()))}",
-                UserWarning,
-                stacklevel=8,
             )
         return rows
 

@@ -1,6 +1,5 @@
 """The default privacy report: controls, attacks, copies, attributes, guarantees."""
 
-import warnings
 from numbers import Integral
 
 import numpy as np
@@ -16,6 +15,7 @@ from .._neighbors import nearest_neighbors
 from .._record_sets import same_size, scale_by
 from .._statistics import quantile
 from .._training import draw_seeds
+from .._warnings import warn_user
 from ._audit_membership import (
     LATENT_SEARCH,
     MIN_ROWS,
@@ -244,7 +244,7 @@ def _warn_about_size(parts):
             f"about +-{1.96 * np.sqrt(1 / (6 * small)):.2f}. {_ENOUGH_ROWS} members "
             "and as many non-members are wanted, and needed for TPR at 1 % FPR."
         )
-        warnings.warn(notes[0], UserWarning, stacklevel=4)
+        warn_user(notes[0])
     return notes
 
 

@@ -1,6 +1,5 @@
 """Membership attack on a released decoder, by searching its latent space."""
 
-import warnings
 from numbers import Integral, Real
 
 import numpy as np
@@ -11,6 +10,7 @@ from sklearn.utils._param_validation import HasMethods, Interval, validate_param
 
 from .._record_sets import check_disjoint, check_labels, check_record_sets
 from .._training import draw_seeds, resolve_device
+from .._warnings import warn_user
 from ._attack_result import attack_result
 
 # Peak of the learning rate, in standard deviations of the latents: at 200 steps, the
@@ -298,11 +298,10 @@ def _minima(decoder, x, codes, std, starts, regularization, n_steps, batch_size)
             late_gains[rows] = torch.where(better, gain, late_gains[rows])
     unconverged = (late_gains > _TOLERANCE * minima.clamp_min(1)).float().mean().item()
     if unconverged > _MAX_UNCONVERGED:
-        warnings.warn(
+        warn_user(
             f"The search did not converge for {unconverged:.0%} of the rows, and "
             "leakage may be understated. Use a larger n_steps.",
             ConvergenceWarning,
-            stacklevel=2,
         )
     return minima.double().numpy()
 

@@ -1,7 +1,6 @@
 """What the differentially private generators share."""
 
 import copy
-import warnings
 from numbers import Real
 
 import numpy as np
@@ -10,6 +9,7 @@ from sklearn.utils._param_validation import Interval
 
 from ..._training import draw_seeds
 from ..._validation import check_labels, check_rows
+from ..._warnings import warn_user
 from .._base import BaseGenerator
 
 _OUTSIDE = (
@@ -63,12 +63,10 @@ class BasePrivateGenerator(BaseGenerator):
     def _resolve_classes(self, y):
         """Return the sorted labels, those given or those found."""
         if self.classes is None:
-            warnings.warn(
+            warn_user(
                 "classes=None takes the labels that y holds: that a class occurs at "
                 "all is then outside of the guarantee. Give the list of classes, from "
                 "public knowledge.",
-                UserWarning,
-                stacklevel=5,
             )
             return np.unique(y)
         classes = np.asarray(self.classes)

@@ -1,7 +1,6 @@
 """The variational autoencoder with differentially private training."""
 
 import copy
-import warnings
 from numbers import Integral, Real
 
 import numpy as np
@@ -9,6 +8,7 @@ import torch
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from ..._training import LabelledTensors, fork_torch_rng, resolve_device
+from ..._warnings import warn_user
 from .._latents import standard_prior
 from .._modules import constant_noise_scale
 from .._samplers import CVAESampler, ObservationNoise
@@ -324,14 +324,12 @@ class DPCVAE(BasePrivateGenerator):
         n_weights = sum(p.numel() for p in parameters)
         ratio = net.noise_multiplier / self.batch_size * np.sqrt(n_weights / n_steps)
         if ratio > _MAX_NOISE_RATIO:
-            warnings.warn(
+            warn_user(
                 f"epsilon={self.epsilon:g} needs a noise multiplier of "
                 f"{net.noise_multiplier:.1f} for {n_steps} steps of {self.batch_size} "
                 f"rows: the net can learn little but noise ({ratio:.2f} of its "
                 f"gradients; at most {_MAX_NOISE_RATIO} is useful). Use "
                 "DPClassGaussian, a larger epsilon, more rows or a smaller hidden_dim.",
-                UserWarning,
-                stacklevel=7,
             )
 
     @torch.inference_mode()

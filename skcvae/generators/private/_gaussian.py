@@ -1,9 +1,8 @@
 """The class Gaussian from noisy statistics."""
 
-import warnings
-
 import numpy as np
 
+from ..._warnings import warn_user
 from .._class_gaussian import gaussian_factor
 from .._samplers import GaussianSampler
 from ._accounting import gaussian_epsilon, gaussian_mu
@@ -194,14 +193,12 @@ class DPClassGaussian(BasePrivateGenerator):
         needed = private.noise_std * np.sqrt(self.n_features_in_) / private.row_norm
         n_lost = int((private.counts < needed).sum())
         if 2 * n_lost > len(self.classes_):
-            warnings.warn(
+            warn_user(
                 f"For {n_lost} of {len(self.classes_)} classes the noise of the mean "
                 "exceeds the norm of the rows: they are drawn around the mean of all "
                 f"rows. With epsilon={self.epsilon:g} and {self.n_features_in_} "
                 f"features, a class needs more than about {needed:.0f} rows. Use a "
                 "larger epsilon, fewer features or fewer classes.",
-                UserWarning,
-                stacklevel=6,
             )
 
     def _make_sampler(self):
