@@ -205,7 +205,7 @@ def test_a_generator_that_shuffles_its_labels_is_refused(blobs):
         def sample(self, n_samples=None, *, y=None, **settings):
             return super().sample(n_samples, y=y[::-1], **settings)
 
-    with pytest.raises(ValueError, match="another order"):
+    with pytest.raises(ValueError, match="in the order of y"):
         GenerativeAnonymizer(Shuffling()).fit_transform(*blobs)
 
 

@@ -17,7 +17,7 @@ from sklearn.base import clone
 from torch import nn
 
 from skcvae._training import LabelledTensors
-from skcvae.generators._objectives import NegativeELBO
+from skcvae.generators._cvae_net import NegativeELBO
 from skcvae.generators.private import _cvae, _net
 from skcvae.generators.private._cvae import DPCVAE
 from skcvae.generators.private._gaussian import DPClassGaussian
@@ -622,7 +622,7 @@ def test_over_sampler_takes_them(make, rows):
 
 
 def test_decoder_opens_for_attacks(fitted):
-    decoder = fitted.open_decoder()
+    decoder = fitted.make_decoder()
     e = torch.zeros(2, decoder.latent_dim, requires_grad=True)
     decoded = decoder(e, torch.tensor([0, 2]))
     decoded.sum().backward()

@@ -208,8 +208,8 @@ def test_number_of_rows_must_be_given(fitted, path):
 
 
 def test_decoder_of_a_release_is_that_of_the_generator(fitted, path):
-    ours = fitted.open_decoder()
-    theirs = load(fitted.release(path)).open_decoder()
+    ours = fitted.make_decoder()
+    theirs = load(fitted.release(path)).make_decoder()
     e = torch.randn(6, ours.latent_dim, generator=torch.Generator().manual_seed(0))
     codes = torch.tensor([0, 1, 0, 1, 0, 1])
     torch.testing.assert_close(ours(e, codes), theirs(e, codes), rtol=1e-5, atol=1e-5)

@@ -1,6 +1,7 @@
 """Anonymizers that replace rows by draws from a generator."""
 
 from abc import abstractmethod
+from functools import partial
 from numbers import Real
 
 import numpy as np
@@ -11,9 +12,9 @@ from sklearn.utils._param_validation import HasMethods, Interval
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
-from .._generation import clone_generator, fit_into
+from .._generation import clone_generator, draw, drawing_seed, fit_into
 from .._neighbors import check_min_distance
-from .._validation import check_rows, forget_fit
+from .._validation import check_samples, forget_fit
 from .._warnings import warn_user
 from ..generators import ClassGaussian
 from ._base import BaseAnonymizer
@@ -32,7 +33,7 @@ _LABELS_SENTENCE = (
 
 
 def _has_decoder(anonymizer):
-    return hasattr(anonymizer.generator_, "open_decoder")
+    return hasattr(anonymizer.generator_, "make_decoder")
 
 
 class BaseGenerativeAnonymizer(BatchesMixin, BaseAnonymizer):
@@ -92,13 +93,7 @@ class BaseGenerativeAnonymizer(BatchesMixin, BaseAnonymizer):
             `min_distance` from every training row.
         """
         _, y = self._check_and_fit(X, y)
-        X_synthetic, labels = self.sample(y=y)
-        if not np.array_equal(labels, y):
-            raise ValueError(
-                "The generator returned rows in another order than the labels it was "
-                "asked for: its sample(y=...) must keep their order."
-            )
-        return X_synthetic
+        return self.sample(y=y)[0]
 
     def sample(self, n_samples=None, *, y=None, variance=None, random_state=None):
         """Draw new synthetic rows, one for each label of `y` or `n_samples` of any.
@@ -141,19 +136,17 @@ class BaseGenerativeAnonymizer(BatchesMixin, BaseAnonymizer):
            BMVC 2024, arXiv 2408.00639, Algorithm 2.
         """
         check_is_fitted(self)
-        settings = {} if variance is None else {"variance": variance}
-        seed = {} if random_state is None else {"random_state": random_state}
-        X, y = self.generator_.sample(n_samples, y=y, **settings, **seed)
+        if random_state is None:
+            random_state = drawing_seed(self.generator_, self.random_state)
+        draw_samples = partial(draw, self.generator_, variance=variance)
+        X, y = draw_samples(y, n_samples=n_samples, random_state=random_state)
         if self.min_distance is None:
             return X, y
 
         def redraw(y, random_state):
-            drawn = self.generator_.sample(y=y, random_state=random_state, **settings)
-            return drawn[0]
+            return draw_samples(y, random_state=random_state)[0]
 
-        seeds = check_random_state(
-            self.random_state if random_state is None else random_state
-        )
+        seeds = check_random_state(random_state)
         self.n_redrawn_ = self._open_floor().redraw(X, y, redraw, seeds)
         return X, y
 
@@ -222,13 +215,13 @@ default="uniform"
         return statement
 
     @available_if(_has_decoder)
-    def open_decoder(self, device="cpu"):
-        """Return the decoder as a differentiable function of latent vectors.
+    def make_decoder(self, device=None):
+        """Return the decoder as a differentiable module.
 
-        See :meth:`skcvae.generators.BaseGenerator.open_decoder`.
+        See :meth:`skcvae.generators.DecoderMixin.make_decoder`.
         """
         check_is_fitted(self)
-        return self.generator_.open_decoder(device)
+        return self.generator_.make_decoder(device)
 
     @property
     def classes_(self):
@@ -250,7 +243,7 @@ default="uniform"
                 "min_distance compares generated rows with the training rows, outside "
                 "of the generator's differential privacy: set it to None."
             )
-        X, y = check_rows(self, X, y)
+        X, y = check_samples(self, X, y)
         _warn_about_single_rows(y)
         fit_into(self, generator, X, y, self.memory)
         if self.min_distance is not None:
@@ -305,8 +298,8 @@ class GenerativeAnonymizer(BaseGenerativeAnonymizer):
         integer `random_state`. Keep it as private as the rows.
 
     random_state : int, RandomState instance or None, default=None
-        Seed; replaces that of `generator` unless it is None. Keep it secret: who has
-        it can draw the same noise.
+        Seed of what has none of its own: an integer `random_state` of `generator` is
+        kept. Keep it secret: who has it can draw the same noise.
 
     Attributes
     ----------

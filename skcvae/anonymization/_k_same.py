@@ -9,7 +9,12 @@ from sklearn.utils._missing import is_pandas_na, is_scalar_nan
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from .._validation import check_finite_in_float32, check_numbers, check_rows, forget_fit
+from .._validation import (
+    check_finite_in_float32,
+    check_numbers,
+    check_samples,
+    forget_fit,
+)
 from .._warnings import warn_user
 from ._base import BaseAnonymizer
 from ._microaggregation import cluster_groups, count_groups, merge_small_classes
@@ -281,7 +286,7 @@ class KSameAnonymizer(BaseAnonymizer):
                 "KSameAnonymizer requires y to be passed, but the target y is None. "
                 "Pass the class of each row, or set within_class=False."
             )
-        X, y = check_rows(self, X, y)
+        X, y = check_samples(self, X, y)
         self.classes_, codes = np.unique(y, return_inverse=True)
         return X, codes
 

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from .._training import resolve_device
+from ..generators import DecoderMixin
 from ..generators._released import build_sampler, can_be_released, describe_sampler
 from ..generators._sampling import SamplingMixin
 from ._release_file import (
@@ -25,7 +26,7 @@ _PER_CLASS = (
 )
 
 
-class Release(BatchesMixin, SamplingMixin):
+class Release(BatchesMixin, DecoderMixin, SamplingMixin):
     """What :func:`load` returns: draws rows as the released generator does.
 
     Attributes

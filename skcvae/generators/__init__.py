@@ -4,6 +4,7 @@ from ._base import BaseGenerator
 from ._cgan import CGAN
 from ._class_gaussian import ClassGaussian
 from ._cvae import CVAE
+from ._decoder import DecoderMixin, LatentDecoder
 from ._flow_matching import FlowMatching
 from ._vae import VAE
 from .private import DPCVAE, DPClassGaussian
@@ -16,5 +17,7 @@ __all__ = [
     "BaseGenerator",
     "ClassGaussian",
     "DPClassGaussian",
+    "DecoderMixin",
     "FlowMatching",
+    "LatentDecoder",
 ]

@@ -8,9 +8,10 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval
 
 from ..._training import draw_seeds
-from ..._validation import check_labels, check_rows
+from ..._validation import check_labels, check_variance, encode_labels
 from ..._warnings import warn_user
 from .._base import BaseGenerator
+from .._decoder import DecoderMixin
 
 _OUTSIDE = (
     "Other rows of the same person: the guarantee is for one row.",
@@ -22,7 +23,7 @@ _OUTSIDE = (
 )
 
 
-class BasePrivateGenerator(BaseGenerator):
+class BasePrivateGenerator(DecoderMixin, BaseGenerator):
     """Base class of the differentially private generators.
 
     Rows reach a subclass unscaled: scale, centre and counts are noisy statistics.
@@ -52,13 +53,12 @@ class BasePrivateGenerator(BaseGenerator):
             **copy.deepcopy(self.privacy_),
         }
 
-    def _check_and_fit(self, X, y):
-        X, y = check_rows(self, X, y)
+    def _learn(self, X, y):
         classes = self._resolve_classes(y)
-        self._check_variance(self.variance, classes)
+        check_variance(self.variance, classes)
         self.classes_ = classes
         self._output_dtype = X.dtype
-        self._fit(X.astype(np.float64), self._encode_labels(y), self._make_seeds())
+        self._fit(X.astype(np.float64), encode_labels(y, classes), self._make_seeds())
 
     def _resolve_classes(self, y):
         """Return the sorted labels, those given or those found."""

@@ -6,8 +6,8 @@ import torch
 from torch import nn
 
 from ..._training import EpochProgress, TrainingNet
+from .._cvae_net import NegativeELBO
 from .._modules import SmallBackbone
-from .._objectives import NegativeELBO
 
 _MIN_LOG_NOISE = -4.0
 
