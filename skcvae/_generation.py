@@ -21,7 +21,7 @@ from ._validation import check_variance
 
 # Raised when a fitted generator has other parts than before: older entries of a cache
 # would load, and then fail.
-_CACHE_FORMAT = 3
+_CACHE_FORMAT = 4
 # Few enough samples that a chunk stays in the processor's cache.
 _CHUNK_SIZE = 2048
 _KEYWORDS = ("n_samples", "y", "random_state")

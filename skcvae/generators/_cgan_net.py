@@ -8,7 +8,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR
 from torch.optim.swa_utils import AveragedModel
 
 from .._training import TrainingNet
-from ._modules import LabelledLinear, NoiseScale, SmallDecoder
+from ._cvae_net import LabelledLinear, NoiseScale, SmallDecoder
 from ._net_generator import (
     assemble_net,
     count_batches,

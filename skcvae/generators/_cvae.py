@@ -14,12 +14,10 @@ from .._scaling import estimate_range, scale_rows
 from .._training import TensorLoader
 from .._validation import check_samples, encode_labels
 from .._warnings import warn_user
-from ._cvae_net import OBJECTIVES, build_net
+from ._cvae_net import BACKBONES, OBJECTIVES, ConditionalVAE, build_net
 from ._decoder import DecoderMixin
-from ._latents import aggregate_prior, standard_prior
-from ._modules import BACKBONES, ConditionalVAE
 from ._net_generator import NetGenerator
-from ._samplers import CVAESampler, ObservationNoise
+from ._samplers import CVAESampler, ObservationNoise, aggregate_prior, standard_prior
 
 # A latent dimension counts as used when its posterior mean varies this much.
 _ACTIVE_VARIANCE = 0.01

@@ -6,7 +6,7 @@ from sklearn.utils import check_array
 from torch import nn
 
 from .._validation import encode_labels
-from ._sampling import make_units
+from ._base import make_units
 
 
 class LatentDecoder(nn.Module):

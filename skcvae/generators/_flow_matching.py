@@ -11,9 +11,8 @@ from .._class_means import residual_covariance
 from .._training import TensorLoader
 from ._class_whitening import fit_class_whitening
 from ._decoder import DecoderMixin
-from ._flow_net import FlowSampler, build_net
+from ._flow_net import FlowSampler, build_net, integrate_dopri5, integrate_midpoint
 from ._net_generator import NetGenerator
-from ._ode import integrate_dopri5, integrate_midpoint
 
 
 class FlowMatching(DecoderMixin, NetGenerator):

@@ -4,8 +4,8 @@ import numpy as np
 from sklearn.utils.validation import _num_samples, check_is_fitted
 
 from ._cvae import CVAE
-from ._latents import labelled_prior
-from ._modules import UnconditionalVAE
+from ._cvae_net import UnconditionalVAE
+from ._samplers import labelled_prior
 
 
 class VAE(CVAE):
