@@ -97,20 +97,20 @@ def encode_labels(y, classes):
 
 
 def forget_fit(estimator):
-    """Delete what an earlier fit learned: a failed fit leaves nothing behind."""
+    """Delete what an earlier fit learned, so that a failed fit leaves nothing."""
     fitted = [n for n in vars(estimator) if n.endswith("_") and not n.startswith("_")]
     for name in fitted:
         delattr(estimator, name)
 
 
 def check_samples(estimator, X, y, reset=True):
-    """Validate rows and labels of an estimator; float32 and float64 are kept."""
+    """Validate samples and labels of an estimator; float32 and float64 are kept."""
     check_numbers(X)
     check_labels(y)
     check_classification_targets(y)
     if type_of_target(y).startswith("multilabel"):
         raise ValueError(
-            "Multilabel targets are not supported: y must hold one class per row."
+            "Multilabel targets are not supported: y must hold one class per sample."
         )
     X, y = validate_data(
         estimator,
@@ -126,7 +126,7 @@ def check_samples(estimator, X, y, reset=True):
 
 
 def check_finite_in_float32(X, feature_names=None):
-    """Refuse values whose differences float32, in which models compute, cannot hold."""
+    """Refuse values whose differences overflow float32, in which models compute."""
     limit = np.finfo(np.float32).max / 1000
     too_large = np.flatnonzero((np.abs(X) > limit).any(axis=0))
     if len(too_large):
@@ -142,13 +142,13 @@ def warn_about_zeros(X):
     n_zero = int((~X.any(axis=1)).sum())
     if n_zero:
         warn_user(
-            f"{n_zero} of {len(X)} rows of X are all zeros. If a feature extraction "
+            f"{n_zero} of {len(X)} samples of X are all zeros. If a feature extraction "
             "failed on them, remove them.",
         )
 
 
 def check_weighted_samples(estimator, X, y, sample_weight):
-    """Return the rows of positive weight, their labels and weights.
+    """Return the samples of positive weight, their labels and weights.
 
     Raises
     ------

@@ -1,11 +1,14 @@
 """What all generators share: checks, scaling, labels, seeds, and drawing in chunks."""
 
 from abc import ABCMeta, abstractmethod
+from collections.abc import Callable
 from contextlib import contextmanager
 from numbers import Integral
+from typing import Any, Self
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, _fit_context
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.preprocessing import LabelEncoder
@@ -27,50 +30,63 @@ from .._validation import (
 from .._warnings import warn_user
 from ..metrics import nearest_neighbors
 
-# Rows that are drawn, and training rows whose neighbours are looked for.
-_N_ROWS = 256
-# Fewer training rows say little of their own distances.
-_MIN_ROWS = 20
+# Number of drawn samples, and of training samples, whose neighbours are looked for.
+_N_SAMPLES = 256
+# Fewer training samples say little about their own distances.
+_MIN_SAMPLES = 20
 # How far off the variance within classes may be. In sound fits to digits, mvtec,
-# CIFAR-100 and tabular sets, mean or median was 0.5 to 1.1 of that of training rows.
+# CIFAR-100 and tabular sets, mean or median was 0.5 to 1.1 times that of training.
 _VARIANCE_FACTOR = 4
-# How much nearer generated rows may be to training rows than these to one another. In
-# the same fits, they were at 0.9 to 4.5 times the distance.
+# How much nearer generated samples may be to training samples than these to one
+# another. In the same fits, they were at 0.9 to 4.5 times the distance.
 _DISTANCE_FACTOR = 2
-_BATCH_ROWS = 4096
+_BATCH_SIZE = 4096
 
 
 class SamplingMixin(metaclass=ABCMeta):
     """Base class of fitted generators and loaded releases: both draw samples.
 
-    It has `classes_`, `scale_`, `n_features_in_`, `_output_dtype`, `variance` and
-    `random_state`, and implements the abstract methods.
+    A subclass has the attributes below and implements the abstract methods.
     """
 
-    def sample(self, n_samples=None, *, y=None, variance=None, random_state=None):
-        """Draw rows, one for each label of `y` or `n_samples` of any class.
+    classes_: NDArray
+    scale_: NDArray
+    n_features_in_: int
+    variance: ArrayLike | dict
+    random_state: int | np.random.RandomState | None
+    _output_dtype: np.dtype
+
+    def sample(
+        self,
+        n_samples: int | None = None,
+        *,
+        y: ArrayLike | None = None,
+        variance: ArrayLike | dict | None = None,
+        random_state: int | np.random.RandomState | None = None,
+    ) -> tuple[NDArray, NDArray]:
+        """Draw samples, one for each label of `y` or `n_samples` of any class.
 
         Parameters
         ----------
         n_samples : int, default=None
-            Number of rows to draw when `y` is not given, with classes drawn from
-            the class distribution of the training rows. None draws as many rows as
-            the generator was fitted on.
+            Number of samples to draw when `y` is not given. Their classes are drawn
+            from the class distribution of the training samples. None draws as many
+            samples as the generator was fitted on.
 
         y : array-like of shape (n_samples,), default=None
-            Labels to draw a row for, in this order. Each must be in `classes_`.
+            Labels, each in `classes_`. One sample is drawn for each, in this order.
 
         variance : float, dict, array-like of shape (n_classes,) or "auto", default=None
             Replaces the parameter `variance` in this call.
 
         random_state : int, RandomState instance or None, default=None
             Seed of this call. None uses the parameter `random_state`: where that is
-            an integer, each call returns the same rows.
+            an integer, each call returns the same samples.
 
         Returns
         -------
         X : ndarray of shape (n_samples, n_features)
-            Generated rows, in the floating-point type of the training rows.
+            Generated samples, in the floating-point type of the training samples.
 
         y : ndarray of shape (n_samples,)
             Their labels.
@@ -79,17 +95,23 @@ class SamplingMixin(metaclass=ABCMeta):
         ------
         ValueError
             If both `n_samples` and `y` are given, `n_samples` is negative, or `y`
-            holds a class that was not in the training rows.
+            holds a class that was not in the training samples.
         """
         self._check_ready()
         if random_state is None:
             random_state = self.random_state
         # The first seed of a RandomState is the one that `fit` takes.
-        _, label_seed, row_seed = draw_seeds(check_random_state(random_state), 3)
+        _, label_seed, sample_seed = draw_seeds(check_random_state(random_state), 3)
         codes = self._codes_to_draw(n_samples, y, label_seed)
-        return self._draw_in_chunks(codes, variance, row_seed), self.classes_[codes]
+        return self._draw_in_chunks(codes, variance, sample_seed), self.classes_[codes]
 
-    def make_stream(self, classes, device, *, variance=None):
+    def make_stream(
+        self,
+        classes: ArrayLike,
+        device: torch.device,
+        *,
+        variance: ArrayLike | dict | None = None,
+    ) -> Callable[[torch.Tensor, torch.Generator], torch.Tensor]:
         """Return a function that draws on a device, for the batches of a training loop.
 
         Parameters
@@ -129,9 +151,9 @@ class SamplingMixin(metaclass=ABCMeta):
     def _make_sampler(self):
         """Return a module on the CPU that draws, :mod:`skcvae.generators._samplers`.
 
-        Its `forward(codes, std, generator)` returns scaled rows around the class
+        Its `forward(codes, std, generator)` returns scaled samples around the class
         means, shape (n, n_features). `codes`, sorted, and `std`, the square root of
-        the variance of each row, are tensors on the device of `generator`. It is
+        the variance of each sample, are tensors on the device of `generator`. It is
         called once for each use, so that several threads may draw at the same time.
         """
 
@@ -141,7 +163,7 @@ class SamplingMixin(metaclass=ABCMeta):
 
     @abstractmethod
     def _default_n_samples(self):
-        """Return how many rows are drawn where no number is given."""
+        """Return how many samples are drawn where no number is given."""
 
     @abstractmethod
     def _centres(self):
@@ -227,28 +249,28 @@ def make_units(centres, scale, device, dtype):
 class BaseGenerator(SamplingMixin, DocLinkMixin, BaseEstimator):
     """Base class of the generators.
 
-    A subclass has `variance` and `random_state` parameters and implements two
-    hooks: `_fit`, which learns from scaled rows and class codes, and `_make_sampler`,
-    which returns a module that draws scaled rows for class codes. Checks, scaling,
-    label encoding, seeds and chunks are here, and nowhere else.
+    A subclass has the parameters `variance` and `random_state` and implements two
+    hooks: `_fit` learns from scaled samples and class codes, and `_make_sampler`
+    returns a module that draws scaled samples for class codes. This class checks and
+    scales the input, encodes labels, and turns `random_state` into seeds.
     """
 
     #: Parameters that do not change what is learned.
-    _sampling_parameters = ("variance",)
-    #: Whether `fit` draws rows, and warns where they are unlike the training rows.
+    _sampling_parameters: tuple[str, ...] = ("variance",)
+    #: Whether `fit` draws samples, and warns where they differ from the training data.
     _checks_generation = True
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y):
-        """Learn the distribution of the rows of each class.
+    def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
+        """Learn the distribution of the samples of each class.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Training rows, at least two.
+            Training samples, at least two.
 
         y : array-like of shape (n_samples,)
-            Class of each row: numbers or strings. A class may have a single row.
+            Class of each sample: numbers or strings. One sample for a class is enough.
 
         Returns
         -------
@@ -258,11 +280,11 @@ class BaseGenerator(SamplingMixin, DocLinkMixin, BaseEstimator):
         Warns
         -----
         ConvergenceWarning
-            If rows drawn with a variance of 1 have more than four times, or less than
-            a quarter of, the variance of the training rows within their classes, or
-            are less than half as far from a training row as training rows are from
-            one another: then look at more, by :func:`skcvae.report.report`.
-            :class:`ClassGaussian` and private generators do not look.
+            If samples drawn with a variance of 1 have more than four times, or less
+            than a quarter of, the variance of the training samples within their
+            classes, or if they are less than half as far from a training sample as
+            training samples are from one another. :func:`skcvae.report.report` shows
+            more. :class:`ClassGaussian` and private generators skip this check.
 
         Raises
         ------
@@ -287,7 +309,7 @@ class BaseGenerator(SamplingMixin, DocLinkMixin, BaseEstimator):
 
     @contextmanager
     def _fitting(self):
-        """Leave nothing behind where a fit fails."""
+        """Forget an earlier fit, and this one if it fails."""
         forget_fit(self)
         try:
             yield
@@ -318,7 +340,7 @@ class BaseGenerator(SamplingMixin, DocLinkMixin, BaseEstimator):
 
     @abstractmethod
     def _fit(self, Z, codes, seed):
-        """Learn from scaled rows and class codes; set `class_means_` among others."""
+        """Learn from scaled samples and class codes; set `class_means_` and more."""
 
     def _check_ready(self):
         check_is_fitted(self)
@@ -335,7 +357,7 @@ class BaseGenerator(SamplingMixin, DocLinkMixin, BaseEstimator):
     def _auto_variance(self):
         if not hasattr(self, "mean_shrinkage_"):
             return super()._auto_variance()
-        # The mean of a class is known up to W / (n_c + k0), and a new row scatters
+        # The mean of a class is known up to W / (n_c + k0), and a new sample scatters
         # around it with W.
         return 1 + 1 / (self.class_count_ + self.mean_shrinkage_)
 
@@ -347,31 +369,31 @@ class BaseGenerator(SamplingMixin, DocLinkMixin, BaseEstimator):
         """Return offset and scale of the features, shape (n_features,) each."""
         return estimate_scale(X)
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.target_tags.required = True
         return tags
 
 
 def warn_about_generation(generator, Z, codes, seed):
-    """Warn where rows of variance 1 are spread unlike training rows, or near copies.
+    """Warn if samples of variance 1 have another spread than X, or are near copies.
 
-    Both are seen on rows of the classes that have two training rows or more.
+    Only classes with two training samples or more are looked at.
     """
-    n_rows = np.bincount(codes)
-    eligible = np.flatnonzero(n_rows[codes] > 1)
-    if len(eligible) < _MIN_ROWS:
+    class_count = generator.class_count_
+    eligible = np.flatnonzero(class_count[codes] > 1)
+    if len(eligible) < _MIN_SAMPLES:
         return
-    means = raw_class_means(Z, codes, len(n_rows))
-    chosen = np.random.RandomState(seed).choice(eligible, _N_ROWS)
+    means = raw_class_means(Z, codes, len(class_count))
+    chosen = np.random.RandomState(seed).choice(eligible, _N_SAMPLES)
     drawn = generator._draw_in_chunks(codes[chosen], 1.0, seed)
     with np.errstate(over="ignore", invalid="ignore"):
         drawn = scale_rows(drawn, generator.offset_, generator.scale_)
     found = _judge_spread(
         _squared_distances(drawn, codes[chosen], means),
-        # Each row from the mean of the others.
+        # Each sample from the mean of the others.
         _squared_distances(Z[eligible], codes[eligible], means)
-        * (n_rows / np.maximum(n_rows - 1, 1))[codes[eligible]] ** 2,
+        * (class_count / np.maximum(class_count - 1, 1))[codes[eligible]] ** 2,
     ) or _judge_nearness(drawn, Z, chosen)
     if found:
         warn_user(found, ConvergenceWarning)
@@ -382,43 +404,44 @@ def _judge_spread(drawn, real):
     if not real.any():
         return ""
     with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
-        mean, median = (of(drawn) / of(real) for of in (np.mean, np.median))
+        mean = np.mean(drawn) / np.mean(real)
+        median = np.median(drawn) / np.median(real)
     if not mean <= _VARIANCE_FACTOR:
         return (
-            "Generated rows are scattered: their variance within classes is "
-            f"{mean:.3g} times that of the training rows. Scale features whose units "
-            "differ, lower lr, or take ClassGaussian."
+            "Generated samples are scattered: their variance within classes is "
+            f"{mean:.3g} times that of the training samples. Scale features whose "
+            "units differ, lower lr, or take ClassGaussian."
         )
-    # A few outliers can have most of the variance: they alone are no reason.
+    # A few outliers can hold most of the variance: the median leaves them out.
     if max(mean, median) < 1 / _VARIANCE_FACTOR:
         return (
-            "Generated rows are too alike: their variance within classes is "
-            f"{mean:.3g} times that of the training rows. Train longer, and do not "
+            "Generated samples are too alike: their variance within classes is "
+            f"{mean:.3g} times that of the training samples. Train longer, and do not "
             "leave out the observation noise."
         )
     return ""
 
 
 def _judge_nearness(drawn, Z, chosen):
-    """Return what is wrong with the distances to the nearest training row."""
+    """Return what is wrong with the distances to the nearest training sample."""
     others = np.median(nearest_neighbors(Z[np.unique(chosen)], Z, 2)[0][:, 1])
     nearest = np.median(nearest_neighbors(drawn.astype(Z.dtype), Z)[0])
     if nearest * _DISTANCE_FACTOR >= others:
         return ""
     return (
-        "Generated rows are near copies of training rows: the median distance to the "
-        f"nearest one is {nearest / others:.3g} times that from a training row to the "
-        "next. The model knows rows by heart: make it smaller, or train for fewer "
-        "epochs."
+        "Generated samples are near copies of training samples: the median distance "
+        f"to the nearest one is {nearest / others:.3g} times that between training "
+        "samples. The model has memorised its training data: use a smaller model, or "
+        "train for fewer epochs."
     )
 
 
-def _squared_distances(rows, codes, means):
+def _squared_distances(samples, codes, means):
     """Return squared distances from the mean of the class, in bounded memory."""
     with np.errstate(over="ignore", invalid="ignore"):
         return np.concatenate(
             [
-                np.square(rows[batch] - means[codes[batch]]).sum(axis=1)
-                for batch in gen_batches(len(rows), _BATCH_ROWS)
+                np.square(samples[batch] - means[codes[batch]]).sum(axis=1)
+                for batch in gen_batches(len(samples), _BATCH_SIZE)
             ]
         )

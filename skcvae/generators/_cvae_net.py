@@ -17,7 +17,7 @@ from ._net_generator import (
 # exp(-4) of the data's scale: features that never vary cannot pull the noise to zero
 # and the loss to minus infinity.
 _MIN_LOG_NOISE = -4.0
-# A row has between e^-1.5 and e^1.5 times the noise of its class, for the same reason.
+# A sample has e^-1.5 to e^1.5 times the noise of its class, for the same reason.
 _MAX_LOG_SCALE = 1.5
 # Training beyond this many steps did not raise accuracy on the data of the benchmark.
 _AUTO_STEPS = 600
@@ -27,7 +27,7 @@ _TERMS = ("reconstruction", "kl")
 class LabelledLinear(nn.Module):
     """Linear layer with a bias for each class.
 
-    Equal to a linear layer on the row and its one-hot label, at a cost that does not
+    Equal to a linear layer on the sample and its one-hot label, at a cost that does not
     grow with the number of classes.
 
     **Shape**
@@ -179,11 +179,11 @@ class LargeBackbone(nn.Module):
 
 
 class NoiseScale(nn.Module):
-    """Log of the factor that the observation noise of a row has, from z and class.
+    """Log of the factor that the observation noise of a sample has, from z and class.
 
-    Rows of a class differ in how far they lie from the surface that the decoder spans:
-    with one amount of noise for all, generated rows have too even a distance from each
-    other. Zero at first.
+    Samples of a class differ in their distance from the surface that the decoder spans.
+    With one amount of noise for all, generated samples have too even a distance from
+    each other. It is zero at first.
 
     **Shape**
 
@@ -206,7 +206,7 @@ class NoiseScale(nn.Module):
 
 
 def constant_noise_scale(n_classes, latent_dim):
-    """Return a `NoiseScale` that gives every row the factor 1."""
+    """Return a `NoiseScale` that gives every sample the factor 1."""
     with torch.device("meta"):
         scale = NoiseScale(n_classes, latent_dim)
     scale = scale.to_empty(device="cpu")
@@ -222,9 +222,9 @@ DECODERS = {"small": SmallDecoder, "large": LargeDecoder}
 class ConditionalVAE(nn.Module):
     """Conditional variational autoencoder with a learned observation noise.
 
-    The noise has a standard deviation per feature and a factor per row, which depends
-    on its class and latent vector. With ``bounded=True`` the output passes through a
-    sigmoid, as in the reference code.
+    The noise has a standard deviation per feature and a factor per sample, which
+    depends on its class and latent vector. With ``bounded=True`` the output passes
+    through a sigmoid, as in the reference code.
 
     **Shape**
 
@@ -267,14 +267,14 @@ class ConditionalVAE(nn.Module):
         return feature_log_noise + self.noise_scale(z, y)
 
     def forward(self, x, y):
-        """Encode, draw one latent vector for each row, and decode it."""
+        """Encode, draw one latent vector for each sample, and decode it."""
         mean, log_var = self.encode(x, y)
         z = mean + torch.exp(0.5 * log_var) * torch.randn_like(mean)
         return self.decode(z, y), mean, log_var, self.log_noise(z, y)
 
 
 class Unlabelled(nn.Module):
-    """A network of one class, which all rows belong to, whatever their label."""
+    """A network of one class, to which all samples belong, whatever their label."""
 
     def __init__(self, network):
         super().__init__()
@@ -308,7 +308,7 @@ class UnconditionalVAE(ConditionalVAE):
 
 
 def kl_to_standard_normal(mean, log_var):
-    r"""Return KL(N(mean, exp(log_var)) || N(0, I)) of each row, in nats.
+    r"""Return KL(N(mean, exp(log_var)) || N(0, I)) of each sample, in nats.
 
     :math:`\tfrac12 \sum_j (\sigma_j^2 + \mu_j^2 - 1 - \log \sigma_j^2)`; shape (n,).
     """
@@ -322,7 +322,7 @@ class NegativeELBO(nn.Module):
         -\log N(x; \hat x, \operatorname{diag}(\sigma^2)) +
         \beta \, \mathrm{KL}(q(z \mid x, y) \,\|\, N(0, I)),
 
-    averaged over the rows, in nats. With a learned :math:`\sigma`, the weight
+    averaged over the samples, in nats. With a learned :math:`\sigma`, the weight
     :math:`\beta = 1` is the natural scale (Kingma and Welling, arXiv 1312.6114; Rybkin
     et al., arXiv 2006.13202).
     """
@@ -332,7 +332,7 @@ class NegativeELBO(nn.Module):
         self.beta = beta
 
     def terms(self, outputs, x):
-        """Return reconstruction and KL term of each row, shape (n,) each."""
+        """Return reconstruction and KL term of each sample, shape (n,) each."""
         x_hat, mean, log_var, log_noise = outputs
         error = (x - x_hat) * (-log_noise).exp()
         log_likelihood = -0.5 * error**2 - log_noise - 0.5 * math.log(2 * math.pi)
@@ -357,7 +357,7 @@ class ReferenceLoss(NegativeELBO):
     """
 
     def terms(self, outputs, x):
-        """Return reconstruction and KL term of each row, shape (n,) each."""
+        """Return reconstruction and KL term of each sample, shape (n,) each."""
         x_hat, mean, log_var, _ = outputs
         kl = (log_var.exp() + mean**2 - 0.5 * log_var - 0.5).sum(dim=1)
         return ((x - x_hat) ** 2).sum(dim=1), kl
@@ -389,7 +389,7 @@ def build_net(cvae, n_samples, n_classes, device):
         Its parameters and `n_features_in_` are read.
 
     n_samples, n_classes : int
-        Number of training rows, and of classes.
+        Number of training samples, and of classes.
 
     device : torch.device
         Where to train.

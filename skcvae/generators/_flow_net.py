@@ -80,7 +80,7 @@ class VelocityBlock(nn.Module):
 
 
 class VelocityNet(nn.Module):
-    r"""Velocity of a row on its way from noise at t = 0 to data at t = 1.
+    r"""Velocity of a sample on its way from noise at t = 0 to data at t = 1.
 
     The sum of a network, zero at first, and of
 
@@ -119,7 +119,7 @@ class VelocityNet(nn.Module):
 
 
 class ConditionalFlow(nn.Module):
-    """Velocity network with the random pairs of noise and time that train it.
+    """Velocity network, trained on random noise and times.
 
     **Shape**
 
@@ -141,7 +141,7 @@ class ConditionalFlow(nn.Module):
         self.label_dropout = label_dropout
 
     def forward(self, x, y):
-        """Draw noise and a time for each row, and return the velocity there."""
+        """Draw noise and a time for each sample, and return the velocity there."""
         y, order = y.sort()
         x = x.index_select(0, order)
         noise = turn_classes(torch.randn_like(x), y, self.factor)
@@ -154,7 +154,7 @@ class ConditionalFlow(nn.Module):
 
 
 class FlowMatchingLoss(nn.Module):
-    """Mean squared error of the velocity, averaged over rows and features."""
+    """Mean squared error of the velocity, averaged over samples and features."""
 
     def forward(self, outputs, x):
         """Return the loss of a batch."""
@@ -170,7 +170,7 @@ def build_net(flow, n_samples, device):
         Its parameters, `n_features_in_` and `whitening_` are read.
 
     n_samples : int
-        Number of training rows.
+        Number of training samples.
 
     device : torch.device
         Where to train.
@@ -215,7 +215,7 @@ class FlowSampler(NoiseSampler):
         Right factor that takes coordinates to scaled units.
 
     solve : callable
-        Takes a velocity of rows and time, and rows at t = 0; returns them at t = 1.
+        Takes a velocity, and samples at t = 0. Returns samples at t = 1.
 
     guidance : float
         Weight of the class in the velocity.
@@ -235,7 +235,7 @@ class FlowSampler(NoiseSampler):
         return len(self.colouring)
 
     def decode(self, e, codes):
-        """Return rows for standard normal vectors e of shape (n, latent_dim)."""
+        """Return samples for standard normal vectors e of shape (n, latent_dim)."""
         any_class = torch.full_like(codes, self.velocity.any_class)
 
         def guided(x, t):
@@ -255,10 +255,10 @@ def integrate_midpoint(velocity, x, n_steps):
     Parameters
     ----------
     velocity : callable
-        Takes rows of shape (n, n_features) and a time, a float.
+        Takes samples of shape (n, n_features) and a time, a float.
 
     x : Tensor of shape (n, n_features)
-        Rows at t = 0.
+        Samples at t = 0.
 
     n_steps : int
         Number of steps.
@@ -266,7 +266,7 @@ def integrate_midpoint(velocity, x, n_steps):
     Returns
     -------
     Tensor of shape (n, n_features)
-        Rows at t = 1.
+        Samples at t = 1.
     """
     step = 1 / n_steps
     for i in range(n_steps):
@@ -276,15 +276,15 @@ def integrate_midpoint(velocity, x, n_steps):
 
 
 def integrate_dopri5(velocity, x, tol):
-    """Take steps of Dormand and Prince, chosen so that each row keeps a tolerance.
+    """Take steps of Dormand and Prince, chosen so that each sample keeps a tolerance.
 
     Parameters
     ----------
     velocity : callable
-        Takes rows of shape (n, n_features) and a time, a float.
+        Takes samples of shape (n, n_features) and a time, a float.
 
     x : Tensor of shape (n, n_features)
-        Rows at t = 0.
+        Samples at t = 0.
 
     tol : float
         Absolute and relative error of a step, root mean square over the features.
@@ -292,7 +292,7 @@ def integrate_dopri5(velocity, x, tol):
     Returns
     -------
     Tensor of shape (n, n_features)
-        Rows at t = 1.
+        Samples at t = 1.
 
     Raises
     ------
@@ -317,7 +317,7 @@ def integrate_dopri5(velocity, x, tol):
 
 
 def _dopri5_step(velocity, x, t, step, slope):
-    """Return the rows after a step, their slope and the estimated error."""
+    """Return the samples after a step, their slope and the estimated error."""
     slopes = [slope]
     for time, weights in zip(_TIMES[1:], _STAGES, strict=True):
         x_new = x + step * _weighted_sum(weights, slopes)

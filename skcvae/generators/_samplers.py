@@ -7,16 +7,14 @@ import torch
 from torch import nn
 
 from .._class_means import fit_class_means, leave_one_out_residuals
-from ._class_whitening import turn_classes
+from ._class_whitening import indices_of_classes, turn_classes
 
 _JITTER = 1e-9
 
 
 @dataclass
 class LatentPrior:
-    """Gaussian of the latents of each class.
-
-    z = centre[c] + factor[c] @ noise.
+    """Gaussian of the latents of each class: z = centre[c] + factor[c] @ noise.
 
     Attributes
     ----------
@@ -50,14 +48,14 @@ def standard_prior(n_classes, latent_dim):
 def aggregate_prior(mean, variance, codes, n_classes):
     """Fit a Gaussian to the training latents, and shrink each class's towards it.
 
-    The latents of a row are N(mean, diag(variance)). Each class has its own mean and
-    covariance, mixed with those of all classes as if it had `latent_dim` more rows:
+    The latents of a sample are N(mean, diag(variance)). Each class has its own mean and
+    covariance, mixed with those of all classes as if it had `latent_dim` more samples:
     about as many as a covariance of that size needs.
 
     Parameters
     ----------
     mean, variance : ndarray of shape (n_samples, latent_dim)
-        Moments of q(z | x, y) for each training row.
+        Moments of q(z | x, y) for each training sample.
 
     codes : ndarray of shape (n_samples,)
         Class codes.
@@ -75,30 +73,28 @@ def aggregate_prior(mean, variance, codes, n_classes):
     covariance = deviation.T @ deviation / n_samples + np.diag(variance.mean(axis=0))
     # Latents of almost no variance would leave nothing to factor.
     covariance += _JITTER * np.trace(covariance) / latent_dim * np.eye(latent_dim)
-    order = np.argsort(codes, kind="stable")
-    ends = np.cumsum(np.bincount(codes, minlength=n_classes))
     centre = np.empty((n_classes, latent_dim))
     factor = np.empty((n_classes, latent_dim, latent_dim), dtype=np.float32)
-    for code, rows in enumerate(np.split(order, ends[:-1])):
-        weight = len(rows) + latent_dim
-        shift = deviation[rows].sum(axis=0) / weight
-        around = deviation[rows] - shift
-        scatter = around.T @ around + np.diag(variance[rows].sum(axis=0))
+    for code, members in enumerate(indices_of_classes(codes, n_classes)):
+        weight = len(members) + latent_dim
+        shift = deviation[members].sum(axis=0) / weight
+        around = deviation[members] - shift
+        scatter = around.T @ around + np.diag(variance[members].sum(axis=0))
         centre[code] = overall + shift
         factor[code] = np.linalg.cholesky((scatter + latent_dim * covariance) / weight)
     return LatentPrior(centre, factor)
 
 
 def labelled_prior(mean, variance, codes, n_classes):
-    """Fit a Gaussian to the latents of each class, of networks that see no labels.
+    """Fit a Gaussian to the latents of each class, where networks see no labels.
 
-    Its mean is that of the class, shrunk as class means of rows are; its covariance is
-    mixed with that of all rows around the means of their classes.
+    Its mean is the mean of the class, shrunk as class means of samples are. Its
+    covariance is mixed with that of all samples around their class means.
 
     Parameters
     ----------
     mean, variance : ndarray of shape (n_samples, latent_dim)
-        Moments of q(z | x) for each training row.
+        Moments of q(z | x) for each training sample.
 
     codes : ndarray of shape (n_samples,)
         Class codes.
@@ -111,7 +107,7 @@ def labelled_prior(mean, variance, codes, n_classes):
     prior : LatentPrior
 
     k0 : float
-        Number of pseudo-rows at the overall mean.
+        Number of pseudo-samples at the overall mean.
     """
     means = fit_class_means(mean, codes, n_classes)
     residuals = leave_one_out_residuals(mean, codes, means.raw, means.k0)
@@ -164,10 +160,10 @@ class ObservationNoise(nn.Module):
     Parameters
     ----------
     factor : Tensor of shape (n_features, n_features)
-        Factor L of the covariance L L' of the noise of a row of the scale 1.
+        Factor L of the covariance L L' of the noise of a sample of the scale 1.
 
     scale : Module
-        Returns the log of the scale of each row, shape (n, 1).
+        Returns the log of the scale of each sample, shape (n, 1).
     """
 
     def __init__(self, factor, scale):
@@ -176,14 +172,14 @@ class ObservationNoise(nn.Module):
         self.register_buffer("factor", factor)
 
     def forward(self, z, codes, generator):
-        """Draw the noise of each row."""
+        """Draw the noise of each sample."""
         shape = len(z), len(self.factor)
         noise = torch.randn(shape, generator=generator, device=z.device)
         return (noise @ self.factor.T).mul_(self.scale(z, codes).exp_())
 
 
 class NoiseSampler(nn.Module):
-    """Base class: decodes standard normal vectors, and adds no noise to the rows.
+    """Base class: decode standard normal vectors, and add no noise to the samples.
 
     A subclass has `latent_dim` and implements `decode(e, codes)`.
 
@@ -193,11 +189,11 @@ class NoiseSampler(nn.Module):
     - Output: ``(n, n_features)``, in scaled units
     """
 
-    #: Rows have no noise beyond that of the latent vector.
+    #: Only the latent vector is random.
     noise = None
 
     def forward(self, codes, std, generator):
-        """Draw a row for each class code."""
+        """Draw a sample for each class code."""
         shape = len(codes), self.latent_dim
         noise = torch.randn(shape, generator=generator, device=codes.device)
         return self.decode(noise.mul_(std[:, None]), codes)
@@ -227,7 +223,7 @@ class GaussianSampler(NoiseSampler):
         return self.factor.shape[1]
 
     def decode(self, e, codes):
-        """Return rows for standard normal vectors e of shape (n, latent_dim)."""
+        """Return samples for standard normal vectors e of shape (n, latent_dim)."""
         return e @ self.factor.T
 
 
@@ -259,7 +255,7 @@ class ClassCovarianceSampler(NoiseSampler):
         return len(self.colouring)
 
     def decode(self, e, codes):
-        """Return rows for standard normal vectors e of shape (n, latent_dim)."""
+        """Return samples for standard normal vectors e of shape (n, latent_dim)."""
         return turn_classes(e, codes, self.factor) @ self.colouring
 
 
@@ -299,11 +295,11 @@ class CVAESampler(nn.Module):
         return self.centre.shape[1]
 
     def decode(self, e, codes):
-        """Return rows for standard normal vectors e of shape (n, latent_dim)."""
+        """Return samples for standard normal vectors e of shape (n, latent_dim)."""
         return self.decoder.decode(self._latents(e, codes), codes)
 
     def draw_noise(self, e, codes, generator):
-        """Draw the observation noise of rows at standard normal vectors e."""
+        """Draw the observation noise of samples at standard normal vectors e."""
         return self.noise(self._latents(e, codes), codes, generator)
 
     def draw_at(self, z, codes, generator):
@@ -314,7 +310,7 @@ class CVAESampler(nn.Module):
         return drawn
 
     def forward(self, codes, std, generator):
-        """Draw a row for each class code."""
+        """Draw a sample for each class code."""
         z = draw_latents(self.centre, self.factor, codes, std, generator)
         return self.draw_at(z, codes, generator)
 
@@ -340,10 +336,10 @@ class CGANSampler(NoiseSampler):
         Dimension of the noise.
 
     factor : Tensor of shape (n_features, n_features)
-        What rows of the network are multiplied by: its transpose.
+        The output of the network is multiplied by its transpose.
 
     shift : Tensor of shape (n_features,)
-        What is added to them.
+        It is added to the product.
     """
 
     def __init__(self, network, latent_dim, factor, shift):
@@ -354,5 +350,5 @@ class CGANSampler(NoiseSampler):
         self.register_buffer("shift", shift)
 
     def decode(self, e, codes):
-        """Return rows for standard normal vectors e of shape (n, latent_dim)."""
+        """Return samples for standard normal vectors e of shape (n, latent_dim)."""
         return torch.addmm(self.shift, self.network(e, codes), self.factor.T)
