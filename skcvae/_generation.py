@@ -338,35 +338,12 @@ def make_stream(generator, classes, device, *, variance=None, seed=None):
 
 @torch.inference_mode()
 def fill_by_class(codes, n_features, dtype, seed, device, draw_chunk):
-    """Fill an array chunk by chunk, so that memory stays bounded.
+    """Return an array of samples for class codes, drawn in chunks of bounded size.
 
-    Samples are drawn class after class: a chunk then holds few classes, each of which
-    takes a product with its own matrices.
-
-    Parameters
-    ----------
-    codes : ndarray of shape (n_samples,)
-        Class codes.
-
-    n_features : int
-        Number of features.
-
-    dtype : numpy.dtype
-        Type of the array.
-
-    seed : int
-        Seed of all chunks.
-
-    device : torch.device
-        Where to draw.
-
-    draw_chunk : callable
-        Takes the places of samples, their codes and a :class:`torch.Generator`, and
-        returns samples of the type of the array.
-
-    Returns
-    -------
-    ndarray of shape (n_samples, n_features)
+    `draw_chunk` takes the places of samples in the array, their codes and a
+    :class:`torch.Generator`, and returns samples of the type `dtype`. Samples are drawn
+    class after class: a chunk then holds few classes, each of which takes a product
+    with its own matrices.
     """
     X = np.empty((len(codes), n_features), dtype=dtype)
     out = torch.from_numpy(X)

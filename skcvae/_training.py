@@ -39,7 +39,7 @@ def resolve_device(device):
 
 def draw_seeds(random_state, n_seeds):
     """Draw `n_seeds` integer seeds from a RandomState."""
-    return [int(seed) for seed in random_state.randint(_MAX_SEED, size=n_seeds)]
+    return random_state.randint(_MAX_SEED, size=n_seeds).tolist()
 
 
 @contextmanager

@@ -98,9 +98,9 @@ def encode_labels(y, classes):
 
 def forget_fit(estimator):
     """Delete what an earlier fit learned, so that a failed fit leaves nothing."""
-    fitted = [n for n in vars(estimator) if n.endswith("_") and not n.startswith("_")]
-    for name in fitted:
-        delattr(estimator, name)
+    for name in list(vars(estimator)):
+        if name.endswith("_") and not name.startswith("_"):
+            delattr(estimator, name)
 
 
 def check_samples(estimator, X, y, reset=True):

@@ -1,4 +1,4 @@
-"""A Gaussian around each class mean: the closed-form rival of the CVAE."""
+"""A Gaussian around each class mean: the closed-form baseline."""
 
 from numbers import Real
 

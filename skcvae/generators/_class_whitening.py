@@ -4,9 +4,9 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
 from .._class_means import make_definite
+from ._samplers import indices_of_classes
 
 # Numbers that the factors of all classes may take: 64 MiB in float32.
 _MAX_NUMBERS = 2**24
@@ -36,35 +36,6 @@ class ClassWhitening:
     colouring: np.ndarray
     factor: np.ndarray
     k0: float
-
-
-def turn_classes(e, codes, factor):
-    """Give standard normal vectors the covariance of their class.
-
-    Only the leading components are changed.
-
-    Parameters
-    ----------
-    e : Tensor of shape (n_samples, n_features)
-        Standard normal vectors.
-
-    codes : Tensor of shape (n_samples,)
-        Class codes, sorted: there is one matrix product for each run of equal codes.
-
-    factor : Tensor of shape (n_classes, rank, rank)
-        Cholesky factor of the covariance of each class.
-
-    Returns
-    -------
-    Tensor of shape (n_samples, n_features)
-    """
-    rank = factor.shape[1]
-    classes, counts = codes.unique_consecutive(return_counts=True)
-    runs = e[:, :rank].split(counts.tolist())
-    turned = [
-        run @ factor[code].T for code, run in zip(classes.tolist(), runs, strict=True)
-    ]
-    return torch.cat([torch.cat(turned), e[:, rank:]], dim=1)
 
 
 def fit_class_whitening(residuals, codes, n_classes, covariance):
@@ -109,12 +80,6 @@ def estimate_covariance_shrinkage(residuals, codes, n_classes):
     between -= (n_classes - 1) * within
     between /= n_samples - squared_counts / n_samples
     return max(float(within / between), 1.0) if between > 0 else np.inf
-
-
-def indices_of_classes(codes, n_classes):
-    """Return the indices of the samples of each class."""
-    ends = np.cumsum(np.bincount(codes, minlength=n_classes))
-    return np.split(np.argsort(codes, kind="stable"), ends[:-1])
 
 
 def _class_factors(E, codes, n_classes, k0):

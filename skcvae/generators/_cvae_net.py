@@ -371,9 +371,8 @@ class CVAENet(TrainingNet):
 
     def get_loss(self, y_pred, y_true, X=None, training=False):
         """Return the loss of a batch."""
-        reconstruction, kl = (
-            term.mean() for term in self.criterion_.terms(y_pred, y_true)
-        )
+        reconstruction, kl = self.criterion_.terms(y_pred, y_true)
+        reconstruction, kl = reconstruction.mean(), kl.mean()
         prefix = "train" if training else "valid"
         self.history.record_batch(f"{prefix}_reconstruction", reconstruction.detach())
         self.history.record_batch(f"{prefix}_kl", kl.detach())

@@ -6,7 +6,6 @@ import torch
 from torch import nn
 
 from .._training import TrainingNet, gradient_clipping
-from ._class_whitening import turn_classes
 from ._cvae_net import LabelledLinear
 from ._net_generator import (
     assemble_net,
@@ -14,7 +13,7 @@ from ._net_generator import (
     one_cycle,
     resolve_max_epochs,
 )
-from ._samplers import NoiseSampler
+from ._samplers import NoiseSampler, turn_classes
 
 _AUTO_STEPS = 1000
 _N_FREQUENCIES = 16
@@ -197,11 +196,6 @@ def build_net(flow, n_samples, device):
 
 class FlowSampler(NoiseSampler):
     """Noise with the covariance of its class, carried along the learned velocity.
-
-    **Shape**
-
-    - Input: class codes ``(n,)``, sorted, and standard deviations ``(n,)``
-    - Output: ``(n, n_features)``, in scaled units
 
     Parameters
     ----------

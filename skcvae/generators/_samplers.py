@@ -7,7 +7,6 @@ import torch
 from torch import nn
 
 from .._class_means import fit_class_means, leave_one_out_residuals
-from ._class_whitening import indices_of_classes, turn_classes
 
 _JITTER = 1e-9
 
@@ -34,6 +33,12 @@ class LatentPrior:
             torch.from_numpy(a.astype(np.float32)).to(device)
             for a in (self.centre, self.factor)
         )
+
+
+def indices_of_classes(codes, n_classes):
+    """Return the indices of the samples of each class."""
+    ends = np.cumsum(np.bincount(codes, minlength=n_classes))
+    return np.split(np.argsort(codes, kind="stable"), ends[:-1])
 
 
 def standard_prior(n_classes, latent_dim):
@@ -149,6 +154,35 @@ def draw_latents(centre, factor, codes, std, generator):
     return z
 
 
+def turn_classes(e, codes, factor):
+    """Give standard normal vectors the covariance of their class.
+
+    Only the leading components are changed.
+
+    Parameters
+    ----------
+    e : Tensor of shape (n_samples, n_features)
+        Standard normal vectors.
+
+    codes : Tensor of shape (n_samples,)
+        Class codes, sorted: there is one matrix product for each run of equal codes.
+
+    factor : Tensor of shape (n_classes, rank, rank)
+        Cholesky factor of the covariance of each class.
+
+    Returns
+    -------
+    Tensor of shape (n_samples, n_features)
+    """
+    rank = factor.shape[1]
+    classes, counts = codes.unique_consecutive(return_counts=True)
+    runs = e[:, :rank].split(counts.tolist())
+    turned = [
+        run @ factor[code].T for code, run in zip(classes.tolist(), runs, strict=True)
+    ]
+    return torch.cat([torch.cat(turned), e[:, rank:]], dim=1)
+
+
 class ObservationNoise(nn.Module):
     """Gaussian noise of a fixed correlation whose amount depends on z and class.
 
@@ -202,11 +236,6 @@ class NoiseSampler(nn.Module):
 class GaussianSampler(NoiseSampler):
     """Gaussian noise around the class means, the same for all classes.
 
-    **Shape**
-
-    - Input: class codes ``(n,)``, sorted, and standard deviations ``(n,)``
-    - Output: ``(n, n_features)``, in scaled units
-
     Parameters
     ----------
     factor : Tensor of shape (n_features, n_features)
@@ -229,11 +258,6 @@ class GaussianSampler(NoiseSampler):
 
 class ClassCovarianceSampler(NoiseSampler):
     """Gaussian noise around the class means, with a covariance for each class.
-
-    **Shape**
-
-    - Input: class codes ``(n,)``, sorted, and standard deviations ``(n,)``
-    - Output: ``(n, n_features)``, in scaled units
 
     Parameters
     ----------
@@ -321,11 +345,6 @@ class CVAESampler(nn.Module):
 
 class CGANSampler(NoiseSampler):
     """Generator network of a GAN, and an affine map of what it returns.
-
-    **Shape**
-
-    - Input: class codes ``(n,)``, sorted, and standard deviations ``(n,)``
-    - Output: ``(n, n_features)``, in scaled units
 
     Parameters
     ----------
