@@ -10,18 +10,14 @@ import numpy as np
 import torch
 from joblib import Memory
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, _fit_context
+from sklearn.base import _fit_context
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from .._generation import clone_generator, fit_into
-from .._neighbors import (
-    check_min_distance,
-    nearest_neighbors,
-    resolve_min_distance,
-)
+from .._neighbors import check_min_distance, nearest_neighbors, resolve_min_distance
 from .._training import draw_seeds
 from .._validation import check_rows, forget_fit
 from .._warnings import warn_user
@@ -379,7 +375,7 @@ class GenerativeAnonymizer(BaseGenerativeAnonymizer):
 
     def __init__(
         self,
-        generator: BaseEstimator | None = None,
+        generator: Any = None,
         *,
         min_distance: float | tuple[str, float] | None = None,
         memory: str | Memory | None = None,
