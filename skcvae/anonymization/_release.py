@@ -32,6 +32,17 @@ class Release(BatchesMixin, SamplingMixin):
 
     :func:`load` creates it.
 
+    Parameters
+    ----------
+    manifest : dict
+        The checked manifest of the file.
+
+    tensors : dict of str to torch.Tensor
+        The checked tensors of the file.
+
+    device : str or torch.device, default="auto"
+        Device to draw on. "auto" is CUDA where there is a GPU, else the CPU.
+
     Attributes
     ----------
     classes_ : ndarray of shape (n_classes,)
