@@ -40,7 +40,7 @@ def check_disjoint(**sets):
             )
 
 
-def check_labels(y, rows, name):
+def check_one_label_per_sample(y, rows, name):
     """Return one label for each row."""
     y = column_or_1d(y)
     check_consistent_length(rows, y)

@@ -10,8 +10,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.neighbors import KernelDensity
 
-from skcvae.privacy._attack_result import attack_result
-from skcvae.privacy._controls import attack_controls
+from skcvae.privacy._attack_result import attack_controls, attack_result
 from skcvae.privacy._membership import (
     domias_attack,
     label_inference_gap,

@@ -15,10 +15,14 @@ from sklearn.model_selection import train_test_split
 
 from skcvae._training import LabelledTensors
 from skcvae.datasets import load_embeddings
-from skcvae.metrics._probe import ProbeResult, linear_probe
-from skcvae.metrics._probe_net import BatchStream, RowLoader, cycle_rows, train_head
-from skcvae.metrics._probe_samples import ProbeScale
-from skcvae.metrics._probe_scores import _auroc, _label_scores
+from skcvae.metrics._probe import ProbeResult, _auroc, _label_scores, linear_probe
+from skcvae.metrics._probe_training import (
+    BatchStream,
+    ProbeScale,
+    RowLoader,
+    cycle_rows,
+    train_head,
+)
 
 DATA = Path(
     os.environ.get("SKCVAE_DATA", Path(__file__).parents[2] / "shared" / "data")
@@ -402,7 +406,7 @@ def test_ctrl_c_in_the_first_epoch_comes_through(monkeypatch):
     def step(self, batch, **params):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("skcvae.metrics._probe_net.ProbeNet.train_step", step)
+    monkeypatch.setattr("skcvae.metrics._probe_training.ProbeNet.train_step", step)
     with pytest.raises(KeyboardInterrupt):
         probe()
 

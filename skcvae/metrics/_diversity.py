@@ -8,7 +8,7 @@ from sklearn.utils import Bunch, check_array, check_random_state, gen_batches
 from sklearn.utils._param_validation import Interval, validate_params
 
 from .._neighbors import nearest_neighbors
-from .._record_sets import check_labels
+from .._record_sets import check_one_label_per_sample
 from ._calibration import _check_probabilities
 from ._sample_pairs import squared_distance_blocks
 
@@ -162,7 +162,7 @@ def class_pairwise_distance(X, *, y, n_pairs=None, random_state=None):
     ([3.0, 1.0], 2.0)
     """
     X = _check_rows(X)
-    y = check_labels(y, X, "y")
+    y = check_one_label_per_sample(y, X, "y")
     rng = check_random_state(random_state)
     classes, counts = np.unique(y, return_counts=True)
     if counts.max() < 2:

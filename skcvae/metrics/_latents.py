@@ -12,7 +12,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils import Bunch, check_array, check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, validate_params
 
-from .._record_sets import check_labels
+from .._record_sets import check_one_label_per_sample
 
 
 @validate_params(
@@ -72,7 +72,7 @@ def latent_normality_distance(Z, *, y):
     [[0.08, 0.04], [0.37, 0.08]]
     """
     Z = check_array(Z, dtype=np.float64, input_name="Z")
-    y = check_labels(y, Z, "y")
+    y = check_one_label_per_sample(y, Z, "y")
     classes = np.unique(y)
     tests = [ks_1samp(Z[y == label], ndtr, axis=0) for label in classes]
     distances = np.array([test.statistic for test in tests])
@@ -153,7 +153,7 @@ def latent_separability(Z, *, y, classifier=None, cv=5, random_state=None):
     0.52
     """
     Z = check_array(Z, dtype=[np.float64, np.float32], input_name="Z")
-    y = check_labels(y, Z, "y")
+    y = check_one_label_per_sample(y, Z, "y")
     chance = _check_folds(y, cv)
     if classifier is None:
         classifier = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))

@@ -3,7 +3,7 @@
 import numpy as np
 from sklearn.utils import gen_batches
 
-from .._record_sets import check_labels, check_record_sets
+from .._record_sets import check_one_label_per_sample, check_record_sets
 
 # Entries of one block of distances.
 _BLOCK_ENTRIES = 2**23
@@ -23,7 +23,7 @@ def check_pair(first, second, min_rows=1, names=("X_real", "X_synthetic")):
 def split_by_class(y, rows, other_y, other_rows, names):
     """Return the classes of y, and the indices of each class in both sets."""
     y, other_y = (
-        check_labels(labels, X, name)
+        check_one_label_per_sample(labels, X, name)
         for labels, X, name in zip((y, other_y), (rows, other_rows), names, strict=True)
     )
     classes = np.unique(y)

@@ -8,7 +8,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import Bunch, check_array
 from sklearn.utils._param_validation import Interval, validate_params
 
-from .._record_sets import check_labels
+from .._record_sets import check_one_label_per_sample
 from .._warnings import warn_user
 
 # Share of its length by which a row must leave the span of others to count as outside.
@@ -140,7 +140,7 @@ def class_bounding_spheres(X, *, y, tol=1e-6):
     ([1.0, 2.0], 1.5)
     """
     X = check_array(X, dtype=np.float64, input_name="X")
-    y = check_labels(y, X, "y")
+    y = check_one_label_per_sample(y, X, "y")
     classes, counts = np.unique(y, return_counts=True)
     spheres = [bounding_sphere(X[y == label], tol=tol) for label in classes]
     radii = np.array([sphere.radius for sphere in spheres])

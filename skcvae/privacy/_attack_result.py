@@ -1,8 +1,14 @@
-"""What an attack reached."""
+"""What an attack finds: on a release, and on two for which the answer is known."""
 
 from dataclasses import dataclass
 
+from sklearn.utils import Bunch, check_array, check_random_state
+from sklearn.utils._param_validation import validate_params
+
 from .._statistics import Estimate, TooFewScoresError, auc, tpr_at_fpr
+
+# An attack that does not find copies is not to be relied on.
+_MIN_POSITIVE_AUC = 0.95
 
 
 @dataclass(frozen=True)
@@ -70,3 +76,80 @@ def attack_result(name, member_scores, nonmember_scores, confidence=0.95):
     except TooFewScoresError:
         tpr = None
     return AttackResult(name, area, tpr, len(member_scores), len(nonmember_scores))
+
+
+@validate_params(
+    {
+        "attack": [callable],
+        "X_members": ["array-like"],
+        "X_nonmembers": ["array-like"],
+        "X_reference": ["array-like"],
+        "random_state": ["random_state"],
+    },
+    prefer_skip_nested_validation=True,
+)
+def attack_controls(attack, X_members, X_nonmembers, X_reference, *, random_state=None):
+    """Try an attack on a release that leaks everything, and on one that leaks nothing.
+
+    The positive control releases the members themselves. The negative control
+    releases a random half of the reference, and the attacker keeps the other half: to
+    release all of it and calibrate by the same rows would compare the rows with
+    themselves, and every record would get the same score.
+
+    An attack is usable if it finds the members in the positive control, by an AUC of
+    0.95 or more, and if the interval of its AUC in the negative control includes 0.5.
+    By chance, the latter fails for one good attack in twenty.
+
+    Parameters
+    ----------
+    attack : callable
+        ``attack(X_synthetic, X_members, X_nonmembers, X_reference)``, which returns an
+        :class:`AttackResult`, as :func:`nearest_neighbor_attack` and
+        :func:`domias_attack` do.
+
+    X_members : array-like of shape (n_members, n_features)
+        Rows that the release was made from.
+
+    X_nonmembers : array-like of shape (n_nonmembers, n_features)
+        Rows of the same distribution that it was not made from.
+
+    X_reference : array-like of shape (n_reference, n_features)
+        The attacker's own rows of the same distribution, at least four.
+
+    random_state : int, RandomState instance or None, default=None
+        Draws the half of the reference.
+
+    Returns
+    -------
+    controls : Bunch
+        `positive` and `negative`, an :class:`AttackResult` each, and `usable`, a bool.
+
+    Raises
+    ------
+    ValueError
+        If the reference has fewer than four rows, or the attack refuses the rows.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skcvae.privacy import attack_controls
+    >>> from skcvae.privacy import nearest_neighbor_attack
+    >>> X, X_nonmembers, X_reference = np.random.RandomState(0).randn(3, 200, 5)
+    >>> controls = attack_controls(
+    ...     nearest_neighbor_attack, X, X_nonmembers, X_reference, random_state=0)
+    >>> controls.positive.auc.value, controls.usable
+    (1.0, True)
+    """
+    R = check_array(
+        X_reference,
+        dtype=[float, "float32"],
+        ensure_min_samples=4,
+        input_name="X_reference",
+    )
+    order = check_random_state(random_state).permutation(len(R))
+    released, kept = R[order[::2]], R[order[1::2]]
+    positive = attack(X_members, X_members, X_nonmembers, R)
+    negative = attack(released, X_members, X_nonmembers, kept)
+    unbiased = negative.auc.low <= 0.5 <= negative.auc.high
+    usable = bool(unbiased and positive.auc.value >= _MIN_POSITIVE_AUC)
+    return Bunch(positive=positive, negative=negative, usable=usable)

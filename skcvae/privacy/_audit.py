@@ -20,13 +20,13 @@ from ._audit_membership import (
     LATENT_SEARCH,
     MIN_ROWS,
     ROW_ATTACKS,
-    attack_anew,
     audit_membership,
+    audit_splits,
+    check_splits,
     score_records,
 )
-from ._audit_parts import check_parts, synthesize
+from ._audit_parts import check_parts, fit_clone, synthesize
 from ._audit_report import PrivacyAudit
-from ._audit_splits import audit_splits, check_splits, fit_clone
 from ._closeness import distance_to_closest_record_share, exact_copies
 from ._membership import label_inference_gap, scaler_attack
 
@@ -201,7 +201,6 @@ def privacy_audit(  # noqa: PLR0913  three sets of records, and the release
             reference_release, _ = fit_clone(retrain, reference, seeds[1])
         notes += _notes_on_decoder(reference_release)
     scores = score_records(names, synthetic, rows.X, parts, reference_release, seeds[2])
-    anew = attack_anew(names, reference_release)
     return PrivacyAudit(
         n_members=len(members.X),
         n_nonmembers=len(nonmembers.X),
@@ -212,7 +211,9 @@ def privacy_audit(  # noqa: PLR0913  three sets of records, and the release
         attribute=attribute,
         extremes=extremes,
         formal=formal,
-        splits=audit_splits(retrain, n_repeats, parts, anew, seeds[4]),
+        splits=audit_splits(
+            names, retrain, n_repeats, parts, reference_release, seeds[4]
+        ),
         notes=tuple(notes),
     )
 

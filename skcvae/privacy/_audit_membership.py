@@ -5,13 +5,16 @@ from functools import partial
 from typing import NamedTuple
 
 import numpy as np
+from scipy import stats
 
 from .._neighbors import nearest_neighbors
 from .._record_sets import check_record_sets, scale_by
 from .._statistics import Estimate, auc
-from ._attack_result import attack_result
+from .._training import draw_seeds
+from ._attack_result import attack_controls, attack_result
+from ._audit_parts import fit_clone, split_anew
 from ._audit_report import AuditedAttack, AuditedClass
-from ._controls import attack_controls
+from ._latent_search import latent_search_scores
 from ._membership import (
     _domias_scores,
     _nearest_scores,
@@ -41,6 +44,7 @@ CONFIDENCE = 0.95
 MIN_ROWS = 20
 _SHARE_ISOLATED = 0.1
 _N_CLASSES_SHOWN = 5
+_MIN_REPEATS = 5
 
 
 def score_records(names, release, S, parts, reference_release, seed):
@@ -63,8 +67,6 @@ def score_records(names, release, S, parts, reference_release, seed):
 
 def _score_decoder(release, members, nonmembers, reference_release, seed):
     """Return the scores by the attack on a decoder; NaN for classes it lacks."""
-    from ._latent_search import latent_search_scores
-
     X = np.concatenate([members.X, nonmembers.X])
     y = np.concatenate([members.y, nonmembers.y])
     known = np.ones(len(y), dtype=bool)
@@ -137,14 +139,48 @@ def _auc_among(scores, chosen, confidence=CONFIDENCE):
     return auc(*some, confidence)
 
 
-def attack_anew(names, reference_release):
-    """Return the function that attacks the release of one split, by AUC."""
+def check_splits(retrain, n_repeats):
+    """Refuse repeats that say nothing, or cannot be made."""
+    if retrain is not None and not (
+        hasattr(retrain, "sample") or hasattr(retrain, "fit_transform")
+    ):
+        raise ValueError("retrain must have the method sample or fit_transform.")
+    if 1 < n_repeats < _MIN_REPEATS:
+        raise ValueError(
+            f"n_repeats={n_repeats} trainings are too few for an interval: use 1, or "
+            f"{_MIN_REPEATS} or more."
+        )
+    if n_repeats > 1 and retrain is None:
+        raise ValueError(
+            f"n_repeats={n_repeats} needs retrain, the unfitted estimator that made "
+            "the release."
+        )
 
-    def attack(estimator, S, parts, seed):
-        scores = score_records(names, estimator, S, parts, reference_release, seed)
-        return {n: auc(*map(_present, both)).value for n, both in scores.items()}
 
-    return attack
+def audit_splits(names, retrain, n_repeats, parts, reference_release, seed):
+    """Return the mean AUC of each attack over splits with retraining."""
+    if n_repeats == 1:
+        return None
+    areas = []
+    for split_seed in draw_seeds(np.random.RandomState(seed), n_repeats):
+        split = split_anew(parts, split_seed)
+        release, synthetic = fit_clone(retrain, split.members, split_seed)
+        scores = score_records(
+            names, release, synthetic.X, split, reference_release, split_seed
+        )
+        areas.append({n: auc(*map(_present, both)).value for n, both in scores.items()})
+    return {
+        "n_repeats": n_repeats,
+        "auc": {name: _mean([area[name] for area in areas]) for name in areas[0]},
+    }
+
+
+def _mean(areas):
+    """Return the mean with Student's interval, within [0, 1]."""
+    mean, error = np.mean(areas), stats.sem(areas)
+    half = stats.t.ppf(0.975, len(areas) - 1) * error
+    low, high = np.clip([mean - half, mean + half], 0, 1)
+    return Estimate(float(mean), float(low), float(high))
 
 
 def _strongest_auc(usable, scores):

@@ -5,9 +5,15 @@ from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
+from sklearn.base import clone
 from sklearn.utils import column_or_1d
 
-from .._record_sets import check_disjoint, check_labels, check_record_sets
+from .._record_sets import (
+    check_disjoint,
+    check_one_label_per_sample,
+    check_record_sets,
+    is_among,
+)
 
 _NEEDED_FOR = {
     "members": "They are what the release was made from.",
@@ -57,7 +63,7 @@ def check_parts(members, nonmembers, reference, min_rows):
     _check_groups({name: part[2] for name, part in given.items()}, rows)
     return Parts(
         *(
-            Part(X, check_labels(y, X, f"y_{name}"), _as_vector(groups))
+            Part(X, check_one_label_per_sample(y, X, f"y_{name}"), _as_vector(groups))
             for X, (name, (_, y, groups)) in zip(
                 rows.values(), given.items(), strict=True
             )
@@ -101,7 +107,7 @@ def synthesize(synthetic, y, seed, n_features):
         raise ValueError(
             f"Synthetic rows have {X.shape[1]} features, real ones {n_features}."
         )
-    return SyntheticRows(X, check_labels(y, X, "the labels of synthetic"))
+    return SyntheticRows(X, check_one_label_per_sample(y, X, "the labels of synthetic"))
 
 
 def _sample(release, y, seed):
@@ -117,3 +123,38 @@ def _sample(release, y, seed):
     if "random_state" in inspect.signature(release.sample).parameters:
         return release.sample(y=y, random_state=seed)
     return release.sample(y=y)
+
+
+def fit_clone(retrain, part, seed):
+    """Return a new estimator trained on the part, and its synthetic rows."""
+    estimator = clone(retrain)
+    if "random_state" in estimator.get_params():
+        estimator.set_params(random_state=seed)
+    if hasattr(estimator, "sample"):
+        estimator.fit(part.X, part.y)
+        return estimator, synthesize(estimator, part.y, seed, part.X.shape[1])
+    return estimator, SyntheticRows(estimator.fit_transform(part.X, part.y), part.y)
+
+
+def split_anew(parts, seed):
+    """Return other members, about as many, and non-members; groups stay whole."""
+    first, second = parts.members, parts.nonmembers
+    X = np.concatenate([first.X, second.X])
+    y = np.concatenate([first.y, second.y])
+    codes = np.arange(len(X))
+    if first.groups is not None and second.groups is not None:
+        groups = np.concatenate([first.groups, second.groups])
+        codes = np.unique(groups, return_inverse=True)[1]
+    position = np.random.RandomState(seed).permutation(codes.max() + 1)[codes]
+    order = np.argsort(position, kind="stable")
+    # Up to the end of the group that the last member is of.
+    last = position[order[len(first.X) - 1]]
+    chosen = position <= last
+    # A duplicate of a member cannot be a non-member.
+    rest = np.flatnonzero(~chosen)
+    rest = rest[~is_among(X[rest], X[chosen])]
+    return Parts(
+        members=Part(X[chosen], y[chosen], None),
+        nonmembers=Part(X[rest], y[rest], None),
+        reference=parts.reference,
+    )

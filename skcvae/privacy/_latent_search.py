@@ -8,7 +8,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_array, check_random_state, gen_batches
 from sklearn.utils._param_validation import HasMethods, Interval, validate_params
 
-from .._record_sets import check_disjoint, check_labels, check_record_sets
+from .._record_sets import check_disjoint, check_one_label_per_sample, check_record_sets
 from .._training import draw_seeds, resolve_device
 from .._warnings import warn_user
 from ._attack_result import attack_result
@@ -195,8 +195,8 @@ def check_candidates(X_members, y_members, X_nonmembers, y_nonmembers, **others)
     M, H, *others = sets.values()
     y = np.concatenate(
         [
-            check_labels(y_members, M, "y_members"),
-            check_labels(y_nonmembers, H, "y_nonmembers"),
+            check_one_label_per_sample(y_members, M, "y_members"),
+            check_one_label_per_sample(y_nonmembers, H, "y_nonmembers"),
         ]
     )
     return np.concatenate([M, H]), y, len(M), *others
@@ -221,7 +221,7 @@ def latent_search_scores(
     """
     device = resolve_device(device)
     X = check_array(X, dtype=np.float32, input_name="X")
-    y = check_labels(y, X, "y")
+    y = check_one_label_per_sample(y, X, "y")
     x = torch.tensor(X, device=device)
     releases = [r for r in (release, reference_release) if r is not None]
     decoders = [r.open_decoder(device) for r in releases]

@@ -3,8 +3,10 @@
 from numbers import Integral
 
 import numpy as np
+from scipy.spatial.distance import cdist
+from scipy.special import logsumexp
 from sklearn.base import clone
-from sklearn.utils import Bunch
+from sklearn.utils import Bunch, gen_batches
 from sklearn.utils._param_validation import (
     HasMethods,
     Interval,
@@ -13,10 +15,19 @@ from sklearn.utils._param_validation import (
 )
 
 from .._neighbors import nearest_neighbors
-from .._record_sets import check_disjoint, check_labels, check_record_sets, scale_by
+from .._record_sets import (
+    check_disjoint,
+    check_one_label_per_sample,
+    check_record_sets,
+    scale_by,
+)
 from .._statistics import difference, proportion
 from ._attack_result import attack_result
-from ._density import log_density, principal_components
+
+# Directions of less variance than this share of the largest are rounding errors.
+_RANK_TOLERANCE = 1e-10
+# Entries of one block of kernel values.
+_BLOCK_ENTRIES = 2**24
 
 
 @validate_params(
@@ -198,9 +209,39 @@ def domias_attack(
 
 def _domias_scores(S, R, X, n_components=10):
     """Return the log-density ratio of S against R in the components of R."""
-    center, whitening = principal_components(R, n_components)
+    center, whitening = _principal_components(R, n_components)
     S, R, X = ((rows - center) @ whitening for rows in (S, R, X))
-    return log_density(X, S) - log_density(X, R)
+    return _log_density(X, S) - _log_density(X, R)
+
+
+def _principal_components(R, n_components):
+    """Return the mean of scaled rows, and the map to components of unit variance."""
+    if len(R) < 2:
+        raise ValueError("X_reference has one row, and no principal components.")
+    covariance = np.atleast_2d(np.cov(R, rowvar=False, dtype=np.float64))
+    variances, components = np.linalg.eigh(covariance)
+    # eigh sorts upwards.
+    variances, components = variances[::-1], components[:, ::-1]
+    # Features have a variance of 1, or none.
+    rank = np.count_nonzero(variances > _RANK_TOLERANCE * max(variances[0], 1))
+    if rank == 0:
+        raise ValueError("The rows of X_reference are all the same.")
+    kept = slice(min(n_components, rank))
+    center = R.mean(axis=0, dtype=np.float64)
+    return center, components[:, kept] / np.sqrt(variances[kept])
+
+
+def _log_density(X, data):
+    """Return the log of a Gaussian kernel density of data with Scott's bandwidth."""
+    n_rows, n_dims = data.shape
+    bandwidth = n_rows ** (-1 / (n_dims + 4))
+    log_norm = np.log(n_rows) + n_dims * np.log(bandwidth * np.sqrt(2 * np.pi))
+    density = np.empty(len(X))
+    for rows in gen_batches(len(X), max(1, _BLOCK_ENTRIES // n_rows)):
+        kernel = cdist(X[rows], data, "sqeuclidean")
+        kernel /= -2 * bandwidth**2
+        density[rows] = logsumexp(kernel, axis=1) - log_norm
+    return density
 
 
 @validate_params(
@@ -352,7 +393,7 @@ def label_inference_gap(
     """
     S, M, H, _ = _scaled(X_synthetic, X_members, X_nonmembers, X_reference)
     y_S, y_M, y_H = (
-        check_labels(y, rows, name)
+        check_one_label_per_sample(y, rows, name)
         for y, rows, name in (
             (y_synthetic, S, "y_synthetic"),
             (y_members, M, "y_members"),

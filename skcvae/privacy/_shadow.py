@@ -15,7 +15,7 @@ from sklearn.utils._param_validation import (
 )
 
 from .._neighbors import nearest_neighbors
-from .._record_sets import check_labels, scale_by
+from .._record_sets import check_one_label_per_sample, scale_by
 from .._training import draw_seeds
 from ._attack_result import attack_result
 from ._audit_parts import synthesize
@@ -194,7 +194,7 @@ def shadow_attack(  # noqa: PLR0913  three labelled sets of rows are six of them
     X, y, n_members, R = check_candidates(
         X_members, y_members, X_nonmembers, y_nonmembers, X_reference=X_reference
     )
-    y_R = check_labels(y_reference, R, "y_reference")
+    y_R = check_one_label_per_sample(y_reference, R, "y_reference")
     _check_shadows(mode, n_shadows, y, y_R)
     _check_release(synthetic, estimator, score)
     target_seed, split_seed, *seeds = draw_seeds(
