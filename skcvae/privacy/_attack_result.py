@@ -1,13 +1,17 @@
 """What an attack finds: on a release, and on two for which the answer is known."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.utils import Bunch, check_array, check_random_state
 from sklearn.utils._param_validation import validate_params
 
+from .._record_sets import array_likes
 from .._statistics import Estimate, TooFewScoresError, auc, tpr_at_fpr
 
-# An attack that does not find copies is not to be relied on.
+# The least AUC of a usable attack on copies of the members.
 _MIN_POSITIVE_AUC = 0.95
 
 
@@ -22,7 +26,7 @@ class AttackResult:
 
     auc : Estimate
         Probability that a member scores higher than a non-member, in [0, 1]: 0.5 is
-        guessing, 1 the worst for privacy. See :func:`auc`.
+        guessing, 1 the worst for privacy.
 
     tpr : Estimate or None
         Share of the members found where 1 % of the non-members are accused, in
@@ -40,7 +44,12 @@ class AttackResult:
     n_nonmembers: int
 
 
-def attack_result(name, member_scores, nonmember_scores, confidence=0.95):
+def attack_result(
+    name: str,
+    member_scores: ArrayLike,
+    nonmember_scores: ArrayLike,
+    confidence: float = 0.95,
+) -> AttackResult:
     """Evaluate an attack by its scores.
 
     Parameters
@@ -75,25 +84,31 @@ def attack_result(name, member_scores, nonmember_scores, confidence=0.95):
         tpr = tpr_at_fpr(member_scores, nonmember_scores, 0.01, confidence)
     except TooFewScoresError:
         tpr = None
-    return AttackResult(name, area, tpr, len(member_scores), len(nonmember_scores))
+    sizes = np.size(member_scores), np.size(nonmember_scores)
+    return AttackResult(name, area, tpr, *sizes)
 
 
 @validate_params(
     {
         "attack": [callable],
-        "X_members": ["array-like"],
-        "X_nonmembers": ["array-like"],
-        "X_reference": ["array-like"],
+        **array_likes("X_members", "X_nonmembers", "X_reference"),
         "random_state": ["random_state"],
     },
     prefer_skip_nested_validation=True,
 )
-def attack_controls(attack, X_members, X_nonmembers, X_reference, *, random_state=None):
+def attack_controls(
+    attack: Callable,
+    X_members: ArrayLike,
+    X_nonmembers: ArrayLike,
+    X_reference: ArrayLike,
+    *,
+    random_state: int | np.random.RandomState | None = None,
+) -> Bunch:
     """Try an attack on a release that leaks everything, and on one that leaks nothing.
 
     The positive control releases the members themselves. The negative control
     releases a random half of the reference, and the attacker keeps the other half: to
-    release all of it and calibrate by the same rows would compare the rows with
+    release all of it and calibrate by the same samples would compare the samples with
     themselves, and every record would get the same score.
 
     An attack is usable if it finds the members in the positive control, by an AUC of
@@ -108,13 +123,13 @@ def attack_controls(attack, X_members, X_nonmembers, X_reference, *, random_stat
         :func:`domias_attack` do.
 
     X_members : array-like of shape (n_members, n_features)
-        Rows that the release was made from.
+        Samples that the release was made from.
 
     X_nonmembers : array-like of shape (n_nonmembers, n_features)
-        Rows of the same distribution that it was not made from.
+        Samples of the same distribution that it was not made from.
 
     X_reference : array-like of shape (n_reference, n_features)
-        The attacker's own rows of the same distribution, at least four.
+        The attacker's own samples of the same distribution, at least four.
 
     random_state : int, RandomState instance or None, default=None
         Draws the half of the reference.
@@ -127,7 +142,7 @@ def attack_controls(attack, X_members, X_nonmembers, X_reference, *, random_stat
     Raises
     ------
     ValueError
-        If the reference has fewer than four rows, or the attack refuses the rows.
+        If the reference has fewer than four samples, or the attack refuses the samples.
 
     Examples
     --------

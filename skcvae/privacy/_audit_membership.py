@@ -23,25 +23,25 @@ from ._membership import (
 )
 
 
-class RowAttack(NamedTuple):
-    """An attack on rows: for the controls, for scores of records, and their scale."""
+class SampleAttack(NamedTuple):
+    """An attack on released samples: the function, its scores, and their scale."""
 
     attack: Callable
     score: Callable
     scale: str = "common"
 
 
-ROW_ATTACKS = {
-    "nearest_neighbor": RowAttack(nearest_neighbor_attack, _nearest_scores),
-    "nearest_by_feature": RowAttack(
+SAMPLE_ATTACKS = {
+    "nearest_neighbor": SampleAttack(nearest_neighbor_attack, _nearest_scores),
+    "nearest_by_feature": SampleAttack(
         partial(nearest_neighbor_attack, scale="feature"), _nearest_scores, "feature"
     ),
-    "domias": RowAttack(domias_attack, _domias_scores),
+    "domias": SampleAttack(domias_attack, _domias_scores),
 }
 LATENT_SEARCH = "latent_search"
 CONFIDENCE = 0.95
-# Fewer records on a side than these cannot carry an AUC.
-MIN_ROWS = 20
+# The least number of records on a side for an AUC.
+MIN_RECORDS = 20
 _SHARE_ISOLATED = 0.1
 _N_CLASSES_SHOWN = 5
 _MIN_REPEATS = 5
@@ -54,8 +54,8 @@ def score_records(names, release, S, parts, reference_release, seed):
     )
     scores = {}
     for name in names:
-        if name in ROW_ATTACKS:
-            by = ROW_ATTACKS[name]
+        if name in SAMPLE_ATTACKS:
+            by = SAMPLE_ATTACKS[name]
             S, M, H, R = scale_by(sets["X_reference"], *sets.values(), scale=by.scale)
             scores[name] = by.score(S, R, M), by.score(S, R, H)
     if LATENT_SEARCH in names:
@@ -99,7 +99,7 @@ def audit_membership(scores, parts, seed):
 
 
 def _find_isolated(parts):
-    """Return which records are as far from other members as the most isolated ones."""
+    """Return which members and non-members are the most isolated ones."""
     M, H = scale_by(parts.reference.X, parts.members.X, parts.nonmembers.X)
     of_members = nearest_neighbors(M, M, exclude_self=True)[0][:, 0]
     of_others = nearest_neighbors(H, M)[0][:, 0]
@@ -111,9 +111,9 @@ def _audit_attack(name, scores, parts, isolated, seed):
     """Return how an attack did, with its controls where it has any."""
     positive = negative = None
     usable = True
-    if name in ROW_ATTACKS:
+    if name in SAMPLE_ATTACKS:
         controls = attack_controls(
-            ROW_ATTACKS[name].attack, *(part.X for part in parts), random_state=seed
+            SAMPLE_ATTACKS[name].attack, *(part.X for part in parts), random_state=seed
         )
         positive, negative = controls.positive.auc, controls.negative.auc
         usable = controls.usable
@@ -134,13 +134,13 @@ def _present(scores):
 def _auc_among(scores, chosen, confidence=CONFIDENCE):
     """Return the AUC among some of the records; None for too few of them."""
     some = [_present(s[rows]) for s, rows in zip(scores, chosen, strict=True)]
-    if min(map(len, some)) < MIN_ROWS:
+    if min(map(len, some)) < MIN_RECORDS:
         return None
     return auc(*some, confidence)
 
 
 def check_splits(retrain, n_repeats):
-    """Refuse repeats that say nothing, or cannot be made."""
+    """Refuse too few repeats, and an estimator that cannot be trained again."""
     if retrain is not None and not (
         hasattr(retrain, "sample") or hasattr(retrain, "fit_transform")
     ):
@@ -191,7 +191,7 @@ def _strongest_auc(usable, scores):
     areas = [
         auc(*map(_present, scores[attack.result.name]), confidence) for attack in usable
     ]
-    # All intervals hold at once, so that their largest bounds hold for the largest.
+    # All intervals hold at once: their largest bounds hold for the largest AUC.
     either = [max(area.value, 1 - area.value) for area in areas]
     low = [max(area.low, 1 - area.high) for area in areas]
     high = [max(area.high, 1 - area.low) for area in areas]
@@ -205,7 +205,7 @@ def _audit_classes(usable, scores, parts):
         label: (np.count_nonzero(y_M == label), np.count_nonzero(y_H == label))
         for label in np.unique(y_M)
     }
-    tested = [label for label, counts in sizes.items() if min(counts) >= MIN_ROWS]
+    tested = [label for label, counts in sizes.items() if min(counts) >= MIN_RECORDS]
     results = [attack.result for attack in usable]
     strongest = max(results, key=lambda result: result.auc.value, default=None)
     classes = []
