@@ -85,8 +85,8 @@ def privacy_audit(  # noqa: PLR0913  three sets of records, and the release
         The release: synthetic samples of shape (n_synthetic, n_features) with their
         labels; or a fitted anonymizer, generator or loaded release, of which
         ``sample(y=y_members)`` is attacked. More released samples leak more: give as
-        many as you mean to publish. Where it has `make_decoder`, the decoder is
-        attacked, too; where it has `privacy_statement`, that is the formal part.
+        many as you mean to publish. Where it is a
+        :class:`~skcvae.generators.DecoderMixin`, the decoder is attacked, too; where it has `privacy_statement`, that is the formal part.
 
     X_members : array-like of shape (n_members, n_features)
         Samples that the release was made from, at least 20; 500 for a useful answer.
@@ -198,6 +198,8 @@ def privacy_audit(  # noqa: PLR0913  three sets of records, and the release
         if retrain is not None:
             reference_release, _ = fit_clone(retrain, reference, seeds[1])
         notes += _notes_on_decoder(reference_release)
+    elif not isinstance(synthetic, tuple | list) and not has_decoder(synthetic):
+        notes.append("The release has no decoder: latent_search was left out.")
     scores = score_records(
         names, synthetic, released.X, parts, reference_release, seeds[2]
     )
@@ -221,7 +223,7 @@ def privacy_audit(  # noqa: PLR0913  three sets of records, and the release
 def _choose_attacks(attacks, synthetic):
     """Return the names of the attacks; refuse unknown and impossible ones."""
     possible = list(SAMPLE_ATTACKS)
-    if hasattr(synthetic, "make_decoder"):
+    if has_decoder(synthetic):
         possible.append(LATENT_SEARCH)
     if isinstance(attacks, str):
         return possible
@@ -233,6 +235,11 @@ def _choose_attacks(attacks, synthetic):
             "make_decoder."
         )
     return list(attacks)
+
+
+def has_decoder(release):
+    """Tell whether a release has a decoder that can be attacked."""
+    return callable(getattr(release, "make_decoder", None))
 
 
 def _warn_about_size(parts):
