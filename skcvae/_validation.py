@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from numbers import Real
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.utils._missing import is_pandas_na, is_scalar_nan
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
@@ -103,7 +104,7 @@ def forget_fit(estimator):
             delattr(estimator, name)
 
 
-def check_samples(estimator, X, y, reset=True):
+def check_samples(estimator, X, y, reset=True) -> tuple[NDArray, NDArray]:
     """Validate samples and labels of an estimator; float32 and float64 are kept."""
     check_numbers(X)
     check_labels(y)
