@@ -17,8 +17,8 @@ import pytest
 from typer.testing import CliRunner
 
 from skcvae.anonymization import GenerativeAnonymizer, KSameAnonymizer, load
-from skcvae.cli import _report as _command
 from skcvae.cli import app
+from skcvae.cli import report as report_command
 from skcvae.generators import CVAE, ClassGaussian
 from skcvae.metrics import linear_probe
 from skcvae.metrics._frechet import class_frechet_distance, frechet_distance
@@ -497,7 +497,7 @@ def narrow():
 @pytest.fixture
 def database(tmp_path):
     np.savez(
-        tmp_path / "rows.npz",
+        tmp_path / "samples.npz",
         X_train=TRAIN[0],
         y_train=TRAIN[1],
         X_val=REFERENCE[0],
@@ -505,7 +505,7 @@ def database(tmp_path):
         X_test=TEST[0],
         y_test=TEST[1],
     )
-    return tmp_path / "rows.npz"
+    return tmp_path / "samples.npz"
 
 
 @pytest.mark.usefixtures("without_figures")
@@ -514,7 +514,7 @@ def test_command_writes_what_the_function_does(database, tmp_path):
     arguments = ["report", str(database), "-o", str(output), "--method", "k-same"]
     result = CliRunner().invoke(app, [*arguments, "--k", "3", "--device", "cpu"])
     assert result.exit_code == 0, result.output
-    assert "Fitting k-same to 70 rows." in result.output
+    assert "Fitting k-same to 70 samples." in result.output
     tree = parse(output)
     command = text_of(next(tree.iter("pre")))
     assert command.startswith(f"skcvae report {database} -o '{output}' --method k-same")
@@ -529,7 +529,7 @@ def test_command_writes_what_the_function_does(database, tmp_path):
 
 def test_command_refuses_what_it_cannot_do(database, tmp_path):
     np.savez(tmp_path / "whole.npz", X=TRAIN[0], y=TRAIN[1])
-    run, output = _command.run_report, tmp_path / "a.html"
+    run, output = report_command, tmp_path / "a.html"
     with pytest.raises(ValueError, match="has no splits"):
         run(tmp_path / "whole.npz", output, "gaussian")
     with pytest.raises(ValueError, match=r"must be one of .*over-sample"):
