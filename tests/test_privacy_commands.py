@@ -64,7 +64,7 @@ def names_in(folder):
 
 
 def by_class(X, y):
-    """Return the samples of each class in an order that does not depend on the file's."""
+    """Return the samples of each class, sorted by their values."""
     return {label: X[y == label][np.lexsort(X[y == label].T)] for label in np.unique(y)}
 
 
@@ -359,9 +359,9 @@ def test_samples_of_a_split_are_found(tmp_path):
     for split, (X, y) in PARTS.items():
         np.savez(tmp_path / "folder" / f"{split}.npz", embeddings=X, labels=y)
         for path in (tmp_path / "splits.npz", tmp_path / "folder"):
-            rows = read_samples(path, split)
-            assert_array_equal(rows.X, X)
-            assert_array_equal(rows.y, y)
+            samples = read_samples(path, split)
+            assert_array_equal(samples.X, X)
+            assert_array_equal(samples.y, y)
     assert_array_equal(
         read_samples(tmp_path / "splits.npz", "val").groups, np.arange(90)
     )
@@ -476,10 +476,10 @@ def test_the_audit_prints_and_writes_what_privacy_audit_returns(
 
 
 def test_the_audit_reports_the_guarantee_of_the_samples(source, tmp_path, lines):
-    rows = tmp_path / "rows.npz"
-    anonymize(source, rows, "k-same", k=7)
+    samples = tmp_path / "samples.npz"
+    anonymize(source, samples, "k-same", k=7)
     output = tmp_path / "audit.json"
-    audit(rows, *[source] * 3, output=output)
+    audit(samples, *[source] * 3, output=output)
     formal = json.loads(output.read_text())["formal"]
     assert (formal["guarantee"], formal["k"]) == ("k-anonymity (k-Same)", 7)
     assert "k-anonymity" in lines[-2]
@@ -517,7 +517,7 @@ def test_workflow_on_the_command_line(source, tmp_path):
 
 
 def test_errors_on_the_command_line_are_one_line(source, tmp_path):
-    output = tmp_path / "rows.npz"
+    output = tmp_path / "samples.npz"
     done = invoke("anonymize", source, "-o", output, "--epsilon", 1)
     assert done.exit_code == 1
     assert done.output.startswith("Error: cvae takes") and done.output.count("\n") == 1
