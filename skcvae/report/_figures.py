@@ -15,7 +15,7 @@ from ..inspection import (
     ProjectionDisplay,
     TrainingHistoryDisplay,
 )
-from ..inspection._classes import spread_by_size
+from ..inspection._base import spread_by_size
 from ..privacy._audit_membership import ROW_ATTACKS, score_records
 from ..privacy._audit_parts import check_parts
 from ._samples import Rows, clean, find_history, take

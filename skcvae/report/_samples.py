@@ -9,7 +9,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from .._record_sets import check_record_sets
 from .._training import draw_seeds
-from ..inspection._classes import check_classes
+from ..inspection._base import check_classes
 
 # Rows of each set in comparisons whose time grows with their square.
 _MAX_COMPARED = 5000
