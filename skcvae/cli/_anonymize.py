@@ -40,10 +40,11 @@ def anonymize(
 ) -> None:
     """Replace the training samples of a database by synthetic ones.
 
-    cvae, gaussian and k-same keep the number of samples of each class. dp-cvae and
-    dp-gaussian draw the labels, too, because real labels are not covered by
-    differential privacy. k-same averages over groups, such as patients, if the file has
-    the array groups. Validation and test samples are real and are not written.
+    cvae, gaussian and k-same keep the number of samples of each class. The
+    methods dp-cvae and dp-gaussian draw the labels, too, because differential
+    privacy does not cover real labels. k-same averages over groups, such as
+    patients, if the file has the array groups. Validation and test samples are
+    real and are not written.
     """
     import numpy as np
 

@@ -28,8 +28,8 @@ def audit(
 ) -> None:
     """Attack synthetic samples or a release, and report what leaks.
 
-    The three databases may be one file or folder with splits. The arrays named groups
-    are used where a file has them.
+    The three databases may be one file or folder with splits. If a file has
+    groups, the audit uses them.
     """
     from .. import anonymization, privacy
     from .._files import check_output

@@ -32,8 +32,8 @@ SecretSeed = Annotated[
     int | None,
     typer.Option(
         min=0,
-        help="Random seed. Keep it secret: it allows to repeat the draws. Without it, "
-        "every run draws anew.",
+        help="Random seed. Keep it secret, because others can repeat the draws with it. "
+        "Without it, every run draws anew.",
     ),
 ]
 Seed = Annotated[int, typer.Option(min=0, help="Random seed.")]

@@ -31,8 +31,9 @@ def demo(
 ) -> None:
     """Compare no resampling, SMOTE, ClassGaussian and CVAE in one pipeline.
 
-    Prints and draws the accuracy over all classes, and over the classes with many (more
-    than 100), a medium number of, and few (fewer than 20) training samples.
+    Prints and draws the accuracy over all classes, and over the classes with
+    many (more than 100), a medium number of, and few (fewer than 20) training
+    samples.
     """
     from .._extras import import_pyplot
     from . import _demo_trials

@@ -38,9 +38,10 @@ def report(
 ) -> None:
     """Fit a method, and write its quality, utility and privacy as one HTML page.
 
-    The model is fitted on the training samples only. Test samples measure quality and
-    utility, and are the non-members of the audit. Validation samples are what the
-    attacker has, and stop the training of the linear probe.
+    The model is fitted on the training samples only. Test samples measure
+    quality and utility, and are the non-members of the audit. Validation
+    samples are what the attacker has, and stop the training of the linear
+    probe.
     """
     from .. import report as library
     from .._extras import import_extra, import_pyplot
