@@ -32,7 +32,7 @@ SecretSeed = Annotated[
     int | None,
     typer.Option(
         min=0,
-        help="Random seed. Keep it secret, because others can repeat the draws with it. "
+        help="Random seed. Keep it secret, because it lets others repeat the draws. "
         "Without it, every run draws anew.",
     ),
 ]
