@@ -347,11 +347,11 @@ BAD = {
     ),
     "coverage of other classes": (
         lambda: ClassCoverageDisplay.from_data({"a": [0.1, 0.2]}, [5, 4, 3]),
-        r"coverage\['a'\] must have one value for each of 3 classes",
+        r"values\['a'\] must have one value for each of 3 classes",
     ),
     "coverage in per cent": (
         lambda: ClassCoverageDisplay.from_data({"a": [10, 20]}, [5, 4]),
-        r"coverage\['a'\] must be shares",
+        r"values\['a'\] must be shares",
     ),
     "infinite radii": (
         lambda: SphereRadiusDisplay.from_data({"a": [np.inf, 1]}, [5, 4]),
@@ -371,7 +371,7 @@ BAD = {
     ),
     "nothing to draw": (
         lambda: SphereRadiusDisplay.from_data({}, [5, 4]),
-        "radii is empty",
+        "values is empty",
     ),
     "names too few": (
         lambda: FrechetVarianceDisplay.from_data([1, 2], [[1, 2], [3, 4]], ["a"]),

@@ -4,7 +4,6 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted
 
 from .._extras import import_pyplot
@@ -240,29 +239,3 @@ def all_labels(*label_sets):
     unique = [np.unique(labels) for labels in label_sets]
     check_labels(np.concatenate([labels.astype(object) for labels in unique]))
     return np.unique(np.concatenate(unique))
-
-
-def check_curves(curves, name, n_values, what):
-    """Return float arrays by name, with one value each for `n_values` of `what`."""
-    if not hasattr(curves, "items"):
-        raise TypeError(
-            f"{name} must be a dict from name to values, got {type(curves).__name__}."
-        )
-    if not curves:
-        raise ValueError(f"{name} is empty: there is nothing to draw.")
-    checked = {}
-    for key, values in curves.items():
-        values = check_array(
-            values,
-            ensure_2d=False,
-            dtype=np.float64,
-            ensure_all_finite="allow-nan",
-            input_name=f"{name}[{key!r}]",
-        )
-        if values.shape != (n_values,):
-            raise ValueError(
-                f"{name}[{key!r}] must have one value for each of {n_values} {what}, "
-                f"got shape {values.shape}."
-            )
-        checked[key] = values
-    return checked

@@ -1,5 +1,6 @@
 """Numbers of samples of the classes, before and after resampling."""
 
+from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
@@ -33,6 +34,7 @@ _MANY = {
 }
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class ClassCountDisplay(BaseDisplay):
     """Samples of each class before and after resampling, on a logarithmic axis.
 
@@ -49,11 +51,8 @@ class ClassCountDisplay(BaseDisplay):
     lines_ : dict of str to matplotlib Line2D
         "before" and "after".
 
-    ax_ : matplotlib Axes
-        The axes.
-
-    figure_ : matplotlib Figure
-        The figure.
+    ax_, figure_ : matplotlib Axes and Figure
+        Axes and figure of the last plot.
 
     Examples
     --------
@@ -65,10 +64,9 @@ class ClassCountDisplay(BaseDisplay):
 
     _title = "Samples per class"
 
-    def __init__(self, *, labels: np.ndarray, before: np.ndarray, after: np.ndarray):
-        self.labels = labels
-        self.before = before
-        self.after = after
+    labels: np.ndarray
+    before: np.ndarray
+    after: np.ndarray
 
     @classmethod
     def from_data(

@@ -1,6 +1,8 @@
 """Curves of one number per class, with the classes in the order of their sizes."""
 
+from abc import abstractmethod
 from collections.abc import Mapping
+from dataclasses import dataclass
 from numbers import Integral
 from typing import Any, Self
 
@@ -15,7 +17,6 @@ from ._base import (
     add_legend,
     bands,
     by_size,
-    check_curves,
     label_classes,
     line_style,
     with_defaults,
@@ -24,6 +25,7 @@ from ._base import (
 _N_BANDS = 25
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class _ClassCurvesDisplay(BaseDisplay):
     """Curves over classes in the order of their sizes.
 
@@ -32,59 +34,93 @@ class _ClassCurvesDisplay(BaseDisplay):
 
     _ylabel = ""
 
-    def __init__(
-        self,
-        *,
-        ranks: np.ndarray,
-        values: dict[str, np.ndarray],
-        low: dict[str, np.ndarray] | None,
-        high: dict[str, np.ndarray] | None,
-        labels: np.ndarray,
-        class_count: np.ndarray,
-    ):
-        self.ranks = ranks
-        self.values = values
-        self.low = low
-        self.high = high
-        self.labels = labels
-        self.class_count = class_count
+    ranks: np.ndarray
+    values: dict[str, np.ndarray]
+    low: dict[str, np.ndarray] | None
+    high: dict[str, np.ndarray] | None
+    labels: np.ndarray
+    class_count: np.ndarray
 
     @classmethod
-    def _from_values(cls, values, name, class_count, labels, max_classes, ax, kwargs):
-        """Sort the classes, summarise them if there are many, and draw."""
+    def from_data(
+        cls,
+        values: Mapping[str, ArrayLike],
+        class_count: ArrayLike,
+        *,
+        labels: ArrayLike | None = None,
+        max_classes: int = 50,
+        ax: Axes | None = None,
+        **kwargs: Any,
+    ) -> Self:
+        """Draw the values of each class, as a curve for each method or data set.
+
+        Parameters
+        ----------
+        values : dict of str to array-like of shape (n_classes,)
+            Values by method or data set. NaN for a class without samples.
+
+        class_count : array-like of shape (n_classes,)
+            Numbers of training samples of the classes, in the same order.
+
+        labels : array-like of shape (n_classes,), default=None
+            The classes, such as `classes_` of a generator. None counts from 0.
+
+        max_classes : int, default=50
+            If there are more classes, neighbours are put into 25 groups, or into this
+            many groups if it is less. Means are drawn, with bands from the 10 to the
+            90 % quantile.
+
+        ax : matplotlib Axes, default=None
+            Axes to draw on.
+
+        **kwargs : dict
+            Arguments of :class:`matplotlib.lines.Line2D` for all curves.
+
+        Returns
+        -------
+        display : object
+            The display.
+
+        Raises
+        ------
+        ValueError
+            If lengths differ, or values are impossible.
+        """
         import_pyplot(f"{cls.__name__}.from_data")
         check_scalar(max_classes, "max_classes", Integral, min_val=1)
         counts = _check_class_count(class_count)
-        values = check_curves(values, name, len(counts), "classes")
-        labels = np.arange(len(counts)) if labels is None else np.asarray(labels)
-        if labels.shape != counts.shape:
+        curves = _check_curves(values, len(counts))
+        names = np.arange(len(counts)) if labels is None else np.asarray(labels)
+        if names.shape != counts.shape:
             raise ValueError(
                 f"labels must have one label for each of {len(counts)} classes, got "
-                f"shape {labels.shape}."
+                f"shape {names.shape}."
             )
-        cls._check_values(values, name)
+        for method, curve in curves.items():
+            cls._check_curve(curve, f"values[{method!r}]")
         order = by_size(counts)
         ranks = np.arange(1.0, len(order) + 1)
-        values = {method: curve[order] for method, curve in values.items()}
+        curves = {method: curve[order] for method, curve in curves.items()}
         low = high = None
         if len(order) > max_classes:
             n_bands = min(_N_BANDS, max_classes)
             ranks = bands(ranks, n_bands)[0]
-            summaries = {m: bands(curve, n_bands) for m, curve in values.items()}
-            values, low, high = (
+            summaries = {m: bands(curve, n_bands) for m, curve in curves.items()}
+            curves, low, high = (
                 {m: summary[i] for m, summary in summaries.items()} for i in range(3)
             )
         return cls(
             ranks=ranks,
-            values=values,
+            values=curves,
             low=low,
             high=high,
-            labels=labels[order],
+            labels=names[order],
             class_count=counts[order],
         ).plot(ax=ax, **kwargs)
 
     @staticmethod
-    def _check_values(values, name):
+    @abstractmethod
+    def _check_curve(curve, name):
         """Refuse impossible values."""
 
     def _draw(self, ax, kwargs):
@@ -153,11 +189,8 @@ class ClassCoverageDisplay(_ClassCurvesDisplay):
     lines_ : dict of str to matplotlib Line2D
         Curves by method.
 
-    ax_ : matplotlib Axes
-        The axes.
-
-    figure_ : matplotlib Figure
-        The figure.
+    ax_, figure_ : matplotlib Axes and Figure
+        Axes and figure of the last plot.
 
     Examples
     --------
@@ -171,60 +204,10 @@ class ClassCoverageDisplay(_ClassCurvesDisplay):
     _title = "Coverage of the classes"
     _ylabel = "share of reference samples covered"
 
-    @classmethod
-    def from_data(
-        cls,
-        coverage: Mapping[str, ArrayLike],
-        class_count: ArrayLike,
-        *,
-        labels: ArrayLike | None = None,
-        max_classes: int = 50,
-        ax: Axes | None = None,
-        **kwargs: Any,
-    ) -> Self:
-        """Draw the coverage of each class by several methods.
-
-        Parameters
-        ----------
-        coverage : dict of str to array-like of shape (n_classes,)
-            Coverage by method, in [0, 1]. NaN for a class without samples.
-
-        class_count : array-like of shape (n_classes,)
-            Numbers of training samples of the classes, in the same order.
-
-        labels : array-like of shape (n_classes,), default=None
-            The classes, such as `classes_` of a generator. None counts from 0.
-
-        max_classes : int, default=50
-            If there are more classes, neighbours are put into 25 groups, or into this
-            many groups if it is less. Means are drawn, with bands from the 10 to the
-            90 % quantile.
-
-        ax : matplotlib Axes, default=None
-            Axes to draw on.
-
-        **kwargs : dict
-            Arguments of :class:`matplotlib.lines.Line2D` for all curves.
-
-        Returns
-        -------
-        display : ClassCoverageDisplay
-            The display.
-
-        Raises
-        ------
-        ValueError
-            If lengths differ, or values are outside of [0, 1].
-        """
-        return cls._from_values(
-            coverage, "coverage", class_count, labels, max_classes, ax, kwargs
-        )
-
     @staticmethod
-    def _check_values(values, name):
-        for method, curve in values.items():
-            if np.nanmin(curve, initial=0) < 0 or np.nanmax(curve, initial=0) > 1:
-                raise ValueError(f"{name}[{method!r}] must be shares in [0, 1].")
+    def _check_curve(curve, name):
+        if np.nanmin(curve, initial=0) < 0 or np.nanmax(curve, initial=0) > 1:
+            raise ValueError(f"{name} must be shares in [0, 1].")
 
     def _draw(self, ax, kwargs):
         super()._draw(ax, kwargs)
@@ -261,11 +244,8 @@ class SphereRadiusDisplay(_ClassCurvesDisplay):
     lines_ : dict of str to matplotlib Line2D
         Curves by data set.
 
-    ax_ : matplotlib Axes
-        The axes.
-
-    figure_ : matplotlib Figure
-        The figure.
+    ax_, figure_ : matplotlib Axes and Figure
+        Axes and figure of the last plot.
 
     Examples
     --------
@@ -279,61 +259,10 @@ class SphereRadiusDisplay(_ClassCurvesDisplay):
     _title = "Smallest enclosing spheres of the classes"
     _ylabel = "radius"
 
-    @classmethod
-    def from_data(
-        cls,
-        radii: Mapping[str, ArrayLike],
-        class_count: ArrayLike,
-        *,
-        labels: ArrayLike | None = None,
-        max_classes: int = 50,
-        ax: Axes | None = None,
-        **kwargs: Any,
-    ) -> Self:
-        """Draw the radii of the classes in several data sets.
-
-        Parameters
-        ----------
-        radii : dict of str to array-like of shape (n_classes,)
-            Radii by data set, such as before and after resampling. NaN for a class
-            without samples.
-
-        class_count : array-like of shape (n_classes,)
-            Numbers of training samples of the classes, in the same order.
-
-        labels : array-like of shape (n_classes,), default=None
-            The classes, such as `classes_` of a generator. None counts from 0.
-
-        max_classes : int, default=50
-            If there are more classes, neighbours are put into 25 groups, or into this
-            many groups if it is less. Means are drawn, with bands from the 10 to the
-            90 % quantile.
-
-        ax : matplotlib Axes, default=None
-            Axes to draw on.
-
-        **kwargs : dict
-            Arguments of :class:`matplotlib.lines.Line2D` for all curves.
-
-        Returns
-        -------
-        display : SphereRadiusDisplay
-            The display.
-
-        Raises
-        ------
-        ValueError
-            If lengths differ, or radii are negative.
-        """
-        return cls._from_values(
-            radii, "radii", class_count, labels, max_classes, ax, kwargs
-        )
-
     @staticmethod
-    def _check_values(values, name):
-        for data_set, curve in values.items():
-            if np.nanmin(curve, initial=0) < 0:
-                raise ValueError(f"{name}[{data_set!r}] must not be negative.")
+    def _check_curve(curve, name):
+        if np.nanmin(curve, initial=0) < 0:
+            raise ValueError(f"{name} must not be negative.")
 
     def _draw(self, ax, kwargs):
         super()._draw(ax, kwargs)
@@ -352,3 +281,29 @@ def _check_class_count(class_count):
             f"negative, got shape {counts.shape} and the minimum {counts.min():g}."
         )
     return counts
+
+
+def _check_curves(values, n_classes):
+    """Return float arrays by name, with one value for each class."""
+    if not hasattr(values, "items"):
+        raise TypeError(
+            f"values must be a dict from name to values, got {type(values).__name__}."
+        )
+    if not values:
+        raise ValueError("values is empty: there is nothing to draw.")
+    checked = {}
+    for name, curve in values.items():
+        curve = check_array(
+            curve,
+            ensure_2d=False,
+            dtype=np.float64,
+            ensure_all_finite="allow-nan",
+            input_name=f"values[{name!r}]",
+        )
+        if curve.shape != (n_classes,):
+            raise ValueError(
+                f"values[{name!r}] must have one value for each of {n_classes} "
+                f"classes, got shape {curve.shape}."
+            )
+        checked[name] = curve
+    return checked

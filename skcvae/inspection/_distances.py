@@ -1,5 +1,6 @@
 """Distances to the nearest record."""
 
+from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
@@ -17,6 +18,7 @@ _LABELS = {
 }
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class NearestNeighborDistanceDisplay(BaseDisplay):
     """Distances from generated samples, and from real ones, to the nearest member.
 
@@ -43,11 +45,8 @@ class NearestNeighborDistanceDisplay(BaseDisplay):
     lines_ : dict of str to matplotlib Line2D
         Cumulative distributions by the same names.
 
-    ax_ : matplotlib Axes
-        The axes.
-
-    figure_ : matplotlib Figure
-        The figure.
+    ax_, figure_ : matplotlib Axes and Figure
+        Axes and figure of the last plot.
 
     See Also
     --------
@@ -66,9 +65,8 @@ class NearestNeighborDistanceDisplay(BaseDisplay):
 
     _title = "Distances to the nearest member"
 
-    def __init__(self, *, distances: dict[str, np.ndarray], metric: str = "euclidean"):
-        self.distances = distances
-        self.metric = metric
+    distances: dict[str, np.ndarray]
+    metric: str = "euclidean"
 
     @classmethod
     def from_data(

@@ -1,6 +1,7 @@
 """Fréchet distance against the variance of the latents."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
@@ -19,6 +20,7 @@ from ._base import (
 )
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class FrechetVarianceDisplay(BaseDisplay):
     r"""Distance of generated to real samples against the variance of the latents.
 
@@ -42,11 +44,8 @@ class FrechetVarianceDisplay(BaseDisplay):
     lines_ : dict of str to matplotlib Line2D
         Curves by generator.
 
-    ax_ : matplotlib Axes
-        The axes.
-
-    figure_ : matplotlib Figure
-        The figure.
+    ax_, figure_ : matplotlib Axes and Figure
+        Axes and figure of the last plot.
 
     Examples
     --------
@@ -59,16 +58,9 @@ class FrechetVarianceDisplay(BaseDisplay):
 
     _title = "Distance to real samples"
 
-    def __init__(
-        self,
-        *,
-        variances: np.ndarray,
-        distances: dict[str, np.ndarray],
-        errors: dict[str, np.ndarray] | None = None,
-    ):
-        self.variances = variances
-        self.distances = distances
-        self.errors = errors
+    variances: np.ndarray
+    distances: dict[str, np.ndarray]
+    errors: dict[str, np.ndarray] | None = None
 
     @classmethod
     def from_data(

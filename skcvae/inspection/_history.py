@@ -1,5 +1,6 @@
 """Losses of a generator by epoch."""
 
+from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
@@ -21,6 +22,7 @@ _LABELS = {"total": "total", "reconstruction": "reconstruction", "kl": "KL"}
 _VALIDATION = {"marker": "o", "markerfacecolor": "white", "markersize": 4}
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class TrainingHistoryDisplay(BaseDisplay):
     """Loss, reconstruction and KL term of each epoch.
 
@@ -71,16 +73,9 @@ class TrainingHistoryDisplay(BaseDisplay):
 
     _title = "Training history"
 
-    def __init__(
-        self,
-        *,
-        epochs: np.ndarray,
-        train: dict[str, np.ndarray],
-        valid: dict[str, np.ndarray] | None = None,
-    ):
-        self.epochs = epochs
-        self.train = train
-        self.valid = valid
+    epochs: np.ndarray
+    train: dict[str, np.ndarray]
+    valid: dict[str, np.ndarray] | None = None
 
     @classmethod
     def from_estimator(

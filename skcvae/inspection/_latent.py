@@ -1,5 +1,6 @@
 """Latent means of samples in the plane."""
 
+from dataclasses import dataclass
 from numbers import Integral
 from typing import Any, Self
 
@@ -27,6 +28,7 @@ from ._base import (
 _RADIUS = np.sqrt(-2 * np.log(0.05))
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class LatentSpaceDisplay(BaseDisplay):
     """Latent means of samples, coloured by class.
 
@@ -58,11 +60,8 @@ class LatentSpaceDisplay(BaseDisplay):
     lines_ : dict of label to matplotlib Line2D
         Points by class.
 
-    ax_ : matplotlib Axes
-        The axes.
-
-    figure_ : matplotlib Figure
-        The figure.
+    ax_, figure_ : matplotlib Axes and Figure
+        Axes and figure of the last plot.
 
     Examples
     --------
@@ -78,18 +77,10 @@ class LatentSpaceDisplay(BaseDisplay):
 
     _title = "Latent space"
 
-    def __init__(
-        self,
-        *,
-        points: dict[Any, np.ndarray],
-        others: np.ndarray,
-        n_others: int,
-        axis_labels: tuple[str, str],
-    ):
-        self.points = points
-        self.others = others
-        self.n_others = n_others
-        self.axis_labels = axis_labels
+    points: dict[Any, np.ndarray]
+    others: np.ndarray
+    n_others: int
+    axis_labels: tuple[str, str]
 
     @classmethod
     def from_estimator(

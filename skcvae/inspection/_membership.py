@@ -1,6 +1,7 @@
 """ROC curves of membership attacks, at low false-positive rates."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
@@ -12,6 +13,7 @@ from .._statistics import Estimate, auc
 from ._base import COLORS, LINES, Axes, BaseDisplay, add_legend, with_defaults
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class MembershipROCDisplay(BaseDisplay):
     """ROC curves of membership attacks, on logarithmic axes.
 
@@ -38,11 +40,8 @@ class MembershipROCDisplay(BaseDisplay):
     lines_ : dict of str to matplotlib Line2D
         Curves by attack.
 
-    ax_ : matplotlib Axes
-        The axes.
-
-    figure_ : matplotlib Figure
-        The figure.
+    ax_, figure_ : matplotlib Axes and Figure
+        Axes and figure of the last plot.
 
     See Also
     --------
@@ -65,20 +64,11 @@ class MembershipROCDisplay(BaseDisplay):
 
     _title = "Membership attacks"
 
-    def __init__(
-        self,
-        *,
-        fpr: dict[str, np.ndarray],
-        tpr: dict[str, np.ndarray],
-        auc: dict[str, Estimate],
-        n_members: int,
-        n_nonmembers: int,
-    ):
-        self.fpr = fpr
-        self.tpr = tpr
-        self.auc = auc
-        self.n_members = n_members
-        self.n_nonmembers = n_nonmembers
+    fpr: dict[str, np.ndarray]
+    tpr: dict[str, np.ndarray]
+    auc: dict[str, Estimate]
+    n_members: int
+    n_nonmembers: int
 
     @classmethod
     def from_scores(

@@ -1,5 +1,6 @@
 """Real and generated samples in the plane."""
 
+from dataclasses import dataclass
 from numbers import Integral
 from typing import Any, Self
 
@@ -28,6 +29,7 @@ _MARKERS = {"real": "o", "synthetic": "x"}
 _LABELS = {"real": "real", "synthetic": "generated"}
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class ProjectionDisplay(BaseDisplay):
     """Real and generated samples of some classes, projected to two dimensions.
 
@@ -50,11 +52,8 @@ class ProjectionDisplay(BaseDisplay):
     lines_ : dict of (str, label) to matplotlib Line2D
         Points by "real" or "synthetic" and class.
 
-    ax_ : matplotlib Axes
-        The axes.
-
-    figure_ : matplotlib Figure
-        The figure.
+    ax_, figure_ : matplotlib Axes and Figure
+        Axes and figure of the last plot.
 
     Examples
     --------
@@ -70,16 +69,9 @@ class ProjectionDisplay(BaseDisplay):
 
     _title = "Real and generated samples"
 
-    def __init__(
-        self,
-        *,
-        real: dict[Any, np.ndarray],
-        synthetic: dict[Any, np.ndarray],
-        axis_labels: tuple[str, str],
-    ):
-        self.real = real
-        self.synthetic = synthetic
-        self.axis_labels = axis_labels
+    real: dict[Any, np.ndarray]
+    synthetic: dict[Any, np.ndarray]
+    axis_labels: tuple[str, str]
 
     @classmethod
     def from_data(

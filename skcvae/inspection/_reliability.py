@@ -1,5 +1,6 @@
 """Reliability diagram of a classifier of any number of classes."""
 
+from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
@@ -12,6 +13,7 @@ from ..metrics import expected_calibration_error
 from ._base import COLORS, GREY, Axes, BaseDisplay, add_legend, with_defaults
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class ReliabilityDisplay(BaseDisplay):
     r"""Accuracy against confidence for any number of classes.
 
@@ -48,11 +50,8 @@ class ReliabilityDisplay(BaseDisplay):
     bars_ : matplotlib BarContainer
         The shares.
 
-    ax_ : matplotlib Axes
-        The axes.
-
-    figure_ : matplotlib Figure
-        The figure.
+    ax_, figure_ : matplotlib Axes and Figure
+        Axes and figure of the last plot.
 
     See Also
     --------
@@ -77,24 +76,13 @@ class ReliabilityDisplay(BaseDisplay):
 
     _title = "Reliability"
 
-    def __init__(
-        self,
-        *,
-        edges: np.ndarray,
-        confidence: np.ndarray,
-        accuracy: np.ndarray,
-        low: np.ndarray,
-        high: np.ndarray,
-        share: np.ndarray,
-        error: float,
-    ):
-        self.edges = edges
-        self.confidence = confidence
-        self.accuracy = accuracy
-        self.low = low
-        self.high = high
-        self.share = share
-        self.error = error
+    edges: np.ndarray
+    confidence: np.ndarray
+    accuracy: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    share: np.ndarray
+    error: float
 
     @classmethod
     def from_estimator(

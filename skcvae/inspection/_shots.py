@@ -1,6 +1,7 @@
 """Bars of the accuracy over classes with many, medium and few training samples."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
@@ -16,6 +17,7 @@ _HATCHES = ("", "//", "..", "xx", "\\\\", "--", "oo", "++")
 _MAX_NUMBERED = 3
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class ShotAccuracyDisplay(BaseDisplay):
     """Accuracy over all classes, and over classes with many, medium and few samples.
 
@@ -33,11 +35,8 @@ class ShotAccuracyDisplay(BaseDisplay):
     bars_ : dict of str to matplotlib BarContainer
         Bars by method; heights are means over runs.
 
-    ax_ : matplotlib Axes
-        The axes.
-
-    figure_ : matplotlib Figure
-        The figure.
+    ax_, figure_ : matplotlib Axes and Figure
+        Axes and figure of the last plot.
 
     See Also
     --------
@@ -56,12 +55,9 @@ class ShotAccuracyDisplay(BaseDisplay):
 
     _title = "Accuracy by training samples of the class"
 
-    def __init__(
-        self, *, scores: dict[str, np.ndarray], few: float = 20, many: float = 100
-    ):
-        self.scores = scores
-        self.few = few
-        self.many = many
+    scores: dict[str, np.ndarray]
+    few: float = 20
+    many: float = 100
 
     @classmethod
     def from_predictions(
