@@ -12,16 +12,16 @@ import torch
 from filelock import FileLock
 from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
-from sklearn.utils import assert_all_finite
+from sklearn.utils import assert_all_finite, get_tags
 from sklearn.utils.validation import check_is_fitted, check_memory
 from threadpoolctl import threadpool_limits
 
 from . import __version__
-from ._validation import check_variance
+from ._validation import check_private_samples, check_samples, check_variance
 
 # Increase it when a fitted generator gets other parts: older entries of a cache would
 # load and then fail.
-_CACHE_FORMAT = 4
+_CACHE_FORMAT = 5
 # Few enough samples that a chunk stays in the processor's cache.
 _CHUNK_SIZE = 2048
 _KEYWORDS = ("n_samples", "y", "random_state")
@@ -142,6 +142,20 @@ def drawing_seed(generator, random_state):
     return own if isinstance(own, Integral) or random_state is None else random_state
 
 
+def takes_any_values(generator):
+    """Tell whether a generator takes values that are not finite, as private ones do."""
+    tagged = hasattr(generator, "__sklearn_tags__")
+    return tagged and get_tags(generator).input_tags.allow_nan
+
+
+def check_samples_for(estimator, generator, X, y):
+    """Validate the samples of an estimator that go to its generator, and no others."""
+    if takes_any_values(generator):
+        listed = getattr(unfrozen(generator), "classes", None)
+        return check_private_samples(estimator, X, y, listed)
+    return check_samples(estimator, X, y)
+
+
 def fit_generator(generator, X, y, memory=None):
     """Fit a generator to checked samples, or load the same training from a cache.
 
@@ -175,7 +189,8 @@ def fit_generator(generator, X, y, memory=None):
         return generator
     sampling = getattr(generator, "_sampling_parameters", ())
     if "variance" in sampling:
-        check_variance(generator.variance, np.unique(y))
+        listed = getattr(generator, "classes", None)
+        check_variance(generator.variance, np.unique(y if listed is None else listed))
     memory = check_memory(memory)
     if memory.location is None:
         return _fit(generator, X, y)
@@ -211,6 +226,8 @@ def _check_frozen(generator, X, y):
             f"The frozen {type(generator).__name__} was fitted to {n_features} "
             f"features, and X has {X.shape[1]}."
         )
+    if takes_any_values(generator):
+        return
     known = set(np.asarray(getattr(generator, "classes_", y)).tolist())
     lacking = [label for label in np.unique(y).tolist() if label not in known]
     if lacking:

@@ -5,6 +5,7 @@ from numbers import Real
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.utils import check_consistent_length, column_or_1d
 from sklearn.utils._missing import is_pandas_na, is_scalar_nan
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
@@ -89,12 +90,25 @@ def encode_labels(y, classes):
     y = np.asarray(y)
     if y.ndim != 1:
         raise ValueError(f"y should be a 1d array, got an array of shape {y.shape}.")
-    code_of = {label: code for code, label in enumerate(classes.tolist())}
-    codes = np.array([code_of.get(label, -1) for label in y.tolist()], dtype=np.intp)
+    codes = find_codes(y, classes)
     if (codes < 0).any():
         unseen = list(dict.fromkeys(y[codes < 0].tolist()))
         raise ValueError(f"y contains previously unseen labels: {unseen[:5]}")
     return codes
+
+
+def find_codes(y, classes):
+    """Return the positions of labels in `classes`, and -1 for labels that it lacks."""
+    code_of = {label: code for code, label in enumerate(classes.tolist())}
+
+    def find(label):
+        try:
+            return code_of.get(label, -1)
+        except TypeError:
+            # Lists cannot be looked up, and pandas.NA cannot be compared.
+            return -1
+
+    return np.array([find(label) for label in y.tolist()], dtype=np.intp)
 
 
 def forget_fit(estimator):
@@ -107,12 +121,7 @@ def forget_fit(estimator):
 def check_samples(estimator, X, y, reset=True) -> tuple[NDArray, NDArray]:
     """Validate samples and labels of an estimator; float32 and float64 are kept."""
     check_numbers(X)
-    check_labels(y)
-    check_classification_targets(y)
-    if type_of_target(y).startswith("multilabel"):
-        raise ValueError(
-            "Multilabel targets are not supported: y must hold one class per sample."
-        )
+    _check_targets(y)
     X, y = validate_data(
         estimator,
         X,
@@ -124,6 +133,35 @@ def check_samples(estimator, X, y, reset=True) -> tuple[NDArray, NDArray]:
     )
     check_finite_in_float32(X, getattr(estimator, "feature_names_in_", None))
     return X, y
+
+
+def _check_targets(y):
+    """Refuse labels that are no classes."""
+    check_labels(y)
+    check_classification_targets(y)
+    if type_of_target(y).startswith("multilabel"):
+        raise ValueError(
+            "Multilabel targets are not supported: y must hold one class per sample."
+        )
+
+
+def check_private_samples(estimator, X, y, classes) -> tuple[NDArray, NDArray]:
+    """Validate the form of samples for a private generator, and not their values.
+
+    An error that depends on the values of one sample would tell of it. With the list of
+    `classes`, any number of samples and any label pass; `y` comes back as objects.
+    Without, `y` must be as for `check_samples`, because the classes are read from it.
+    """
+    check_numbers(X)
+    form = {"dtype": [np.float64, np.float32], "order": "C", "ensure_all_finite": False}
+    if classes is None:
+        _check_targets(y)
+        return validate_data(estimator, X, y, **form)
+    # Not an array of one type: a single string would make strings of all numbers.
+    labels = column_or_1d(np.asarray(y, dtype=object), warn=True)
+    X = validate_data(estimator, X, ensure_min_samples=0, **form)
+    check_consistent_length(X, labels)
+    return X, labels
 
 
 def check_finite_in_float32(X, feature_names=None):

@@ -163,7 +163,7 @@ def test_statement_says_what_is_guaranteed_and_what_is_not(make, rows):
     assert statement["delta"] == 1e-5
     assert (statement["unit"], statement["adjacency"]) == ("record", "add/remove")
     outside = " ".join(statement["outside"])
-    for topic in ("hyper-parameters", "cryptographic", "same person"):
+    for topic in ("hyper-parameters", "Rounding", "same person"):
         assert topic in outside
     assert "set of labels" not in outside
 
@@ -297,7 +297,7 @@ def test_history_holds_no_losses(rows):
     recorded = {name for row in net.history for name in row}
     assert recorded <= {"epoch", "dur", "batches"}
     assert not any(row["batches"] for row in net.history)
-    assert not make_cvae().fit(*rows).net_.history
+    assert not hasattr(make_cvae().fit(*rows), "history_")
 
 
 def test_verbose_shows_no_losses(rows, capsys):
@@ -448,7 +448,7 @@ def test_net_has_layers_that_opacus_supports_row_by_row():
 
 
 def test_trained_net_is_a_plain_module(rows):
-    module = make_cvae().fit(*rows).net_.module_
+    module = make_cvae().fit(*rows).module_
     assert type(module) is PrivateVAE
     assert not any(name.startswith("_module.") for name in module.state_dict())
     assert not any(m._forward_hooks or m._backward_hooks for m in module.modules())
@@ -502,7 +502,7 @@ def test_diverged_weights_raise(rows):
     cvae = make_cvae(lr=1e38, max_epochs=4)
     with pytest.raises(FloatingPointError, match="smaller lr"):
         cvae.fit(*rows)
-    assert not hasattr(cvae, "net_")
+    assert not hasattr(cvae, "module_")
 
 
 def test_missing_opacus_names_the_extra(rows, monkeypatch):
@@ -518,12 +518,8 @@ def test_missing_opacus_names_the_extra(rows, monkeypatch):
 @MAKERS
 def test_bad_input_is_refused(make, rows):
     X, y = rows
-    broken = X.copy()
-    broken[3, 1] = np.nan
-    with pytest.raises(ValueError, match="NaN"):
-        make().fit(broken, y)
-    with pytest.raises(ValueError, match="labels that classes lacks: \\['c'\\]"):
-        make(classes=["a", "b"]).fit(X, y)
+    with pytest.raises(ValueError, match="list of different labels"):
+        make(classes=[]).fit(X, y)
     with pytest.raises(ValueError, match="list of different labels"):
         make(classes=["a", "b", "c", "a"]).fit(X, y)
     with pytest.raises(ValueError, match="center must be a number or 5"):

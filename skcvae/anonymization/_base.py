@@ -3,6 +3,7 @@
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
+from sklearn.utils import get_tags
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .._doc_links import DocLinkMixin
@@ -42,13 +43,16 @@ class BaseAnonymizer(
         Warns
         -----
         UserWarning
-            If most of the samples are those of :meth:`fit`. A pickled anonymizer does
-            not know these, and does not warn.
+            If most of the samples are those of :meth:`fit`. A pickled anonymizer, and
+            one around a private generator, does not know these, and does not warn.
         """
         check_is_fitted(self)
         check_numbers(X)
         types = [np.float64, np.float32]
-        samples = validate_data(self, X, reset=False, dtype=types)
+        finite = not get_tags(self).input_tags.allow_nan
+        samples = validate_data(
+            self, X, reset=False, dtype=types, ensure_all_finite=finite
+        )
         known: frozenset = getattr(self, "_fingerprints", frozenset())
         n_known = sum(mark in known for mark in _fingerprints(samples)) if known else 0
         if n_known > len(samples) / 2:

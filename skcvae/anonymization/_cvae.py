@@ -237,6 +237,11 @@ class CVAEAnonymizer(BaseGenerativeAnonymizer):
             raise ValueError(f"Set {twice} on the anonymizer, not in dp_params.")
         return DPCVAE(epsilon=self.epsilon, delta=self.delta, **changed, **further)
 
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = self.epsilon is not None
+        return tags
+
 
 def _differs(value, default):
     """Tell whether a parameter was changed; always true for arrays and objects."""

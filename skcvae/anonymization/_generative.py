@@ -17,10 +17,17 @@ from sklearn.utils._param_validation import HasMethods, Interval
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
-from .._generation import clone_generator, draw, drawing_seed, fit_into
+from .._generation import (
+    check_samples_for,
+    clone_generator,
+    draw,
+    drawing_seed,
+    fit_into,
+    takes_any_values,
+)
 from .._neighbors import check_min_distance, nearest_neighbors, resolve_min_distance
 from .._training import draw_seeds
-from .._validation import check_samples, forget_fit
+from .._validation import forget_fit
 from .._warnings import warn_user
 from ..generators import ClassGaussian
 from ._base import BaseAnonymizer
@@ -258,17 +265,20 @@ default="uniform"
         self._distance_filter = None
         check_min_distance(self.min_distance)
         generator = self._make_generator()
-        if self.min_distance is not None and hasattr(generator, "privacy_statement"):
+        is_private = hasattr(generator, "privacy_statement")
+        if self.min_distance is not None and is_private:
             raise ValueError(
                 "min_distance compares generated samples with the training samples, "
                 "outside of the generator's differential privacy: set it to None."
             )
-        X, y = check_samples(self, X, y)
-        _warn_about_single_samples(y)
+        X, y = check_samples_for(self, generator, X, y)
+        if not is_private:
+            _warn_about_single_samples(y)
         fit_into(self, generator, X, y, self.memory)
         if self.min_distance is not None:
             self._distance_filter = _DistanceFilter(X, self.min_distance)
-        self._remember(X)
+        # What is kept of samples beside a private generator would tell of them.
+        self._remember(X[:0] if is_private else X)
         return X, y
 
     def _get_filter(self):
@@ -383,6 +393,11 @@ class GenerativeAnonymizer(BaseGenerativeAnonymizer):
     def _make_generator(self):
         generator = ClassGaussian() if self.generator is None else self.generator
         return clone_generator(generator, self.random_state, self.memory)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = takes_any_values(self.generator)
+        return tags
 
 
 class _DistanceFilter:

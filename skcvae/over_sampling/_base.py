@@ -6,6 +6,7 @@ import numpy as np
 from imblearn.over_sampling.base import BaseOverSampler
 from imblearn.utils import check_sampling_strategy, check_target_type
 from sklearn.base import _fit_context
+from sklearn.utils import get_tags
 from sklearn.utils.validation import validate_data
 
 from .._doc_links import DocLinkMixin
@@ -103,6 +104,7 @@ class BaseDenseOverSampler(DocLinkMixin, BaseOverSampler):
         y = np.asarray(y) if isinstance(y, list) else y
         y, binarize_y = check_target_type(y, indicate_one_vs_all=True)
         self._discrete = _discrete_ranges(X)
+        finite = not get_tags(self).input_tags.allow_nan
         X, y = validate_data(
             self,
             X,
@@ -110,8 +112,10 @@ class BaseDenseOverSampler(DocLinkMixin, BaseOverSampler):
             accept_sparse=False,
             allow_nd=self._allow_nd,
             ensure_min_samples=2,
+            ensure_all_finite=finite,
         )
-        check_finite_in_float32(X, getattr(self, "feature_names_in_", None))
+        if finite:
+            check_finite_in_float32(X, getattr(self, "feature_names_in_", None))
         return X, y, binarize_y
 
     def _fit_resample(self, X, y):

@@ -3,7 +3,7 @@
 from joblib import Memory
 from sklearn.utils._param_validation import HasMethods
 
-from .._generation import clone_generator
+from .._generation import clone_generator, takes_any_values
 from ..generators import ClassGaussian
 from ._base import BaseGenerativeOverSampler
 
@@ -87,3 +87,8 @@ class GenerativeOverSampler(BaseGenerativeOverSampler):
     def _make_generator(self):
         generator = ClassGaussian() if self.generator is None else self.generator
         return clone_generator(generator, self.random_state, self.memory)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = takes_any_values(self.generator)
+        return tags

@@ -2,17 +2,25 @@
 
 import copy
 from numbers import Real
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.base import _fit_context
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval
 
 from ..._training import draw_seeds
-from ..._validation import check_labels, check_variance, encode_labels
+from ..._validation import (
+    check_labels,
+    check_private_samples,
+    check_variance,
+    find_codes,
+)
 from ..._warnings import warn_user
 from .._base import BaseGenerator
 from .._decoder import DecoderMixin
+from ._noise import SystemNoise
 from ._statistics import (
     NoiseLedger,
     private_shares,
@@ -29,11 +37,12 @@ _NO_GUARANTEE = (
 _OUTSIDE = (
     "Other samples of the same person: the guarantee is for one sample.",
     "The choice of hyper-parameters, if these samples were used to make it.",
-    "The number, the names and the floating-point type of the features.",
-    "The time that fitting takes.",
-    "The random number generators: they are not cryptographic, and attacks on the "
-    "rounding of noise are not excluded.",
+    "The number, the names and the types of the features, and the types of X and y.",
+    "The time and the memory that fitting takes, and a lack of memory.",
+    "Rounding: the proof is for real numbers, and sums of samples are rounded.",
 )
+# Squares of values up to this one, and sums of many squares, are finite.
+_LARGEST_VALUE = 2.0**100
 
 
 class BasePrivateGenerator(DecoderMixin, BaseGenerator):
@@ -65,12 +74,53 @@ class BasePrivateGenerator(DecoderMixin, BaseGenerator):
         self._check_ready()
         return copy.deepcopy(self.privacy_)
 
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
+        r"""Learn the distribution of the samples of each class, with noise.
+
+        With `classes`, no value of a sample and no label raises an error or a warning,
+        because that would disclose it: look for faulty samples before.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Training samples. Values that are not finite count as 0, and values beyond
+            :math:`\pm 2^{100}` as that limit.
+
+        y : array-like of shape (n_samples,)
+            Class of each sample. Samples whose label is not in `classes` are left out.
+
+        Returns
+        -------
+        self : object
+            The fitted generator.
+
+        Raises
+        ------
+        ValueError
+            If `X` is not two-dimensional or holds no numbers, or `y` has not one label
+            for each sample; without `classes`, also if `X` is empty or `y` holds what
+            are no classes.
+        """
+        with self._fitting():
+            self._learn(*check_private_samples(self, X, y, self.classes))
+        return self
+
+    fit.for_checked_samples = BaseGenerator._fit_checked
+
     def _learn(self, X, y):
+        """Bound all values, leave out samples of other classes, and learn."""
         classes = self._resolve_classes(y)
         check_variance(self.variance, classes)
         self.classes_ = classes
         self._output_dtype = X.dtype
-        self._fit(X.astype(np.float64), encode_labels(y, classes), self._make_seeds())
+        # NumPy may have been told to raise where numbers overflow or underflow.
+        with np.errstate(all="ignore"):
+            codes = find_codes(y, classes)
+            listed = codes >= 0
+            X = np.nan_to_num(X[listed].astype(np.float64), posinf=0, neginf=0)
+            X = X.clip(-_LARGEST_VALUE, _LARGEST_VALUE)
+            self._fit(X, codes[listed], self._make_seeds())
 
     def _resolve_classes(self, y):
         """Return the sorted labels, those given or those found."""
@@ -83,11 +133,8 @@ class BasePrivateGenerator(DecoderMixin, BaseGenerator):
             return np.unique(y)
         classes = np.asarray(self.classes)
         check_labels(classes)
-        if classes.ndim != 1 or len(set(classes.tolist())) != classes.size:
+        if classes.ndim != 1 or not 0 < classes.size == len(set(classes.tolist())):
             raise ValueError("classes must be a list of different labels.")
-        unknown = sorted(set(y.tolist()) - set(classes.tolist()), key=str)
-        if unknown:
-            raise ValueError(f"y contains labels that classes lacks: {unknown[:5]}.")
         return np.unique(classes)
 
     def _resolve_center(self, n_features):
@@ -105,12 +152,18 @@ class BasePrivateGenerator(DecoderMixin, BaseGenerator):
         return np.broadcast_to(center, n_features)
 
     def _make_seeds(self):
-        """Return the source of all noise: the operating system, if there is no seed."""
+        """Return the source of all seeds, a secret one where there is no seed."""
         if self.random_state is None:
             return np.random.SeedSequence()
         return np.random.SeedSequence(
             draw_seeds(check_random_state(self.random_state), 1)[0]
         )
+
+    def _make_noise(self, seed):
+        """Return the source of noise: the operating system, if there is no seed."""
+        if self.random_state is None:
+            return SystemNoise()
+        return np.random.default_rng(seed)
 
     def _read_class_means(self, X, codes, mu, shares, seed):
         """Compute the noisy statistics that both generators begin with.
@@ -121,7 +174,7 @@ class BasePrivateGenerator(DecoderMixin, BaseGenerator):
         n_classes, n_features = len(self.classes_), X.shape[1]
         center = self._resolve_center(n_features)
         shares = private_shares(shares, self.center, self.data_norm)
-        ledger = NoiseLedger(mu, shares, np.random.default_rng(seed))
+        ledger = NoiseLedger(mu, shares, self._make_noise(seed))
         private = sum_classes(X, codes, n_classes, ledger, center, self.data_norm)
         isotropic = np.eye(n_features) * (private.data_norm**2 / n_features)
         means, _ = shrink_noisy_means(private, isotropic)
@@ -159,3 +212,8 @@ class BasePrivateGenerator(DecoderMixin, BaseGenerator):
             "adjacency": "add/remove",
             "outside": outside,
         }
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        return tags

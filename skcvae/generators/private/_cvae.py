@@ -14,7 +14,8 @@ from .._cvae_net import constant_noise_scale
 from .._samplers import CVAESampler, ObservationNoise, standard_prior
 from ._accounting import find_noise_multiplier, renyi_budget, renyi_epsilon
 from ._base import BasePrivateGenerator
-from ._net import build_private_net, import_opacus, steps_per_epoch
+from ._net import PrivateVAE, build_private_net, import_opacus, steps_per_epoch
+from ._noise import SystemNoise
 from ._statistics import clip_to_norm, shrink_noisy_means
 
 # Share of the budget for the statistics; training gets the rest. Most of it goes to
@@ -140,8 +141,8 @@ class DPCVAE(BasePrivateGenerator):
     data_norm_ : float
         Norm to which centred samples were clipped.
 
-    net_ : skorch.NeuralNet
-        The trained net, trimmed for prediction, on the CPU.
+    module_ : torch.nn.Module
+        Encoder and decoder, on the CPU. Of the training, it has the weights only.
 
     device_ : torch.device
         Where it was trained.
@@ -267,27 +268,29 @@ class DPCVAE(BasePrivateGenerator):
             _to_torch_seed(torch_seeds[0]),
         )
         self.device_ = device
-        shift, covariance = self._model_moments(net, _to_torch_seed(torch_seeds[1]))
+        module = self._copy_weights(net)
+        shift, covariance = self._model_moments(module, _to_torch_seed(torch_seeds[1]))
         means, self.mean_shrinkage_ = shrink_noisy_means(private, covariance * scale**2)
         # The mean of the net's output is the same for all classes, and mostly noise.
         self._remember(private, means - shift * scale, scale)
         self.privacy_ = self._account(net, ledger, order)
-        self.net_ = net
+        self.module_ = module
         if net.interrupted_:
             raise KeyboardInterrupt
 
     def _keeps_interrupted(self):
-        return hasattr(self, "net_")
+        return hasattr(self, "module_")
 
     def _train(self, x, codes, sample_rate, remaining, seed):
-        """Return the trained net, on the CPU."""
+        """Return the trained net."""
         order, budget = remaining
         n_steps = steps_per_epoch(sample_rate) * self.max_epochs
         noise_multiplier = find_noise_multiplier(
             lambda noise: _renyi_cost(noise, sample_rate, n_steps, order), budget
         )
+        noise = SystemNoise() if self.random_state is None else None
         net = build_private_net(
-            self, len(self.classes_), x.device, noise_multiplier, sample_rate
+            self, len(self.classes_), x.device, noise_multiplier, sample_rate, noise
         )
         samples = LabelledTensors(x, codes)
         try:
@@ -302,8 +305,24 @@ class DPCVAE(BasePrivateGenerator):
             ) from error
         if not net.n_finished_epochs_:
             raise KeyboardInterrupt
-        net.release_training_state()
         return net
+
+    def _copy_weights(self, net):
+        """Return a new module that has the weights of a net, and nothing else.
+
+        Opacus leaves exact sums of gradients on the parameters of the net.
+        """
+        trained = net.module_.state_dict()
+        with torch.device("meta"):
+            module = PrivateVAE(
+                self.n_features_in_,
+                len(self.classes_),
+                self.latent_dim,
+                self.hidden_dim,
+            )
+        copies = {n: torch.tensor(v.cpu().numpy()) for n, v in trained.items()}
+        module.load_state_dict(copies, assign=True)
+        return module.eval().requires_grad_(False)
 
     def _warn_about_noise(self, net, n_steps):
         """Warn if the noise exceeds by far what clipped gradients can add up to."""
@@ -320,9 +339,8 @@ class DPCVAE(BasePrivateGenerator):
             )
 
     @torch.inference_mode()
-    def _model_moments(self, net, seed):
-        """Return mean and covariance of the draws of the net around class means."""
-        module = net.module_
+    def _model_moments(self, module, seed):
+        """Return mean and covariance of the draws of a module around class means."""
         generator = torch.Generator().manual_seed(seed)
         z = torch.randn(_N_MODEL_SAMPLES, self.latent_dim, generator=generator)
         decoded = module.backbone.decode(z, torch.zeros(len(z), dtype=torch.int64))
@@ -352,11 +370,11 @@ class DPCVAE(BasePrivateGenerator):
         return described
 
     def _make_sampler(self):
-        module = copy.deepcopy(self.net_.module_)
+        module = copy.deepcopy(self.module_)
         prior = standard_prior(len(self.classes_), self.latent_dim)
         noise = None
         if self.noise is not None:
-            std = module.noise_std().detach()
+            std = module.noise_std()
             scale = constant_noise_scale(len(self.classes_), self.latent_dim)
             noise = ObservationNoise(torch.diag(std), scale)
         return CVAESampler(module.backbone.decoder, *prior.to("cpu"), noise)

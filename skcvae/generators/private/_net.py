@@ -10,6 +10,11 @@ from ..._training import EpochProgress, TrainingNet
 from .._cvae_net import NegativeELBO, SmallBackbone
 
 _MIN_LOG_NOISE = -4.0
+# Far above what sound training reaches. Where activations, logarithms and weights keep
+# to these limits, no float32 overflows in the gradient of any sample.
+_MAX_ACTIVATION = 1e4
+_MAX_LOG_VARIANCE = 30.0
+_MAX_WEIGHT = 1e3
 
 
 def import_opacus(module):
@@ -48,12 +53,18 @@ class PrivateVAE(nn.Module):
         # The methods of the backbone change tensors in place, which hooks forbid.
         encoder_in, encoder_out = self.backbone.encoder_in, self.backbone.encoder_out
         decoder = self.backbone.decoder
-        hidden = torch.relu(encoder_in.linear(x))
+        hidden = _bound(torch.relu(encoder_in.linear(x)))
         mean, log_var = encoder_out(hidden).chunk(2, dim=-1)
-        z = mean + torch.exp(0.5 * log_var) * torch.randn_like(mean)
-        x_hat = decoder.out(torch.relu(decoder.hidden.linear(z)))
+        log_var = _bound(log_var, _MAX_LOG_VARIANCE)
+        z = _bound(mean + torch.exp(0.5 * log_var) * torch.randn_like(mean))
+        x_hat = _bound(decoder.out(_bound(torch.relu(decoder.hidden.linear(z)))))
         log_noise = self.feature_log_noise(torch.zeros_like(y))
         return x_hat, mean, log_var, log_noise.clamp_min(_MIN_LOG_NOISE)
+
+
+def _bound(values, limit=_MAX_ACTIVATION):
+    """Keep values within a limit, beyond which their gradient is 0."""
+    return values.clamp(-limit, limit)
 
 
 class PoissonLoader:
@@ -75,12 +86,16 @@ class PoissonLoader:
 
     n_batches : int
         Number of batches of an epoch.
+
+    noise : SystemNoise or None, default=None
+        Source of the choice. None is torch's global generator.
     """
 
-    def __init__(self, dataset, batch_size, sample_rate, n_batches):
+    def __init__(self, dataset, batch_size, sample_rate, n_batches, noise=None):
         self.dataset = dataset
         self.sample_rate = sample_rate
         self.n_batches = n_batches
+        self.noise = noise
 
     def __len__(self):
         return self.n_batches
@@ -88,10 +103,15 @@ class PoissonLoader:
     def __iter__(self):
         x, y = self.dataset.x, self.dataset.y
         for _ in range(self.n_batches):
-            drawn = torch.rand(len(x), dtype=torch.float64, device=x.device)
+            drawn = self._draw_uniform(len(x), x.device)
             places = torch.nonzero(drawn < self.sample_rate).squeeze(1)
             batch = x.index_select(0, places)
             yield {"x": batch, "y": y.index_select(0, places)}, batch
+
+    def _draw_uniform(self, n_numbers, device):
+        if self.noise is None:
+            return torch.rand(n_numbers, dtype=torch.float64, device=device)
+        return torch.from_numpy(self.noise.random(n_numbers)).to(device)
 
 
 class PrivateNet(TrainingNet):
@@ -110,26 +130,29 @@ class PrivateNet(TrainingNet):
     noise_multiplier : float
         Standard deviation of the noise, in units of `clip_norm`.
 
+    noise : SystemNoise or None, default=None
+        Source of the noise. None is torch's global generator.
+
     Attributes
     ----------
     n_steps_ : int
         Number of noisy steps of the finished epochs.
     """
 
-    def __init__(self, *args, clip_norm=1.0, noise_multiplier=1.0, **kwargs):
+    def __init__(
+        self, *args, clip_norm=1.0, noise_multiplier=1.0, noise=None, **kwargs
+    ):
         super().__init__(*args, **kwargs)
         self.clip_norm = clip_norm
         self.noise_multiplier = noise_multiplier
+        self.noise = noise
 
     def initialize_optimizer(self, *args, **kwargs):
         """Attach Opacus to the module and to the optimizer."""
         super().initialize_optimizer(*args, **kwargs)
-        hooks = import_opacus("grad_sample").GradSampleHooksFastGradientClipping
-        self.clipping_ = hooks(
-            self.module_, loss_reduction="sum", max_grad_norm=self.clip_norm
-        )
-        optimizer = import_opacus("optimizers").DPOptimizerFastGradientClipping
-        self.optimizer_ = optimizer(
+        self.clipping_ = _make_clipping(self.module_, self.clip_norm)
+        self.optimizer_ = _make_optimizer(
+            self.noise,
             self.optimizer_,
             noise_multiplier=self.noise_multiplier,
             max_grad_norm=self.clip_norm,
@@ -186,14 +209,46 @@ class PrivateNet(TrainingNet):
             warnings.filterwarnings("ignore", "Full backward hook is firing")
             for batch in iterator:
                 step_fn(batch, **fit_params)
-        if not all(p.isfinite().all() for p in self.module_.parameters()):
+                self._check_weights()
+
+    def _check_weights(self):
+        """Raise if weights diverged. They are noisy: the error tells of no sample."""
+        largest = [p.detach().abs().max() for p in self.module_.parameters()]
+        if not torch.stack(largest).max() <= _MAX_WEIGHT:
             raise FloatingPointError(
                 f"The weights diverged in epoch {len(self.history)}. The estimator is "
                 "left unfitted. Use a smaller lr."
             )
 
 
-def build_private_net(cvae, n_classes, device, noise_multiplier, sample_rate):
+def _make_clipping(module, clip_norm):
+    """Return Opacus's hooks; where a norm overflows, a sample counts for nothing."""
+    hooks = import_opacus("grad_sample").GradSampleHooksFastGradientClipping
+
+    class Clipping(hooks):
+        def get_clipping_coef(self):
+            return super().get_clipping_coef().nan_to_num(nan=0.0)
+
+    return Clipping(module, loss_reduction="sum", max_grad_norm=clip_norm)
+
+
+def _make_optimizer(noise, *args, **params):
+    """Return Opacus's optimizer, with noise of a source other than torch if given."""
+    optimizer = import_opacus("optimizers").DPOptimizerFastGradientClipping
+
+    class Optimizer(optimizer):
+        def add_noise(self):
+            std = self.noise_multiplier * self.max_grad_norm
+            for parameter in self.params:
+                drawn = torch.from_numpy(noise.standard_normal(parameter.shape))
+                parameter.grad = parameter.summed_grad + (std * drawn).to(parameter)
+
+    return (optimizer if noise is None else Optimizer)(*args, **params)
+
+
+def build_private_net(
+    cvae, n_classes, device, noise_multiplier, sample_rate, noise=None
+):
     """Return the untrained net of a private CVAE.
 
     Parameters
@@ -209,6 +264,9 @@ def build_private_net(cvae, n_classes, device, noise_multiplier, sample_rate):
 
     noise_multiplier, sample_rate : float
         Noise of each step, and probability of a sample in each batch.
+
+    noise : SystemNoise or None, default=None
+        Source of noise and batches. None is torch's global generator.
 
     Returns
     -------
@@ -227,12 +285,14 @@ def build_private_net(cvae, n_classes, device, noise_multiplier, sample_rate):
         iterator_train=PoissonLoader,
         iterator_train__sample_rate=sample_rate,
         iterator_train__n_batches=steps_per_epoch(sample_rate),
+        iterator_train__noise=noise,
         train_split=None,
         max_epochs=cvae.max_epochs,
         batch_size=cvae.batch_size,
         lr=cvae.lr,
         clip_norm=cvae.clip_norm,
         noise_multiplier=noise_multiplier,
+        noise=noise,
         device=str(device),
         verbose=0,
         callbacks=[("progress", EpochProgress())] if cvae.verbose else None,
