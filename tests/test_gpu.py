@@ -111,7 +111,8 @@ def test_global_random_states_are_left_alone(generator, rows):
 
 def test_no_tensor_stays_on_the_gpu(fitted):
     assert gpu_tensors(fitted) == []
-    state = fitted.net_.module_.state_dict()
+    module = fitted.module_ if hasattr(fitted, "module_") else fitted.net_.module_
+    state = module.state_dict()
     assert {value.device.type for value in state.values()} == {"cpu"}
 
 

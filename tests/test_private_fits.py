@@ -24,7 +24,7 @@ from torch import nn
 from skcvae.anonymization import CVAEAnonymizer, GenerativeAnonymizer
 from skcvae.generators import DPCVAE, ClassGaussian, DPClassGaussian
 from skcvae.generators.private import _noise
-from skcvae.generators.private._net import build_private_net
+from skcvae.generators.private._net import _make_clipping, build_private_net
 from skcvae.generators.private._noise import SystemNoise
 from skcvae.generators.private._statistics import NoiseLedger
 from skcvae.over_sampling import GenerativeOverSampler
@@ -448,15 +448,25 @@ def test_no_sample_makes_a_gradient_overflow():
     cvae.n_features_in_ = 64
     net = build_private_net(cvae, 3, torch.device("cpu"), 0.0, 1.0).initialize()
     net.on_train_begin(net)
-    x = 16 * nn.functional.normalize(torch.randn(8, 64), dim=1)
+    rng = torch.Generator().manual_seed(0)
+    x = 16 * nn.functional.normalize(torch.randn(8, 64, generator=rng), dim=1)
     for scale in (1.0, 10.0, 1e3):
         with torch.no_grad():
             for parameter in net.module_.parameters():
-                parameter.copy_(scale * torch.randn(parameter.shape).clamp(-1, 1))
+                drawn = torch.randn(parameter.shape, generator=rng)
+                parameter.copy_(scale * drawn.clamp(-1, 1))
         net.train_step(({"x": x, "y": torch.zeros(8, dtype=torch.long)}, x))
         norm = torch.cat([p.grad.ravel() for p in net.optimizer_.params]).norm()
         # Eight samples, each of norm 1 at most, over a batch size of 1.
         assert torch.isfinite(norm) and norm <= 8 * (1 + 1e-4)
+
+
+def test_a_gradient_whose_norm_overflows_counts_for_nothing():
+    module = nn.Linear(2, 1, bias=False)
+    clipping = _make_clipping(module, 3.0)
+    # Zero activations times infinite gradients are no number.
+    module.weight._norm_sample = torch.tensor([np.nan, np.inf, 0.5, 6.0])
+    assert_allclose(clipping.get_clipping_coef(), [0, 0, 1, 0.5], rtol=1e-6)
 
 
 # Where noise comes from
