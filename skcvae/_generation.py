@@ -171,7 +171,7 @@ def fit_generator(generator, X, y, memory=None):
         If a frozen generator was fitted to other features, or lacks a class of `y`.
     """
     if isinstance(generator, FrozenEstimator):
-        _check_frozen(unfrozen(generator), X, y)
+        check_frozen(unfrozen(generator), X, y)
         return generator
     sampling = getattr(generator, "_sampling_parameters", ())
     if "variance" in sampling:
@@ -202,20 +202,20 @@ def _fit(generator, X, y):
     return fit(generator, X, y)
 
 
-def _check_frozen(generator, X, y):
-    """Refuse a fitted generator that cannot make samples for these."""
-    check_is_fitted(generator)
-    n_features = getattr(generator, "n_features_in_", X.shape[1])
+def check_frozen(estimator, X, y):
+    """Refuse a fitted estimator that lacks these features or classes."""
+    check_is_fitted(estimator)
+    n_features = getattr(estimator, "n_features_in_", X.shape[1])
     if n_features != X.shape[1]:
         raise ValueError(
-            f"The frozen {type(generator).__name__} was fitted to {n_features} "
+            f"The frozen {type(estimator).__name__} was fitted to {n_features} "
             f"features, and X has {X.shape[1]}."
         )
-    known = set(np.asarray(getattr(generator, "classes_", y)).tolist())
+    known = set(np.asarray(getattr(estimator, "classes_", y)).tolist())
     lacking = [label for label in np.unique(y).tolist() if label not in known]
     if lacking:
         raise ValueError(
-            f"The frozen {type(generator).__name__} was fitted without the classes "
+            f"The frozen {type(estimator).__name__} was fitted without the classes "
             f"{lacking[:5]} of y."
         )
 

@@ -11,6 +11,7 @@ from imblearn.pipeline import make_pipeline
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 from sklearn.base import BaseEstimator, clone
+from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, KFold, cross_val_score
 from sklearn.neighbors import NearestCentroid
@@ -407,6 +408,34 @@ def test_the_given_generator_stays_unfitted():
     assert sampler.generator_.random_state == 8
 
 
+def test_an_integer_of_the_generator_wins_over_that_of_the_sampler():
+    generator = ClassGaussian(random_state=1)
+    expected = GenerativeOverSampler(generator).fit_resample(X, y)[0]
+    sampler = GenerativeOverSampler(generator, random_state=5)
+    assert_array_equal(sampler.fit_resample(X, y)[0], expected)
+    assert sampler.generator_.random_state == 1
+    # A RandomState is no integer: the sampler seeds it.
+    sampler.set_params(generator__random_state=np.random.RandomState(9))
+    assert_array_equal(
+        sampler.fit_resample(X, y)[0],
+        GenerativeOverSampler(random_state=5).fit_resample(X, y)[0],
+    )
+
+
+def test_a_frozen_generator_is_used_as_it_is():
+    frozen = FrozenEstimator(ClassGaussian().fit(X + 100, y))
+    sampler = GenerativeOverSampler(frozen, random_state=0)
+    new = sampler.fit_resample(X, y)[0][40:]
+    assert sampler.generator_ is frozen
+    assert clone(sampler).fit(X, y).generator_ is frozen
+    assert new.min() > 90
+    assert_array_equal(sampler.fit_resample(X, y)[0][40:], new)
+    with pytest.raises(ValueError, match="fitted to 4 features, and X has 3"):
+        sampler.fit_resample(X[:, :3], y)
+    with pytest.raises(ValueError, match=r"without the classes \[9\]"):
+        sampler.fit_resample(X, np.where(y == 2, 9, y))
+
+
 class ClassMean(BaseEstimator):
     """A generator that is none of ours: it repeats the class means."""
 
@@ -414,7 +443,7 @@ class ClassMean(BaseEstimator):
         self.means_ = {label: X[y == label].mean(axis=0) for label in set(y)}
         return self
 
-    def sample(self, *, y):
+    def sample(self, n_samples=None, *, y=None, random_state=None):
         return np.array([self.means_[label] for label in y]), np.asarray(y)
 
 
