@@ -20,7 +20,7 @@ class BaseAnonymizer(
     tell whether a row is one.
     """
 
-    _unpickled = ("_fingerprints",)
+    _unpickled: tuple[str, ...] = ("_fingerprints",)
 
     def transform(self, X):
         """Return `X` as it is: this method anonymizes nothing.

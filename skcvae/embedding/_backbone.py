@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -41,7 +42,7 @@ class Backbone:
     """
 
     model: nn.Module
-    transform: callable
+    transform: Callable
     fingerprint: str
     batch_limit: int | None = None
 

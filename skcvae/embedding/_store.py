@@ -61,7 +61,7 @@ _SECONDS_TO_WAIT = 60.0
 # that the child opens. So each store is closed before a fork, which waits until no
 # thread is in the middle of something.
 _LOCK = threading.RLock()
-_STORES = weakref.WeakSet()
+_STORES: weakref.WeakSet = weakref.WeakSet()
 
 
 def _close_before_fork():

@@ -26,7 +26,7 @@ class BaseGenerator(SamplingMixin, DocLinkMixin, BaseEstimator):
     """
 
     #: Parameters that do not change what is learned.
-    _sampling_parameters = ("variance",)
+    _sampling_parameters: tuple[str, ...] = ("variance",)
     #: Whether `fit` draws rows, and warns where they are unlike the training rows.
     _checks_generation = True
 

@@ -192,7 +192,7 @@ class CVAE(NetGenerator):
     ((3, 64), [3, 3, 8])
     """
 
-    _sampling_parameters = ("variance", "prior", "noise", "verbose")
+    _sampling_parameters: tuple[str, ...] = ("variance", "prior", "noise", "verbose")
     _memory_advice = "a smaller batch_size or latent_dim, architecture='small'"
     _module = ConditionalVAE
 
