@@ -1,36 +1,161 @@
-"""Fit the generator of an estimator; once for all that differ in sampling only."""
+"""What all users of a generator share: copy it, fit it or load it, and draw from it."""
 
+import inspect
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from numbers import Integral
 from pathlib import Path
 
 import joblib
 import numpy as np
+import torch
 from filelock import FileLock
 from sklearn.base import clone
-from sklearn.utils.validation import check_memory
+from sklearn.frozen import FrozenEstimator
+from sklearn.utils import assert_all_finite
+from sklearn.utils.validation import check_is_fitted, check_memory
+from threadpoolctl import threadpool_limits
 
 from . import __version__
+from ._validation import check_variance
 
 # Raised when a fitted generator has other parts than before: older entries of a cache
 # would load, and then fail.
-_CACHE_FORMAT = 2
+_CACHE_FORMAT = 3
+# Few enough samples that a chunk stays in the processor's cache.
+_CHUNK_SIZE = 2048
+_KEYWORDS = ("n_samples", "y", "random_state")
 
 
-def fit_generator(generator, X, y, memory=None):
-    """Fit a generator, or load the same training from a cache.
+def unfrozen(estimator):
+    """Return the estimator inside of scikit-learn's FrozenEstimator, or itself."""
+    while isinstance(estimator, FrozenEstimator):
+        estimator = estimator.estimator
+    return estimator
 
-    The key is a hash of the rows, the labels and the parameters that training reads.
-    Among several processes with the same key one trains and the others wait for it.
-    Neither the entries nor joblib's metadata hold the rows.
+
+def check_drawable(source, methods=("sample",)):
+    """Refuse what cannot draw samples of given classes, before any long work.
+
+    Parameters
+    ----------
+    source : object
+        Generator, anonymizer or loaded release.
+
+    methods : tuple of str, default=("sample",)
+        Methods that it must have.
+
+    Raises
+    ------
+    TypeError
+        If a method is missing, or `sample` lacks one of the keywords `n_samples`, `y`
+        and `random_state`.
+    """
+    if isinstance(source, type):
+        raise TypeError(
+            f"Pass an instance, {source.__name__}(), not the class {source.__name__}."
+        )
+    inner = unfrozen(source)
+    name = type(inner).__name__
+    lacking = [m for m in methods if not callable(getattr(inner, m, None))]
+    if lacking:
+        raise TypeError(
+            f"{name} is not a generator: it has no method {lacking[0]}. A generator "
+            "has fit(X, y) and sample(n_samples=None, *, y=None, random_state=None)."
+        )
+    parameters = inspect.signature(inner.sample).parameters.values()
+    if any(p.kind is p.VAR_KEYWORD for p in parameters):
+        return
+    lacking = [n for n in _KEYWORDS if n not in {p.name for p in parameters}]
+    if lacking:
+        raise TypeError(
+            f"{name}.sample does not take {' and '.join(lacking)}, so it cannot draw "
+            "samples of given classes. Make a density of scikit-learn a generator by "
+            "skcvae.generators.DensityGenerator, or give sample the signature "
+            "sample(n_samples=None, *, y=None, random_state=None)."
+        )
+
+
+def clone_generator(generator, random_state=None, memory=None, seed=None):
+    """Return the copy of a generator that an estimator fits.
+
+    A generator whose own `random_state` is an integer keeps it. Any other is seeded by
+    the estimator around it, if that has a seed. A frozen generator is not copied.
 
     Parameters
     ----------
     generator : estimator
-        Unfitted generator. Without a cache, it is the one that is fitted.
+        Generator, or a fitted one in scikit-learn's FrozenEstimator.
 
-    X, y : array-like
-        Training rows and labels.
+    random_state : int, RandomState instance or None, default=None
+        That of the estimator around it.
+
+    memory : str, joblib.Memory or None, default=None
+        Cache of the estimator, which needs an integer seed.
+
+    seed : int or None, default=None
+        What `random_state` was turned into, where one seed does not do for all parts.
+
+    Returns
+    -------
+    estimator
+        Unfitted, or frozen.
+
+    Raises
+    ------
+    TypeError
+        If it is no generator.
+
+    ValueError
+        If there is a cache, and no integer seed.
+    """
+    check_drawable(generator, ("fit", "sample"))
+    if not callable(getattr(generator, "get_params", None)):
+        raise TypeError(
+            f"{type(generator).__name__} cannot be copied: a generator needs "
+            "get_params and set_params, which sklearn.base.BaseEstimator has."
+        )
+    if isinstance(generator, FrozenEstimator):
+        return generator
+    generator = clone(generator)
+    params = generator.get_params(deep=False)
+    if "random_state" not in params or isinstance(params["random_state"], Integral):
+        return generator
+    check_memory_seed(memory, random_state)
+    if random_state is not None:
+        generator.set_params(random_state=random_state if seed is None else seed)
+    return generator
+
+
+def check_memory_seed(memory, random_state):
+    """Refuse a cache that could not tell two different trainings apart."""
+    if memory is not None and not isinstance(random_state, Integral):
+        raise ValueError(
+            "memory needs an integer random_state: without one, every training would "
+            f"differ and the cache would hide it. Got random_state={random_state!r}."
+        )
+
+
+def drawing_seed(generator, random_state):
+    """Return the seed of draws: an integer of the generator, else of what wraps it."""
+    own = getattr(unfrozen(generator), "random_state", None)
+    return own if isinstance(own, Integral) or random_state is None else random_state
+
+
+def fit_generator(generator, X, y, memory=None):
+    """Fit a generator to checked samples, or load the same training from a cache.
+
+    The key of the cache is a hash of the samples, the labels and the parameters that
+    training reads. Among several processes with the same key one trains and the others
+    wait for it. Neither the entries nor joblib's metadata hold a sample.
+
+    Parameters
+    ----------
+    generator : estimator
+        What `clone_generator` returned. Without a cache, it is the one that is fitted.
+
+    X, y : ndarray
+        Training samples and labels, checked by the estimator around it.
 
     memory : str, joblib.Memory or None, default=None
         Where to keep fitted generators.
@@ -39,15 +164,24 @@ def fit_generator(generator, X, y, memory=None):
     -------
     estimator
         Fitted, with all parameters of `generator`.
+
+    Raises
+    ------
+    ValueError
+        If a frozen generator was fitted to other features, or lacks a class of `y`.
     """
+    if isinstance(generator, FrozenEstimator):
+        _check_frozen(unfrozen(generator), X, y)
+        return generator
+    sampling = getattr(generator, "_sampling_parameters", ())
+    if "variance" in sampling:
+        check_variance(generator.variance, np.unique(y))
     memory = check_memory(memory)
     if memory.location is None:
-        return generator.fit(X, y)
+        return _fit(generator, X, y)
     plain = clone(generator)
-    if hasattr(generator, "_sampling_parameters"):
-        generator._check_variance(generator.variance, np.unique(y))
-        defaults = type(generator)().get_params()
-        plain.set_params(**{n: defaults[n] for n in generator._sampling_parameters})
+    defaults = type(generator)().get_params() if sampling else {}
+    plain.set_params(**{name: defaults[name] for name in sampling})
     kind = type(plain).__module__, type(plain).__qualname__
     key = joblib.hash((__version__, _CACHE_FORMAT, kind, plain.get_params(), X, y))
 
@@ -55,11 +189,36 @@ def fit_generator(generator, X, y, memory=None):
     # would not write down a function that it knows from another cache, so that the
     # next process would train again.
     def fit(key):
-        return plain.fit(X, y)
+        return _fit(plain, X, y)
 
     with _lock(memory, key):
         fitted = memory.cache(fit)(key)
     return fitted.set_params(**generator.get_params(deep=False))
+
+
+def _fit(generator, X, y):
+    """Fit, without a second check of the samples where the generator is ours."""
+    # An attribute of the function: a subclass with a `fit` of its own lacks it.
+    fit = getattr(type(generator).fit, "for_checked_samples", type(generator).fit)
+    return fit(generator, X, y)
+
+
+def _check_frozen(generator, X, y):
+    """Refuse a fitted generator that cannot make samples for these."""
+    check_is_fitted(generator)
+    n_features = getattr(generator, "n_features_in_", X.shape[1])
+    if n_features != X.shape[1]:
+        raise ValueError(
+            f"The frozen {type(generator).__name__} was fitted to {n_features} "
+            f"features, and X has {X.shape[1]}."
+        )
+    known = set(np.asarray(getattr(generator, "classes_", y)).tolist())
+    lacking = [label for label in np.unique(y).tolist() if label not in known]
+    if lacking:
+        raise ValueError(
+            f"The frozen {type(generator).__name__} was fitted without the classes "
+            f"{lacking[:5]} of y."
+        )
 
 
 def fit_into(estimator, generator, X, y, memory):
@@ -76,24 +235,183 @@ def fit_into(estimator, generator, X, y, memory):
         raise
 
 
-def clone_generator(generator, random_state, memory):
-    """Return an unfitted copy, with the seed of the estimator that wraps it."""
-    generator = clone(generator)
-    has_seed = "random_state" in generator.get_params()
-    if has_seed and random_state is not None:
-        generator.set_params(random_state=random_state)
-    if has_seed:
-        check_memory_seed(memory, generator.random_state)
-    return generator
+def draw(source, y=None, *, n_samples=None, variance=None, random_state=None):
+    """Draw samples: the one function by which all parts of skcvae do it.
 
+    Parameters
+    ----------
+    source : object
+        Fitted generator, anonymizer or loaded release.
 
-def check_memory_seed(memory, random_state):
-    """Refuse a cache that could not tell two different trainings apart."""
-    if memory is not None and not isinstance(random_state, Integral):
+    y : array-like of shape (n_samples,) or None, default=None
+        Labels to draw a sample for, in this order.
+
+    n_samples : int or None, default=None
+        Number of samples to draw, of classes that the source chooses.
+
+    variance : float, dict, array-like or None, default=None
+        Replaces that of the source, if given.
+
+    random_state : int, RandomState instance or None, default=None
+        Seed of the call. None is that of the source.
+
+    Returns
+    -------
+    X : ndarray of shape (n_samples, n_features)
+        Samples.
+
+    y : ndarray of shape (n_samples,)
+        Their labels.
+
+    Raises
+    ------
+    TypeError
+        If the source cannot draw samples of given classes.
+
+    ValueError
+        If it returns other labels than those asked for, or not one finite sample for
+        each of them.
+    """
+    check_drawable(source)
+    given = {
+        "n_samples": n_samples,
+        "y": y,
+        "variance": variance,
+        "random_state": random_state,
+    }
+    X, labels = source.sample(**{k: v for k, v in given.items() if v is not None})
+    X, labels = np.asarray(X), np.asarray(labels)
+    name = type(unfrozen(source)).__name__
+    if X.ndim != 2 or labels.shape != X.shape[:1]:
         raise ValueError(
-            "memory needs an integer random_state: without one, every training would "
-            f"differ and the cache would hide it. Got random_state={random_state!r}."
+            f"{name}.sample must return samples and their labels, got arrays of the "
+            f"shapes {X.shape} and {labels.shape}."
         )
+    if y is not None and not np.array_equal(labels, np.asarray(y)):
+        raise ValueError(
+            f"{name}.sample(y=...) must return one sample for each label of y, in the "
+            "order of y."
+        )
+    assert_all_finite(X, estimator_name=name, input_name="drawn samples")
+    return X, labels
+
+
+def make_stream(generator, classes, device, *, variance=None, seed=None):
+    """Return a function that draws on a device, for the batches of a training loop.
+
+    Parameters
+    ----------
+    generator : estimator
+        Fitted. Those of skcvae draw on the device, any other through `draw`.
+
+    classes : ndarray of shape (n_classes,)
+        Labels that the class codes stand for.
+
+    device : torch.device
+        Where the samples are wanted.
+
+    variance : float, dict, array-like or None, default=None
+        Variance of the draws; None is the generator's own.
+
+    seed : int or None, default=None
+        Seed for generators that do not draw with torch.
+
+    Returns
+    -------
+    callable
+        Takes sorted class codes of shape (n,) and a :class:`torch.Generator`, and
+        returns samples of shape (n, n_features), float32, in the units of training.
+    """
+    inner = unfrozen(generator)
+    if hasattr(inner, "make_stream"):
+        return inner.make_stream(classes, device, variance=variance)
+    rng = np.random.RandomState(seed)
+
+    def stream(codes, torch_generator):
+        labels = classes[codes.cpu().numpy()]
+        X, _ = draw(
+            generator, labels, variance=variance, random_state=rng.randint(2**31)
+        )
+        return torch.as_tensor(X, dtype=torch.float32, device=device)
+
+    return stream
+
+
+@torch.inference_mode()
+def fill_by_class(codes, n_features, dtype, seed, device, draw_chunk):
+    """Fill an array chunk by chunk, so that memory stays bounded.
+
+    Samples are drawn class after class: a chunk then holds few classes, each of which
+    takes a product with its own matrices.
+
+    Parameters
+    ----------
+    codes : ndarray of shape (n_samples,)
+        Class codes.
+
+    n_features : int
+        Number of features.
+
+    dtype : numpy.dtype
+        Type of the array.
+
+    seed : int
+        Seed of all chunks.
+
+    device : torch.device
+        Where to draw.
+
+    draw_chunk : callable
+        Takes the places of samples, their codes and a :class:`torch.Generator`, and
+        returns samples of the type of the array.
+
+    Returns
+    -------
+    ndarray of shape (n_samples, n_features)
+    """
+    X = np.empty((len(codes), n_features), dtype=dtype)
+    out = torch.from_numpy(X)
+    order = torch.from_numpy(np.argsort(codes, kind="stable"))
+    codes = torch.from_numpy(codes)
+
+    def fill(chunk, generator):
+        places = order[chunk]
+        of = codes.index_select(0, places).to(device)
+        out.index_copy_(0, places, draw_chunk(places, of, generator).cpu())
+
+    _fill_in_chunks(fill, len(codes), seed, device)
+    return X
+
+
+def _fill_in_chunks(fill, n_samples, seed, device):
+    """Call `fill(slice, torch_generator)` for consecutive chunks.
+
+    Each chunk has a seed of its own, so that its values do not depend on how many
+    threads there are. On a CPU, each thread works through its chunks alone: torch
+    draws random numbers with one thread, and all others would wait.
+    """
+    starts = range(0, n_samples, _CHUNK_SIZE)
+    seeds = np.random.SeedSequence(seed).generate_state(len(starts), np.uint64)
+
+    @torch.inference_mode()
+    def fill_chunk(i):
+        chunk = slice(starts[i], min(starts[i] + _CHUNK_SIZE, n_samples))
+        fill(chunk, torch.Generator(device).manual_seed(int(seeds[i])))
+
+    n_workers = min(len(starts), torch.get_num_threads())
+    if n_workers < 2 or device.type != "cpu":
+        for i in range(len(starts)):
+            fill_chunk(i)
+        return
+    with ThreadPoolExecutor(n_workers, initializer=_compute_alone) as pool:
+        list(pool.map(fill_chunk, range(len(starts))))
+
+
+def _compute_alone():
+    """Let torch's operations use one thread, in this thread only."""
+    # torch sets the number of threads at the first call in a thread: ours comes second.
+    torch.get_num_threads()
+    threadpool_limits(1, user_api="openmp")
 
 
 def _lock(memory, key):

@@ -1,5 +1,6 @@
 """Checks of what users give to estimators: samples, labels, weights."""
 
+from collections.abc import Mapping
 from numbers import Real
 
 import numpy as np
@@ -17,6 +18,33 @@ VARIANCE_CONSTRAINT = [
     dict,
     "array-like",
 ]
+
+
+def check_variance(variance, classes):
+    """Return the variance of each class, shape (n_classes,); 1 for "auto".
+
+    Raises
+    ------
+    ValueError
+        If it names unknown classes, has another shape, or is negative or not finite.
+    """
+    if isinstance(variance, str) and variance == "auto":
+        variance = 1.0
+    if isinstance(variance, Mapping):
+        known = set(classes.tolist())
+        unknown = [label for label in variance if label not in known]
+        if unknown:
+            raise ValueError(f"variance names classes that y lacks: {unknown}.")
+        variance = [variance.get(label, 1.0) for label in classes.tolist()]
+    values = np.asarray(variance, dtype=float)
+    if values.ndim and values.shape != (len(classes),):
+        raise ValueError(
+            f"variance must be a number, a dict or one number for each of the "
+            f"{len(classes)} classes, got shape {values.shape}."
+        )
+    if not np.isfinite(values).all() or (values < 0).any():
+        raise ValueError(f"variance must be finite and not negative: {variance!r}.")
+    return np.broadcast_to(values, len(classes))
 
 
 def check_numbers(X):
@@ -55,6 +83,19 @@ def check_labels(y):
         raise TypeError("The labels in y must be uniformly strings or numbers.")
 
 
+def encode_labels(y, classes):
+    """Return the positions of labels in `classes`; refuse a label that it lacks."""
+    y = np.asarray(y)
+    if y.ndim != 1:
+        raise ValueError(f"y should be a 1d array, got an array of shape {y.shape}.")
+    code_of = {label: code for code, label in enumerate(classes.tolist())}
+    codes = np.array([code_of.get(label, -1) for label in y.tolist()], dtype=np.intp)
+    if (codes < 0).any():
+        unseen = list(dict.fromkeys(y[codes < 0].tolist()))
+        raise ValueError(f"y contains previously unseen labels: {unseen[:5]}")
+    return codes
+
+
 def forget_fit(estimator):
     """Delete what an earlier fit learned: a failed fit leaves nothing behind."""
     fitted = [n for n in vars(estimator) if n.endswith("_") and not n.startswith("_")]
@@ -62,7 +103,7 @@ def forget_fit(estimator):
         delattr(estimator, name)
 
 
-def check_rows(estimator, X, y, reset=True):
+def check_samples(estimator, X, y, reset=True):
     """Validate rows and labels of an estimator; float32 and float64 are kept."""
     check_numbers(X)
     check_labels(y)
@@ -81,8 +122,6 @@ def check_rows(estimator, X, y, reset=True):
         ensure_min_samples=2 if reset else 1,
     )
     check_finite_in_float32(X, getattr(estimator, "feature_names_in_", None))
-    if reset:
-        warn_about_rows(X)
     return X, y
 
 
@@ -98,8 +137,8 @@ def check_finite_in_float32(X, feature_names=None):
         )
 
 
-def warn_about_rows(X):
-    """Warn about rows of zeros, which failed feature extractions leave behind."""
+def warn_about_zeros(X):
+    """Warn about samples of zeros, which failed feature extractions leave behind."""
     n_zero = int((~X.any(axis=1)).sum())
     if n_zero:
         warn_user(
@@ -108,7 +147,7 @@ def warn_about_rows(X):
         )
 
 
-def check_training_rows(estimator, X, y, sample_weight):
+def check_weighted_samples(estimator, X, y, sample_weight):
     """Return the rows of positive weight, their labels and weights.
 
     Raises

@@ -43,7 +43,7 @@ class Memoriser(BaseEstimator):
         self.X_, self.y_, self.classes_ = X, y, np.unique(y)
         return self
 
-    def sample(self, *, y, random_state=None):
+    def sample(self, n_samples=None, *, y=None, random_state=None):
         rng = np.random.RandomState(random_state)
         rows = np.empty((len(y), self.X_.shape[1]))
         for label in np.unique(y):
@@ -352,7 +352,7 @@ def test_few_records_are_warned_about_and_noted():
         ({"n_repeats": 3, "retrain": ClassGaussian()}, "too few for an interval"),
         ({"n_repeats": 5}, "needs retrain"),
         ({"retrain": BaseEstimator()}, "retrain"),
-        ({"attacks": ["latent_search"]}, "open_decoder"),
+        ({"attacks": ["latent_search"]}, "make_decoder"),
         ({"attacks": ["guess"]}, "guess"),
         ({"attacks": []}, "at least one"),
         ({"synthetic": (np.ones((5, N_FEATURES)),)}, "1 entries"),

@@ -7,13 +7,15 @@ import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import stats
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, clone
 from sklearn.frozen import FrozenEstimator
 from skorch.dataset import ValidSplit
 from torch.nn import functional
 
+from skcvae._generation import make_stream
 from skcvae._training import fork_torch_rng
 from skcvae.generators import ClassGaussian
+from skcvae.long_tail import LongTailClassifier
 from skcvae.long_tail._batches import (
     MixedLabels,
     PlainLoader,
@@ -22,7 +24,6 @@ from skcvae.long_tail._batches import (
     resolve_remix,
 )
 from skcvae.long_tail._bookkeeping import PriorBookkeeping
-from skcvae.long_tail._generation import open_stream
 from skcvae.long_tail._head_net import HeadNet
 from skcvae.long_tail._priors import augment_probability
 
@@ -225,8 +226,7 @@ def test_replacing_leaves_the_training_rows_alone():
 def test_batches_depend_on_the_seed_alone(remix):
     def draw(seed):
         generator = ClassGaussian().fit(1 + numbered_rows().x.numpy(), CODES)
-        scaling = np.zeros(2), np.ones(2)
-        stream = open_stream(generator, np.arange(5), None, scaling, _CPU, 0)
+        stream = make_stream(generator, np.arange(5), _CPU, seed=0)
         params = {"p_augment": np.full(5, 0.5), "sampling": "sqrt", "remix": remix}
         return drawn_rows(make_loader(stream=stream, **params), 2, seed)[0]
 
@@ -346,7 +346,7 @@ class MeanGenerator(BaseEstimator):
         self.means_ = {label: X[y == label].mean(axis=0) for label in np.unique(y)}
         return self
 
-    def sample(self, *, y, random_state):
+    def sample(self, n_samples=None, *, y=None, random_state=None):
         noise = np.random.RandomState(random_state).uniform(size=(len(y), 1))
         return np.array([self.means_[label] for label in y]) + 1e-3 * noise, y
 
@@ -361,13 +361,13 @@ ROWS = CENTRES[np.repeat([0, 1, 2], [20, 6, 2])]
     [ClassGaussian(mean_shrinkage=0, variance=0), MeanGenerator()],
     ids=lambda g: type(g).__name__,
 )
-@pytest.mark.parametrize("frozen", [False, True])
-def test_streams_draw_scaled_rows_of_the_class(generator, frozen):
-    generator = generator.fit(ROWS, LABELS)
-    generator = FrozenEstimator(generator) if frozen else generator
+def test_the_classifier_draws_scaled_rows_of_the_class(generator):
+    classifier = LongTailClassifier(FrozenEstimator(clone(generator).fit(ROWS, LABELS)))
     offset, scale = np.array([1.0, 2.0, 3.0, 0.0]), np.array([10.0, 20.0, 5.0, 0.0])
     # Fewer classes than the generator has, so that their codes differ.
-    stream = open_stream(generator, LABELS[[26, 0]], None, (offset, scale), _CPU, 0)
+    classifier.classes_, classifier.device_ = LABELS[[26, 0]], _CPU
+    classifier.offset_, classifier.scale_ = offset, scale
+    stream = classifier._make_stream(ROWS, LABELS, 0, 0)
     rows = stream(torch.tensor([0, 0, 1]), torch.Generator().manual_seed(0))
     expected = (CENTRES[[2, 2, 0], :3] - offset[:3]) / scale[:3]
     assert_allclose(rows[:, :3], expected, atol=1e-3)
@@ -379,18 +379,16 @@ def test_each_call_of_a_stream_draws_anew():
     for generator in (ClassGaussian(random_state=0), MeanGenerator()):
         X = ROWS + np.random.RandomState(0).normal(size=ROWS.shape)
         fitted = generator.fit(X, LABELS)
-        scaling = np.zeros(4), np.ones(4)
-        stream = open_stream(fitted, np.unique(LABELS), None, scaling, _CPU, 0)
+        stream = make_stream(fitted, np.unique(LABELS), _CPU, seed=0)
         torch_generator = torch.Generator().manual_seed(0)
         first, second = (stream(torch.tensor([0]), torch_generator) for _ in range(2))
         assert not torch.equal(first, second)
 
 
 def test_the_seed_of_a_stream_is_for_generators_that_are_not_ours():
-    fitted, scaling = MeanGenerator().fit(ROWS, LABELS), (np.zeros(4), np.ones(4))
+    fitted = MeanGenerator().fit(ROWS, LABELS)
     first, second, other = (
-        open_stream(fitted, np.unique(LABELS), None, scaling, _CPU, seed)
-        for seed in (0, 0, 1)
+        make_stream(fitted, np.unique(LABELS), _CPU, seed=seed) for seed in (0, 0, 1)
     )
     codes = torch.tensor([0, 1, 2])
     assert torch.equal(first(codes, None), second(codes, None))

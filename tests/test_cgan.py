@@ -166,7 +166,7 @@ def test_more_variance_gives_more_spread(fitted):
 
 
 def test_the_decoder_maps_noise_to_rows_of_the_class(fitted):
-    decoder = fitted.open_decoder()
+    decoder = fitted.make_decoder()
     assert decoder.latent_dim == 2 + 4
     assert decoder.noise_std is None
     decoded = decoder(torch.zeros(3, 6), torch.arange(3))

@@ -6,6 +6,7 @@ import pickle
 import random
 import sys
 import warnings
+from functools import partial
 
 import numpy as np
 import pytest
@@ -17,12 +18,14 @@ from sklearn.base import clone
 from torch import nn
 
 from skcvae._training import LabelledTensors
-from skcvae.generators._objectives import NegativeELBO
+from skcvae.anonymization import CVAEAnonymizer, GenerativeAnonymizer
+from skcvae.generators._cvae_net import NegativeELBO
 from skcvae.generators.private import _cvae, _net
 from skcvae.generators.private._cvae import DPCVAE
 from skcvae.generators.private._gaussian import DPClassGaussian
 from skcvae.generators.private._net import PoissonLoader, PrivateVAE, build_private_net
-from skcvae.over_sampling import GenerativeOverSampler
+from skcvae.long_tail import LongTailClassifier
+from skcvae.over_sampling import GenerativeOverSampler, HardOverSampler
 
 pytest.importorskip("opacus")
 
@@ -142,27 +145,93 @@ def test_cost_of_a_step_is_the_renyi_divergence_of_two_mixtures(rate, noise, ord
 
 
 def test_everything_that_reads_rows_is_listed(rows):
-    statistics = {"counts", "raw_norm", "center", "row_norm", "sums", "residual_norm"}
+    statistics = {"counts", "raw_norm", "center", "data_norm", "sums", "residual_norm"}
     assert set(make_cvae().fit(*rows).privacy_["mechanisms"]) == statistics
     gaussian = make_gaussian().fit(*rows).privacy_
     assert set(gaussian["mechanisms"]) == statistics | {"second_moment"}
-    given = make_gaussian(center=0.0, row_norm=9.0).fit(*rows).privacy_
-    unneeded = {"raw_norm", "center", "row_norm"}
+    given = make_gaussian(center=0.0, data_norm=9.0).fit(*rows).privacy_
+    unneeded = {"raw_norm", "center", "data_norm"}
     assert set(given["mechanisms"]) == set(gaussian["mechanisms"]) - unneeded
     assert_allclose(given["epsilon"], gaussian["epsilon"])
 
 
 @MAKERS
 def test_statement_says_what_is_guaranteed_and_what_is_not(make, rows):
-    statement = make(epsilon=2.0).fit(*rows).privacy_statement()
+    statement = make(epsilon=2.0, random_state=None).fit(*rows).privacy_statement()
     assert statement["guarantee"] == "(epsilon, delta)-differential privacy"
     assert json.loads(json.dumps(statement)) == statement
     assert statement["delta"] == 1e-5
     assert (statement["unit"], statement["adjacency"]) == ("record", "add/remove")
     outside = " ".join(statement["outside"])
-    for topic in ("hyper-parameters", "cryptographic", "same person", "random_state"):
+    for topic in ("hyper-parameters", "cryptographic", "same person"):
         assert topic in outside
     assert "set of labels" not in outside
+
+
+@MAKERS
+@pytest.mark.parametrize("seed", [0, np.random.RandomState(0)], ids=["int", "state"])
+def test_a_seed_voids_the_guarantee(make, seed, rows):
+    generator = make(random_state=seed).fit(*rows)
+    for later in (seed, None):
+        statement = generator.set_params(random_state=later).privacy_statement()
+        assert statement["guarantee"].startswith("no guarantee: fit had a random_state")
+        assert statement["epsilon"] <= 8.0 and statement["delta"] == 1e-5
+        assert "random_state" in " ".join(statement["outside"])
+
+
+@MAKERS
+def test_a_seed_that_is_set_after_fit_leaves_the_guarantee(make, rows):
+    generator = make(random_state=None).fit(*rows).set_params(random_state=0)
+    generator.sample(5, random_state=1)
+    statement = generator.privacy_statement()
+    assert statement["guarantee"] == "(epsilon, delta)-differential privacy"
+
+
+WRAPPERS = {
+    "anonymizer": GenerativeAnonymizer,
+    "over-sampler": GenerativeOverSampler,
+    "hard over-sampler": HardOverSampler,
+    "classifier": partial(LongTailClassifier, max_epochs=1, device="cpu"),
+}
+
+
+def fit_and_read_guarantee(wrapper, rows):
+    """Fit a wrapper, and return the guarantee that it or its generator states."""
+    getattr(wrapper, "fit_resample", getattr(wrapper, "fit", None))(*rows)
+    said_by = wrapper if hasattr(wrapper, "privacy_statement") else wrapper.generator_
+    statement = said_by.privacy_statement()
+    assert 0 < statement["epsilon"] <= 8.0
+    return statement["guarantee"]
+
+
+@MAKERS
+@pytest.mark.parametrize("seed", [0, np.random.RandomState(0)], ids=["int", "state"])
+@pytest.mark.parametrize("name", WRAPPERS)
+def test_a_seed_of_a_wrapper_voids_the_guarantee(name, seed, make, rows):
+    wrapper = WRAPPERS[name](make(random_state=None), random_state=seed)
+    guarantee = fit_and_read_guarantee(wrapper, rows)
+    assert guarantee.startswith("no guarantee: fit had a random_state")
+
+
+@MAKERS
+@pytest.mark.parametrize("name", ["anonymizer", "over-sampler", "hard over-sampler"])
+def test_without_any_seed_a_wrapper_keeps_the_guarantee(name, make, rows):
+    guarantee = fit_and_read_guarantee(WRAPPERS[name](make(random_state=None)), rows)
+    assert guarantee == "(epsilon, delta)-differential privacy"
+
+
+@pytest.mark.parametrize("seed", [None, 0, np.random.RandomState(0)])
+def test_a_seed_of_the_cvae_anonymizer_voids_the_guarantee(seed, rows):
+    anonymizer = CVAEAnonymizer(
+        epsilon=8.0,
+        delta=1e-5,
+        dp_params={"classes": CLASSES, "hidden_dim": 4},
+        max_epochs=1,
+        device="cpu",
+        random_state=seed,
+    )
+    expected = "(epsilon, delta)-diff" if seed is None else "no guarantee: "
+    assert fit_and_read_guarantee(anonymizer, rows).startswith(expected)
 
 
 @MAKERS
@@ -461,7 +530,7 @@ def test_bad_input_is_refused(make, rows):
         make(center=[0.0, 1.0]).fit(X, y)
     with pytest.raises(ValueError, match="center must be finite"):
         make(center=[np.nan] * 5).fit(X, y)
-    for params in ({"epsilon": 0}, {"delta": 1.0}, {"delta": 0.0}, {"row_norm": 0}):
+    for params in ({"epsilon": 0}, {"delta": 1.0}, {"delta": 0.0}, {"data_norm": 0}):
         with pytest.raises(ValueError, match=next(iter(params))):
             make(**params).fit(X, y)
 
@@ -505,7 +574,7 @@ def known():
 def test_gaussian_with_a_large_budget_recovers_the_distribution(known):
     X, y, means, covariance = known
     generator = DPClassGaussian(
-        epsilon=50.0, classes=range(4), row_norm=60.0, random_state=0
+        epsilon=50.0, classes=range(4), data_norm=60.0, random_state=0
     ).fit(X, y)
     X_new, _ = generator.sample(y=np.repeat(range(4), 20_000))
     X_new = X_new.reshape(4, 20_000, 6)
@@ -541,7 +610,7 @@ def test_class_without_rows_is_drawn_near_the_mean_of_all(make, rows):
     X_new, y_new = generator.sample(y=["d"] * 4000)
     assert set(y_new) == {"d"}
     shift = X_new.mean(axis=0) - rows[0].mean(axis=0)
-    assert np.linalg.norm(shift) < 0.6 * generator.row_norm_
+    assert np.linalg.norm(shift) < 0.6 * generator.data_norm_
 
 
 @MAKERS
@@ -622,7 +691,7 @@ def test_over_sampler_takes_them(make, rows):
 
 
 def test_decoder_opens_for_attacks(fitted):
-    decoder = fitted.open_decoder()
+    decoder = fitted.make_decoder()
     e = torch.zeros(2, decoder.latent_dim, requires_grad=True)
     decoded = decoder(e, torch.tensor([0, 2]))
     decoded.sum().backward()

@@ -407,7 +407,7 @@ def test_pickle_holds_no_training_row(small, fitted):
 
 
 def test_decoder_draws_what_sample_draws(fitted, small):
-    decoder = fitted.open_decoder()
+    decoder = fitted.make_decoder()
     e = torch.zeros(3, decoder.latent_dim, requires_grad=True)
     rows = decoder(e, torch.tensor([2, 0, 1]))
     expected, _ = fitted.sample(y=[2, 0, 1], variance=0)

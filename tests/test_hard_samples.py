@@ -76,7 +76,7 @@ def test_many_steps_reach_the_hardest_row_of_the_ball(quantile, variance):
     sign = np.array([1, -1])[labels, None]
     expected = centres[labels] + sign * radius * pull(sampler)
     assert_allclose(rows, expected, atol=2e-3)
-    assert sampler.floor_share_ == 1.0
+    assert sampler.share_at_floor_ == 1.0
 
 
 def test_one_step_moves_every_row_along_the_same_vector():
@@ -101,7 +101,7 @@ def test_no_step_and_no_floor_are_plain_draws(generator):
     X_plain, y_plain = plain.fit_resample(X, y)
     assert_allclose(rows, X_plain[120:], atol=1e-5)
     assert_array_equal(labels, y_plain[120:])
-    assert sampler.max_norm_ == np.inf and sampler.floor_share_ == 0
+    assert sampler.max_norm_ == np.inf and sampler.share_at_floor_ == 0
 
 
 CLASSIFIERS = {
@@ -150,13 +150,15 @@ def test_density_floor_is_kept_exactly(quantile):
     norm = mahalanobis / np.sqrt([1.0, 2.0])[labels]
     assert_allclose(norm, sampler.latent_norm_, rtol=1e-3)
     assert norm.max() < radius * (1 + 1e-4)
-    assert sampler.floor_share_ == np.mean(sampler.latent_norm_ > radius * (1 - 1e-5))
+    assert sampler.share_at_floor_ == np.mean(
+        sampler.latent_norm_ > radius * (1 - 1e-5)
+    )
 
 
 def test_floor_is_that_of_a_share_of_plain_draws():
     sampler = make_sampler(n_steps=0, n_new=5000, density_quantile=0.8)
     new_rows(sampler)
-    assert sampler.floor_share_ == pytest.approx(0.2, abs=0.02)
+    assert sampler.share_at_floor_ == pytest.approx(0.2, abs=0.02)
 
 
 def margins(classifier, rows, labels):
@@ -200,21 +202,21 @@ def test_a_module_and_the_model_it_was_made_of_agree():
 
 
 @pytest.mark.parametrize("loss, head", [("ldam", "auto"), ("focal", "mlp")])
-def test_open_logits_are_the_probabilities_of_the_classifier(loss, head):
+def test_make_logits_are_the_probabilities_of_the_classifier(loss, head):
     rows = np.column_stack([X, np.full(len(X), 7.0)])
     classifier = LongTailClassifier(
         loss=loss, head=head, max_epochs=5, device="cpu", random_state=0
     ).fit(rows, y)
     rows[:, 3] = -1000
     x = torch.tensor(rows, dtype=torch.float32, requires_grad=True)
-    logits = classifier.open_logits()(x)
+    logits = classifier.make_logits()(x)
     assert_allclose(
         logits.softmax(dim=1).detach(), classifier.predict_proba(rows), atol=1e-5
     )
     logits[:, 0].sum().backward()
     assert x.grad.isfinite().all() and x.grad[:, :3].abs().min() > 0
     with pytest.raises(NotFittedError):
-        LongTailClassifier().open_logits()
+        LongTailClassifier().make_logits()
 
 
 def test_a_sure_classifier_has_a_gradient_all_the_same():
@@ -334,7 +336,7 @@ def test_frames_come_back_and_balanced_rows_as_they_are():
     assert len(sampler.loss_after_) == 120
     balanced = sampler.fit_resample(X[70:110], np.tile([0, 1], 20))
     assert_array_equal(balanced[0], X[70:110])
-    assert len(sampler.loss_after_) == 0 and sampler.floor_share_ == 0
+    assert len(sampler.loss_after_) == 0 and sampler.share_at_floor_ == 0
 
 
 def test_one_training_serves_all_strengths(tmp_path, monkeypatch):

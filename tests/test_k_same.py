@@ -17,7 +17,7 @@ from sklearn.model_selection import GroupKFold, cross_validate
 from sklearn.utils.estimator_checks import parametrize_with_checks
 from sklearn.utils.validation import check_is_fitted
 
-from skcvae.anonymization import KSameAnonymizer, _microaggregation
+from skcvae.anonymization import KSameAnonymizer, _k_same
 
 X = np.random.RandomState(0).normal(size=(60, 4))
 y = np.repeat(["cow", "ape", "mole"], [30, 19, 11])
@@ -80,7 +80,7 @@ def test_clusters_are_those_of_the_brute_force(seed, k, dtype):
 
 @pytest.mark.parametrize("block_size", [1, 500, 3000])
 def test_clusters_do_not_depend_on_the_size_of_blocks(block_size, monkeypatch):
-    monkeypatch.setattr(_microaggregation, "_BLOCK_SIZE", block_size)
+    monkeypatch.setattr(_k_same, "_BLOCK_SIZE", block_size)
     rows = normal_rows(0, n_rows=200)
     anonymizer = KSameAnonymizer(3, **ALL_ROWS).fit(rows)
     assert clusters_of(anonymizer) == brute_force(rows, 3)
@@ -185,7 +185,7 @@ def test_labels_are_required_within_classes():
 
 def test_small_classes_are_refused_by_name_and_size():
     labels = np.array(["cow"] * 50 + ["ape"] * 4 + ["mole"] * 6)
-    message = r"fewer than k=5 rows: 'ape' \(4\)\. .*smaller k.*'merge'.*'suppress'"
+    message = r"fewer than k=5 samples: 'ape' \(4\)\. .*smaller k.*'merge'.*'suppress'"
     with pytest.raises(ValueError, match=message):
         KSameAnonymizer().fit(X, labels)
     with pytest.raises(ValueError, match=r"\d \(1\), .* and 20 more\. Choose"):
@@ -198,7 +198,7 @@ def test_fewer_than_k_rows_are_refused(small_classes, within_class):
     anonymizer = KSameAnonymizer(
         61, small_classes=small_classes, within_class=within_class
     )
-    with pytest.raises(ValueError, match="60 rows, and k=61 needs at least as many"):
+    with pytest.raises(ValueError, match="60 samples, and k=61 needs at least as many"):
         anonymizer.fit(X, y)
     groups = np.arange(60) // 2
     with pytest.raises(ValueError, match="30 groups, and k=31 needs"):
@@ -249,7 +249,7 @@ def test_suppressed_classes_leave_nothing_behind():
     labels = np.array(["cow"] * 30 + ["ape"] * 3 + ["mole"] * 26 + ["emu"])
     withheld = np.isin(labels, ["ape", "emu"])
     anonymizer = KSameAnonymizer(4, small_classes="suppress")
-    with pytest.warns(UserWarning, match=r"4 of 60 rows.*suppressed_\]") as record:
+    with pytest.warns(UserWarning, match=r"4 of 60 samples.*suppressed_\]") as record:
         published = anonymizer.fit_transform(X, labels)
     assert record[0].filename == __file__
     assert_array_equal(anonymizer.suppressed_, withheld)
@@ -271,7 +271,7 @@ def test_suppressing_everything_is_refused():
 
 def test_remainder_is_dropped_as_by_the_reference_program():
     anonymizer = KSameAnonymizer(k=7, remainder="drop", **ALL_ROWS)
-    with pytest.warns(UserWarning, match="4 of 60 rows are suppressed"):
+    with pytest.warns(UserWarning, match="4 of 60 samples are suppressed"):
         published = anonymizer.fit_transform(X)
     assert_array_equal(np.flatnonzero(anonymizer.suppressed_), [56, 57, 58, 59])
     assert set(anonymizer.cluster_sizes_) == {7}
@@ -530,12 +530,12 @@ def test_privacy_statement_says_what_k_counts_and_what_it_leaves_open():
     anonymizer = KSameAnonymizer(4)
     with pytest.raises(NotFittedError):
         anonymizer.privacy_statement()
-    by_row = anonymizer.fit(X, y).privacy_statement()
-    assert by_row["guarantee"] == "k-anonymity (k-Same)"
-    assert (by_row["k"], by_row["unit"]) == (4, "row")
-    topics = [sentence.partition(":")[0] for sentence in by_row["not covered"]]
+    by_sample = anonymizer.fit(X, y).privacy_statement()
+    assert by_sample["guarantee"] == "k-anonymity (k-Same)"
+    assert (by_sample["k"], by_sample["unit"]) == (4, "sample")
+    topics = [sentence.partition(":")[0] for sentence in by_sample["not covered"]]
     assert topics[0] == "Membership inference"
-    assert "Persons with several rows" in topics
+    assert "Persons with several samples" in topics
     by_group = anonymizer.fit(X, y, groups=np.arange(60) // 2).privacy_statement()
     assert (by_group["k"], by_group["unit"]) == (4, "group")
     assert not any("Persons" in sentence for sentence in by_group["not covered"])

@@ -25,7 +25,7 @@ class Release:
             self.noise_std = torch.tensor(noise_std, dtype=torch.float32)
         self.n_decoded = 0
 
-    def open_decoder(self, device):
+    def make_decoder(self, device):
         return self
 
     def __call__(self, e, codes):

@@ -6,6 +6,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
+from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection import (
     GridSearchCV,
     StratifiedKFold,
@@ -235,15 +236,17 @@ def test_only_ldam_scales_its_logits(separated_classes):
 # The generator
 
 
-def test_a_fitted_generator_is_used_as_it_is_and_clones_fit_anew(
+def test_a_frozen_generator_is_used_as_it_is_and_another_is_fitted_anew(
     n_fits, separated_classes
 ):
     X, y = separated_classes
     generator = CountedGaussian(variance=4.0).fit(X, y)
-    classifier = make_classifier(generator).fit(X, y)
-    assert classifier.generator_ is generator
+    frozen = FrozenEstimator(generator)
+    classifier = make_classifier(frozen).fit(X, y)
+    assert classifier.generator_.estimator is generator
+    clone(classifier).fit(X, y)
     assert n_fits() == 1
-    again = clone(classifier).fit(X, y)
+    again = make_classifier(generator).fit(X, y)
     assert n_fits() == 2
     # The fit of a Gaussian is not random.
     assert same_probabilities(again, classifier, X)
@@ -326,7 +329,10 @@ REFUSED = {
     "device": ({"device": "abacus"}, "device='abacus'"),
     "variance": ({"variance": [1.0, 2.0]}, "variance.*4 classes"),
     "sampling": ({"sampling": np.inf}, "'sampling'"),
-    "memory without a seed": ({"memory": "unused"}, "integer random_state"),
+    "memory without a seed": (
+        {"memory": "unused", "random_state": None},
+        "integer random_state",
+    ),
 }
 
 
@@ -360,11 +366,11 @@ def test_bad_rows_are_refused_before_any_training(n_fits, separated_classes):
 
 def test_fitted_generators_of_other_data_are_refused(separated_classes):
     X, y = separated_classes
-    narrow = make_classifier(ClassGaussian().fit(X[:, :3], y))
-    fit_in_vain(narrow, X, y, "generator was fitted on 3 features, and X has 6")
-    poor = make_classifier(ClassGaussian().fit(X, y % 2))
-    fit_in_vain(poor, X, y, r"generator was fitted without the classes \[2, 3\]")
-    named = make_classifier(ClassGaussian().fit(X, y.astype(str)))
+    narrow = make_classifier(FrozenEstimator(ClassGaussian().fit(X[:, :3], y)))
+    fit_in_vain(narrow, X, y, "ClassGaussian was fitted to 3 features, and X has 6")
+    poor = make_classifier(FrozenEstimator(ClassGaussian().fit(X, y % 2)))
+    fit_in_vain(poor, X, y, r"ClassGaussian was fitted without the classes \[2, 3\]")
+    named = make_classifier(FrozenEstimator(ClassGaussian().fit(X, y.astype(str))))
     fit_in_vain(named, X, y, "without the classes")
 
 

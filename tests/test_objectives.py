@@ -8,7 +8,7 @@ import torch
 from scipy import stats
 from torch.distributions import Independent, MultivariateNormal, Normal, kl_divergence
 
-from skcvae.generators._objectives import (
+from skcvae.generators._cvae_net import (
     OBJECTIVES,
     NegativeELBO,
     ReferenceLoss,

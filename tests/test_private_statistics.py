@@ -14,19 +14,17 @@ from skcvae.generators.private._accounting import (
     renyi_budget,
     renyi_epsilon,
 )
-from skcvae.generators.private._shrinkage import (
-    shrink_noisy_covariance,
-    shrink_noisy_means,
-)
 from skcvae.generators.private._statistics import (
     NoiseLedger,
     PrivateSums,
     class_sums,
-    clip_rows,
+    clip_to_norm,
     noisy_norm_bound,
     private_shares,
     residual_bound,
     second_moment,
+    shrink_noisy_covariance,
+    shrink_noisy_means,
     sum_classes,
 )
 
@@ -34,7 +32,7 @@ SHARES = {
     "counts": 1,
     "raw_norm": 1,
     "center": 1,
-    "row_norm": 1,
+    "data_norm": 1,
     "sums": 3,
     "residual_norm": 1,
     "second_moment": 2,
@@ -51,8 +49,8 @@ def compute_all(X, codes, n_classes, ledger, **given):
     private = sum_classes(X, codes, n_classes, ledger, **given)
     means, _ = shrink_noisy_means(private, np.eye(X.shape[1]))
     residuals = X - private.centre - means[codes]
-    bound = residual_bound(residuals, ledger, private.row_norm)
-    second_moment(residuals, bound, private.n_rows, ledger)
+    bound = residual_bound(residuals, ledger, private.data_norm)
+    second_moment(residuals, bound, private.n_samples, ledger)
 
 
 class RecordingLedger(NoiseLedger):
@@ -115,8 +113,8 @@ def test_composition_of_gaussian_mechanisms_agrees_with_dp_accounting():
 def test_statistics_spend_the_whole_budget():
     rng = np.random.RandomState(0)
     X, codes = rng.normal(size=(50, 3)), rng.randint(2, size=50)
-    for given in ({}, {"center": np.zeros(3)}, {"row_norm": 2.0}):
-        shares = private_shares(SHARES, given.get("center"), given.get("row_norm"))
+    for given in ({}, {"center": np.zeros(3)}, {"data_norm": 2.0}):
+        shares = private_shares(SHARES, given.get("center"), given.get("data_norm"))
         ledger = make_ledger(mu=0.7, shares=shares)
         compute_all(X, codes, 2, ledger, **given)
         assert_allclose(ledger.mu, 0.7, rtol=1e-12)
@@ -185,7 +183,7 @@ def test_one_row_changes_each_statistic_by_at_most_its_sensitivity(seed):
 def test_sensitivities_are_reached():
     X = np.array([[3.0, 4.0], [1.0, 0.0], [0.0, 2.0]])
     codes = np.array([0, 1, 1])
-    given = {"center": np.zeros(2), "row_norm": 2.0}
+    given = {"center": np.zeros(2), "data_norm": 2.0}
     runs = []
     for rows in (slice(None), slice(1, None)):
         ledger = RecordingLedger(outputs=runs[0].exact if runs else None)
@@ -240,7 +238,7 @@ def test_noise_of_the_sums_is_what_they_report():
     assert_allclose(private.noise_std, 3.0 / (0.5 * np.sqrt(3 / 10)))
     deviation = np.std(draws, axis=0)
     assert_allclose(deviation.mean(), private.noise_std, rtol=0.02)
-    exact = class_sums(clip_rows(X, 3.0), codes, 2)
+    exact = class_sums(clip_to_norm(X, 3.0), codes, 2)
     assert np.abs(np.mean(draws, axis=0) - exact).max() < private.noise_std / 3
 
 
@@ -249,7 +247,7 @@ def test_noise_of_the_sums_is_what_they_report():
 
 def test_clipping_shortens_long_rows_and_keeps_the_others():
     X = np.array([[3.0, 4.0], [0.3, 0.4], [0.0, 0.0], [3e30, 4e30]])
-    clipped = clip_rows(X, 1.0)
+    clipped = clip_to_norm(X, 1.0)
     assert_allclose(clipped, [[0.6, 0.8], [0.3, 0.4], [0.0, 0.0], [0.6, 0.8]])
     assert (np.linalg.norm(clipped, axis=1) <= 1 + 1e-12).all()
 
@@ -258,13 +256,14 @@ def test_clipping_shortens_long_rows_and_keeps_the_others():
 @pytest.mark.parametrize("spread", [0.02, 0.3])
 def test_norm_bound_is_the_quantile_rounded_up_by_less_than_a_fifth(scale, spread):
     norms = scale * np.random.RandomState(0).lognormal(sigma=spread, size=501)
-    ratio = noisy_norm_bound(norms, make_ledger(), "row_norm") / np.quantile(norms, 0.9)
+    bound = noisy_norm_bound(norms, make_ledger(), "data_norm")
+    ratio = bound / np.quantile(norms, 0.9)
     assert 0.999 <= ratio <= 1.001 * 2**0.25
 
 
 def test_norm_bound_stays_on_its_grid():
-    assert noisy_norm_bound(np.zeros(9), make_ledger(), "row_norm") == 2.0**-64
-    assert noisy_norm_bound(np.full(9, 1e30), make_ledger(), "row_norm") == 2.0**65.5
+    assert noisy_norm_bound(np.zeros(9), make_ledger(), "data_norm") == 2.0**-64
+    assert noisy_norm_bound(np.full(9, 1e30), make_ledger(), "data_norm") == 2.0**65.5
 
 
 def test_outliers_move_the_norm_bound_by_a_small_factor_only():
@@ -272,13 +271,13 @@ def test_outliers_move_the_norm_bound_by_a_small_factor_only():
     norms[:100] = 1e12
     for seed in range(20):
         ledger = make_ledger(mu=0.5, seed=seed)
-        assert noisy_norm_bound(norms, ledger, "row_norm") < 4
+        assert noisy_norm_bound(norms, ledger, "data_norm") < 4
 
 
 def test_norm_bound_asks_at_most_as_often_as_its_budget_says():
     for norms in (np.zeros(9), np.full(9, 1e30), np.arange(9.0)):
         ledger = make_ledger()
-        noisy_norm_bound(norms, ledger, "row_norm")
+        noisy_norm_bound(norms, ledger, "data_norm")
         assert 11 <= len(ledger.releases) <= 12
 
 
@@ -294,7 +293,7 @@ def test_counts_are_not_negative_and_sums_keep_their_class():
     assert_allclose(private.counts, [1, 0, 2], atol=1e-3)
     noisy = sum_classes(X, np.array([2, 2, 0]), 3, make_ledger(mu=0.01))
     assert (noisy.counts >= 0).all()
-    assert noisy.n_rows >= 1
+    assert noisy.n_samples >= 1
 
 
 # Shrinkage

@@ -44,7 +44,7 @@ def rows():
 
 @pytest.fixture(scope="module", params=ANONYMIZERS)
 def fitted(request, rows):
-    with pytest.warns(UserWarning, match="single row"):
+    with pytest.warns(UserWarning, match="single sample"):
         return ANONYMIZERS[request.param].fit(*rows)
 
 
@@ -57,7 +57,7 @@ def path(tmp_path):
 def content(rows, tmp_path_factory):
     """The bytes of a release of a small CVAE."""
     path = tmp_path_factory.mktemp("release") / "a.safetensors"
-    with pytest.warns(UserWarning, match="single row"):
+    with pytest.warns(UserWarning, match="single sample"):
         ANONYMIZERS["small"].fit(*rows)
     ANONYMIZERS["small"].release(path)
     return path.read_bytes()
@@ -170,7 +170,7 @@ def numbers_in(value):
 
 
 def test_number_of_training_steps_stays_behind(rows, path):
-    with pytest.warns(UserWarning, match="single row"):
+    with pytest.warns(UserWarning, match="single sample"):
         anonymizer = ANONYMIZERS["large"].fit(*rows)
     sampler = anonymizer.generator_._make_sampler()
     kept = {k: v for k, v in sampler.state_dict().items() if "num_batches" in k}
@@ -208,8 +208,8 @@ def test_number_of_rows_must_be_given(fitted, path):
 
 
 def test_decoder_of_a_release_is_that_of_the_generator(fitted, path):
-    ours = fitted.open_decoder()
-    theirs = load(fitted.release(path)).open_decoder()
+    ours = fitted.make_decoder()
+    theirs = load(fitted.release(path)).make_decoder()
     e = torch.randn(6, ours.latent_dim, generator=torch.Generator().manual_seed(0))
     codes = torch.tensor([0, 1, 0, 1, 0, 1])
     torch.testing.assert_close(ours(e, codes), theirs(e, codes), rtol=1e-5, atol=1e-5)
@@ -249,7 +249,7 @@ def test_reference_objective_and_own_architectures_are_refused(rows, path):
     assert not list(path.parent.iterdir())
 
 
-@pytest.mark.filterwarnings("ignore:.*single row")
+@pytest.mark.filterwarnings("ignore:.*single sample")
 def test_rank_above_the_number_of_features_is_refused(rows, path):
     ANONYMIZERS["gaussian-full"].fit(*rows).release(path)
     forged = with_manifest(path.read_bytes(), changed(hidden_dim=7))

@@ -33,7 +33,7 @@ class CopyGenerator(BaseEstimator):
         self.classes_ = np.unique(y)
         return self
 
-    def sample(self, y):
+    def sample(self, n_samples=None, *, y=None, random_state=None):
         rng = np.random.RandomState(self.random_state)
         X = np.empty((len(y), self.X_.shape[1]))
         for label in np.unique(y):
@@ -46,7 +46,7 @@ class CopyGenerator(BaseEstimator):
 class IgnorantGenerator(CopyGenerator):
     """Knows the classes, and nothing else of the rows."""
 
-    def sample(self, y):
+    def sample(self, n_samples=None, *, y=None, random_state=None):
         rng = np.random.RandomState(self.random_state)
         return rng.normal(size=(len(y), self.X_.shape[1])), y
 
@@ -123,7 +123,7 @@ def test_shadows_find_more_than_a_reference_where_difficulty_differs(seed):
     sets = draw_sets(seed, 240, difficulties=(0.1, 2.0))
     M, y_M, H, _, R, _ = sets
     estimator = CopyGenerator(noise=0.3, random_state=7)
-    S = estimator.fit(M, y_M).sample(y_M)
+    S = estimator.fit(M, y_M).sample(y=y_M)
     plain = nearest_neighbor_attack(S[0], M, H, R).auc.value
     offline, online = (
         shadow_attack(estimator, *sets, synthetic=S, mode=mode, random_state=0)
@@ -258,7 +258,7 @@ def test_the_release_may_be_rows_or_a_fitted_object():
     options = {"n_shadows": 2, "random_state": 0}
     as_object, as_rows = (
         shadow_attack(CopyGenerator(), M, y_M, *others, synthetic=synthetic, **options)
-        for synthetic in (release, release.sample(y_M))
+        for synthetic in (release, release.sample(y=y_M))
     )
     assert as_object == as_rows
 
@@ -299,7 +299,7 @@ def test_a_decoder_gives_away_what_its_rows_do_not():
         ({"n_shadows": 1}, "'n_shadows' parameter"),
         ({"n_shadows": 3, "mode": "online"}, "n_shadows of at least 4"),
         ({"mode": "on"}, "'mode' parameter"),
-        ({"score": "latent_search"}, "have open_decoder"),
+        ({"score": "latent_search"}, "have make_decoder"),
         ({"score": lambda release, X, y: X[:, 0] / 0}, "finite numbers"),
         ({"score": lambda release, X, y: X[1:, 0]}, r"got shape \(79,\)"),
         ({"estimator": BaseEstimator()}, "'estimator' parameter"),

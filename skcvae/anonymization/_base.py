@@ -1,6 +1,7 @@
-"""What all anonymizers share: a transform that changes nothing, and says so."""
+"""Base class of the anonymizers."""
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
@@ -13,52 +14,53 @@ from .._warnings import warn_user
 class BaseAnonymizer(
     DocLinkMixin, OneToOneFeatureMixin, TransformerMixin, BaseEstimator
 ):
-    """Transformer that replaces training rows, and leaves all others alone.
+    """Transformer that replaces training samples and leaves all others unchanged.
 
-    A subclass implements `fit` and `fit_transform` and calls `_remember`. Its
-    attributes in `_unpickled` stay in this process: they hold the training rows, or
-    tell whether a row is one.
+    A subclass implements `fit` and `fit_transform` and calls `_remember`. The
+    attributes named in `_unpickled` are not pickled, because they disclose training
+    samples.
     """
 
     _unpickled: tuple[str, ...] = ("_fingerprints",)
 
-    def transform(self, X):
-        """Return `X` as it is: this method anonymizes nothing.
+    def transform(self, X: ArrayLike) -> NDArray:
+        """Return `X` unchanged: this method anonymizes nothing.
 
-        It lets a pipeline be trained on anonymized rows and tested on real ones.
+        It lets a pipeline be trained on anonymized samples and tested on real ones.
         Publish only what :meth:`fit_transform` returns.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Rows.
+            Samples.
 
         Returns
         -------
         X : ndarray of shape (n_samples, n_features)
-            The same rows.
+            The same samples.
 
         Warns
         -----
         UserWarning
-            Where most of the rows are those of :meth:`fit` (in the process that
-            fitted: nothing that could tell is pickled).
+            If most of the samples are those of :meth:`fit`. A pickled anonymizer does
+            not know these, and does not warn.
         """
         check_is_fitted(self)
         check_numbers(X)
-        X = validate_data(self, X, reset=False, dtype=[np.float64, np.float32])
-        known = getattr(self, "_fingerprints", frozenset())
-        n_known = sum(mark in known for mark in _fingerprints(X)) if known else 0
-        if n_known > len(X) / 2:
+        types = [np.float64, np.float32]
+        samples = validate_data(self, X, reset=False, dtype=types)
+        known: frozenset = getattr(self, "_fingerprints", frozenset())
+        n_known = sum(mark in known for mark in _fingerprints(samples)) if known else 0
+        if n_known > len(samples) / 2:
             warn_user(
-                f"transform anonymizes nothing: {n_known} of {len(X)} rows are rows "
-                "of fit, and are returned as they are. To publish, use what "
-                "fit_transform returns. (For a score on training rows, ignore this.)",
+                f"transform anonymizes nothing: {n_known} of {len(samples)} samples "
+                "were in fit, and are returned unchanged. Publish what fit_transform "
+                "returns. (Ignore this if you compute a score on training samples.)",
             )
-        return X
+        return samples
 
     def _remember(self, X):
-        """Keep marks of the training rows, for the warning of `transform`."""
+        """Keep hashes of the training samples, for the warning of `transform`."""
         self._fingerprints = frozenset(_fingerprints(X))
 
     def __getstate__(self):
@@ -75,5 +77,5 @@ class BaseAnonymizer(
 
 
 def _fingerprints(X):
-    """Return a number for each row; equal rows have equal ones, in this process."""
+    """Return a hash of each sample, the same for equal samples in this process."""
     return row_hashes(np.asarray(X, dtype=np.float32))

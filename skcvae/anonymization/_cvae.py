@@ -1,30 +1,33 @@
 """Anonymization with a conditional variational autoencoder."""
 
+from collections.abc import Callable
 from numbers import Real
 
 import numpy as np
+import torch
 from joblib import Memory
+from numpy.typing import ArrayLike
 from sklearn.utils._param_validation import Interval
 
 from .._generation import check_memory_seed
-from ..generators import CVAE
+from ..generators import CVAE, DPCVAE
 from ._generative import BaseGenerativeAnonymizer
 
-# What the anonymizer does itself; all else is passed to the CVAE.
+# Parameters of the anonymizer; all others are passed to the CVAE.
 _OWN_PARAMETERS = ("min_distance", "memory", "epsilon", "delta", "dp_params")
-# What training with differential privacy cannot have.
+# Parameters of the CVAE that the DPCVAE does not have.
 _NOT_PRIVATE = ("architecture", "prior", "objective", "net_params")
 
 
 class CVAEAnonymizer(BaseGenerativeAnonymizer):
-    r"""Replace rows by draws from a conditional variational autoencoder.
+    r"""Replace samples by draws from a conditional variational autoencoder.
 
-    `fit_transform` returns, row for row, a synthetic embedding of the same class [1]_;
-    `transform` returns its input as it is, so that a pipeline is trained on synthetic
-    rows and tested on real ones. `sample` draws any number of rows, `batches` draws
-    them without end, `release` writes the decoder to a file to share.
+    `fit_transform` returns a synthetic embedding of the same class for each sample
+    [1]_; `transform` returns its input unchanged, so that a pipeline is trained on
+    synthetic samples and tested on real ones. `sample` draws any number of samples,
+    `batches` draws them without end, `release` writes the decoder to a file to share.
 
-    Synthetic is not private: a model can remember rows, most of all those of small
+    Synthetic is not private: a model can memorize samples, above all those of small
     classes. Attack the result with :func:`skcvae.privacy.privacy_audit`, or set
     `epsilon` for a guarantee.
 
@@ -51,16 +54,16 @@ class CVAEAnonymizer(BaseGenerativeAnonymizer):
         Where latent vectors are drawn from.
 
     noise : {"residual"} or None, default="residual"
-        Whether generated rows get the observation noise.
+        Whether generated samples get the observation noise.
 
     objective : {"elbo", "reference"}, default="elbo"
         "reference" trains with the loss and the scaling of the thesis's program.
 
     max_epochs : int or "auto", default="auto"
-        Passes over the rows.
+        Passes over the samples.
 
     batch_size : int, default=256
-        Rows per step.
+        Samples per step.
 
     lr : float, default=3e-3
         Learning rate, the peak of a one-cycle schedule.
@@ -69,35 +72,36 @@ class CVAEAnonymizer(BaseGenerativeAnonymizer):
         "auto" is CUDA where there is a GPU, else the CPU.
 
     min_distance : float, tuple or None, default=None
-        Smallest Euclidean distance of a generated row to any training row, in the
-        units of `X`, or ``("quantile", q)`` of the distances of the training rows to
-        their own nearest neighbours. Rows that are closer are drawn again. This
-        filter depends on the data: where it bites, the hole that it leaves tells of a
-        row. It needs the training rows, which are kept in this process but are not
-        pickled.
+        Smallest Euclidean distance of a generated sample to any training sample, in the
+        units of `X`, or ``("quantile", q)`` of the distances of the training samples to
+        their own nearest neighbours. Samples that are closer are drawn again. This
+        filter discloses information: a region without generated samples shows that a
+        training sample is near. It needs the training samples, which are kept in memory
+        but not pickled.
 
     epsilon : float or None, default=None
         With a number, the CVAE is a :class:`~skcvae.generators.DPCVAE`, trained with
-        (`epsilon`, `delta`)-differential privacy. Parameters above that are left at
-        their default then take those of that class; `architecture`, `prior`,
-        `objective`, `net_params` and `min_distance` must be left alone.
+        (`epsilon`, `delta`)-differential privacy, which a `random_state` voids.
+        Parameters above at their default then take the defaults of that class;
+        `architecture`, `prior`, `objective`, `net_params` and `min_distance` must be at
+        their default.
 
     delta : float or None, default=None
-        Needed with `epsilon`: the probability with which the guarantee may fail, well
-        below one over the number of rows.
+        Required with `epsilon`: the probability with which the guarantee may fail, well
+        below one over the number of samples.
 
     dp_params : dict, default=None
         Further parameters of :class:`~skcvae.generators.DPCVAE`, for example
-        ``{"classes": [...], "row_norm": 20.0}``.
+        ``{"classes": [...], "data_norm": 20.0}``.
 
     memory : str or joblib.Memory, default=None
         Cache of fitted generators. A grid search over `variance`, `prior`, `noise` or
         `min_distance` then trains once per fold. Needs an integer `random_state`.
-        Keep it as private as the rows.
+        It is as sensitive as the samples.
 
     random_state : int, RandomState instance or None, default=None
-        Seed of training and sampling. Keep it secret: who has it can draw the same
-        noise.
+        Seed of training and sampling. Keep it secret: with it, anybody can draw the
+        same noise. With `epsilon`, it voids the guarantee.
 
     verbose : int, default=0
         1 shows a progress bar, 2 also skorch's table of epochs.
@@ -108,13 +112,13 @@ class CVAEAnonymizer(BaseGenerativeAnonymizer):
     Attributes
     ----------
     generator_ : CVAE
-        The fitted generator; its `history_` tells how training went.
+        The fitted generator; its `history_` records the training.
 
     classes_ : ndarray of shape (n_classes,)
         Labels seen in :meth:`fit`, sorted.
 
     n_redrawn_ : int
-        With `min_distance`: rows of the last draw that were too close.
+        With `min_distance`: number of samples of the last draw that were too close.
 
     n_features_in_ : int
         Number of features seen in :meth:`fit`.
@@ -125,9 +129,9 @@ class CVAEAnonymizer(BaseGenerativeAnonymizer):
     See Also
     --------
     GenerativeAnonymizer : The same with any generator.
-    KSameAnonymizer : Replaces rows by means of k rows.
+    KSameAnonymizer : Replaces samples by means of k samples.
     load : Reads what :meth:`release` wrote.
-    skcvae.privacy.privacy_audit : Attacks what comes out.
+    skcvae.privacy.privacy_audit : Attacks the synthetic samples.
 
     References
     ----------
@@ -161,26 +165,26 @@ class CVAEAnonymizer(BaseGenerativeAnonymizer):
     def __init__(  # noqa: PLR0913  the headline class exposes what the CVAE has
         self,
         *,
-        variance=1.0,
-        latent_dim=32,
-        architecture="small",
-        beta=1.0,
-        prior="aggregate",
-        noise="residual",
-        objective="elbo",
-        max_epochs="auto",
-        batch_size=256,
-        lr=3e-3,
-        device="auto",
-        min_distance=None,
-        epsilon=None,
-        delta=None,
-        dp_params=None,
-        memory=None,
-        random_state=None,
-        verbose=0,
-        net_params=None,
-    ):
+        variance: ArrayLike | dict = 1.0,
+        latent_dim: int = 32,
+        architecture: str | Callable = "small",
+        beta: float = 1.0,
+        prior: str = "aggregate",
+        noise: str | None = "residual",
+        objective: str = "elbo",
+        max_epochs: int | str = "auto",
+        batch_size: int = 256,
+        lr: float = 3e-3,
+        device: str | torch.device = "auto",
+        min_distance: float | tuple[str, float] | None = None,
+        epsilon: float | None = None,
+        delta: float | None = None,
+        dp_params: dict | None = None,
+        memory: str | Memory | None = None,
+        random_state: int | np.random.RandomState | None = None,
+        verbose: int = 0,
+        net_params: dict | None = None,
+    ) -> None:
         self.variance = variance
         self.latent_dim = latent_dim
         self.architecture = architecture
@@ -214,11 +218,9 @@ class CVAEAnonymizer(BaseGenerativeAnonymizer):
 
     def _make_private(self, params):
         """Return a DPCVAE with the parameters that are not at their default."""
-        from ..generators import DPCVAE
-
         if self.delta is None:
             raise ValueError(
-                "epsilon needs delta, well below one over the number of rows, for "
+                "epsilon needs delta, well below one over the number of samples, for "
                 "example 1e-5."
             )
         defaults = type(self)().get_params(deep=False)
@@ -237,5 +239,5 @@ class CVAEAnonymizer(BaseGenerativeAnonymizer):
 
 
 def _differs(value, default):
-    """Tell whether a parameter was changed; arrays and objects always count so."""
+    """Tell whether a parameter was changed; always true for arrays and objects."""
     return not (value is None or np.isscalar(value)) or value != default

@@ -1,60 +1,68 @@
-"""Anonymizers that replace rows by draws from a generator."""
+"""Anonymizers that replace samples by draws from a generator."""
 
+import os
 from abc import abstractmethod
+from functools import partial
 from numbers import Real
+from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
+import torch
 from joblib import Memory
+from numpy.typing import ArrayLike, NDArray
 from sklearn.base import _fit_context
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
-from .._generation import clone_generator, fit_into
-from .._neighbors import check_min_distance
-from .._validation import check_rows, forget_fit
+from .._generation import clone_generator, draw, drawing_seed, fit_into
+from .._neighbors import check_min_distance, nearest_neighbors, resolve_min_distance
+from .._training import draw_seeds
+from .._validation import check_samples, forget_fit
 from .._warnings import warn_user
 from ..generators import ClassGaussian
 from ._base import BaseAnonymizer
-from ._distance_floor import DistanceFloor
 from ._release import write_release
 from ._streams import BatchesMixin
 
-_FLOOR_SENTENCE = (
-    "Rows closer than min_distance to a training row were drawn again. This filter "
-    "depends on the data and is no guarantee."
+_FILTER_SENTENCE = (
+    "Samples closer than min_distance to a training sample were drawn again. This "
+    "filter depends on the data and is no guarantee."
 )
 _LABELS_SENTENCE = (
-    "fit_transform keeps the labels of the training rows, which the guarantee does not "
-    "cover. sample(n_samples) draws them as well, from noisy counts."
+    "fit_transform keeps the labels of the training samples, which the guarantee does "
+    "not cover. sample(n_samples) draws the labels too, from noisy counts."
 )
+# Rounds of drawing again for min_distance.
+_MAX_ROUNDS = 100
 
 
 def _has_decoder(anonymizer):
-    return hasattr(anonymizer.generator_, "open_decoder")
+    return hasattr(anonymizer.generator_, "make_decoder")
 
 
 class BaseGenerativeAnonymizer(BatchesMixin, BaseAnonymizer):
-    """Anonymizer around a generator: trains it, then draws a stand-in for each row.
+    """Anonymizer that trains a generator, then draws a substitute for each sample.
 
     A subclass implements `_make_generator`, which returns an unfitted generator, and
     has the parameters `min_distance`, `memory` and `random_state`.
     """
 
-    _unpickled = (*BaseAnonymizer._unpickled, "_floor")
+    _unpickled = (*BaseAnonymizer._unpickled, "_distance_filter")
 
     @_fit_context(prefer_skip_nested_validation=False)
-    def fit(self, X, y):
+    def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
         """Train the generator. :meth:`transform` will anonymize nothing.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Training rows, at least two.
+            Training samples, at least two.
 
         y : array-like of shape (n_samples,)
-            Class of each row.
+            Class of each sample.
 
         Returns
         -------
@@ -65,65 +73,65 @@ class BaseGenerativeAnonymizer(BatchesMixin, BaseAnonymizer):
         return self
 
     @_fit_context(prefer_skip_nested_validation=False)
-    def fit_transform(self, X, y):
-        """Train the generator, and return a synthetic row for each row of `X`.
+    def fit_transform(self, X: ArrayLike, y: ArrayLike) -> NDArray:
+        """Train the generator, and return a synthetic sample for each sample of `X`.
 
-        Not the same as ``fit(X, y).transform(X)``, which returns the real rows:
+        Not the same as ``fit(X, y).transform(X)``, which returns the real samples:
         :meth:`transform` anonymizes nothing.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Training rows, at least two.
+            Training samples, at least two.
 
         y : array-like of shape (n_samples,)
-            Class of each row.
+            Class of each sample.
 
         Returns
         -------
         X_synthetic : ndarray of shape (n_samples, n_features)
-            Row i is drawn for the class `y[i]`; beyond that it has nothing to do with
-            row i of `X`.
+            Sample i is drawn for the class `y[i]`, independently of sample i of `X`.
 
         Raises
         ------
         ValueError
-            If the input is faulty, or rows cannot be drawn that are at least
-            `min_distance` from every training row.
+            If the input is invalid, or after many draws samples are still closer than
+            `min_distance` to a training sample.
         """
         _, y = self._check_and_fit(X, y)
-        X_synthetic, labels = self.sample(y=y)
-        if not np.array_equal(labels, y):
-            raise ValueError(
-                "The generator returned rows in another order than the labels it was "
-                "asked for: its sample(y=...) must keep their order."
-            )
-        return X_synthetic
+        return self.sample(y=y)[0]
 
-    def sample(self, n_samples=None, *, y=None, variance=None, random_state=None):
-        """Draw new synthetic rows, one for each label of `y` or `n_samples` of any.
+    def sample(
+        self,
+        n_samples: int | None = None,
+        *,
+        y: ArrayLike | None = None,
+        variance: ArrayLike | dict | None = None,
+        random_state: int | np.random.RandomState | None = None,
+    ) -> tuple[NDArray, NDArray]:
+        """Draw synthetic samples, one for each label of `y` or `n_samples` of any.
 
         Parameters
         ----------
         n_samples : int, default=None
-            Number of rows to draw when `y` is not given, with classes drawn from the
-            class distribution of the training rows [1]_. None draws as many rows as
-            there were training rows.
+            Number of samples to draw when `y` is not given, with classes drawn from the
+            class distribution of the training samples [1]_. None draws as many as there
+            were training samples.
 
         y : array-like of shape (n_samples,), default=None
-            Labels to draw a row for, in this order. Each must be in `classes_`.
+            Labels to draw a sample for, in this order. Each must be in `classes_`.
 
         variance : float, dict or array-like of shape (n_classes,), default=None
             Replaces the generator's `variance` in this call.
 
         random_state : int, RandomState instance or None, default=None
             Seed of this call. None uses the generator's: where that is an integer,
-            each call returns the same rows.
+            each call returns the same samples.
 
         Returns
         -------
         X : ndarray of shape (n_samples, n_features)
-            Synthetic rows, in the floating-point type of the training rows.
+            Synthetic samples, in the floating-point type of the training samples.
 
         y : ndarray of shape (n_samples,)
             Their labels.
@@ -131,8 +139,8 @@ class BaseGenerativeAnonymizer(BatchesMixin, BaseAnonymizer):
         Raises
         ------
         ValueError
-            If both `n_samples` and `y` are given, `n_samples` is negative, `y` holds a
-            class that was not in the training rows, or `min_distance` cannot be kept.
+            If both `n_samples` and `y` are given, `n_samples` is negative, `y` holds an
+            unknown class, or `min_distance` cannot be kept.
 
         References
         ----------
@@ -141,35 +149,38 @@ class BaseGenerativeAnonymizer(BatchesMixin, BaseAnonymizer):
            BMVC 2024, arXiv 2408.00639, Algorithm 2.
         """
         check_is_fitted(self)
-        settings = {} if variance is None else {"variance": variance}
-        seed = {} if random_state is None else {"random_state": random_state}
-        X, y = self.generator_.sample(n_samples, y=y, **settings, **seed)
+        if random_state is None:
+            random_state = drawing_seed(self.generator_, self.random_state)
+        draw_samples = partial(draw, self.generator_, variance=variance)
+        X, labels = draw_samples(y, n_samples=n_samples, random_state=random_state)
         if self.min_distance is None:
-            return X, y
+            return X, labels
 
         def redraw(y, random_state):
-            drawn = self.generator_.sample(y=y, random_state=random_state, **settings)
-            return drawn[0]
+            return draw_samples(y, random_state=random_state)[0]
 
-        seeds = check_random_state(
-            self.random_state if random_state is None else random_state
-        )
-        self.n_redrawn_ = self._open_floor().redraw(X, y, redraw, seeds)
-        return X, y
+        seeds = check_random_state(random_state)
+        self.n_redrawn_ = self._get_filter().redraw(X, labels, redraw, seeds)
+        return X, labels
 
-    def release(self, path, *, class_prior="uniform", min_class_size=2):
-        """Write what drawing rows needs, and nothing else, to a file to share.
+    def release(
+        self,
+        path: str | os.PathLike,
+        *,
+        class_prior: str | ArrayLike = "uniform",
+        min_class_size: int = 2,
+    ) -> Path:
+        """Write the parts that are needed to draw samples to a file to share.
 
         The file holds the decoder, the class means, the latent prior and the noise as
         safetensors, and a JSON manifest with shapes, checksums, versions and the
-        privacy statement. It holds no training row, no number of rows, no minimum or
-        maximum of the data, and no code; the encoder and the training history stay
-        behind. It does hold what the model remembers: run
-        :func:`skcvae.privacy.privacy_audit` before you share it.
-        :func:`skcvae.anonymization.load` reads it.
+        privacy statement. It holds no training sample, no number of samples, no minimum
+        or maximum of the data, no encoder, no training history and no code. The model
+        can have memorized samples: run :func:`skcvae.privacy.privacy_audit` before you
+        share it. :func:`skcvae.anonymization.load` reads the file.
 
-        Rows drawn from a release are not held `min_distance` away from the training
-        rows, which it does not have.
+        `min_distance` does not apply to samples drawn from a release, because the file
+        does not have the training samples.
 
         Parameters
         ----------
@@ -178,12 +189,12 @@ class BaseGenerativeAnonymizer(BatchesMixin, BaseAnonymizer):
 
         class_prior : {"uniform", "training"} or array-like of shape (n_classes,), \
 default="uniform"
-            How often each class is drawn when the recipient does not say. "training"
-            tells the recipient the class distribution of the training rows.
+            How often each class is drawn if the recipient gives no labels. "training"
+            discloses the class distribution of the training samples.
 
         min_class_size : int, default=2
-            Classes of fewer training rows are left out. The mean of a class of one row
-            gives that row away.
+            Classes of fewer training samples are left out. The mean of a class of one
+            sample is that sample.
 
         Returns
         -------
@@ -193,24 +204,26 @@ default="uniform"
         Raises
         ------
         ValueError
-            If the generator cannot be released: another than CVAE and ClassGaussian
-            or their private versions, an `architecture` of your own, whose code a
-            file does not hold, or ``objective="reference"``, whose scaler is the exact
-            minimum and maximum of the data.
+            If the generator is not a CVAE, a ClassGaussian or a private version of
+            them; if its `architecture` is a callable, whose code a file does not hold;
+            or if it has ``objective="reference"``, whose scaler is the exact minimum
+            and maximum of the data.
         """
         check_is_fitted(self)
         return write_release(
             self.generator_, path, class_prior, min_class_size, self.privacy_statement()
         )
 
-    def privacy_statement(self):
-        """Return what is guaranteed about the training rows.
+    def privacy_statement(self) -> dict[str, Any]:
+        """Return what is guaranteed about the training samples.
 
         Returns
         -------
         statement : dict
-            `guarantee` is "no formal guarantee", unless the generator gives one;
-            for differential privacy there are `epsilon`, `delta` and more.
+            `guarantee` is "no formal guarantee", unless the generator has a statement.
+            That of a private generator has `epsilon`, `delta` and more, and its
+            `guarantee` begins with "no guarantee" if it was fitted with a
+            `random_state`, its own or that of the anonymizer.
         """
         check_is_fitted(self)
         if hasattr(self.generator_, "privacy_statement"):
@@ -218,20 +231,20 @@ default="uniform"
             return {**statement, "labels": _LABELS_SENTENCE}
         statement = {"guarantee": "no formal guarantee"}
         if self.min_distance is not None:
-            statement["filter"] = _FLOOR_SENTENCE
+            statement["filter"] = _FILTER_SENTENCE
         return statement
 
     @available_if(_has_decoder)
-    def open_decoder(self, device="cpu"):
-        """Return the decoder as a differentiable function of latent vectors.
+    def make_decoder(self, device: str | torch.device | None = None) -> torch.nn.Module:
+        """Return the decoder as a differentiable module.
 
-        See :meth:`skcvae.generators.BaseGenerator.open_decoder`.
+        See :meth:`skcvae.generators.DecoderMixin.make_decoder`.
         """
         check_is_fitted(self)
-        return self.generator_.open_decoder(device)
+        return self.generator_.make_decoder(device)
 
     @property
-    def classes_(self):
+    def classes_(self) -> NDArray:
         """Labels seen in :meth:`fit`, sorted."""
         return self.generator_.classes_
 
@@ -240,43 +253,43 @@ default="uniform"
         """Return the unfitted generator."""
 
     def _check_and_fit(self, X, y):
-        """Fit the generator and return the validated rows and labels."""
+        """Fit the generator and return the validated samples and labels."""
         forget_fit(self)
-        self._floor = None
+        self._distance_filter = None
         check_min_distance(self.min_distance)
         generator = self._make_generator()
         if self.min_distance is not None and hasattr(generator, "privacy_statement"):
             raise ValueError(
-                "min_distance compares generated rows with the training rows, outside "
-                "of the generator's differential privacy: set it to None."
+                "min_distance compares generated samples with the training samples, "
+                "outside of the generator's differential privacy: set it to None."
             )
-        X, y = check_rows(self, X, y)
-        _warn_about_single_rows(y)
+        X, y = check_samples(self, X, y)
+        _warn_about_single_samples(y)
         fit_into(self, generator, X, y, self.memory)
         if self.min_distance is not None:
-            self._floor = DistanceFloor(X, self.min_distance)
+            self._distance_filter = _DistanceFilter(X, self.min_distance)
         self._remember(X)
         return X, y
 
-    def _open_floor(self):
-        floor = getattr(self, "_floor", None)
-        if floor is None:
+    def _get_filter(self):
+        found = getattr(self, "_distance_filter", None)
+        if found is None:
             raise ValueError(
-                "min_distance needs the training rows, which are not pickled: fit "
+                "min_distance needs the training samples, which are not pickled: fit "
                 "again in this process, or set min_distance to None."
             )
-        return floor
+        return found
 
     def __sklearn_is_fitted__(self):
         return hasattr(self, "generator_")
 
 
 class GenerativeAnonymizer(BaseGenerativeAnonymizer):
-    """Replace rows by draws from any generator of :mod:`skcvae.generators`.
+    """Replace samples by draws from any generator of :mod:`skcvae.generators`.
 
-    `fit_transform` returns a synthetic row for each training row; `transform` returns
-    its input as it is, so that a pipeline is trained on synthetic rows and tested on
-    real ones.
+    `fit_transform` returns a synthetic sample for each training sample; `transform`
+    returns its input unchanged, so that a pipeline is trained on synthetic samples and
+    tested on real ones.
 
     .. note::
         ``fit_transform(X, y)`` is not ``fit(X, y).transform(X)``: :meth:`transform`
@@ -292,21 +305,22 @@ class GenerativeAnonymizer(BaseGenerativeAnonymizer):
         :class:`~skcvae.generators.DPClassGaussian` is differentially private.
 
     min_distance : float, tuple or None, default=None
-        Smallest Euclidean distance of a generated row to any training row, in the
-        units of `X`, or ``("quantile", q)`` of the distances of the training rows to
-        their own nearest neighbours. Rows that are closer are drawn again. This
-        filter depends on the data: where it bites, the hole that it leaves tells of a
-        row. It needs the training rows, which are kept in this process but are not
-        pickled.
+        Smallest Euclidean distance of a generated sample to any training sample, in the
+        units of `X`, or ``("quantile", q)`` of the distances of the training samples to
+        their own nearest neighbours. Samples that are closer are drawn again. This
+        filter discloses information: a region without generated samples shows that a
+        training sample is near. It needs the training samples, which are kept in memory
+        but not pickled.
 
     memory : str or joblib.Memory, default=None
-        Cache of fitted generators. Candidates of a grid search that differ in what a
-        generator uses only when it samples then share one training per fold. Needs an
-        integer `random_state`. Keep it as private as the rows.
+        Cache of fitted generators. Candidates of a grid search that differ only in
+        parameters of sampling then share one training per fold. Needs an integer
+        `random_state`. It is as sensitive as the samples.
 
     random_state : int, RandomState instance or None, default=None
-        Seed; replaces that of `generator` unless it is None. Keep it secret: who has
-        it can draw the same noise.
+        Seed of what has none of its own: an integer `random_state` of `generator` is
+        kept. Keep it secret: with it, anybody can draw the same noise. It voids the
+        guarantee of a private generator.
 
     Attributes
     ----------
@@ -317,7 +331,7 @@ class GenerativeAnonymizer(BaseGenerativeAnonymizer):
         Labels seen in :meth:`fit`, sorted.
 
     n_redrawn_ : int
-        With `min_distance`: rows of the last draw that were too close.
+        With `min_distance`: number of samples of the last draw that were too close.
 
     n_features_in_ : int
         Number of features seen in :meth:`fit`.
@@ -328,8 +342,8 @@ class GenerativeAnonymizer(BaseGenerativeAnonymizer):
     See Also
     --------
     CVAEAnonymizer : The same with a CVAE and its parameters.
-    KSameAnonymizer : Replaces rows by means of k rows.
-    skcvae.privacy.privacy_audit : Attacks what comes out.
+    KSameAnonymizer : Replaces samples by means of k samples.
+    skcvae.privacy.privacy_audit : Attacks the synthetic samples.
 
     Examples
     --------
@@ -354,8 +368,13 @@ class GenerativeAnonymizer(BaseGenerativeAnonymizer):
     }
 
     def __init__(
-        self, generator=None, *, min_distance=None, memory=None, random_state=None
-    ):
+        self,
+        generator: Any = None,
+        *,
+        min_distance: float | tuple[str, float] | None = None,
+        memory: str | Memory | None = None,
+        random_state: int | np.random.RandomState | None = None,
+    ) -> None:
         self.generator = generator
         self.min_distance = min_distance
         self.memory = memory
@@ -366,12 +385,42 @@ class GenerativeAnonymizer(BaseGenerativeAnonymizer):
         return clone_generator(generator, self.random_state, self.memory)
 
 
-def _warn_about_single_rows(y):
-    """Warn about classes whose only row a model cannot but memorise."""
+class _DistanceFilter:
+    """Draws samples again that are closer than `min_distance` to a training sample."""
+
+    def __init__(self, X, min_distance):
+        self._training = X
+        self._distance = resolve_min_distance(X, min_distance)
+
+    def redraw(self, X, y, sample, random_state):
+        """Replace samples of `X` that are too close, and return how many were drawn.
+
+        `sample` takes `y` and `random_state`, and returns a sample for each label.
+        """
+        n_redrawn, close = 0, np.arange(len(X))
+        for _ in range(_MAX_ROUNDS):
+            if len(close):
+                nearest, _ = nearest_neighbors(X[close], self._training)
+                close = close[nearest[:, 0] < self._distance]
+            if not len(close):
+                return n_redrawn
+            n_redrawn += len(close)
+            seed = draw_seeds(random_state, 1)[0]
+            X[close] = sample(y=y[close], random_state=seed)
+        raise ValueError(
+            f"{len(close)} of {len(X)} samples were still closer than "
+            f"{self._distance:.4g} to a training sample after {_MAX_ROUNDS} draws, of "
+            f"the classes {np.unique(y[close])[:5].tolist()}. Lower min_distance, or "
+            "raise variance."
+        )
+
+
+def _warn_about_single_samples(y):
+    """Warn about classes of one sample, which every model memorizes."""
     labels, counts = np.unique(y, return_counts=True)
     single = labels[counts == 1].tolist()
     if single:
         warn_user(
-            f"The classes {single[:5]} have a single row, of which synthetic rows tell "
-            "much. Drop such classes, or merge them with others, before you publish.",
+            f"The classes {single[:5]} have a single sample, which synthetic samples "
+            "disclose. Before publishing, drop them or merge them with other classes.",
         )

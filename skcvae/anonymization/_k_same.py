@@ -1,78 +1,84 @@
-"""k-Same: each row is replaced by the mean of at least k rows."""
+"""k-Same: each sample is replaced by the mean of at least k samples."""
 
 from numbers import Integral
+from typing import Any, Self
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from sklearn.base import _fit_context
 from sklearn.utils import check_consistent_length, column_or_1d
 from sklearn.utils._missing import is_pandas_na, is_scalar_nan
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from .._validation import check_finite_in_float32, check_numbers, check_rows, forget_fit
+from .._validation import (
+    check_finite_in_float32,
+    check_numbers,
+    check_samples,
+    forget_fit,
+)
 from .._warnings import warn_user
 from ._base import BaseAnonymizer
-from ._microaggregation import cluster_groups, count_groups, merge_small_classes
+
+# Number of products of seeds and samples in memory at a time: 64 MiB in float32.
+_BLOCK_SIZE = 2**24
 
 _NOT_COVERED = (
-    "Membership inference: an attacker who holds a row can tell better than chance "
-    "whether it was anonymized here, most of all with a small k.",
-    "Background knowledge: whoever knows all other members of a cluster computes the "
-    "last one from the centroid.",
-    "Several releases: the centroids of a second release of these rows, with another k "
-    "or with rows added or removed, can be intersected with and subtracted from these.",
+    "Membership inference: an attacker who holds a sample can tell better than chance "
+    "whether it was anonymized here, above all if k is small.",
+    "Background knowledge: an attacker who knows all other members of a cluster "
+    "computes the last one from the centroid.",
+    "Several releases: a second release of these samples, with another k or with "
+    "samples added or removed, can be compared with this one to isolate samples.",
     "Labels: they are published unchanged. A cluster of one label discloses the label "
-    "of its members, and in a cluster of several a rare label singles out its rows.",
+    "of its members, and in a cluster of several a rare label identifies its samples.",
     "What transform returns: it anonymizes nothing.",
 )
 
 
 class KSameAnonymizer(BaseAnonymizer):
-    r"""Replace each row by the mean of its cluster of at least k rows (k-Same).
+    r"""Replace each sample by the mean of its cluster of at least k samples (k-Same).
 
-    Whoever matches a published row with the rows of persons finds at least `k` of them
-    behind it [1]_. This is k-anonymity and no more: k-anonymous is not private.
-    :meth:`privacy_statement` lists what is not covered, and membership inference comes
-    first.
+    Each published sample stands for at least `k` training samples [1]_. This is
+    k-anonymity and no more; k-anonymous data are not private. :meth:`privacy_statement`
+    lists what is not covered, above all membership inference.
 
     .. note::
         `fit(X, y).transform(X)` does not equal `fit_transform(X, y)`: `transform`
-        anonymizes nothing and returns its rows as they are, so that a pipeline is
-        trained on centroids and tested on real rows. Publish only what
+        anonymizes nothing and returns its input unchanged, so that a pipeline is
+        trained on centroids and tested on real samples. Publish only what
         `fit_transform` returns.
 
-    Clusters are made greedily: the unassigned row that is farthest from the mean of
-    all rows of its class takes its `k` - 1 nearest unassigned rows (Euclidean). The
-    last cluster takes what remains, at most 2 `k` - 1 rows. Nothing is drawn at random
-    and, ties apart, the order of the rows does not matter: to publish the same rows
-    twice gives nothing away that the first time did not, whereas two different
-    clusterings could be intersected.
+    Clusters are made greedily: the unassigned sample that is farthest from the mean of
+    its class takes its `k` - 1 nearest unassigned samples (Euclidean). The last cluster
+    takes the remaining samples, at most 2 `k` - 1. The result is not random and, except
+    for ties, does not depend on the order of the samples: a second run publishes the
+    same samples, whereas two different clusterings could be intersected.
 
     Parameters
     ----------
     k : int, default=5
-        Least number of rows, or of `groups`, in a cluster: 2 or more.
+        Least number of samples, or of `groups`, in a cluster: 2 or more.
 
     within_class : bool, default=True
-        Cluster each class on its own, so that every centroid is the mean of rows with
-        its label. False ignores `y`, as the reference program does [2]_: rows with the
-        same centroid may then have different labels.
+        Cluster each class on its own, so that every centroid is the mean of samples
+        with its label. False ignores `y`, as the reference program does [2]_: samples
+        with the same centroid may then have different labels.
 
     remainder : {"join", "drop"}, default="join"
-        What happens to the n mod `k` rows that are left over when n rows are clustered
-        together. "join" adds them to the last cluster. "drop" suppresses the last
-        n mod `k` rows in the order of `X`, which the reference program leaves out.
+        What happens to the n mod `k` samples that are left over when n samples are
+        clustered together. "join" adds them to the last cluster. "drop" suppresses the
+        last n mod `k` samples in the order of `X`, as the reference program does.
 
     small_classes : {"error", "merge", "suppress"}, default="error"
-        What happens to classes with fewer than `k` rows, or groups:
+        What happens to classes with fewer than `k` samples, or groups:
 
         - "error" raises a ValueError.
         - "merge" clusters them, smallest first, together with the class that has the
-          nearest mean. Rows keep their labels, which then stand beside means that
-          include rows of the other class.
-        - "suppress" replaces their rows by the mean of what is published for all
-          other rows, marks them in `suppressed_` and warns. Only their labels
-          remain: drop these rows.
+          nearest mean. Samples keep their labels, although the means then include
+          samples of the other class.
+        - "suppress" replaces their samples by the mean of all other published samples,
+          marks them in `suppressed_` and warns. Drop these samples and their labels.
 
     Attributes
     ----------
@@ -80,22 +86,22 @@ class KSameAnonymizer(BaseAnonymizer):
         Labels seen in :meth:`fit`, sorted. Only with `within_class=True`.
 
     centroids_ : ndarray of shape (n_clusters, n_features)
-        Means of the clusters, in the floating-point type of the rows.
+        Means of the clusters, in the floating-point type of the samples.
 
     labels_ : ndarray of shape (n_samples,)
-        Cluster of each row, -1 for suppressed rows.
+        Cluster of each sample, -1 for suppressed samples.
 
     cluster_sizes_ : ndarray of shape (n_clusters,)
-        Number of rows in each cluster; with `groups`, of distinct groups.
+        Number of samples in each cluster; with `groups`, of distinct groups.
 
     suppressed_ : ndarray of shape (n_samples,)
-        True for rows of which nothing but the label is left.
+        True for suppressed samples.
 
     suppressed_classes_ : ndarray
-        Labels whose rows are all suppressed.
+        Labels whose samples are all suppressed.
 
-    unit_ : {"row", "group"}
-        What `k` counts.
+    unit_ : {"sample", "group"}
+        The unit that `k` counts.
 
     n_features_in_ : int
         Number of features seen in :meth:`fit`.
@@ -105,25 +111,25 @@ class KSameAnonymizer(BaseAnonymizer):
 
     Notes
     -----
-    No attribute holds a training row, unless the rows of a cluster are identical:
-    their mean is the row. Look for duplicates first.
+    No attribute holds a training sample, unless the samples of a cluster are identical
+    and therefore equal to their mean. Remove duplicates first.
 
-    The rows of a cluster get identical rows: n rows hold at most n / `k` different
-    ones, and tell a learner no more than those do.
+    The samples of a cluster are replaced by copies of one centroid: n samples become at
+    most n / `k` different ones.
 
-    With the `groups` of rows, for example patients, `k` counts groups: the rows that a
-    group has in a class are averaged first, and all get the centroid of their mean. So
-    each group counts once. `groups` is metadata: request it by
+    With `groups`, for example patients, `k` counts groups. The samples of a group in a
+    class are averaged first, so that each group counts once, and all get the centroid
+    of the cluster of this average. `groups` is metadata: request it by
     `set_fit_request(groups=True)` where metadata routing is enabled; without routing,
     `pipeline.fit(X, y, ksameanonymizer__groups=groups)` passes it on.
 
-    Time grows with the square of the number of rows in a class, memory in proportion
-    to it. Features count by their variance: scale them first where they differ in
-    unit.
+    Time grows with the square of the number of samples in a class, memory linearly.
+    Distances are dominated by features of large variance: scale features of different
+    units first.
 
-    The reference program starts each cluster at the row with the largest sum of
-    distances to all unassigned rows, and updates these sums; here the order of rows is
-    fixed at the start, which loses about as much variance.
+    The reference program starts each cluster at the sample with the largest sum of
+    distances to all unassigned samples, and updates these sums. Here the order of the
+    samples is fixed at the start; the loss of variance is about the same.
 
     References
     ----------
@@ -154,30 +160,37 @@ class KSameAnonymizer(BaseAnonymizer):
     }
 
     def __init__(
-        self, k=5, *, within_class=True, remainder="join", small_classes="error"
-    ):
+        self,
+        k: int = 5,
+        *,
+        within_class: bool = True,
+        remainder: str = "join",
+        small_classes: str = "error",
+    ) -> None:
         self.k = k
         self.within_class = within_class
         self.remainder = remainder
         self.small_classes = small_classes
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y=None, groups=None):
-        """Cluster the rows. This anonymizes nothing that :meth:`transform` returns.
+    def fit(
+        self, X: ArrayLike, y: ArrayLike | None = None, groups: ArrayLike | None = None
+    ) -> Self:
+        """Cluster the samples. :meth:`transform` will anonymize nothing.
 
-        Call :meth:`fit_transform` for the anonymized rows.
+        Call :meth:`fit_transform` for the anonymized samples.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Rows to anonymize.
+            Samples to anonymize.
 
         y : array-like of shape (n_samples,), default=None
-            Class of each row. Required with `within_class=True`, ignored otherwise.
+            Class of each sample. Required with `within_class=True`, ignored otherwise.
 
         groups : array-like of shape (n_samples,), default=None
-            Group of each row, for example the patient: numbers or strings. None takes
-            each row for a group of its own.
+            Group of each sample, for example the patient: numbers or strings. With
+            None, each sample is its own group.
 
         Returns
         -------
@@ -188,78 +201,84 @@ class KSameAnonymizer(BaseAnonymizer):
         ------
         ValueError
             If the input is empty, not finite or not two-dimensional; if `X` has fewer
-            than `k` rows or groups; if a class has and `small_classes="error"`, or all
-            classes have and `small_classes="suppress"`.
+            than `k` samples or groups; if a class has fewer and
+            ``small_classes="error"``, or all have and ``small_classes="suppress"``.
         """
         forget_fit(self)
-        X, codes = self._check_rows(X, y)
-        self.unit_ = "row" if groups is None else "group"
-        groups = np.arange(len(X)) if groups is None else _encode_groups(groups, X)
-        self._cluster(X, self._together(X, codes, groups), groups)
-        self._remember(X)
+        samples, codes = self._check_input(X, y)
+        self.unit_ = "sample" if groups is None else "group"
+        if groups is None:
+            group_codes = np.arange(len(samples))
+        else:
+            group_codes = _encode_groups(groups, samples)
+        together = self._choose_sets(samples, codes, group_codes)
+        self._cluster(samples, together, group_codes)
+        self._remember(samples)
         return self
 
-    def fit_transform(self, X, y=None, groups=None):
-        """Return the centroid of each row's cluster: this is what may be published.
+    def fit_transform(
+        self, X: ArrayLike, y: ArrayLike | None = None, groups: ArrayLike | None = None
+    ) -> NDArray:
+        """Return the centroid of each sample's cluster, which may be published.
 
-        :meth:`transform` anonymizes nothing, not even the rows given here.
+        :meth:`transform` anonymizes nothing, not even the samples given here.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Rows to anonymize.
+            Samples to anonymize.
 
         y : array-like of shape (n_samples,), default=None
-            Class of each row. Required with `within_class=True`, ignored otherwise.
+            Class of each sample. Required with `within_class=True`, ignored otherwise.
 
         groups : array-like of shape (n_samples,), default=None
-            Group of each row, for example the patient: numbers or strings. None takes
-            each row for a group of its own.
+            Group of each sample, for example the patient: numbers or strings. With
+            None, each sample is its own group.
 
         Returns
         -------
         X_anonymized : ndarray of shape (n_samples, n_features)
-            A centroid for each row of `X`, in the same order; float32 and float64 are
-            kept, other types become float64. Rows marked in `suppressed_` hold the
-            mean of all others, and are best dropped.
+            The centroid of each sample of `X`, in the same order; float32 and float64
+            are kept, other types become float64. Samples marked in `suppressed_` hold
+            the mean of all others. Drop them.
         """
         self.fit(X, y, groups)
         anonymized = self.centroids_[self.labels_]
         if self.suppressed_.any():
-            # The mean of published rows: it adds nothing to what they disclose.
+            # The mean of published samples discloses nothing new.
             published = anonymized[~self.suppressed_]
             anonymized[self.suppressed_] = published.mean(axis=0, dtype=np.float64)
             warn_user(
-                f"{self.suppressed_.sum()} of {len(anonymized)} rows are suppressed: "
-                "they hold the mean of all others. Drop them and their labels, "
+                f"{self.suppressed_.sum()} of {len(anonymized)} samples are suppressed "
+                "and hold the mean of all others. Drop them and their labels: "
                 "X[~anonymizer.suppressed_].",
             )
         return anonymized
 
-    def privacy_statement(self):
-        """Say what the rows that :meth:`fit_transform` returned are safe from.
+    def privacy_statement(self) -> dict[str, Any]:
+        """Return what is guaranteed about the samples of :meth:`fit_transform`.
 
         Returns
         -------
         statement : dict
-            "guarantee", its name; "k", the size of the smallest cluster; "unit", what
-            `k` counts: "row" or "group"; "not covered", a list of sentences.
+            `guarantee`, its name; `k`, the size of the smallest cluster; `unit`, which
+            `k` counts: "sample" or "group"; `not covered`, a list of sentences.
         """
         check_is_fitted(self)
         not_covered = list(_NOT_COVERED)
-        if self.unit_ == "row":
+        if self.unit_ == "sample":
             not_covered.append(
-                "Persons with several rows: these can fill a cluster alone. Pass "
-                "groups to count each person once."
+                "Persons with several samples: the samples of one can fill a cluster. "
+                "Pass groups to count each person once."
             )
         elif self.within_class:
             not_covered.append(
-                "Groups with rows of several classes: they have a centroid for each, "
-                "and whoever links these can intersect their clusters."
+                "Groups with samples of several classes: they have several centroids, "
+                "and an attacker who links these can intersect their clusters."
             )
         if self.suppressed_.any():
             not_covered.append(
-                "The labels and the number of suppressed rows, unless you drop them."
+                "The labels and the number of suppressed samples, unless you drop them."
             )
         return {
             "guarantee": "k-anonymity (k-Same)",
@@ -268,8 +287,8 @@ class KSameAnonymizer(BaseAnonymizer):
             "not covered": not_covered,
         }
 
-    def _check_rows(self, X, y):
-        """Return validated rows, and class codes: zeros where labels are ignored."""
+    def _check_input(self, X, y):
+        """Return validated samples and class codes; all are 0 if labels are ignored."""
         if not self.within_class:
             check_numbers(X)
             types = [np.float64, np.float32]
@@ -279,21 +298,21 @@ class KSameAnonymizer(BaseAnonymizer):
         if y is None:
             raise ValueError(
                 "KSameAnonymizer requires y to be passed, but the target y is None. "
-                "Pass the class of each row, or set within_class=False."
+                "Pass the class of each sample, or set within_class=False."
             )
-        X, y = check_rows(self, X, y)
+        X, y = check_samples(self, X, y)
         self.classes_, codes = np.unique(y, return_inverse=True)
         return X, codes
 
-    def _together(self, X, codes, groups):
-        """Return codes of the rows to cluster together, -1 to suppress."""
+    def _choose_sets(self, X, codes, groups):
+        """Return a code for each set of samples to cluster together, -1 to suppress."""
         n_groups = groups.max() + 1
         if n_groups < self.k:
             raise ValueError(
                 f"X has {n_groups} {self.unit_}s, and k={self.k} needs at least as "
                 "many. Choose a smaller k."
             )
-        small = count_groups(codes, groups) < self.k
+        small = _count_groups(codes, groups) < self.k
         self.suppressed_classes_ = np.array([])
         if not small.any():
             return codes
@@ -302,12 +321,12 @@ class KSameAnonymizer(BaseAnonymizer):
         ):
             self._refuse(small, codes, groups)
         if self.small_classes == "merge":
-            return merge_small_classes(X, codes, groups, self.k)[codes]
+            return _merge_small_classes(X, codes, groups, self.k)[codes]
         self.suppressed_classes_ = self.classes_[small]
         return np.where(small[codes], -1, codes)
 
     def _refuse(self, small, codes, groups):
-        sizes = count_groups(codes, groups)
+        sizes = _count_groups(codes, groups)
         named = [
             f"{label!r} ({size})"
             for label, size in zip(
@@ -319,20 +338,20 @@ class KSameAnonymizer(BaseAnonymizer):
             f"Classes with fewer than k={self.k} {self.unit_}s: "
             f"{', '.join(named[:10])}{more}. Choose a smaller k, small_classes='merge' "
             "to cluster them with the nearest class, or small_classes='suppress' to "
-            "withhold their rows where other classes have enough."
+            "withhold their samples where other classes have enough."
         )
 
     def _cluster(self, X, together, groups):
-        """Set the clusters, one set of rows after the other."""
+        """Set the clusters, computed for one set of samples after the other."""
         labels = np.full(len(X), -1)
         centroids, sizes = [], []
         n_clusters = 0
         for code in np.unique(together[together >= 0]):
-            rows = np.flatnonzero(together == code)
-            found, means, counts = cluster_groups(
-                X[rows], groups[rows], self.k, self.remainder
+            members = np.flatnonzero(together == code)
+            found, means, counts = _cluster_groups(
+                X[members], groups[members], self.k, self.remainder
             )
-            labels[rows] = np.where(found < 0, -1, found + n_clusters)
+            labels[members] = np.where(found < 0, -1, found + n_clusters)
             n_clusters += len(means)
             centroids.append(means)
             sizes.append(counts)
@@ -358,7 +377,128 @@ def _encode_groups(groups, X):
     codes = [code_of.setdefault(group, len(code_of)) for group in groups.tolist()]
     if any(g is None or is_pandas_na(g) or is_scalar_nan(g) for g in code_of):
         raise ValueError(
-            "Input groups contains missing values. Give each row without a group one "
-            "of its own."
+            "Input groups contains missing values. Give each sample without a group a "
+            "group of its own."
         )
     return np.array(codes)
+
+
+def _cluster_groups(X, groups, k, remainder="join"):
+    """Cluster groups of samples, each represented by its mean.
+
+    `groups` holds the integer code of each sample's group; there are at least `k`
+    groups. Return the cluster of each sample (-1 for the last groups, which
+    ``remainder="drop"`` leaves out), the means of the clusters in the type of `X`,
+    shape (n_clusters, n_features), and the number of groups in each cluster.
+    """
+    _, first, members = np.unique(groups, return_index=True, return_inverse=True)
+    n_groups = len(first)
+    points = X[first] if n_groups == len(X) else _means_by_label(X, members)
+    if remainder == "drop":
+        points = points[: n_groups - n_groups % k]
+    labels = np.full(n_groups, -1)
+    clustered = labels[: len(points)]
+    clustered[:] = _microaggregate(points.astype(X.dtype, copy=False), k)
+    centroids = _means_by_label(points, clustered).astype(X.dtype)
+    return labels[members], centroids, np.bincount(clustered)
+
+
+def _microaggregate(X, k):
+    """Return the cluster of each sample, shape (n_samples,): greedy k-Same.
+
+    The unassigned sample that is farthest from the mean of all samples forms a cluster
+    with its k - 1 nearest unassigned samples. When fewer than 2k remain, they form the
+    last cluster. Distances are computed in the type of `X`.
+    """
+    X = _centre_and_scale(X)
+    norms = np.einsum("ij,ij->i", X, X)
+    order = np.argsort(-norms, kind="stable")
+    X, norms = X[order], norms[order]
+    labels = np.empty(len(X), dtype=np.intp)
+    n_clusters = 0
+    while len(order) >= 2 * k:
+        clusters = _gather_clusters(X, norms, k)
+        numbers = np.arange(n_clusters, n_clusters + len(clusters))
+        labels[order[clusters]] = numbers[:, None]
+        n_clusters += len(clusters)
+        left = np.ones(len(order), dtype=bool)
+        left[clusters] = False
+        X, norms, order = X[left], norms[left], order[left]
+    labels[order] = n_clusters
+    return labels
+
+
+def _centre_and_scale(X):
+    """Return samples around zero whose squares neither overflow nor cancel out."""
+    X = X - X.mean(axis=0, dtype=np.float64).astype(X.dtype)
+    X /= max(X.max(), -X.min()) or 1
+    return X
+
+
+def _gather_clusters(X, norms, k):
+    """Return the clusters of the first samples, shape (n, k), n at least 1."""
+    products = X[: max(1, _BLOCK_SIZE // len(X))] @ X.T
+    # Up to a constant, a squared distance to a seed is this offset minus twice the
+    # product with the seed.
+    offsets = norms.copy()
+    clusters = []
+    for seed, to_seed in enumerate(products):
+        if len(X) - k * len(clusters) < 2 * k:
+            break
+        if offsets[seed] < np.inf:
+            distances = offsets - 2 * to_seed
+            nearest = seed
+            cluster = []
+            for _ in range(k):
+                # One minimum at a time: several times faster than argpartition.
+                distances[nearest] = np.inf
+                cluster.append(nearest)
+                nearest = distances.argmin()
+            offsets[cluster] = np.inf
+            clusters.append(cluster)
+    return np.array(clusters)
+
+
+def _means_by_label(X, labels):
+    """Return the mean of the samples of each label 0, 1, ..., in float64."""
+    counts = np.bincount(labels)
+    members = np.split(np.argsort(labels, kind="stable"), np.cumsum(counts)[:-1])
+    means = np.empty((len(counts), X.shape[1]))
+    for mean, own in zip(means, members, strict=True):
+        values = X[own].astype(np.float64)
+        # Relative to one sample: the mean of identical samples is exactly their value.
+        mean[:] = values[0] + (values - values[0]).mean(axis=0)
+    return means
+
+
+def _count_groups(codes, groups):
+    """Return the number of distinct groups of each class code."""
+    n_groups = groups.max() + 1
+    return np.bincount(np.unique(codes * n_groups + groups) // n_groups)
+
+
+def _merge_small_classes(X, codes, groups, k):
+    """Return a code for each class, the same for classes that are clustered together.
+
+    Each class begins as a set of its own. The smallest set joins the one with the
+    nearest mean, until all have k groups. There must be at least k groups in all.
+    """
+    members = [np.unique(groups[codes == code]) for code in range(codes.max() + 1)]
+    sizes = np.array([len(m) for m in members], dtype=float)
+    weights = np.bincount(codes).astype(float)
+    means = _means_by_label(X, codes)
+    merged = np.arange(len(sizes))
+    while sizes.min() < k:
+        small = sizes.argmin()
+        distances = ((means - means[small]) ** 2).sum(axis=1)
+        distances[small] = np.inf
+        near = distances.argmin()
+        members[near] = np.union1d(members[near], members[small])
+        sizes[near] = len(members[near])
+        weights[near] += weights[small]
+        means[near] += (means[small] - means[near]) * weights[small] / weights[near]
+        merged[merged == small] = near
+        # The merged set is no candidate any more.
+        sizes[small] = np.inf
+        means[small] = np.inf
+    return merged

@@ -1,11 +1,14 @@
-"""A released generator: what is written to share it, and what draws from it again."""
+"""Released generators: writing them to a file, and drawing samples from the file."""
 
+import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 from .._training import resolve_device
+from ..generators import DecoderMixin
 from ..generators._released import build_sampler, can_be_released, describe_sampler
 from ..generators._sampling import SamplingMixin
 from ._release_file import (
@@ -25,16 +28,29 @@ _PER_CLASS = (
 )
 
 
-class Release(BatchesMixin, SamplingMixin):
-    """What :func:`load` returns: draws rows as the released generator does.
+class Release(BatchesMixin, DecoderMixin, SamplingMixin):
+    """A loaded release; it draws samples as the released generator does.
+
+    :func:`load` creates it.
+
+    Parameters
+    ----------
+    manifest : dict
+        The checked manifest of the file.
+
+    tensors : dict of str to torch.Tensor
+        The checked tensors of the file.
+
+    device : str or torch.device, default="auto"
+        Device to draw on. "auto" is CUDA where there is a GPU, else the CPU.
 
     Attributes
     ----------
     classes_ : ndarray of shape (n_classes,)
-        Labels that rows can be drawn for.
+        Labels of the classes.
 
     class_prior_ : ndarray of shape (n_classes,)
-        How often each is drawn when no labels are given.
+        Probability of each class when no labels are given.
 
     scale_ : ndarray of shape (n_features,)
         Scale of the features.
@@ -46,16 +62,21 @@ class Release(BatchesMixin, SamplingMixin):
         The manifest: kind and sizes, versions, checksums and privacy statement.
 
     variance : ndarray of shape (n_classes,)
-        Variance of the draws, unless a call gives another.
+        Default variance of the draws.
 
     random_state : int, RandomState instance or None
-        Seed of :meth:`sample` and :meth:`batches`, None at first.
+        Seed of :meth:`sample` and :meth:`batches`; :func:`load` sets None.
 
     device : torch.device
-        Where rows are drawn.
+        Device on which samples are drawn.
     """
 
-    def __init__(self, manifest, tensors, device="auto"):
+    def __init__(
+        self,
+        manifest: dict[str, Any],
+        tensors: dict[str, torch.Tensor],
+        device: str | torch.device = "auto",
+    ) -> None:
         self.manifest_ = manifest
         self.classes_ = labels_from_json(manifest["classes"], manifest["label_type"])
         self.n_features_in_ = manifest["n_features"]
@@ -67,13 +88,13 @@ class Release(BatchesMixin, SamplingMixin):
         self._tensors = tensors
         self._output_dtype = np.dtype(np.float32)
 
-    def privacy_statement(self):
-        """Return what its maker says is guaranteed about the training rows.
+    def privacy_statement(self) -> dict[str, Any]:
+        """Return the publisher's statement on the training samples.
 
         Returns
         -------
         statement : dict
-            `guarantee` and more; it is what the manifest says, and not verified.
+            `guarantee` and more, as they are in the manifest. They are not verified.
         """
         return self.manifest_["privacy"]
 
@@ -96,8 +117,8 @@ class Release(BatchesMixin, SamplingMixin):
 
     def _default_n_samples(self):
         raise ValueError(
-            "Give n_samples or y: a release does not tell how many training rows there "
-            "were."
+            "Give n_samples or y: a release does not hold the number of training "
+            "samples."
         )
 
     def _centres(self):
@@ -107,13 +128,18 @@ class Release(BatchesMixin, SamplingMixin):
         return self.device
 
 
-def load(path, *, device="auto", max_bytes=2**30):
-    """Read a release, check all of it, and return what draws rows from it.
+def load(
+    path: str | os.PathLike,
+    *,
+    device: str | torch.device = "auto",
+    max_bytes: int = 2**30,
+) -> Release:
+    """Read and check a release, and return an object that draws samples from it.
 
-    Nothing in the file is run. Names, types and shapes of its tensors must be those
-    that follow from a few bounded numbers of its manifest; checksums must agree; all
-    values must be finite. The checksums detect damage, not a forger, who can compute
-    them too: get the file from somebody you trust.
+    No code of the file is run. Names, types and shapes of its tensors must follow from
+    a few bounded numbers of its manifest, checksums must agree, and all values must be
+    finite. The checksums detect damage, but not forgery: get the file from somebody
+    you trust.
 
     Parameters
     ----------
@@ -121,10 +147,10 @@ def load(path, *, device="auto", max_bytes=2**30):
         File that `release` of an anonymizer wrote.
 
     device : str or torch.device, default="auto"
-        Where to draw. "auto" is CUDA where there is a GPU, else the CPU.
+        Device to draw on. "auto" is CUDA where there is a GPU, else the CPU.
 
     max_bytes : int, default=2**30
-        Larger files are refused unread.
+        Larger files are not read.
 
     Returns
     -------
@@ -135,10 +161,10 @@ def load(path, *, device="auto", max_bytes=2**30):
     Raises
     ------
     ValueError
-        If the file is truncated, altered, too large, or anything but a release.
+        If the file is truncated, altered, too large, or not a release.
 
     OSError
-        If it cannot be read.
+        If the file cannot be read.
 
     Examples
     --------
@@ -159,7 +185,7 @@ def load(path, *, device="auto", max_bytes=2**30):
 
 
 def write_release(generator, path, class_prior, min_class_size, privacy):
-    """Write what a fitted generator draws with; see the `release` of anonymizers."""
+    """Write the parts that a fitted generator draws with; see `release`."""
     path = Path(path)
     if path.suffix != ".safetensors":
         raise ValueError(f"The file must end in .safetensors, got {path.name!r}.")
@@ -167,7 +193,7 @@ def write_release(generator, path, class_prior, min_class_size, privacy):
     kept = np.flatnonzero(generator.class_count_ >= min_class_size)
     if not len(kept):
         raise ValueError(
-            f"No class has min_class_size={min_class_size} rows: nothing to release."
+            f"No class has min_class_size={min_class_size} samples: nothing to release."
         )
     prior = _resolve_prior(class_prior, generator)
     labels, label_type = labels_to_json(generator.classes_[kept])
@@ -186,17 +212,17 @@ def write_release(generator, path, class_prior, min_class_size, privacy):
 
 
 def _open_sampler(generator):
-    """Return what a generator draws with, or refuse what no file can hold."""
+    """Return the sampler of a generator; refuse one that no file can hold."""
     if getattr(generator, "objective", None) == "reference":
         raise ValueError(
             "objective='reference' scales by the exact minimum and maximum of the "
-            "data, and who has them can tell which rows attain them. Use "
-            "objective='elbo', or share rows of sample()."
+            "data, which identify the samples that attain them. Use objective='elbo', "
+            "or share samples of sample()."
         )
     if not isinstance(generator, SamplingMixin):
         raise ValueError(
             f"{type(generator).__name__} cannot be released as a file: only the "
-            "generators of skcvae can. Share rows of sample() instead."
+            "generators of skcvae can. Share samples of sample() instead."
         )
     sampler = generator._make_sampler()
     if can_be_released(sampler):
@@ -204,12 +230,12 @@ def _open_sampler(generator):
     if callable(getattr(generator, "architecture", None)):
         raise ValueError(
             "An architecture of your own cannot be released: the file holds no code. "
-            "Use 'small' or 'large', or share rows of sample()."
+            "Use 'small' or 'large', or share samples of sample()."
         )
     raise ValueError(
         f"{type(generator).__name__} cannot be released as a file: there is a format "
         "for CVAE and ClassGaussian and their private versions only. Use one of them, "
-        "or share rows of sample()."
+        "or share samples of sample()."
     )
 
 
@@ -233,7 +259,7 @@ def _resolve_prior(class_prior, generator):
 
 
 def _gather(generator, sampler, prior, kept):
-    """Return all tensors of a release, with the classes that are kept."""
+    """Return all tensors of a release, for the kept classes."""
     variance = generator._resolve_variance()
     prior = prior[kept] / prior[kept].sum()
     arrays = {
@@ -246,12 +272,12 @@ def _gather(generator, sampler, prior, kept):
     per_class = set(_PER_CLASS)
     if sampler.factor.ndim == 3:
         per_class.add("factor")
-    rows = torch.from_numpy(kept)
+    codes = torch.from_numpy(kept)
     for name, value in sampler.state_dict().items():
         if name.endswith("num_batches_tracked"):
-            # Steps of training: they would tell the number of rows.
+            # The number of training steps would disclose the number of samples.
             value = torch.zeros_like(value)
         if name in per_class:
-            value = value.index_select(0, rows)
+            value = value.index_select(0, codes)
         tensors[f"sampler.{name}"] = value.detach().cpu()
     return tensors

@@ -1,8 +1,7 @@
 """The file format of a release: safetensors, and a JSON manifest in its header.
 
-Reading runs no code of the file and trusts nothing in it: names, shapes and types of
-all tensors follow from a few bounded integers of the manifest, and anything else is
-refused.
+Reading runs no code of the file. Names, shapes and types of all tensors must follow
+from a few bounded integers of the manifest; any other file is refused.
 """
 
 import hashlib
@@ -48,7 +47,7 @@ _DTYPE_NAMES = {dtype: name for name, dtype in _DTYPES.items()}
 
 
 def expected_tensors(manifest):
-    """Return type and shape of every tensor that a manifest asks for, by name."""
+    """Return type and shape of every tensor of a manifest, by name."""
     n_classes, n_features = manifest["n_classes"], manifest["n_features"]
     expected = {
         "centres": ("F32", [n_classes, n_features]),
@@ -62,18 +61,10 @@ def expected_tensors(manifest):
 
 
 def write_release_file(path, manifest, tensors):
-    """Write a release whole or not at all.
+    """Write a complete release file, or none if writing fails.
 
-    Parameters
-    ----------
-    path : Path
-        File to write.
-
-    manifest : dict
-        What describes the release, but for format, versions and checksums.
-
-    tensors : dict of str to Tensor
-        All tensors of `expected_tensors`.
+    `manifest` lacks only the format, versions and checksums; `tensors` are those of
+    `expected_tensors`.
     """
     tensors = {name: value.contiguous() for name, value in tensors.items()}
     manifest = {
@@ -102,7 +93,7 @@ def write_release_file(path, manifest, tensors):
         "manifest_sha256": hashlib.sha256(text.encode()).hexdigest(),
     }
     content = safetensors.torch.save(tensors, metadata=header)
-    # What could not be read is not written.
+    # Fails if the file could not be read again.
     parse_release(content)
     write_whole(path, content)
 
@@ -116,7 +107,7 @@ def read_release_file(path, max_bytes):
             "max_bytes if you expect a release of that size."
         )
     with path.open("rb") as file:
-        # One byte more than the limit: a file that has grown since is noticed.
+        # One byte more than the limit detects a file that has grown since.
         content = file.read(max_bytes + 1)
     try:
         if len(content) > max_bytes:
@@ -129,7 +120,7 @@ def read_release_file(path, max_bytes):
 
 
 def parse_release(content):
-    """Return manifest and tensors of the bytes of a release; refuse all else."""
+    """Return manifest and tensors of the bytes of a release; refuse other bytes."""
     manifest = _read_manifest(content)
     _check_manifest(manifest)
     expected = expected_tensors(manifest)
@@ -154,7 +145,7 @@ def parse_release(content):
 
 
 def _read_manifest(content):
-    """Return the manifest out of the header of a safetensors file."""
+    """Return the manifest in the header of a safetensors file."""
     if len(content) < 8:
         raise ValueError("it is too short")
     n_header = int.from_bytes(content[:8], "little")
@@ -230,13 +221,13 @@ def _check_classes(manifest):
     if any(type(label) is not _LABEL_TYPES[label_type] for label in classes):
         raise ValueError(f"its classes are not all of the type {label_type}")
     if len(classes) != manifest["n_classes"] or len(set(classes)) != len(classes):
-        raise ValueError("its classes are not as many different ones as it says")
+        raise ValueError("it does not have as many different classes as it says")
 
 
 def _check_tensor_table(table, expected):
-    """Compare what the manifest says of the tensors with what follows from it."""
+    """Compare the manifest's table of tensors with the expected one."""
     if not isinstance(table, dict) or table.keys() != expected.keys():
-        raise ValueError("its manifest names other tensors than such a release has")
+        raise ValueError("its manifest names other tensors than a release has")
     for name, (dtype, shape) in expected.items():
         entry = table[name]
         if (
@@ -248,7 +239,7 @@ def _check_tensor_table(table, expected):
 
 
 def _check_values(tensors):
-    """Refuse numbers that rows cannot be drawn with."""
+    """Refuse values that are not finite, negative scales and a prior of zero."""
     for name, value in tensors.items():
         if value.is_floating_point() and not value.isfinite().all():
             raise ValueError(f"the tensor {name!r} holds values that are not finite")

@@ -1,30 +1,40 @@
-"""Endless streams of synthetic rows, for training loops."""
+"""Endless streams of synthetic samples, for training loops."""
 
+from collections.abc import Iterator
 from numbers import Integral
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_random_state
 from torch.utils.data import IterableDataset, get_worker_info
 
 from .._training import draw_seeds
 
-# Rows per draw: enough that preparing the generator costs little beside them.
+# Samples per draw: so many that preparing the generator costs little in comparison.
 _BLOCK = 8192
 
 
 class BatchesMixin:
-    """`batches`, for what has `sample` and `random_state`."""
+    """Adds `batches` to a class with `sample` and `random_state`."""
 
-    def batches(self, batch_size=256, *, variance=None, random_state=None):
-        """Yield batches of new rows without end, for training loops [1]_.
+    def batches(
+        self,
+        batch_size: int = 256,
+        *,
+        variance: ArrayLike | dict | None = None,
+        random_state: int | np.random.RandomState | None = None,
+    ) -> Iterator[tuple[NDArray, NDArray]]:
+        """Yield batches of new samples without end, for training loops [1]_.
 
-        Classes come in the distribution of the training rows (for a loaded release:
-        in its class prior).
+        Classes have the distribution of the training samples, or the class prior of a
+        loaded release.
 
         Parameters
         ----------
         batch_size : int, default=256
-            Rows in each batch.
+            Number of samples in each batch.
 
         variance : float, dict or array-like of shape (n_classes,), default=None
             Replaces the parameter `variance`.
@@ -35,7 +45,7 @@ class BatchesMixin:
         Yields
         ------
         X : ndarray of shape (batch_size, n_features)
-            Synthetic rows.
+            Synthetic samples.
 
         y : ndarray of shape (batch_size,)
             Their classes.
@@ -61,33 +71,33 @@ class BatchesMixin:
         return self._stream(int(batch_size), variance, seeds)
 
     def _stream(self, batch_size, variance, seeds):
-        """Draw large blocks and cut them up."""
+        """Draw large blocks and split them into batches."""
         settings = {} if variance is None else {"variance": variance}
-        n_rows = batch_size * max(1, _BLOCK // batch_size)
+        n_samples = batch_size * max(1, _BLOCK // batch_size)
         while True:
             seed = draw_seeds(seeds, 1)[0]
-            X, y = self.sample(n_rows, random_state=seed, **settings)
-            for start in range(0, n_rows, batch_size):
+            X, y = self.sample(n_samples, random_state=seed, **settings)
+            for start in range(0, n_samples, batch_size):
                 stop = start + batch_size
                 yield X[start:stop], y[start:stop]
 
 
 class SyntheticDataset(IterableDataset):
-    """Endless batches of synthetic rows as tensors, for torch's DataLoader.
+    """Endless batches of synthetic samples as tensors, for torch's DataLoader.
 
-    Each worker of a loader draws rows of its own.
+    Each worker of a loader draws its own samples.
 
     Parameters
     ----------
     source : object
-        Fitted anonymizer, or loaded release: what has `batches` and `classes_`.
+        Fitted anonymizer or loaded release, with `batches` and `classes_`.
 
     batch_size : int, default=256
-        Rows in each batch. Give the loader ``batch_size=None``.
+        Number of samples in each batch. Give the loader ``batch_size=None``.
 
     random_state : int or None, default=None
-        Seed. With an integer every iteration, and so every epoch that starts a new
-        one, begins the same stream; None draws new rows each time.
+        Seed. With an integer every iteration, for example every epoch, yields the same
+        stream; None draws new samples each time.
 
     Examples
     --------
@@ -104,12 +114,14 @@ class SyntheticDataset(IterableDataset):
     (32, 64) torch.int64
     """
 
-    def __init__(self, source, batch_size=256, random_state=None):
+    def __init__(
+        self, source: Any, batch_size: int = 256, random_state: int | None = None
+    ) -> None:
         self.source = source
         self.batch_size = batch_size
         self.random_state = random_state
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         seed, worker = self.random_state, get_worker_info()
         if worker is not None:
             seeds = check_random_state(worker.seed % 2**32 if seed is None else seed)

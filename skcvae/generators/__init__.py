@@ -2,8 +2,11 @@
 
 from ._base import BaseGenerator
 from ._cgan import CGAN
+from ._check import check_generator
 from ._class_gaussian import ClassGaussian
 from ._cvae import CVAE
+from ._decoder import DecoderMixin, LatentDecoder
+from ._density import DensityGenerator
 from ._flow_matching import FlowMatching
 from ._vae import VAE
 from .private import DPCVAE, DPClassGaussian
@@ -16,5 +19,9 @@ __all__ = [
     "BaseGenerator",
     "ClassGaussian",
     "DPClassGaussian",
+    "DecoderMixin",
+    "DensityGenerator",
     "FlowMatching",
+    "LatentDecoder",
+    "check_generator",
 ]

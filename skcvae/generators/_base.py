@@ -1,6 +1,7 @@
 """What all generators share: input checks, scaling, labels and streamed sampling."""
 
 from abc import abstractmethod
+from contextlib import contextmanager
 
 import numpy as np
 from sklearn.base import BaseEstimator, _fit_context
@@ -11,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 from .._doc_links import DocLinkMixin
 from .._scaling import estimate_scale, scale_rows
 from .._training import draw_seeds
-from .._validation import check_rows, forget_fit
+from .._validation import check_samples, check_variance, forget_fit, warn_about_zeros
 from ._fit_checks import warn_about_generation
 from ._sampling import SamplingMixin
 
@@ -62,9 +63,27 @@ class BaseGenerator(SamplingMixin, DocLinkMixin, BaseEstimator):
             If the input is empty, not finite, not two-dimensional, or its labels are
             not classes.
         """
+        with self._fitting():
+            self._learn(*check_samples(self, X, y))
+        return self
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def _fit_checked(self, X, y):
+        """Fit to samples that the estimator around this one has checked."""
+        with self._fitting():
+            self.n_features_in_ = X.shape[1]
+            is_float = X.dtype in (np.float64, np.float32)
+            self._learn(np.asarray(X, X.dtype if is_float else np.float64, "C"), y)
+        return self
+
+    fit.for_checked_samples = _fit_checked
+
+    @contextmanager
+    def _fitting(self):
+        """Leave nothing behind where a fit fails."""
         forget_fit(self)
         try:
-            self._check_and_fit(X, y)
+            yield
         except BaseException as error:
             finished = (
                 isinstance(error, KeyboardInterrupt) and self._keeps_interrupted()
@@ -72,13 +91,13 @@ class BaseGenerator(SamplingMixin, DocLinkMixin, BaseEstimator):
             if not finished:
                 forget_fit(self)
             raise
-        return self
 
-    def _check_and_fit(self, X, y):
-        X, y = check_rows(self, X, y)
+    def _learn(self, X, y):
+        """Scale checked samples, encode their labels, and learn from both."""
         encoder = LabelEncoder().fit(y)
         codes = encoder.transform(y)
-        self._check_variance(self.variance, encoder.classes_)
+        check_variance(self.variance, encoder.classes_)
+        warn_about_zeros(X)
         offset, scale = self._estimate_scaling(X)
         Z = scale_rows(X, offset, scale)
         seed = draw_seeds(check_random_state(self.random_state), 1)[0]
@@ -88,7 +107,6 @@ class BaseGenerator(SamplingMixin, DocLinkMixin, BaseEstimator):
         self._output_dtype = X.dtype
         self._fit(Z, codes, seed)
         if self._checks_generation:
-            # Up to the caller of `fit`.
             warn_about_generation(self, Z, codes, seed)
 
     @abstractmethod

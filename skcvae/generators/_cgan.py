@@ -12,9 +12,10 @@ from sklearn.utils.validation import check_is_fitted
 
 from .._class_means import residual_factor
 from .._scaling import scale_rows
-from .._validation import check_rows
+from .._validation import check_samples, encode_labels
 from .._warnings import warn_user
 from ._cgan_net import build_net
+from ._decoder import DecoderMixin
 from ._net_generator import NetGenerator
 from ._samplers import CGANSampler
 
@@ -23,7 +24,7 @@ _MIN_VARIANCE = 0.5
 _N_MODEL_ROWS = 8192
 
 
-class CGAN(NetGenerator):
+class CGAN(DecoderMixin, NetGenerator):
     r"""Conditional Wasserstein GAN with gradient penalty, around class means.
 
     A critic :math:`D` learns to score real rows above generated ones, a generator
@@ -222,8 +223,8 @@ class CGAN(NetGenerator):
             Score of each row.
         """
         check_is_fitted(self)
-        X, y = check_rows(self, X, y, reset=False)
-        codes = self._encode_labels(y)
+        X, y = check_samples(self, X, y, reset=False)
+        codes = encode_labels(y, self.classes_)
         Z = scale_rows(X, self.offset_, self.scale_) - self.class_means_[codes]
         x = torch.from_numpy(Z.astype(np.float32))
         with torch.inference_mode():

@@ -10,6 +10,7 @@ from .._class_means import fit_class_means, leave_one_out_residuals
 from .._validation import VARIANCE_CONSTRAINT
 from ._base import BaseGenerator
 from ._class_whitening import fit_class_whitening
+from ._decoder import DecoderMixin
 from ._samplers import ClassCovarianceSampler, GaussianSampler
 
 
@@ -20,7 +21,7 @@ def gaussian_factor(covariance):
     return torch.from_numpy(factor.astype(np.float32))
 
 
-class ClassGaussian(BaseGenerator):
+class ClassGaussian(DecoderMixin, BaseGenerator):
     r"""Gaussian generator with shrunk class means and a covariance, or shrunk ones.
 
     :math:`x \mid y = c \sim N(m_c, v_c W)`, where :math:`W` is the within-class

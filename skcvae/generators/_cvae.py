@@ -12,20 +12,20 @@ from sklearn.utils.validation import check_is_fitted
 from .._class_means import residual_factor
 from .._scaling import estimate_range, scale_rows
 from .._training import TensorLoader
-from .._validation import check_rows
+from .._validation import check_samples, encode_labels
 from .._warnings import warn_user
-from ._cvae_net import build_net
+from ._cvae_net import OBJECTIVES, build_net
+from ._decoder import DecoderMixin
 from ._latents import aggregate_prior, standard_prior
 from ._modules import BACKBONES, ConditionalVAE
 from ._net_generator import NetGenerator
-from ._objectives import OBJECTIVES
 from ._samplers import CVAESampler, ObservationNoise
 
 # A latent dimension counts as used when its posterior mean varies this much.
 _ACTIVE_VARIANCE = 0.01
 
 
-class CVAE(NetGenerator):
+class CVAE(DecoderMixin, NetGenerator):
     r"""Conditional variational autoencoder on embeddings.
 
     Learns :math:`p(x \mid y)` by maximising the evidence lower bound [1]_ [2]_
@@ -239,8 +239,8 @@ class CVAE(NetGenerator):
         self.verbose = verbose
         self.net_params = net_params
 
-    def encode(self, X, y):
-        """Return the latent mean of each row.
+    def encode(self, X, y, *, return_std=False):
+        """Return the latent mean of each sample.
 
         Parameters
         ----------
@@ -250,14 +250,22 @@ class CVAE(NetGenerator):
         y : array-like of shape (n_samples,)
             Their labels; each must be in `classes_`.
 
+        return_std : bool, default=False
+            Whether to return the standard deviations, too.
+
         Returns
         -------
-        Z : ndarray of shape (n_samples, latent_dim)
+        mean : ndarray of shape (n_samples, latent_dim)
             Mean of q(z | x, y).
+
+        std : ndarray of shape (n_samples, latent_dim)
+            Its standard deviation. Only with `return_std`.
         """
         x, codes = self._to_tensors(X, y)
         with torch.inference_mode():
-            return self.net_.module_.encode(x, codes)[0].numpy()
+            mean, log_var = self.net_.module_.encode(x, codes)
+            std = torch.exp(0.5 * log_var)
+        return (mean.numpy(), std.numpy()) if return_std else mean.numpy()
 
     def reconstruct(self, X, y):
         """Encode each row and decode its latent mean, without noise.
@@ -285,8 +293,8 @@ class CVAE(NetGenerator):
     def _to_tensors(self, X, y):
         """Return scaled residuals and class codes of labelled rows."""
         check_is_fitted(self)
-        X, y = check_rows(self, X, y, reset=False)
-        codes = self._encode_labels(y)
+        X, y = check_samples(self, X, y, reset=False)
+        codes = encode_labels(y, self.classes_)
         Z = scale_rows(X, self.offset_, self.scale_) - self.class_means_[codes]
         return torch.from_numpy(Z.astype(np.float32)), torch.from_numpy(codes)
 

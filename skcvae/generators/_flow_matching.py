@@ -10,13 +10,13 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from .._class_means import residual_covariance
 from .._training import TensorLoader
 from ._class_whitening import fit_class_whitening
-from ._flow_net import build_net
-from ._flow_sampler import FlowSampler
+from ._decoder import DecoderMixin
+from ._flow_net import FlowSampler, build_net
 from ._net_generator import NetGenerator
 from ._ode import integrate_dopri5, integrate_midpoint
 
 
-class FlowMatching(NetGenerator):
+class FlowMatching(DecoderMixin, NetGenerator):
     r"""Conditional flow matching on embeddings.
 
     Rows are noise that follows a learned velocity from :math:`t = 0` to :math:`t = 1`.

@@ -1,20 +1,19 @@
-"""Drawing rows from what a generator has learned: labels, seeds, chunks and streams."""
+"""Drawing samples from what a generator has learned: labels, seeds, chunks."""
 
 from abc import ABCMeta, abstractmethod
-from collections.abc import Mapping
 from numbers import Integral
 
 import numpy as np
 import torch
 from sklearn.utils import check_random_state
 
+from .._generation import fill_by_class
 from .._training import draw_seeds
-from ._samplers import LatentDecoder
-from ._streaming import fill_in_chunks
+from .._validation import check_variance, encode_labels
 
 
 class SamplingMixin(metaclass=ABCMeta):
-    """What draws rows: a fitted generator, or the released part of one.
+    """Base class of fitted generators and loaded releases: both draw samples.
 
     It has `classes_`, `scale_`, `n_features_in_`, `_output_dtype`, `variance` and
     `random_state`, and implements the abstract methods.
@@ -62,33 +61,37 @@ class SamplingMixin(metaclass=ABCMeta):
         codes = self._codes_to_draw(n_samples, y, label_seed)
         return self._draw_in_chunks(codes, variance, row_seed), self.classes_[codes]
 
-    def open_decoder(self, device="cpu"):
-        """Return the decoder as a differentiable function of latent vectors.
-
-        It is what an attack on a released decoder searches, see
-        :func:`skcvae.privacy.latent_search_attack`.
+    def make_stream(self, classes, device, *, variance=None):
+        """Return a function that draws on a device, for the batches of a training loop.
 
         Parameters
         ----------
-        device : str or torch.device, default="cpu"
-            Where it computes.
+        classes : array-like of shape (n_classes,)
+            Labels that the class codes stand for.
+
+        device : torch.device
+            Where to draw.
+
+        variance : float, dict, array-like of shape (n_classes,) or "auto", default=None
+            Replaces the parameter `variance`.
 
         Returns
         -------
-        LatentDecoder
-            Module that takes standard normal vectors of shape (n, `latent_dim`) and
-            class codes, and returns rows in the units of the training rows, without
-            observation noise. It has the attributes `latent_dim`, `classes` and
-            `noise_std`.
+        callable
+            Takes sorted class codes of shape (n,) and a :class:`torch.Generator`, and
+            returns samples of shape (n, n_features), float32, in the units of the
+            training samples.
         """
-        self._check_ready()
-        decoder = LatentDecoder(
-            self._make_sampler(),
-            torch.tensor(self._centres(), dtype=torch.float32),
-            torch.tensor(self.scale_, dtype=torch.float32),
-            self.classes_,
-        )
-        return decoder.requires_grad_(False).to(device)
+        codes_of = torch.from_numpy(encode_labels(classes, self.classes_)).to(device)
+        draw_scaled = self._make_scaled_draw(device, variance)
+        to_units = make_units(self._centres(), self.scale_, device, torch.float32)
+
+        @torch.inference_mode()
+        def stream(codes, generator):
+            codes = codes_of.index_select(0, codes)
+            return to_units(draw_scaled(codes, generator), codes)
+
+        return stream
 
     @abstractmethod
     def _check_ready(self):
@@ -120,27 +123,11 @@ class SamplingMixin(metaclass=ABCMeta):
         """Return the device to draw on."""
         return torch.device("cpu")
 
-    def _encode_labels(self, y):
-        """Return the class codes of labels; refuse a class that was not fitted."""
-        y = np.asarray(y)
-        if y.ndim != 1:
-            raise ValueError(
-                f"y should be a 1d array, got an array of shape {y.shape}."
-            )
-        code_of = {label: code for code, label in enumerate(self.classes_.tolist())}
-        codes = np.array(
-            [code_of.get(label, -1) for label in y.tolist()], dtype=np.intp
-        )
-        if (codes < 0).any():
-            unseen = list(dict.fromkeys(y[codes < 0].tolist()))
-            raise ValueError(f"y contains previously unseen labels: {unseen[:5]}")
-        return codes
-
     def _codes_to_draw(self, n_samples, y, seed):
         if y is not None:
             if n_samples is not None:
                 raise ValueError("Give either n_samples or y, not both.")
-            return self._encode_labels(y)
+            return encode_labels(y, self.classes_)
         if n_samples is None:
             n_samples = self._default_n_samples()
         if isinstance(n_samples, bool) or not (
@@ -158,7 +145,7 @@ class SamplingMixin(metaclass=ABCMeta):
         variance = self.variance if variance is None else variance
         if isinstance(variance, str) and variance == "auto":
             return self._auto_variance()
-        return self._check_variance(variance, self.classes_)
+        return check_variance(variance, self.classes_)
 
     def _auto_variance(self):
         """Return the variance of each class that `variance="auto"` stands for."""
@@ -166,95 +153,44 @@ class SamplingMixin(metaclass=ABCMeta):
             f"variance='auto' is not known to a {type(self).__name__}: give numbers."
         )
 
-    @staticmethod
-    def _check_variance(variance, classes):
-        """Return the variance of each class, shape (n_classes,); 1 for "auto"."""
-        if isinstance(variance, str) and variance == "auto":
-            variance = 1.0
-        if isinstance(variance, Mapping):
-            known = set(classes.tolist())
-            unknown = [label for label in variance if label not in known]
-            if unknown:
-                raise ValueError(f"variance names classes that y lacks: {unknown}.")
-            variance = [variance.get(label, 1.0) for label in classes.tolist()]
-        values = np.asarray(variance, dtype=float)
-        if values.ndim and values.shape != (len(classes),):
-            raise ValueError(
-                f"variance must be a number, a dict or one number for each of the "
-                f"{len(classes)} classes, got shape {values.shape}."
-            )
-        if not np.isfinite(values).all() or (values < 0).any():
-            raise ValueError(f"variance must be finite and not negative: {variance!r}.")
-        return np.broadcast_to(values, len(classes))
-
+    @torch.inference_mode()
     def _draw_in_chunks(self, codes, variance, seed):
-        draw = self._open_scaled_stream(self._sampling_device(), variance)
-        return self._fill_by_class(codes, seed, lambda _, codes, g: draw(codes, g))
-
-    @torch.inference_mode()
-    def _fill_by_class(self, codes, seed, draw):
-        """Fill an array chunk by chunk, so that memory stays bounded.
-
-        `draw` takes the places of rows, their codes and a :class:`torch.Generator`,
-        and returns scaled rows. They are drawn class after class: a chunk then holds
-        few classes, each of which takes a product with its own matrices.
-        """
         device = self._sampling_device()
-        X = np.empty((len(codes), self.n_features_in_), dtype=self._output_dtype)
-        out = torch.from_numpy(X)
-        to_units = self._open_units(device, out.dtype)
-        order = torch.from_numpy(np.argsort(codes, kind="stable"))
-        codes = torch.from_numpy(codes)
+        draw_scaled = self._make_scaled_draw(device, variance)
+        dtype = torch.from_numpy(np.empty(0, self._output_dtype)).dtype
+        to_units = make_units(self._centres(), self.scale_, device, dtype)
 
-        def fill(rows, generator):
-            places = order[rows]
-            of = codes.index_select(0, places).to(device)
-            drawn = to_units(draw(places, of, generator), of)
-            out.index_copy_(0, places, drawn.cpu())
-
-        fill_in_chunks(fill, len(codes), seed, device)
-        return X
-
-    @torch.inference_mode()
-    def _open_stream(self, device, variance=None, dtype=torch.float32):
-        """Return a function that draws rows, in the units of `X`, on the device.
-
-        It takes class codes, sorted, and a :class:`torch.Generator`. What all draws
-        need is prepared once, here.
-        """
-        draw_scaled = self._open_scaled_stream(device, variance)
-        to_units = self._open_units(device, dtype)
-
-        @torch.inference_mode()
-        def draw(codes, generator):
+        def draw(_, codes, generator):
             return to_units(draw_scaled(codes, generator), codes)
 
-        return draw
+        size = self.n_features_in_, self._output_dtype
+        return fill_by_class(codes, *size, seed, device, draw)
 
     @torch.inference_mode()
-    def _open_scaled_stream(self, device, variance):
-        """Return a function as `_open_stream` does, for scaled rows around 0."""
+    def _make_scaled_draw(self, device, variance):
+        """Return a function from sorted codes and a generator to scaled samples."""
         std = np.sqrt(self._resolve_variance(variance))
         std = torch.from_numpy(std.astype(np.float32)).to(device)
         sampler = self._make_sampler().to(device)
 
         @torch.inference_mode()
         def draw(codes, generator):
-            # index_select gathers rows several times faster than indexing does.
+            # index_select gathers samples several times faster than indexing does.
             return sampler(codes, std.index_select(0, codes), generator)
 
         return draw
 
+
+@torch.inference_mode()
+def make_units(centres, scale, device, dtype):
+    """Return a function from scaled samples and codes to samples in their units."""
+    # Copies: what a cache maps into memory cannot be written to.
+    centres = torch.tensor(centres, dtype=dtype, device=device)
+    scale = torch.tensor(scale, dtype=dtype, device=device)
+
     @torch.inference_mode()
-    def _open_units(self, device, dtype):
-        """Return a function from scaled rows and codes to rows in the units of `X`."""
-        # Copies: what a cache maps into memory cannot be written to.
-        centres = torch.tensor(self._centres(), dtype=dtype, device=device)
-        scale = torch.tensor(self.scale_, dtype=dtype, device=device)
+    def to_units(drawn, codes):
+        around = centres.index_select(0, codes)
+        return around.addcmul_(drawn.to(dtype), scale)
 
-        @torch.inference_mode()
-        def to_units(drawn, codes):
-            around = centres.index_select(0, codes)
-            return around.addcmul_(drawn.to(dtype), scale)
-
-        return to_units
+    return to_units

@@ -178,7 +178,7 @@ class VAE(CVAE):
         self.verbose = verbose
         self.net_params = net_params
 
-    def encode(self, X, y=None):
+    def encode(self, X, y=None, *, return_std=False):
         """Return the latent mean of each row.
 
         Parameters
@@ -194,7 +194,7 @@ class VAE(CVAE):
         Z : ndarray of shape (n_samples, latent_dim)
             Mean of q(z | x).
         """
-        return super().encode(X, y)
+        return super().encode(X, y, return_std=return_std)
 
     def reconstruct(self, X, y=None):
         """Encode each row and decode its latent mean, without noise.

@@ -13,18 +13,20 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import nn
 
 from .._doc_links import DocLinkMixin
+from .._generation import clone_generator, fit_into, make_stream
 from .._scaling import estimate_scale, scale_rows
 from .._training import check_net_params, draw_seeds, fork_torch_rng, resolve_device
 from .._validation import (
     VARIANCE_CONSTRAINT,
     check_finite_in_float32,
     check_numbers,
-    check_training_rows,
+    check_variance,
+    check_weighted_samples,
     forget_fit,
 )
+from ..generators import ClassGaussian
 from ._batches import WeightedTensors, resolve_remix
 from ._bookkeeping import PriorBookkeeping
-from ._generation import open_stream, prepare_generator
 from ._head_net import LOSSES, RESERVED, build_loss, build_net, count_epochs
 from ._heads import HEADS, HeadOnRows
 from ._losses import LDAMLoss
@@ -44,9 +46,9 @@ class LongTailClassifier(DocLinkMixin, ClassifierMixin, BaseEstimator):
     Parameters
     ----------
     generator : estimator, default=None
-        Generator with the methods `fit(X, y)` and `sample(y=...)`. One that is fitted
-        already is used as it is; in a cross-validation it is cloned, and thus fitted
-        anew on each training part. None is
+        Generator with the methods `fit(X, y)` and `sample(y=...)`. It is cloned, so
+        that the one given stays unfitted; a fitted one in scikit-learn's
+        FrozenEstimator is used as it is. None is
         :class:`~skcvae.generators.ClassGaussian`. It is not touched where `augment`
         is None.
 
@@ -335,7 +337,7 @@ class LongTailClassifier(DocLinkMixin, ClassifierMixin, BaseEstimator):
     def _check_and_fit(self, X, y, sample_weight):
         self._check_parameters()
         self.device_ = resolve_device(self.device)
-        X, y, weight = check_training_rows(self, X, y, sample_weight)
+        X, y, weight = check_weighted_samples(self, X, y, sample_weight)
         self.classes_, codes = np.unique(y, return_inverse=True)
         self.class_count_ = np.bincount(codes, weights=weight)
         books = self._open_books(len(X))
@@ -348,18 +350,33 @@ class LongTailClassifier(DocLinkMixin, ClassifierMixin, BaseEstimator):
         )
         stream = None
         if self.augment is not None:
-            self.generator_ = prepare_generator(
-                self.generator, X, y, self.variance, self.memory, fit_seed
-            )
-            stream = open_stream(
-                self.generator_,
-                self.classes_,
-                self.variance,
-                (self.offset_, self.scale_),
-                self.device_,
-                stream_seed,
-            )
+            stream = self._make_stream(X, y, fit_seed, stream_seed)
         self._train(X, codes, weight, books, stream, head_seed)
+
+    def _make_stream(self, X, y, fit_seed, stream_seed):
+        """Fit the generator, and return what draws scaled samples of sorted codes."""
+        generator = ClassGaussian() if self.generator is None else self.generator
+        generator = clone_generator(generator, self.random_state, self.memory, fit_seed)
+        if self.variance is not None:
+            check_variance(self.variance, self.classes_)
+        fit_into(self, generator, X, y, self.memory)
+        draw = make_stream(
+            self.generator_,
+            self.classes_,
+            self.device_,
+            variance=self.variance,
+            seed=stream_seed,
+        )
+        offset, scale = (
+            torch.as_tensor(a, dtype=torch.float32, device=self.device_)
+            for a in (self.offset_, self.scale_)
+        )
+        factor = torch.where(scale > 0, 1 / scale, 0.0)
+
+        def stream(codes, torch_generator):
+            return draw(codes, torch_generator).sub(offset).mul_(factor)
+
+        return stream
 
     def predict_proba(self, X):
         """Return the probability of each class, for `target_prior`.
@@ -393,7 +410,7 @@ class LongTailClassifier(DocLinkMixin, ClassifierMixin, BaseEstimator):
         logits = self._corrected_logits(X)
         return self.classes_[logits.argmax(axis=1)]
 
-    def open_logits(self, device="cpu"):
+    def make_logits(self, device="cpu"):
         """Return the classifier as a differentiable function of rows.
 
         :class:`skcvae.over_sampling.HardOverSampler` looks with it for rows that are

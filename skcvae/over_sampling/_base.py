@@ -9,7 +9,7 @@ from sklearn.base import _fit_context
 from sklearn.utils.validation import validate_data
 
 from .._doc_links import DocLinkMixin
-from .._generation import fit_into
+from .._generation import draw, drawing_seed, fit_into
 from .._validation import (
     check_finite_in_float32,
     check_labels,
@@ -170,7 +170,8 @@ class BaseGenerativeOverSampler(BaseDenseOverSampler):
 
     def _draw_rows(self, X, y, labels):
         self._fit_generator(X, y)
-        return self.generator_.sample(y=labels)
+        seed = drawing_seed(self.generator_, self.random_state)
+        return draw(self.generator_, labels, random_state=seed)
 
     def __sklearn_is_fitted__(self):
         return hasattr(self, "generator_")

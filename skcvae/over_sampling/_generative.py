@@ -32,7 +32,8 @@ class GenerativeOverSampler(BaseGenerativeOverSampler):
         of one row tells that row.
 
     random_state : int, RandomState instance or None, default=None
-        Seed; replaces that of `generator` unless it is None.
+        Seed of what has none of its own: an integer `random_state` of `generator` is
+        kept.
 
     Attributes
     ----------

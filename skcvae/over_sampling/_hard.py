@@ -12,11 +12,19 @@ from sklearn.utils._param_validation import HasMethods, Interval
 from torch import nn
 from torch.nn import functional
 
-from .._generation import clone_generator
+from .._generation import (
+    clone_generator,
+    draw,
+    drawing_seed,
+    fill_by_class,
+    unfrozen,
+)
 from .._training import draw_seeds
-from ..generators import BaseGenerator, ClassGaussian
+from .._validation import encode_labels
+from .._warnings import warn_user
+from ..generators import ClassGaussian
 from ._base import BaseGenerativeOverSampler
-from ._logits import open_logits, prepare_classifier
+from ._logits import make_logits, prepare_classifier
 
 # Rounding in float32 must not lift a vector on the floor over it.
 _ROUNDING = 1e-6
@@ -43,11 +51,13 @@ class HardOverSampler(BaseGenerativeOverSampler):
 
     Parameters
     ----------
-    generator : BaseGenerator, default=None
-        Generator with a decoder, see
-        :meth:`~skcvae.generators.BaseGenerator.open_decoder`. It is cloned, so that
-        the one given stays unfitted. None is
-        :class:`~skcvae.generators.ClassGaussian`.
+    generator : estimator, default=None
+        Generator with the methods `fit(X, y)` and `sample(y=...)`. It is cloned, so
+        that the one given stays unfitted; a fitted one in scikit-learn's
+        FrozenEstimator is used as it is. None is
+        :class:`~skcvae.generators.ClassGaussian`. Samples can be moved where it is a
+        :class:`~skcvae.generators.DecoderMixin`. Of any other, each new sample is the
+        hardest of `n_steps` + 1 draws, and there is no density floor.
 
     classifier : estimator or torch.nn.Module, default=None
         What finds rows hard:
@@ -55,7 +65,7 @@ class HardOverSampler(BaseGenerativeOverSampler):
         - a linear model of scikit-learn with `coef_` and `intercept_`, such as
           :class:`~sklearn.linear_model.LogisticRegression`;
         - a :class:`~skcvae.long_tail.LongTailClassifier`, or any classifier whose
-          method `open_logits()` returns a module as the following one;
+          method `make_logits()` returns a module as the following one;
         - a module that takes rows of shape (n, n_features), in the units of `X`, and
           returns logits of shape (n, n_classes) for the sorted classes.
 
@@ -88,11 +98,12 @@ class HardOverSampler(BaseGenerativeOverSampler):
         `random_state`.
 
     random_state : int, RandomState instance or None, default=None
-        Seed; replaces that of `generator` unless it is None.
+        Seed of what has none of its own: an integer `random_state` of `generator` is
+        kept.
 
     Attributes
     ----------
-    generator_ : BaseGenerator
+    generator_ : estimator
         The fitted generator.
 
     classifier_ : estimator or torch.nn.Module
@@ -110,7 +121,7 @@ class HardOverSampler(BaseGenerativeOverSampler):
     max_norm_ : float
         Radius of the ball, in standard deviations.
 
-    floor_share_ : float
+    share_at_floor_ : float
         Share of the new rows that ended on the density floor.
 
     sampling_strategy_ : dict
@@ -153,7 +164,7 @@ class HardOverSampler(BaseGenerativeOverSampler):
 
     _parameter_constraints: dict = {
         **BaseGenerativeOverSampler._parameter_constraints,
-        "generator": [BaseGenerator, None],
+        "generator": [HasMethods(["fit", "sample"]), None],
         "classifier": [HasMethods(["fit", "predict"]), nn.Module, None],
         "n_steps": [Interval(Integral, 0, None, closed="left")],
         "step_size": [Interval(Real, 0, None, closed="neither")],
@@ -196,57 +207,85 @@ class HardOverSampler(BaseGenerativeOverSampler):
         seed = draw_seeds(check_random_state(self.random_state), 1)[0]
         self.classifier_ = prepare_classifier(classifier, X, y, seed)
         # What does not fit shows before the generator is trained.
-        open_logits(self.classifier_, X, y, torch.device("cpu"))
+        make_logits(self.classifier_, X, y, torch.device("cpu"))
         super()._fit_generator(X, y)
 
     def _draw_rows(self, X, y, labels):
         self._fit_generator(X, y)
-        generator = self.generator_
-        seed = draw_seeds(check_random_state(generator.random_state), 3)[2]
-        device = generator._sampling_device()
-        decoder = generator.open_decoder(device)
-        logits = open_logits(self.classifier_, X, y, device)
+        seed = drawing_seed(self.generator_, self.random_state)
+        self.loss_before_, self.loss_after_ = np.empty((2, len(labels)), np.float32)
+        if not hasattr(self.generator_, "make_decoder"):
+            return self._choose(X, y, labels, check_random_state(seed)), labels
+        seed = draw_seeds(check_random_state(seed), 3)[2]
+        decoder = self.generator_.make_decoder()
+        device = decoder.scale.device
+        logits = make_logits(self.classifier_, X, y, device)
         self.max_norm_ = float(chi.ppf(self.density_quantile, decoder.latent_dim))
-        self._make_room(len(labels))
-        draw = self._open_moves(decoder, logits)
-        drawn = generator._fill_by_class(generator._encode_labels(labels), seed, draw)
+        self.latent_norm_ = np.empty(len(labels), dtype=np.float32)
+        dtype = np.float32 if X.dtype == np.float32 else np.float64
+        draw_chunk = self._make_moves(decoder, logits, dtype)
+        codes = encode_labels(labels, decoder.classes)
+        drawn = fill_by_class(codes, X.shape[1], dtype, seed, device, draw_chunk)
         at_floor = self.latent_norm_ >= self.max_norm_ * (1 - 3 * _ROUNDING)
-        self.floor_share_ = float(at_floor.mean()) if len(labels) else 0.0
+        self.share_at_floor_ = float(at_floor.mean()) if len(labels) else 0.0
         return drawn, labels
 
-    def _make_room(self, n_new):
-        """Make room for what the draws will record."""
-        self.loss_before_ = np.empty(n_new, dtype=np.float32)
-        self.loss_after_ = np.empty(n_new, dtype=np.float32)
-        self.latent_norm_ = np.empty(n_new, dtype=np.float32)
+    def _choose(self, X, y, labels, random_state):
+        """Return the hardest of plain draws, for a generator without a decoder."""
+        warn_user(
+            f"{type(unfrozen(self.generator_)).__name__} has no decoder: each sample "
+            f"is the hardest of {self.n_steps + 1} plain draws, and there is no "
+            "density floor."
+        )
+        logits = make_logits(self.classifier_, X, y, torch.device("cpu"))
+        codes = torch.from_numpy(encode_labels(labels, np.unique(y)))
+        best, odds = None, None
+        for seed in draw_seeds(random_state, self.n_steps + 1):
+            drawn, _ = draw(self.generator_, labels, random_state=seed)
+            with torch.no_grad():
+                found, margin = odds_against(
+                    logits(torch.as_tensor(drawn, dtype=torch.float32)), codes
+                )
+            if best is None:
+                best, odds = drawn, found
+                self._record(slice(None), found, self.loss_before_)
+                continue
+            harder = found > odds
+            if self.stop_margin is not None:
+                harder &= margin >= self.stop_margin
+            best[harder.numpy()] = drawn[harder.numpy()]
+            odds = torch.where(harder, found, odds)
+        self._record(slice(None), odds, self.loss_after_)
+        return best
 
-    def _open_moves(self, decoder, logits):
-        """Return a function that draws scaled rows, as `_fill_by_class` asks for."""
-        generator = self.generator_
-        std = np.sqrt(generator._resolve_variance())
-        std = torch.tensor(std, dtype=torch.float32, device=decoder.scale.device)
+    def _make_moves(self, decoder, logits, dtype):
+        """Return a function that draws samples, as `fill_by_class` asks for."""
         sampler = decoder.sampler
+        to_units = decoder.make_units(torch.from_numpy(np.empty(0, dtype)).dtype)
 
         @torch.inference_mode(False)
-        def draw(places, codes, torch_generator):
+        def draw_chunk(places, codes, torch_generator):
             # What comes out of inference mode cannot take part in a gradient.
             codes = codes.clone()
-            spread = std[codes, None]
+            spread = decoder.latent_std[codes, None]
             shape = len(codes), decoder.latent_dim
             u = torch.randn(shape, generator=torch_generator, device=codes.device)
             u, noise = self._project(u), 0.0
-            if sampler.noise is not None:
+            if decoder.noise_std is not None:
                 noise = sampler.draw_noise(spread * u, codes, torch_generator)
 
             def odds_of(u):
-                rows = decoder(spread * u, codes) + noise * decoder.scale
-                return odds_against(logits(rows), codes)
+                samples = decoder(spread * u, codes) + noise * decoder.scale
+                return odds_against(logits(samples), codes)
 
-            moved = self._move(u, odds_of)
-            self._record(places.cpu().numpy(), u, moved, odds_of)
-            return sampler.decode(spread * moved, codes) + noise
+            moved, places = self._move(u, odds_of), places.cpu().numpy()
+            with torch.no_grad():
+                self._record(places, odds_of(u)[0], self.loss_before_)
+                self._record(places, odds_of(moved)[0], self.loss_after_)
+            self.latent_norm_[places] = moved.norm(dim=1).cpu().numpy()
+            return to_units(sampler.decode(spread * moved, codes) + noise, codes)
 
-        return draw
+        return draw_chunk
 
     @torch.enable_grad()
     def _move(self, u, odds_of):
@@ -265,15 +304,12 @@ class HardOverSampler(BaseGenerativeOverSampler):
         radius = self.max_norm_ * (1 - _ROUNDING)
         return u * (radius / u.norm(dim=1, keepdim=True)).clamp(max=1)
 
-    @torch.no_grad()
-    def _record(self, places, start, moved, odds_of):
-        """Keep losses and lengths: each thread writes places of its own."""
-        for u, losses in ((start, self.loss_before_), (moved, self.loss_after_)):
-            loss = functional.softplus(odds_of(u)[0])
-            if not loss.isfinite().all():
-                raise ValueError("The classifier returned logits that are not finite.")
-            losses[places] = loss.cpu().numpy()
-        self.latent_norm_[places] = moved.norm(dim=1).cpu().numpy()
+    def _record(self, places, odds, losses):
+        """Keep losses: each thread writes places of its own."""
+        loss = functional.softplus(odds)
+        if not loss.isfinite().all():
+            raise ValueError("The classifier returned logits that are not finite.")
+        losses[places] = loss.cpu().numpy()
 
 
 def odds_against(logits, codes):

@@ -5,12 +5,18 @@ from numbers import Real
 import numpy as np
 import torch
 from joblib import Memory
+from sklearn.frozen import FrozenEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from torch.nn import functional
 
-from .._generation import clone_generator
+from .._generation import (
+    clone_generator,
+    drawing_seed,
+    fill_by_class,
+)
 from .._training import draw_seeds
+from .._validation import encode_labels
 from ..generators import CVAE
 from ._base import BaseGenerativeOverSampler
 
@@ -70,7 +76,8 @@ class LatentVariationOverSampler(BaseGenerativeOverSampler):
         of the same CVAE. Needs an integer `random_state`.
 
     random_state : int, RandomState instance or None, default=None
-        Seed; replaces that of `generator` unless it is None.
+        Seed of what has none of its own: an integer `random_state` of `generator` is
+        kept.
 
     Attributes
     ----------
@@ -111,7 +118,7 @@ class LatentVariationOverSampler(BaseGenerativeOverSampler):
 
     _parameter_constraints: dict = {
         **BaseGenerativeOverSampler._parameter_constraints,
-        "generator": [CVAE, None],
+        "generator": [CVAE, FrozenEstimator, None],
         "variation": [StrOptions({"perturb", "linear", "spherical"})],
         "scale": [Interval(Real, 0, None, closed="left")],
         "memory": [str, Memory, None],
@@ -141,21 +148,25 @@ class LatentVariationOverSampler(BaseGenerativeOverSampler):
     def _draw_rows(self, X, y, labels):
         self._fit_generator(X, y)
         cvae = self.generator_
-        _, pair_seed, row_seed = draw_seeds(check_random_state(cvae.random_state), 3)
-        codes = cvae._encode_labels(labels)
+        seeds = check_random_state(drawing_seed(cvae, self.random_state))
+        _, pair_seed, draw_seed = draw_seeds(seeds, 3)
+        codes = encode_labels(labels, cvae.classes_)
         rng = np.random.RandomState(pair_seed)
-        pairs = draw_pairs(cvae._encode_labels(y), codes, rng)
-        draw = self._open_variations(X, y, pairs)
-        return cvae._fill_by_class(codes, row_seed, draw), labels
+        pairs = draw_pairs(encode_labels(y, cvae.classes_), codes, rng)
+        decoder = cvae.make_decoder()
+        draw = self._make_variations(decoder, X, y, pairs)
+        size = X.shape[1], np.float32 if X.dtype == np.float32 else np.float64
+        device = decoder.scale.device
+        return fill_by_class(codes, *size, draw_seed, device, draw), labels
 
     @torch.inference_mode()
-    def _open_variations(self, X, y, pairs):
-        """Return a function that draws scaled rows, as `_fill_by_class` asks for."""
-        cvae = self.generator_
-        device = cvae._sampling_device()
-        sampler = cvae._make_sampler().to(device)
-        mean, log_var = cvae.net_.module_.encode(*cvae._to_tensors(X, y))
-        std = self.scale * torch.exp(0.5 * log_var)
+    def _make_variations(self, decoder, X, y, pairs):
+        """Return a function that draws samples, as `fill_by_class` asks for."""
+        sampler, device = decoder.sampler, decoder.scale.device
+        is_single = X.dtype == np.float32
+        to_units = decoder.make_units(torch.float32 if is_single else torch.float64)
+        mean, std = map(torch.from_numpy, self.generator_.encode(X, y, return_std=True))
+        std = self.scale * std
         rows, partners, share = (torch.from_numpy(a) for a in pairs)
 
         def encode(rows, generator):
@@ -169,7 +180,7 @@ class LatentVariationOverSampler(BaseGenerativeOverSampler):
                 other = encode(partners[places], generator)
                 t = share[places, None].to(device)
                 z = self._between(z, other, t, sampler, codes)
-            return sampler.draw_at(z, codes, generator)
+            return to_units(sampler.draw_at(z, codes, generator), codes)
 
         return draw
 

@@ -1,12 +1,12 @@
 """New rows of a wrapped sampler, as many and as often as asked for."""
 
 from collections import Counter
-from copy import copy
 
 import numpy as np
 from sklearn.base import clone
 from sklearn.utils import check_random_state
 
+from .._generation import draw, unfrozen
 from .._training import draw_seeds
 from ._base import BaseGenerativeOverSampler
 
@@ -107,17 +107,14 @@ class _GeneratorSource(_Source):
     def __init__(self, sampler, X, y):
         self.sampler = sampler.fit(X, y)
         self.generator = sampler.generator_
-        self._has_seed = "random_state" in self.generator.get_params()
-        own_seed = self.generator.random_state if self._has_seed else None
+        own_seed = getattr(unfrozen(self.generator), "random_state", None)
         self._seeds = check_random_state(own_seed)
         self._label_dtype = y.dtype
 
     def _draw(self, counts, seed):
         labels = np.array(list(counts), dtype=self._label_dtype)
-        generator = copy(self.generator)
-        if self._has_seed:
-            generator.set_params(random_state=seed)
-        return generator.sample(y=np.repeat(labels, list(counts.values())))
+        labels = np.repeat(labels, list(counts.values()))
+        return draw(self.generator, labels, random_state=seed)
 
 
 class _ResamplingSource(_Source):

@@ -88,7 +88,7 @@ def privacy_audit(  # noqa: PLR0913  three sets of records, and the release
         The release: synthetic rows of shape (n_synthetic, n_features) with their
         labels; or a fitted anonymizer, generator or loaded release, of which
         ``sample(y=y_members)`` is attacked. More released rows leak more: give as many
-        as you mean to publish. Where it has `open_decoder`, the decoder is attacked,
+        as you mean to publish. Where it has `make_decoder`, the decoder is attacked,
         too; where it has `privacy_statement`, that is the formal part.
 
     X_members : array-like of shape (n_members, n_features)
@@ -118,7 +118,7 @@ def privacy_audit(  # noqa: PLR0913  three sets of records, and the release
 
     attacks : "default" or list of str, default="default"
         Membership attacks: "nearest_neighbor", "nearest_by_feature", "domias",
-        and, for an object with `open_decoder`, "latent_search". The default is all that
+        and, for an object with `make_decoder`, "latent_search". The default is all that
         the release allows.
 
     extremes : tuple of (minimum, maximum), default=None
@@ -220,7 +220,7 @@ def privacy_audit(  # noqa: PLR0913  three sets of records, and the release
 def _choose_attacks(attacks, synthetic):
     """Return the names of the attacks; refuse unknown and impossible ones."""
     possible = list(ROW_ATTACKS)
-    if hasattr(synthetic, "open_decoder"):
+    if hasattr(synthetic, "make_decoder"):
         possible.append(LATENT_SEARCH)
     if isinstance(attacks, str):
         return possible
@@ -229,7 +229,7 @@ def _choose_attacks(attacks, synthetic):
         raise ValueError(
             f"attacks={list(attacks)} must name at least one of those that this "
             f"release allows: {possible}. latent_search needs an object with "
-            "open_decoder."
+            "make_decoder."
         )
     return list(attacks)
 

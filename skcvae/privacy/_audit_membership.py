@@ -70,7 +70,7 @@ def _score_decoder(release, members, nonmembers, reference_release, seed):
     known = np.ones(len(y), dtype=bool)
     for one in (release, reference_release):
         if one is not None:
-            known &= np.isin(y, one.open_decoder("cpu").classes)
+            known &= np.isin(y, one.make_decoder("cpu").classes)
     scores = np.full(len(y), np.nan)
     scores[known] = latent_search_scores(
         release,

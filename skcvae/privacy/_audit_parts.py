@@ -1,12 +1,12 @@
 """The rows that an audit compares: real ones, checked, and synthetic ones, drawn."""
 
-import inspect
 from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
 from sklearn.utils import column_or_1d
 
+from .._generation import draw
 from .._record_sets import check_disjoint, check_labels, check_record_sets
 
 _NEEDED_FOR = {
@@ -114,6 +114,4 @@ def _sample(release, y, seed):
                 f"{list(release.classes_[:5])}, and so on."
             )
         y = y[known]
-    if "random_state" in inspect.signature(release.sample).parameters:
-        return release.sample(y=y, random_state=seed)
-    return release.sample(y=y)
+    return draw(release, y, random_state=seed)

@@ -30,12 +30,12 @@ _MAX_UNCONVERGED = 0.1
 
 @validate_params(
     {
-        "release": [HasMethods("open_decoder")],
+        "release": [HasMethods("make_decoder")],
         "X_members": ["array-like"],
         "y_members": ["array-like"],
         "X_nonmembers": ["array-like"],
         "y_nonmembers": ["array-like"],
-        "reference_release": [HasMethods("open_decoder"), None],
+        "reference_release": [HasMethods("make_decoder"), None],
         "regularization": [Interval(Real, 0, None, closed="neither")],
         "n_steps": [Interval(Integral, 1, None, closed="left")],
         "n_restarts": [Interval(Integral, 1, None, closed="left")],
@@ -85,7 +85,7 @@ def latent_search_attack(
     Parameters
     ----------
     release : object
-        What was released: its `open_decoder(device)` returns a differentiable function
+        What was released: its `make_decoder(device)` returns a differentiable function
         of latent vectors of shape (n, `latent_dim`), standard normal, and class codes,
         with the attributes `latent_dim`, `classes` and `noise_std`. All generators
         of this package and their releases have it.
@@ -224,7 +224,7 @@ def latent_search_scores(
     y = check_labels(y, X, "y")
     x = torch.tensor(X, device=device)
     releases = [r for r in (release, reference_release) if r is not None]
-    decoders = [r.open_decoder(device) for r in releases]
+    decoders = [r.make_decoder(device) for r in releases]
     # All checks come before the first search, which may take minutes.
     codes = [_encode_labels(decoder, y).to(device) for decoder in decoders]
     one_scale = _one_scale(decoders[0], x, codes[0], batch_size)

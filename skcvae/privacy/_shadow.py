@@ -44,7 +44,7 @@ _MIN_ONLINE = 4
         "y_nonmembers": ["array-like"],
         "X_reference": ["array-like"],
         "y_reference": ["array-like"],
-        "synthetic": [tuple, HasMethods("sample"), HasMethods("open_decoder"), None],
+        "synthetic": [tuple, HasMethods("sample"), HasMethods("make_decoder"), None],
         "n_shadows": [Interval(Integral, 2, None, closed="left")],
         "score": [StrOptions({"nearest", "latent_search"}), callable],
         "mode": [StrOptions({"offline", "online"})],
@@ -249,11 +249,11 @@ def _check_release(synthetic, estimator, score):
     """Refuse releases that the score cannot be computed of."""
     release = estimator if synthetic is None else synthetic
     if score == "latent_search" and not (
-        hasattr(estimator, "open_decoder") and hasattr(release, "open_decoder")
+        hasattr(estimator, "make_decoder") and hasattr(release, "make_decoder")
     ):
         raise ValueError(
             "score='latent_search' needs an estimator, and a fitted object as "
-            "synthetic, that have open_decoder. Use score='nearest' for rows."
+            "synthetic, that have make_decoder. Use score='nearest' for rows."
         )
     has_rows = synthetic is None or isinstance(synthetic, tuple)
     if score == "nearest" and not (has_rows or hasattr(synthetic, "sample")):

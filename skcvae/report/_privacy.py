@@ -27,11 +27,11 @@ class _Published:
 
     def __init__(self, run):
         self.rows = run.synthetic
-        if hasattr(run.generator, "open_decoder"):
-            self.open_decoder = run.generator.open_decoder
+        if hasattr(run.generator, "make_decoder"):
+            self.make_decoder = run.generator.make_decoder
 
-    def sample(self, *, y):
-        """Return the rows, for whatever labels."""
+    def sample(self, n_samples=None, *, y=None, random_state=None):
+        """Return the samples, whatever is asked for."""
         return self.rows
 
 

@@ -7,6 +7,7 @@ import numpy as np
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
+from .._generation import draw
 from .._record_sets import check_record_sets
 from .._training import draw_seeds
 from ..inspection._classes import check_classes
@@ -218,8 +219,8 @@ def _draw_missing(model, generator, train, seed):
 
 def _sample(generator, y, seed):
     """Return generated rows of these labels, which keep the type of `y`."""
-    X, labels = generator.sample(y=y, random_state=seed)
-    return Rows(np.asarray(X), np.asarray(labels).astype(y.dtype, copy=False))
+    X, labels = draw(generator, y, random_state=seed)
+    return Rows(X, labels.astype(y.dtype, copy=False))
 
 
 def _split_off(rows, rng):

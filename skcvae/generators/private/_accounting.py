@@ -1,10 +1,10 @@
-"""How much privacy Gaussian noise costs, alone and on samples of the rows."""
+"""The privacy cost of Gaussian noise, alone and with subsampling."""
 
 import numpy as np
 from scipy.optimize import brentq
 from scipy.stats import norm
 
-# Found roots may lie on either side within their tolerance: stay on the safe one.
+# A root is found within a tolerance; this keeps the result on the safe side of it.
 _SAFETY = 1 - 1e-9
 # Orders of the Rényi divergence: 1.05 to 16384.
 _ORDERS = np.concatenate(
@@ -35,7 +35,7 @@ def gaussian_mu(epsilon, delta):
 
 
 def gaussian_epsilon(mu, delta):
-    """Return the epsilon of Gaussian mechanisms of this ratio in all."""
+    """Return the epsilon of Gaussian mechanisms with this total ratio."""
     if gaussian_delta(0.0, mu) <= delta:
         return 0.0
     high = 1.0
@@ -56,9 +56,9 @@ def renyi_epsilon(cost, order, delta):
 def renyi_budget(epsilon, delta):
     """Return an order, and the Rényi divergence of this order that epsilon allows.
 
-    It is the best order for Gaussian noise. Divergences of one order, chosen before
-    anything is read, add up also where a mechanism depends on the output of those
-    before it, as the sampling rate of a training depends on a noisy count (Mironov,
+    It is the best order for Gaussian noise. Divergences of one order add up also where
+    a mechanism depends on the output of earlier ones, as the sampling rate of training
+    depends on a noisy count. The order must be chosen before any data is read (Mironov,
     arXiv 1702.07476, proposition 1).
     """
     slack = np.log1p(-1 / _ORDERS) - np.log(delta * _ORDERS) / (_ORDERS - 1)

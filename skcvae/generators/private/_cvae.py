@@ -5,6 +5,7 @@ from numbers import Integral, Real
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from ..._training import LabelledTensors, fork_torch_rng, resolve_device
@@ -15,51 +16,45 @@ from .._samplers import CVAESampler, ObservationNoise
 from ._accounting import find_noise_multiplier, renyi_budget, renyi_epsilon
 from ._base import BasePrivateGenerator
 from ._net import build_private_net, import_opacus, steps_per_epoch
-from ._shrinkage import shrink_noisy_means
-from ._statistics import (
-    NoiseLedger,
-    clip_rows,
-    private_shares,
-    residual_bound,
-    sum_classes,
-)
+from ._statistics import clip_to_norm, shrink_noisy_means
 
-# Part of the budget that goes to the statistics; training gets the rest. Class means
-# decide how well classes are told apart, so they have most of it.
+# Share of the budget for the statistics; training gets the rest. Most of it goes to
+# the class means, because they decide how well classes are told apart.
 _STATISTICS_SHARE = 0.7
 _SHARES = {
     "counts": 0.05,
     "raw_norm": 0.025,
     "center": 0.025,
-    "row_norm": 0.025,
+    "data_norm": 0.025,
     "sums": 0.85,
     "residual_norm": 0.025,
 }
-# Rows further out than this multiple of the bound of the residuals are shortened.
+# Inputs are clipped to this multiple of the bound of the residuals.
 _INPUT_BOUND = 2.0
 # Above this ratio of noise to gradients, nothing was learned on long-tailed CIFAR-10.
 _MAX_NOISE_RATIO = 0.1
-_N_MODEL_ROWS = 8192
+_N_MODEL_SAMPLES = 8192
 
 
 class DPCVAE(BasePrivateGenerator):
     r"""Variational autoencoder around class means, with differential privacy.
 
-    A guarantee of (`epsilon`, `delta`)-differential privacy for each training row, as
-    :class:`DPClassGaussian` has it. Counts, norms and means of the classes are noisy
-    statistics; then a variational autoencoder of the residuals,
+    Each training sample has (`epsilon`, `delta`)-differential privacy, as in
+    :class:`DPClassGaussian`; a `random_state` voids the guarantee. Counts, norms and
+    means of the classes are noisy statistics. Then a variational autoencoder of the
+    residuals,
 
     .. math:: x \mid y \sim N(m_y + f(z), \operatorname{diag}(\sigma^2)), \quad
               z \sim N(0, I),
 
-    is trained by DP-SGD [1]_: each step takes each row with the same small
-    probability, clips the gradient of each row to `clip_norm` and adds noise to their
-    sum. Latents come from N(0, I), because their distribution over the training rows
-    would cost more. Labels enter through the class means only.
+    is trained by DP-SGD [1]_: each step takes each sample with the same small
+    probability, clips the gradient of each sample to `clip_norm` and adds noise to
+    their sum. Latents are drawn from N(0, I), because to learn their distribution over
+    the training samples would cost more. Labels enter through the class means only.
 
     Prefer :class:`DPClassGaussian`: it is faster and, where classes differ by their
-    means and share a covariance, better. This class is for shapes that are not
-    Gaussian, and wants ten thousand rows or more. It needs Opacus: ``pip install
+    means and share a covariance, better. This class is for distributions that are not
+    Gaussian, and needs ten thousand samples or more. It needs Opacus: ``pip install
     "skcvae[dp]"``.
 
     Parameters
@@ -69,21 +64,21 @@ class DPCVAE(BasePrivateGenerator):
 
     delta : float, default=1e-5
         Probability in (0, 1) with which the bound may fail. Choose it well below one
-        over the number of rows.
+        over the number of samples.
 
     classes : array-like of shape (n_classes,), default=None
-        All labels that may occur, from public knowledge; a class may have no row.
-        None takes the labels of `y`, and warns: the set of labels is then outside of
-        the guarantee.
+        All labels that may occur, from public knowledge; a class may have no sample.
+        None takes the labels of `y`, and warns: the guarantee then does not cover the
+        set of labels.
 
-    row_norm : float, default=None
-        Euclidean norm to which centred rows are shortened, in the units of `X`, from
-        public knowledge: an upper bound where there is one. None takes a noisy
-        estimate of what nine in ten rows keep within.
+    data_norm : float, default=None
+        Euclidean norm to which centred samples are clipped, in the units of `X`, from
+        public knowledge: an upper bound if there is one. None takes a noisy estimate of
+        the 90 % quantile of their norms.
 
     center : float or array-like of shape (n_features,), default=None
-        What is subtracted from all rows, from public knowledge. None takes their mean,
-        noisy.
+        Vector that is subtracted from all samples, from public knowledge. None takes
+        their noisy mean.
 
     latent_dim : int, default=16
         Dimension of z.
@@ -97,36 +92,37 @@ class DPCVAE(BasePrivateGenerator):
     variance : float, dict or array-like of shape (n_classes,), default=1.0
         Factor of the variance of the latents at sampling: one number, one for each
         class in the order of `classes_`, or a dict from label to number (1 for the
-        labels it lacks). It does not touch training.
+        labels it lacks). It does not affect training.
 
     noise : {"residual"} or None, default="residual"
-        "residual" adds the learned observation noise to each decoded row. It does not
-        touch training.
+        "residual" adds the learned observation noise to each decoded sample. It does
+        not affect training.
 
     max_epochs : int, default=25
-        Number of times that each row is seen, on average. More epochs mean more noise
-        in each step.
+        Number of times that each sample is seen, on average. More epochs mean more
+        noise in each step.
 
     batch_size : int, default=1024
-        Number of rows per step, on average. The probability of each row is this number
-        over the noisy number of rows.
+        Number of samples per step, on average. The probability of each sample is this
+        number over the noisy number of samples.
 
     lr : float, default=5e-3
         Learning rate of Adam.
 
     clip_norm : float, default=1.0
-        Norm to which the gradient of each row is clipped.
+        Norm to which the gradient of each sample is clipped.
 
     device : str or torch.device, default="auto"
         "auto" is CUDA where there is a GPU, else the CPU.
 
     random_state : int, RandomState instance or None, default=None
-        Seed of the noise, of training and of :meth:`sample`. Who knows or guesses a
-        seed can subtract the noise: leave it at None, which takes the seed of
-        :meth:`fit` from the operating system, for all that you release.
+        Seed of the noise, of training and of :meth:`sample`. Whoever knows or guesses a
+        seed can subtract the noise, so that a seed voids the guarantee. With None, the
+        noise of :meth:`fit` comes from the operating system.
 
     verbose : int, default=0
-        1 shows a progress bar. Losses are not shown: they tell of the rows.
+        1 shows a progress bar. Losses are not shown: they would disclose information
+        about the samples.
 
     Attributes
     ----------
@@ -134,16 +130,16 @@ class DPCVAE(BasePrivateGenerator):
         Labels, sorted.
 
     class_count_ : ndarray of shape (n_classes,)
-        Noisy number of rows of each class, rounded.
+        Noisy number of samples of each class, rounded.
 
     class_means_ : ndarray of shape (n_classes, n_features)
         Shrunk class means, in scaled units: (x - `offset_`) / `scale_`.
 
     mean_shrinkage_ : float
-        Number of pseudo-rows at the overall mean.
+        Number of pseudo-samples at the overall mean.
 
-    row_norm_ : float
-        Norm to which centred rows were shortened.
+    data_norm_ : float
+        Norm to which centred samples were clipped.
 
     net_ : skorch.NeuralNet
         The trained net, trimmed for prediction, on the CPU.
@@ -155,10 +151,10 @@ class DPCVAE(BasePrivateGenerator):
         Centre, and the scale that all features share.
 
     privacy_ : dict
-        `epsilon` and `delta`, `noise_multiplier`, `sample_rate` and `steps` of
-        training, `statistics_noise_multiplier` of the statistics together, `accountant`
-        and its `order`, `unit` and `adjacency`, `mechanisms` and, in `outside`, a
-        sentence for each thing that is not covered.
+        `guarantee`; `epsilon` and `delta`; `noise_multiplier`, `sample_rate` and
+        `steps` of training; `statistics_noise_multiplier` of the statistics together;
+        `accountant` and its `order`; `unit` and `adjacency`; `mechanisms`; and in
+        `outside` a sentence for each thing that is not covered.
 
     n_features_in_ : int
         Number of features seen in :meth:`fit`.
@@ -173,12 +169,12 @@ class DPCVAE(BasePrivateGenerator):
 
     Notes
     -----
-    Ctrl-C during training raises :class:`KeyboardInterrupt`; the estimator then has the
-    weights of the last finished epoch, and the epsilon that was spent until then, or is
-    unfitted if there was none.
+    Ctrl-C during training raises :class:`KeyboardInterrupt`. The estimator then has the
+    weights of the last finished epoch and the epsilon that was spent until then; before
+    the end of the first epoch it is left unfitted.
 
-    The accountant adds Rényi divergences of one order, which is fixed before anything
-    is read [2]_: other accountants give a smaller epsilon for the same noise, but do
+    The accountant adds Rényi divergences of one order, which is fixed before any data
+    is read [2]_. Other accountants give a smaller epsilon for the same noise, but do
     not allow a sampling rate that depends on a noisy count.
 
     References
@@ -217,28 +213,28 @@ class DPCVAE(BasePrivateGenerator):
     def __init__(  # noqa: PLR0913  as CVAE, it has many
         self,
         *,
-        epsilon=8.0,
-        delta=1e-5,
-        classes=None,
-        row_norm=None,
-        center=None,
-        latent_dim=16,
-        hidden_dim=64,
-        beta=1.0,
-        variance=1.0,
-        noise="residual",
-        max_epochs=25,
-        batch_size=1024,
-        lr=5e-3,
-        clip_norm=1.0,
-        device="auto",
-        random_state=None,
-        verbose=0,
-    ):
+        epsilon: float = 8.0,
+        delta: float = 1e-5,
+        classes: ArrayLike | None = None,
+        data_norm: float | None = None,
+        center: ArrayLike | None = None,
+        latent_dim: int = 16,
+        hidden_dim: int = 64,
+        beta: float = 1.0,
+        variance: ArrayLike | dict = 1.0,
+        noise: str | None = "residual",
+        max_epochs: int = 25,
+        batch_size: int = 1024,
+        lr: float = 5e-3,
+        clip_norm: float = 1.0,
+        device: str | torch.device = "auto",
+        random_state: int | np.random.RandomState | None = None,
+        verbose: int = 0,
+    ) -> None:
         self.epsilon = epsilon
         self.delta = delta
         self.classes = classes
-        self.row_norm = row_norm
+        self.data_norm = data_norm
         self.center = center
         self.latent_dim = latent_dim
         self.hidden_dim = hidden_dim
@@ -254,35 +250,27 @@ class DPCVAE(BasePrivateGenerator):
         self.verbose = verbose
 
     def _fit(self, X, codes, seed):
-        import_opacus()
+        import_opacus("optimizers")
         device = resolve_device(self.device)
-        center = self._resolve_center(X.shape[1])
         order, budget = renyi_budget(self.epsilon, self.delta)
+        mu = np.sqrt(2 * _STATISTICS_SHARE * budget / order)
         noise_seed, *torch_seeds = seed.spawn(3)
-        ledger = NoiseLedger(
-            np.sqrt(2 * _STATISTICS_SHARE * budget / order),
-            private_shares(_SHARES, self.center, self.row_norm),
-            np.random.default_rng(noise_seed),
+        ledger, private, residuals, bound = self._read_class_means(
+            X, codes, mu, _SHARES, noise_seed
         )
-        n_classes, n_features = len(self.classes_), X.shape[1]
-        private = sum_classes(X, codes, n_classes, ledger, center, self.row_norm)
-        isotropic = np.eye(n_features) * (private.row_norm**2 / n_features)
-        means, _ = shrink_noisy_means(private, isotropic)
-        residuals = X - private.centre - means[codes]
-        bound = residual_bound(residuals, ledger, private.row_norm)
-        scale = bound / np.sqrt(n_features)
-        inputs = clip_rows(residuals, _INPUT_BOUND * bound) / scale
+        scale = bound / np.sqrt(X.shape[1])
+        inputs = clip_to_norm(residuals, _INPUT_BOUND * bound) / scale
         net = self._train(
             torch.from_numpy(inputs.astype(np.float32)).to(device),
             torch.from_numpy(codes).to(device),
-            min(1.0, self.batch_size / private.n_rows),
+            min(1.0, self.batch_size / private.n_samples),
             (order, budget - order * ledger.mu**2 / 2),
             _to_torch_seed(torch_seeds[0]),
         )
         self.device_ = device
         shift, covariance = self._model_moments(net, _to_torch_seed(torch_seeds[1]))
         means, self.mean_shrinkage_ = shrink_noisy_means(private, covariance * scale**2)
-        # The net's own mean is the same for all classes, and mostly noise.
+        # The mean of the net's output is the same for all classes, and mostly noise.
         self._remember(private, means - shift * scale, scale)
         self.privacy_ = self._account(net, ledger, order)
         self.net_ = net
@@ -302,12 +290,12 @@ class DPCVAE(BasePrivateGenerator):
         net = build_private_net(
             self, len(self.classes_), x.device, noise_multiplier, sample_rate
         )
-        rows = LabelledTensors(x, codes)
+        samples = LabelledTensors(x, codes)
         try:
             with fork_torch_rng(seed, x.device):
                 net.initialize()
                 self._warn_about_noise(net, n_steps)
-                net.partial_fit(rows, rows.y)
+                net.partial_fit(samples, samples.y)
         except torch.OutOfMemoryError as error:
             raise MemoryError(
                 "The GPU is out of memory. Use a smaller batch_size or hidden_dim, or "
@@ -319,7 +307,7 @@ class DPCVAE(BasePrivateGenerator):
         return net
 
     def _warn_about_noise(self, net, n_steps):
-        """Warn where the noise drowns what the clipped gradients can add up to."""
+        """Warn if the noise exceeds by far what clipped gradients can add up to."""
         parameters = [p for p in net.module_.parameters() if p.requires_grad]
         n_weights = sum(p.numel() for p in parameters)
         ratio = net.noise_multiplier / self.batch_size * np.sqrt(n_weights / n_steps)
@@ -327,24 +315,24 @@ class DPCVAE(BasePrivateGenerator):
             warn_user(
                 f"epsilon={self.epsilon:g} needs a noise multiplier of "
                 f"{net.noise_multiplier:.1f} for {n_steps} steps of {self.batch_size} "
-                f"rows: the net can learn little but noise ({ratio:.2f} of its "
-                f"gradients; at most {_MAX_NOISE_RATIO} is useful). Use "
-                "DPClassGaussian, a larger epsilon, more rows or a smaller hidden_dim.",
+                f"samples. The noise is {ratio:.2f} of the gradients, and above "
+                f"{_MAX_NOISE_RATIO} the net learns little. Use DPClassGaussian, a "
+                "larger epsilon, more samples or a smaller hidden_dim.",
             )
 
     @torch.inference_mode()
     def _model_moments(self, net, seed):
-        """Return mean and covariance of what the net draws around class means."""
+        """Return mean and covariance of the draws of the net around class means."""
         module = net.module_
         generator = torch.Generator().manual_seed(seed)
-        z = torch.randn(_N_MODEL_ROWS, self.latent_dim, generator=generator)
+        z = torch.randn(_N_MODEL_SAMPLES, self.latent_dim, generator=generator)
         decoded = module.backbone.decode(z, torch.zeros(len(z), dtype=torch.int64))
         decoded = decoded.double().numpy()
         noise = np.diag(module.noise_std().double().numpy() ** 2)
         return decoded.mean(axis=0), np.cov(decoded.T).reshape(noise.shape) + noise
 
     def _account(self, net, ledger, order):
-        """Return what was spent, by the steps whose weights are kept."""
+        """Return the privacy cost of the steps whose weights are kept."""
         rate = net.iterator_train__sample_rate
         training = _renyi_cost(net.noise_multiplier, rate, net.n_steps_, order)
         spent = training + order * ledger.mu**2 / 2
@@ -380,15 +368,11 @@ class DPCVAE(BasePrivateGenerator):
 
 def _renyi_cost(noise_multiplier, sample_rate, n_steps, order):
     """Return the Rényi divergence of the steps of a training."""
-    rdp = import_opacus().accountants.analysis.rdp
-    return float(
-        rdp.compute_rdp(
-            q=sample_rate,
-            noise_multiplier=noise_multiplier,
-            steps=n_steps,
-            orders=order,
-        )
+    rdp = import_opacus("accountants.analysis.rdp")
+    cost = rdp.compute_rdp(
+        q=sample_rate, noise_multiplier=noise_multiplier, steps=n_steps, orders=order
     )
+    return float(cost)
 
 
 def _to_torch_seed(sequence):

@@ -1,27 +1,21 @@
 """The class Gaussian from noisy statistics."""
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ..._warnings import warn_user
 from .._class_gaussian import gaussian_factor
 from .._samplers import GaussianSampler
 from ._accounting import gaussian_epsilon, gaussian_mu
 from ._base import BasePrivateGenerator
-from ._shrinkage import shrink_noisy_covariance, shrink_noisy_means
-from ._statistics import (
-    NoiseLedger,
-    private_shares,
-    residual_bound,
-    second_moment,
-    sum_classes,
-)
+from ._statistics import second_moment, shrink_noisy_covariance, shrink_noisy_means
 
-# Parts of the budget, as squares of sensitivity over noise.
+# Shares of the budget, as squares of sensitivity over noise.
 _SHARES = {
     "counts": 0.04,
     "raw_norm": 0.02,
     "center": 0.02,
-    "row_norm": 0.02,
+    "data_norm": 0.02,
     "sums": 0.7,
     "residual_norm": 0.02,
     "second_moment": 0.18,
@@ -31,19 +25,21 @@ _SHARES = {
 class DPClassGaussian(BasePrivateGenerator):
     r"""Class Gaussian with differential privacy: from noisy counts, sums and moments.
 
-    :math:`x \mid y = c \sim N(m_c, v_c W)`, as :class:`ClassGaussian`, but what is
-    learned changes by at most (`epsilon`, `delta`) if a row is added or removed [1]_:
-    for any two data sets D and D' that differ by one row and any set S of outcomes,
+    The model is that of :class:`ClassGaussian`,
+    :math:`x \mid y = c \sim N(m_c, v_c W)`. Its fit is (`epsilon`,
+    `delta`)-differentially private [1]_: for any two data sets D and D' that differ by
+    one sample and any set S of outcomes,
 
     .. math:: P(\text{fit}(D) \in S) \le e^\varepsilon P(\text{fit}(D') \in S) + \delta.
 
-    Everything that reads rows adds Gaussian noise: the number of rows of each class,
-    the norms to which rows are shortened, the mean of all rows, the sum of the rows
-    of each class and the second moment of the residuals. Their costs are added up
-    exactly [2]_ [3]_. The means are then shrunk to the overall mean, by an amount that
-    knows the noise, and so is the covariance.
+    Every statistic of the samples gets Gaussian noise: the number of samples of each
+    class, the norms to which samples are clipped, the mean of all samples, the sum of
+    the samples of each class and the second moment of the residuals. Their costs are
+    added up exactly [2]_ [3]_. Means and covariance are then shrunk, the more the
+    noisier they are.
 
-    Rows drawn by :meth:`sample` have the same guarantee, however many they are.
+    Any number of samples drawn by :meth:`sample` has the same guarantee. A
+    `random_state` voids it.
 
     Parameters
     ----------
@@ -53,21 +49,21 @@ class DPClassGaussian(BasePrivateGenerator):
 
     delta : float, default=1e-5
         Probability in (0, 1) with which the bound may fail. Choose it well below one
-        over the number of rows.
+        over the number of samples.
 
     classes : array-like of shape (n_classes,), default=None
-        All labels that may occur, from public knowledge; a class may have no row.
-        None takes the labels of `y`, and warns: the set of labels is then outside of
-        the guarantee.
+        All labels that may occur, from public knowledge; a class may have no sample.
+        None takes the labels of `y`, and warns: the guarantee then does not cover the
+        set of labels.
 
-    row_norm : float, default=None
-        Euclidean norm to which centred rows are shortened, in the units of `X`, from
-        public knowledge: an upper bound where there is one. None takes a noisy
-        estimate of what nine in ten rows keep within.
+    data_norm : float, default=None
+        Euclidean norm to which centred samples are clipped, in the units of `X`, from
+        public knowledge: an upper bound if there is one. None takes a noisy estimate of
+        the 90 % quantile of their norms.
 
     center : float or array-like of shape (n_features,), default=None
-        What is subtracted from all rows, from public knowledge. None takes their mean,
-        noisy.
+        Vector that is subtracted from all samples, from public knowledge. None takes
+        their noisy mean.
 
     variance : float, dict or array-like of shape (n_classes,), default=1.0
         Factor :math:`v_c` of the covariance at sampling: one number, one for each
@@ -75,9 +71,9 @@ class DPClassGaussian(BasePrivateGenerator):
         labels it lacks).
 
     random_state : int, RandomState instance or None, default=None
-        Seed of the noise and of :meth:`sample`. Who knows or guesses a seed can
-        subtract the noise: leave it at None, which takes the noise of :meth:`fit` from
-        the operating system, for all that you release.
+        Seed of the noise and of :meth:`sample`. Whoever knows or guesses a seed can
+        subtract the noise, so that a seed voids the guarantee. With None, the noise of
+        :meth:`fit` comes from the operating system.
 
     Attributes
     ----------
@@ -85,7 +81,7 @@ class DPClassGaussian(BasePrivateGenerator):
         Labels, sorted.
 
     class_count_ : ndarray of shape (n_classes,)
-        Noisy number of rows of each class, rounded.
+        Noisy number of samples of each class, rounded.
 
     class_means_ : ndarray of shape (n_classes, n_features)
         Shrunk class means, in scaled units: (x - `offset_`) / `scale_`.
@@ -94,18 +90,18 @@ class DPClassGaussian(BasePrivateGenerator):
         Within-class covariance, in scaled units.
 
     mean_shrinkage_ : float
-        Number of pseudo-rows at the overall mean.
+        Number of pseudo-samples at the overall mean.
 
-    row_norm_ : float
-        Norm to which centred rows were shortened.
+    data_norm_ : float
+        Norm to which centred samples were clipped.
 
     offset_, scale_ : ndarray of shape (n_features,)
         Centre, and the scale that all features share.
 
     privacy_ : dict
-        `epsilon` and `delta`, `noise_multiplier`, `sample_rate`, `steps` and
-        `accountant` they follow from, `unit` and `adjacency`, `mechanisms` and, in
-        `outside`, a sentence for each thing that is not covered.
+        `guarantee`; `epsilon` and `delta`; `noise_multiplier`, `sample_rate`, `steps`
+        and `accountant`, from which they follow; `unit` and `adjacency`; `mechanisms`;
+        and in `outside` a sentence for each thing that is not covered.
 
     n_features_in_ : int
         Number of features seen in :meth:`fit`.
@@ -143,39 +139,31 @@ class DPClassGaussian(BasePrivateGenerator):
     def __init__(
         self,
         *,
-        epsilon=8.0,
-        delta=1e-5,
-        classes=None,
-        row_norm=None,
-        center=None,
-        variance=1.0,
-        random_state=None,
-    ):
+        epsilon: float = 8.0,
+        delta: float = 1e-5,
+        classes: ArrayLike | None = None,
+        data_norm: float | None = None,
+        center: ArrayLike | None = None,
+        variance: ArrayLike | dict = 1.0,
+        random_state: int | np.random.RandomState | None = None,
+    ) -> None:
         self.epsilon = epsilon
         self.delta = delta
         self.classes = classes
-        self.row_norm = row_norm
+        self.data_norm = data_norm
         self.center = center
         self.variance = variance
         self.random_state = random_state
 
     def _fit(self, X, codes, seed):
-        n_classes, n_features = len(self.classes_), X.shape[1]
-        center = self._resolve_center(n_features)
-        ledger = NoiseLedger(
-            gaussian_mu(self.epsilon, self.delta),
-            private_shares(_SHARES, self.center, self.row_norm),
-            np.random.default_rng(seed),
+        mu = gaussian_mu(self.epsilon, self.delta)
+        ledger, private, residuals, bound = self._read_class_means(
+            X, codes, mu, _SHARES, seed
         )
-        private = sum_classes(X, codes, n_classes, ledger, center, self.row_norm)
-        isotropic = np.eye(n_features) * (private.row_norm**2 / n_features)
-        means, _ = shrink_noisy_means(private, isotropic)
-        residuals = X - private.centre - means[codes]
-        bound = residual_bound(residuals, ledger, private.row_norm)
-        moment, noise_std = second_moment(residuals, bound, private.n_rows, ledger)
+        moment, noise_std = second_moment(residuals, bound, private.n_samples, ledger)
         covariance = shrink_noisy_covariance(moment, noise_std)
         means, self.mean_shrinkage_ = shrink_noisy_means(private, covariance)
-        scale = private.row_norm / np.sqrt(n_features)
+        scale = private.data_norm / np.sqrt(X.shape[1])
         self.covariance_ = covariance / scale**2
         self._remember(private, means, scale)
         self.privacy_ = self._describe_privacy(
@@ -189,16 +177,17 @@ class DPClassGaussian(BasePrivateGenerator):
         self._warn_about_noise(private)
 
     def _warn_about_noise(self, private):
-        """Warn where the noise of most class means exceeds their possible spread."""
-        needed = private.noise_std * np.sqrt(self.n_features_in_) / private.row_norm
+        """Warn if the noise of most class means exceeds their possible spread."""
+        needed = private.noise_std * np.sqrt(self.n_features_in_) / private.data_norm
         n_lost = int((private.counts < needed).sum())
         if 2 * n_lost > len(self.classes_):
             warn_user(
                 f"For {n_lost} of {len(self.classes_)} classes the noise of the mean "
-                "exceeds the norm of the rows: they are drawn around the mean of all "
-                f"rows. With epsilon={self.epsilon:g} and {self.n_features_in_} "
-                f"features, a class needs more than about {needed:.0f} rows. Use a "
-                "larger epsilon, fewer features or fewer classes.",
+                "exceeds the norm of the samples: they are drawn around the mean of "
+                f"all samples. With epsilon={self.epsilon:g} and "
+                f"{self.n_features_in_} features, a class needs more than about "
+                f"{needed:.0f} samples. Use a larger epsilon, fewer features or fewer "
+                "classes.",
             )
 
     def _make_sampler(self):

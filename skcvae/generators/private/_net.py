@@ -5,34 +5,25 @@ import warnings
 import torch
 from torch import nn
 
+from ..._extras import import_extra
 from ..._training import EpochProgress, TrainingNet
+from .._cvae_net import NegativeELBO
 from .._modules import SmallBackbone
-from .._objectives import NegativeELBO
 
 _MIN_LOG_NOISE = -4.0
 
 
-def import_opacus():
-    """Return Opacus, or say how to install it."""
-    try:
-        import opacus
-        import opacus.accountants.analysis.rdp
-        import opacus.grad_sample
-        import opacus.optimizers
-        import opacus.utils.fast_gradient_clipping_utils
-    except ImportError as error:
-        raise ImportError(
-            'Training with differential privacy needs Opacus: pip install "skcvae[dp]".'
-        ) from error
-    return opacus
+def import_opacus(module):
+    """Return a module of Opacus, or say how to install it."""
+    return import_extra(f"opacus.{module}", "dp", "Training with differential privacy")
 
 
 class PrivateVAE(nn.Module):
-    """Variational autoencoder of layers whose gradient norms Opacus knows row by row.
+    """Variational autoencoder whose gradient norms Opacus computes for each sample.
 
     It has no normalisation over the batch, and each parameter belongs to a linear layer
-    or an embedding. Labels do not enter: what a bias for each class would learn is
-    less than the noise that its gradient needs.
+    or an embedding. Labels are not used: the gradient of a bias for each class is
+    smaller than the noise it would need.
 
     **Shape**
 
@@ -45,7 +36,7 @@ class PrivateVAE(nn.Module):
         self.backbone = SmallBackbone(n_features, n_classes, latent_dim, hidden_dim)
         for layer in (self.backbone.encoder_in, self.backbone.decoder.hidden):
             layer.class_bias.requires_grad_(False)
-        # A bare parameter would make Opacus compute whole gradients for each row.
+        # For a bare parameter Opacus would compute whole gradients of each sample.
         self.feature_log_noise = nn.Embedding(1, n_features)
         nn.init.zeros_(self.feature_log_noise.weight)
 
@@ -54,7 +45,7 @@ class PrivateVAE(nn.Module):
         return self.feature_log_noise.weight[0].clamp_min(_MIN_LOG_NOISE).exp()
 
     def forward(self, x, y):
-        """Encode, draw one latent vector for each row, and decode it."""
+        """Encode, draw one latent vector for each sample, and decode it."""
         # The methods of the backbone change tensors in place, which hooks forbid.
         encoder_in, encoder_out = self.backbone.encoder_in, self.backbone.encoder_out
         decoder = self.backbone.decoder
@@ -67,7 +58,7 @@ class PrivateVAE(nn.Module):
 
 
 class PoissonLoader:
-    """Batches that hold each row with the same probability, independently.
+    """Batches that hold each sample with the same probability, independently.
 
     The size of a batch is random, and may be 0. An epoch has a fixed number of
     batches.
@@ -75,13 +66,13 @@ class PoissonLoader:
     Parameters
     ----------
     dataset : LabelledTensors
-        What to draw from.
+        Samples and labels.
 
     batch_size : int
-        Not used: skorch gives it to all loaders.
+        Not used; skorch passes it to all loaders.
 
     sample_rate : float
-        Probability of each row, whatever its class.
+        Probability of each sample, whatever its class.
 
     n_batches : int
         Number of batches of an epoch.
@@ -99,23 +90,23 @@ class PoissonLoader:
         x, y = self.dataset.x, self.dataset.y
         for _ in range(self.n_batches):
             drawn = torch.rand(len(x), dtype=torch.float64, device=x.device)
-            rows = torch.nonzero(drawn < self.sample_rate).squeeze(1)
-            batch = x.index_select(0, rows)
-            yield {"x": batch, "y": y.index_select(0, rows)}, batch
+            places = torch.nonzero(drawn < self.sample_rate).squeeze(1)
+            batch = x.index_select(0, places)
+            yield {"x": batch, "y": y.index_select(0, places)}, batch
 
 
 class PrivateNet(TrainingNet):
-    """skorch net whose steps clip the gradient of each row and add noise.
+    """skorch net whose steps clip the gradient of each sample and add noise.
 
     Clipping is Opacus's ghost clipping: a first backward pass finds the norm of each
-    row's gradient, a second one the sum of the clipped gradients. The sum is divided by
-    the constant `batch_size`, not by a number that depends on the rows. History gets
-    neither losses nor sizes of batches, which tell of the rows.
+    sample's gradient, a second one the sum of the clipped gradients. The sum is divided
+    by the constant `batch_size`, not by a number that depends on the samples. The
+    history records neither losses nor batch sizes, because they depend on the samples.
 
     Parameters
     ----------
     clip_norm : float
-        Norm to which the gradient of each row is clipped.
+        Norm to which the gradient of each sample is clipped.
 
     noise_multiplier : float
         Standard deviation of the noise, in units of `clip_norm`.
@@ -134,11 +125,12 @@ class PrivateNet(TrainingNet):
     def initialize_optimizer(self, *args, **kwargs):
         """Attach Opacus to the module and to the optimizer."""
         super().initialize_optimizer(*args, **kwargs)
-        opacus = import_opacus()
-        self.clipping_ = opacus.grad_sample.GradSampleHooksFastGradientClipping(
+        hooks = import_opacus("grad_sample").GradSampleHooksFastGradientClipping
+        self.clipping_ = hooks(
             self.module_, loss_reduction="sum", max_grad_norm=self.clip_norm
         )
-        self.optimizer_ = opacus.optimizers.DPOptimizerFastGradientClipping(
+        optimizer = import_opacus("optimizers").DPOptimizerFastGradientClipping
+        self.optimizer_ = optimizer(
             self.optimizer_,
             noise_multiplier=self.noise_multiplier,
             max_grad_norm=self.clip_norm,
@@ -168,9 +160,9 @@ class PrivateNet(TrainingNet):
         del self.clipping_
 
     def get_loss(self, y_pred, y_true, X=None, training=False):
-        """Return the loss of each row, as an object whose `backward` clips."""
+        """Return the loss of each sample, as an object whose `backward` clips."""
         reconstruction, kl = self.criterion_.terms(y_pred, y_true)
-        tools = import_opacus().utils.fast_gradient_clipping_utils
+        tools = import_opacus("utils.fast_gradient_clipping_utils")
         return tools.DPTensorFastGradientClipping(
             self.clipping_,
             self.optimizer_,
@@ -187,11 +179,11 @@ class PrivateNet(TrainingNet):
         return {"loss": None, "y_pred": None}
 
     def run_single_epoch(self, iterator, training, prefix, step_fn, **fit_params):
-        """Run one epoch and record nothing of it."""
+        """Run one epoch without recording losses."""
         if iterator is None:
             return
         with warnings.catch_warnings():
-            # Rows need no gradient, which torch points out to all who use its hooks.
+            # Inputs need no gradient; torch warns about that when hooks are used.
             warnings.filterwarnings("ignore", "Full backward hook is firing")
             for batch in iterator:
                 step_fn(batch, **fit_params)
@@ -217,7 +209,7 @@ def build_private_net(cvae, n_classes, device, noise_multiplier, sample_rate):
         Where to train.
 
     noise_multiplier, sample_rate : float
-        Noise of each step, and probability of a row in each batch.
+        Noise of each step, and probability of a sample in each batch.
 
     Returns
     -------
@@ -253,5 +245,5 @@ def build_private_net(cvae, n_classes, device, noise_multiplier, sample_rate):
 
 
 def steps_per_epoch(sample_rate):
-    """Return how many batches see each row once, on average."""
+    """Return how many batches see each sample once, on average."""
     return max(1, round(1 / sample_rate))

@@ -1,37 +1,41 @@
-"""Noisy statistics of labelled rows, and the privacy that each of them costs.
+"""Noisy statistics of labelled samples, their privacy cost, and estimates from them.
 
-Every function here that reads rows adds Gaussian noise through a `NoiseLedger`; what
-comes out may be published and used freely. Neighbouring data sets differ by one row
-that is added or removed.
+Functions that read samples add Gaussian noise through a `NoiseLedger`. Their results
+may be published and used freely. Neighbouring data sets differ by one sample that is
+added or removed.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 
-# Candidates for the bound on the norm of rows: a public grid, a fourth of an octave
-# apart, that covers what embeddings can be.
+# Candidates for a bound on the norm of samples: a public grid in steps of a fourth of
+# an octave, wide enough for all embeddings.
 _NORM_GRID = 2.0 ** (np.arange(-256, 263) / 4)
-# How many candidates, from the median on, the bound is chosen among.
+# The bound is one of so many candidates, from the median on.
 _N_ABOVE = 8
 # Binary searches among 512 and 8 candidates.
 _N_QUESTIONS = 12
+# Candidates for the number of pseudo-samples at the overall mean.
+_K0_GRID = 10.0 ** np.linspace(-2, 4, 121)
+# Smallest variance in any direction, relative to the mean over all directions.
+_SMALLEST_VARIANCE = 0.02
 
 
 class NoiseLedger:
-    r"""Add Gaussian noise to statistics, and remember what each of them cost.
+    r"""Add Gaussian noise to statistics, and record the cost of each.
 
-    Gaussian mechanisms, also where one reads the output of another, compose to one of
-    ratio :math:`\mu = \sqrt{\sum_i \Delta_i^2 / \sigma_i^2}` (Dong, Roth and Su, arXiv
+    Gaussian mechanisms compose to one of ratio :math:`\mu = \sqrt{\sum_i \Delta_i^2 /
+    \sigma_i^2}`, also where one reads the output of another (Dong, Roth and Su, arXiv
     1905.02383, corollary 3.3).
 
     Parameters
     ----------
     mu : float
-        Ratio of sensitivity to noise of everything together.
+        Ratio of sensitivity to noise of all statistics together.
 
     shares : dict
-        Name of each statistic, and its part of the budget: of the square of `mu`.
+        Name of each statistic, and its share of the budget (of the square of `mu`).
 
     rng : numpy.random.Generator
         Source of the noise.
@@ -48,7 +52,7 @@ class NoiseLedger:
         return sensitivity * np.sqrt(n_releases) / self._mu[name]
 
     def release(self, name, value, sensitivity, n_releases=1):
-        """Return a statistic with noise; `n_releases` share what its name has."""
+        """Return a statistic with noise; `n_releases` share the budget of the name."""
         std = self._record(name, sensitivity, n_releases)
         return value + std * self._rng.standard_normal(np.shape(value))
 
@@ -79,18 +83,18 @@ class NoiseLedger:
 
     @property
     def mu(self):
-        """Ratio of sensitivity to noise of all that was released."""
+        """Ratio of sensitivity to noise of all releases together."""
         return float(np.sqrt(sum((s / std) ** 2 for _, s, std in self.releases)))
 
 
-def clip_rows(X, bound):
-    """Return the rows, those of a larger Euclidean norm shortened to `bound`."""
+def clip_to_norm(X, bound):
+    """Return the samples; those of a larger Euclidean norm are scaled to `bound`."""
     norms = np.linalg.norm(X, axis=1)
     return X * (bound / np.maximum(norms, bound))[:, None]
 
 
 def class_sums(X, codes, n_classes):
-    """Return the sum of the rows of each class, shape (n_classes, n_features)."""
+    """Return the sum of the samples of each class, shape (n_classes, n_features)."""
     sums = np.zeros((n_classes, X.shape[1]))
     np.add.at(sums, codes, X)
     return sums
@@ -99,10 +103,10 @@ def class_sums(X, codes, n_classes):
 def noisy_norm_bound(norms, ledger, name):
     """Return a bound of about nine in ten norms, from a public grid.
 
-    A first binary search finds their median, which needs few rows; a second one, among
-    the candidates just above it, their 90 % quantile. Each question is whether the
-    norms above a candidate outweigh those below it, and a norm changes the answer by
-    one.
+    A first binary search finds their median, which needs few samples. A second one
+    finds their 90 % quantile among the candidates just above the median. Each step
+    asks whether the norms above a candidate outweigh those below it; one norm changes
+    the answer by at most one.
     """
 
     def search(low, high, weight):
@@ -127,76 +131,162 @@ class PrivateSums:
     Attributes
     ----------
     centre : ndarray of shape (n_features,)
-        What was subtracted from all rows.
+        Vector that was subtracted from all samples.
 
-    row_norm : float
-        Norm to which centred rows were shortened.
+    data_norm : float
+        Norm to which centred samples were clipped.
 
     counts : ndarray of shape (n_classes,)
-        Noisy number of rows of each class, at least 0.
+        Noisy number of samples of each class, at least 0.
 
-    n_rows : float
-        Noisy number of all rows, at least 1.
+    n_samples : float
+        Noisy number of all samples, at least 1.
 
     sums : ndarray of shape (n_classes, n_features)
-        Noisy sum of the centred and shortened rows of each class.
+        Noisy sum of the centred and clipped samples of each class.
 
     noise_std, count_std : float
         Standard deviation of the noise of each entry of `sums`, and of each count.
     """
 
     centre: np.ndarray
-    row_norm: float
+    data_norm: float
     counts: np.ndarray
-    n_rows: float
+    n_samples: float
     sums: np.ndarray
     noise_std: float
     count_std: float
 
 
-def sum_classes(X, codes, n_classes, ledger, center=None, row_norm=None):
+def sum_classes(X, codes, n_classes, ledger, center=None, data_norm=None):
     """Return noisy counts and sums of the classes, a `PrivateSums`."""
     counts = np.bincount(codes, minlength=n_classes).astype(float)
     counts = ledger.release("counts", counts, 1.0)
-    n_rows = max(float(counts.sum()), 1.0)
+    n_samples = max(float(counts.sum()), 1.0)
     if center is None:
         bound = noisy_norm_bound(np.linalg.norm(X, axis=1), ledger, "raw_norm")
-        total = ledger.release("center", clip_rows(X, bound).sum(axis=0), bound)
-        center = total / n_rows
+        total = ledger.release("center", clip_to_norm(X, bound).sum(axis=0), bound)
+        center = total / n_samples
     X = X - center
-    if row_norm is None:
-        row_norm = noisy_norm_bound(np.linalg.norm(X, axis=1), ledger, "row_norm")
-    sums = class_sums(clip_rows(X, row_norm), codes, n_classes)
-    noise_std = float(ledger.noise_std("sums", row_norm))
-    sums = ledger.release("sums", sums, row_norm)
+    if data_norm is None:
+        data_norm = noisy_norm_bound(np.linalg.norm(X, axis=1), ledger, "data_norm")
+    sums = class_sums(clip_to_norm(X, data_norm), codes, n_classes)
     return PrivateSums(
-        np.broadcast_to(center, X.shape[1]).astype(float),
-        float(row_norm),
-        np.maximum(counts, 0),
-        n_rows,
-        sums,
-        noise_std,
-        float(ledger.noise_std("counts", 1.0)),
+        centre=np.broadcast_to(center, X.shape[1]).astype(float),
+        data_norm=float(data_norm),
+        counts=np.maximum(counts, 0),
+        n_samples=n_samples,
+        sums=ledger.release("sums", sums, data_norm),
+        noise_std=float(ledger.noise_std("sums", data_norm)),
+        count_std=float(ledger.noise_std("counts", 1.0)),
     )
 
 
-def residual_bound(residuals, ledger, row_norm):
-    """Return a norm to shorten residuals to, at most `row_norm`."""
+def residual_bound(residuals, ledger, data_norm):
+    """Return a norm to clip residuals to, at most `data_norm`."""
     bound = noisy_norm_bound(np.linalg.norm(residuals, axis=1), ledger, "residual_norm")
-    return min(bound, row_norm)
+    return min(bound, data_norm)
 
 
-def second_moment(residuals, bound, n_rows, ledger):
+def second_moment(residuals, bound, n_samples, ledger):
     """Return the noisy mean of r r' and the deviation of its diagonal's noise."""
-    clipped = clip_rows(residuals, bound)
-    noise_std = ledger.noise_std("second_moment", bound**2) / n_rows
-    # Of a row r, r r' has the Frobenius norm |r|².
+    clipped = clip_to_norm(residuals, bound)
+    noise_std = ledger.noise_std("second_moment", bound**2) / n_samples
+    # The Frobenius norm of r r' is |r|².
     total = ledger.release_symmetric("second_moment", clipped.T @ clipped, bound**2)
-    return total / n_rows, float(noise_std)
+    return total / n_samples, float(noise_std)
 
 
-def private_shares(shares, center, row_norm):
-    """Return the parts of the budget without those of what the user has given."""
+def private_shares(shares, center, data_norm):
+    """Return the shares of the budget, without those of values that the user gave."""
     unneeded = ("raw_norm", "center") if center is not None else ()
-    unneeded += ("row_norm",) if row_norm is not None else ()
+    unneeded += ("data_norm",) if data_norm is not None else ()
     return {name: share for name, share in shares.items() if name not in unneeded}
+
+
+# The functions below read noisy statistics only, and so cost no privacy.
+
+
+def shrink_noisy_covariance(moment, noise_std):
+    r"""Return a positive definite covariance from a matrix with symmetric noise.
+
+    Noise of deviation :math:`\sigma` on the diagonal and :math:`\sigma / \sqrt 2` off
+    it spreads eigenvalues by up to :math:`b = \sigma \sqrt{2 d}` to either side. A
+    deviation y from the common level becomes :math:`\operatorname{sign}(y)
+    \sqrt{\max(y^2 - b^2, 0)}`, the estimate of least squared error for few large
+    eigenvalues (Gavish and Donoho, arXiv 1405.7511); the level keeps the trace.
+
+    Parameters
+    ----------
+    moment : ndarray of shape (n_features, n_features)
+        Symmetric matrix with noise.
+
+    noise_std : float
+        Standard deviation of the noise of its diagonal.
+
+    Returns
+    -------
+    ndarray of shape (n_features, n_features)
+    """
+    values, vectors = np.linalg.eigh(moment)
+    spread = noise_std * np.sqrt(2 * len(values))
+    # With few samples, the noise of the trace can exceed the trace.
+    total = max(values.sum(), noise_std, np.finfo(float).tiny)
+    smallest = _SMALLEST_VARIANCE * total / len(values)
+
+    def shrunk(level):
+        deviation = values - level
+        kept = np.sqrt(np.maximum(deviation**2 - spread**2, 0))
+        return np.maximum(level + np.sign(deviation) * kept, smallest)
+
+    # Bisection: but for rounding, the sum grows with the level.
+    low, high = 0.0, max(values.max(), total)
+    for _ in range(60):
+        level = (low + high) / 2
+        low, high = (level, high) if shrunk(level).sum() < total else (low, level)
+    values = shrunk(high)
+    values *= total / values.sum()
+    return (vectors * values) @ vectors.T
+
+
+def shrink_noisy_means(private, covariance):
+    r"""Return class means from noisy sums, shrunk towards the overall mean.
+
+    In a direction of within-class variance :math:`w`, a noisy sum of the samples of a
+    class with noisy count n has the variance :math:`(n^2 + \tau^2) w / k_0 + n w +
+    \sigma^2`: that of class means, of samples around them and of the mechanism's noise,
+    :math:`\tau` in the count and :math:`\sigma` in the sum. The mean is the estimate of
+    least squared error; :math:`k_0`, the number of pseudo-samples at the overall mean,
+    has the largest likelihood.
+
+    Parameters
+    ----------
+    private : PrivateSums
+        Noisy counts and sums.
+
+    covariance : ndarray of shape (n_features, n_features)
+        Covariance within the classes.
+
+    Returns
+    -------
+    means : ndarray of shape (n_classes, n_features)
+        Around the centre of `private`.
+
+    k0 : float
+        Number of pseudo-samples.
+    """
+    within, vectors = np.linalg.eigh(covariance)
+    counts = private.counts[:, None]
+    overall = private.sums.sum(axis=0) / private.n_samples
+    sums = (private.sums - counts * overall) @ vectors
+    noise = counts * within + private.noise_std**2
+    squared_counts = counts**2 + private.count_std**2
+
+    def cost(k0):
+        variance = squared_counts * within / k0 + noise
+        return np.sum(np.log(variance) + sums**2 / variance)
+
+    k0 = min(_K0_GRID, key=cost)
+    between = within / k0
+    means = counts * between * sums / (squared_counts * between + noise)
+    return overall + means @ vectors.T, float(k0)
