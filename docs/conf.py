@@ -70,7 +70,17 @@ html_baseurl = DOCS_URL
 html_static_path = ["_static"]
 html_css_files = ["tables.css"]
 html_theme_options = {"navigation_with_keys": False, "show_toc_level": 2}
-html_sidebars = {"changelog": [], "install": [], "auto_examples/plot_*": []}
+html_sidebars = {
+    page: []
+    for page in (
+        "architecture",
+        "auto_examples/plot_*",
+        "changelog",
+        "contributing",
+        "install",
+        "policies",
+    )
+}
 
 # Links to other projects need their inventories, hence a network: ask for them.
 if os.environ.get("SKCVAE_DOCS_INTERSPHINX"):
