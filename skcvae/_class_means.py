@@ -16,13 +16,13 @@ class ClassMeans:
     Attributes
     ----------
     raw, shrunk : ndarray of shape (n_classes, n_features)
-        Mean of each class, and the same pulled to the mean of all rows.
+        Mean of each class, and the same pulled to the mean of all samples.
 
     covariance : ndarray of shape (n_features, n_features)
         Covariance within the classes.
 
     k0 : float
-        Number of pseudo-rows at the mean of all rows.
+        Number of pseudo-samples at the mean of all samples.
     """
 
     raw: np.ndarray
@@ -52,8 +52,8 @@ def raw_class_means(Z, codes, n_classes):
 def within_class_covariance(Z, codes, means, shrinkage="auto"):
     """Return the covariance that all classes share, shrunk towards the identity.
 
-    Rows are centred on the raw mean of their class; where every class has one row
-    only, on the mean of all rows. "auto" takes Ledoit and Wolf's shrinkage.
+    Samples are centred on the raw mean of their class; where every class has one sample
+    only, on the mean of all samples. "auto" takes Ledoit and Wolf's shrinkage.
     """
     n_samples, n_classes = len(codes), len(means)
     if n_samples > n_classes:
@@ -71,7 +71,7 @@ def within_class_covariance(Z, codes, means, shrinkage="auto"):
 def residual_covariance(residuals):
     """Return the covariance of residuals around zero, positive definite.
 
-    Shrunk as Ledoit and Wolf do, for there may be fewer rows than features.
+    Shrunk as Ledoit and Wolf do, for there may be fewer samples than features.
     """
     covariance, _ = ledoit_wolf(residuals.astype(np.float64), assume_centered=True)
     return make_definite(covariance)
@@ -89,7 +89,7 @@ def make_definite(covariance):
 
 
 def estimate_mean_shrinkage(Z, codes, means, covariance):
-    r"""Estimate k0, the number of pseudo-rows at the overall mean.
+    r"""Estimate k0, the number of pseudo-samples at the overall mean.
 
     A one-way analysis of variance in the metric of the within-class covariance
     :math:`W`: :math:`k_0 = \sigma_w^2 / \sigma_b^2`, with
@@ -105,7 +105,7 @@ def estimate_mean_shrinkage(Z, codes, means, covariance):
     if n_classes == 1:
         return 0.0
     if n_samples == n_classes:
-        # One row per class: within and between cannot be told apart.
+        # One sample per class: within and between cannot be told apart.
         return 1.0
     if not covariance.any():
         # No variance within the classes: their means are exact.
@@ -128,9 +128,9 @@ def shrink_class_means(means, overall_mean, counts, k0):
 
 
 def leave_one_out_residuals(Z, codes, means, k0):
-    """Return each row minus the shrunk mean that its class has without that row.
+    """Return each sample minus the shrunk mean that its class has without it.
 
-    The mean of a class of five rows lies close to each of the five, so plain
+    The mean of a class of five samples lies close to each of the five, so plain
     residuals would teach a model that small classes are narrow.
     """
     counts = np.bincount(codes, minlength=len(means))

@@ -4,6 +4,7 @@ from numbers import Integral, Real
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike, NDArray
 from scipy.spatial.distance import cdist
 from sklearn.utils import check_array, gen_batches
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
@@ -26,16 +27,23 @@ _TOLERANCE = 1e-6
     },
     prefer_skip_nested_validation=True,
 )
-def nearest_neighbors(X, Y, n_neighbors=1, *, exclude_self=False, metric="euclidean"):
-    r"""Find the nearest rows of Y for each row of X, and the exact distances.
+def nearest_neighbors(
+    X: ArrayLike,
+    Y: ArrayLike,
+    n_neighbors: int = 1,
+    *,
+    exclude_self: bool = False,
+    metric: str = "euclidean",
+) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
+    r"""Find the nearest samples of Y for each sample of X, and the exact distances.
 
     Candidates come from matrix products in single precision, block by block, so that
     the matrix of all distances is never held. Their distances are computed again from
     differences in double precision, because the product form
-    :math:`\lVert x \rVert^2 + \lVert y \rVert^2 - 2 x^\top y` cancels: a row has the
+    :math:`\lVert x \rVert^2 + \lVert y \rVert^2 - 2 x^\top y` cancels: a sample has the
     distance 0 to its own copy, exactly. Where rounding errors might have hidden a
-    row nearer by a millionth, the search is repeated in double precision, and, where
-    that does not do, either, with all differences.
+    sample nearer by a millionth, the search is repeated in double precision and, if
+    need be, with all differences.
 
     Beside its input it holds 256 MiB of products, and a copy of Y in single precision
     (for repeated searches and for cosines in double precision, too).
@@ -43,17 +51,18 @@ def nearest_neighbors(X, Y, n_neighbors=1, *, exclude_self=False, metric="euclid
     Parameters
     ----------
     X : array-like of shape (n_X, n_features)
-        Rows to find neighbours for.
+        Samples to find neighbours for.
 
     Y : array-like of shape (n_Y, n_features)
-        Rows to find them among.
+        Samples to find them among.
 
     n_neighbors : int, default=1
         Number of neighbours.
 
     exclude_self : bool, default=False
-        Leave out the row itself: for X that is the same array as Y. It is left out by
-        its index: another row of the same values counts as a neighbour at distance 0.
+        Leave out the sample itself: for X that is the same array as Y. It is left out
+        by its index: another sample of the same values counts as a neighbour at
+        distance 0.
 
     metric : {"euclidean", "cosine"}, default="euclidean"
         The cosine distance is :math:`1 - \cos(x, y)`, in [0, 2].
@@ -64,15 +73,15 @@ def nearest_neighbors(X, Y, n_neighbors=1, *, exclude_self=False, metric="euclid
         Distances in ascending order, float64.
 
     indices : ndarray of shape (n_X, n_neighbors)
-        The rows of Y that they belong to. Of rows at the same distance, those with
-        the lower index come first; which of them are found, when there are more than
-        asked for, is not defined.
+        The samples of Y that they belong to. Of samples at the same distance, those
+        with the lower index come first; which of them are found, when there are more
+        than asked for, is not defined.
 
     Raises
     ------
     ValueError
-        If the input is not finite, has other numbers of features, has fewer rows than
-        neighbours, or has rows of zeros, for cosines.
+        If the input is not finite, has other numbers of features, has fewer samples
+        than neighbours, or has samples of zeros, for cosines.
 
     Examples
     --------
@@ -81,16 +90,16 @@ def nearest_neighbors(X, Y, n_neighbors=1, *, exclude_self=False, metric="euclid
     >>> distances.tolist(), indices.tolist()
     ([[2.0, 5.0]], [[1, 0]])
     """
-    X, Y = _check_rows(X, Y)
-    n_available = _check_counts(X, Y, n_neighbors, exclude_self)
+    queries, targets = _check_sets(X, Y)
+    n_available = _check_counts(queries, targets, n_neighbors, exclude_self)
     if metric == "cosine":
-        X, Y = _unit_rows(X, "X"), _unit_rows(Y, "Y")
+        queries, targets = _unit_length(queries, "X"), _unit_length(targets, "Y")
     n_candidates = min(n_neighbors + _SPARE, n_available)
-    distances = np.empty((len(X), n_neighbors))
-    indices = np.empty((len(X), n_neighbors), dtype=np.intp)
-    doubtful = np.arange(len(X))
+    distances = np.empty((len(queries), n_neighbors))
+    indices = np.empty((len(queries), n_neighbors), dtype=np.intp)
+    doubtful = np.arange(len(queries))
     for search in (_Products(np.float32), _Products(np.float64), _Differences()):
-        search.prepare(X, Y, exclude_self)
+        search.prepare(queries, targets, exclude_self)
         doubtful = _search(search, doubtful, n_candidates, distances, indices)
         if n_candidates == n_available or not len(doubtful):
             break
@@ -100,13 +109,13 @@ def nearest_neighbors(X, Y, n_neighbors=1, *, exclude_self=False, metric="euclid
 
 
 def _search(search, rows, n_candidates, distances, indices):
-    """Fill in the neighbours of rows; return the rows that may have nearer ones."""
+    """Fill in the neighbours of samples; return which ones may have nearer ones."""
     n_neighbors = distances.shape[1]
     doubtful = []
     for block in gen_batches(len(rows), search.block_size):
         asked = rows[block]
         candidates, bound = search.candidates(asked, n_candidates)
-        exact = _distances(search.X[asked], search.Y, candidates)
+        exact = exact_distances(search.X[asked], search.Y, candidates)
         order = np.argsort(exact, axis=1, kind="stable")[:, :n_neighbors]
         distances[asked] = np.take_along_axis(exact, order, axis=1)
         indices[asked] = np.take_along_axis(candidates, order, axis=1)
@@ -116,19 +125,19 @@ def _search(search, rows, n_candidates, distances, indices):
 
 
 class _Search:
-    """Candidates for nearest rows, and what no other row can be nearer than."""
+    """Candidates for the nearest samples, and a lower bound on all other distances."""
 
     dtype = np.float64
 
     def prepare(self, X, Y, exclude_self):
-        """Take the rows."""
+        """Take the samples."""
         self.X, self.Y = X, Y
         self.exclude_self = exclude_self
         n_bytes = len(Y) * np.dtype(self.dtype).itemsize
         self.block_size = max(1, min(_BLOCK_BYTES // n_bytes, len(X)))
 
     def candidates(self, rows, n_candidates):
-        """Return the rows of Y of the lowest values, by index, and the last value."""
+        """Return the indices of the lowest values, ascending, and the bound."""
         values = self._values(self.X[rows])
         if self.exclude_self:
             values[np.arange(len(rows)), rows] = np.inf
@@ -148,13 +157,13 @@ class _Differences(_Search):
 
 
 class _Products(_Search):
-    """Lower bounds of squared distances, by matrix products of centred rows."""
+    """Lower bounds of squared distances, by matrix products of centred samples."""
 
     def __init__(self, dtype):
         self.dtype = dtype
 
     def prepare(self, X, Y, exclude_self):
-        """Centre and scale the rows."""
+        """Centre and scale the samples."""
         super().prepare(X, Y, exclude_self)
         self.center = Y.mean(axis=0, dtype=np.float64)
         # Squares must not leave the range of float32.
@@ -174,7 +183,7 @@ class _Products(_Search):
         return self.scale * np.sqrt(np.maximum(squares, 0))
 
     def _centred(self, rows):
-        """Return rows around the origin, where products cancel least."""
+        """Return samples around the origin, where products cancel least."""
         return ((rows - self.center) / self.scale).astype(self.dtype)
 
     def _shrunk_squares(self, rows):
@@ -182,8 +191,8 @@ class _Products(_Search):
         return np.einsum("ij,ij->i", rows, rows) * (1 - self.dtype(self.slack))
 
 
-def _distances(X, Y, candidates):
-    """Return the distances of rows to their candidates, by differences."""
+def exact_distances(X, Y, candidates):
+    """Return the distances of samples to their candidates, by differences."""
     distances = np.empty(candidates.shape)
     for column, chosen in enumerate(candidates.T):
         difference = np.subtract(X, Y[chosen], dtype=np.float64)
@@ -191,7 +200,7 @@ def _distances(X, Y, candidates):
     return distances
 
 
-def _check_rows(X, Y):
+def _check_sets(X, Y):
     """Return both as C-ordered arrays of floats with the same number of features."""
     dtypes = [np.float64, np.float32]
     X, Y = (
@@ -207,27 +216,27 @@ def _check_rows(X, Y):
 
 
 def _check_counts(X, Y, n_neighbors, exclude_self):
-    """Return how many neighbours a row can have."""
+    """Return how many neighbours a sample can have."""
     if exclude_self and not np.array_equal(X, Y):
-        raise ValueError("exclude_self=True needs X and Y to be the same rows.")
+        raise ValueError("exclude_self=True needs X and Y to be the same samples.")
     n_available = len(Y) - exclude_self
     if n_neighbors > n_available:
         raise ValueError(
-            f"n_neighbors={n_neighbors}, but a row of X has only {n_available} rows "
-            "of Y to find neighbours among."
+            f"n_neighbors={n_neighbors}, but a sample of X has only {n_available} "
+            "samples of Y to find neighbours among."
         )
     return n_available
 
 
-def _unit_rows(X, name):
-    """Return rows of length 1, in double precision."""
+def _unit_length(X, name):
+    """Return samples of length 1, in double precision."""
     X = X.astype(np.float64)
     norms = np.linalg.norm(X, axis=1, keepdims=True)
     n_zero = np.count_nonzero(norms == 0)
     if n_zero:
         raise ValueError(
-            f"{name} has {n_zero} rows of zeros, whose cosine is not defined. Remove "
-            "them, or use metric='euclidean'."
+            f"{name} has {n_zero} samples of zeros, whose cosine is not defined. "
+            "Remove them, or use metric='euclidean'."
         )
     return X / norms
 
@@ -260,11 +269,11 @@ def resolve_min_distance(X, min_distance):
     Parameters
     ----------
     X : ndarray of shape (n_samples, n_features)
-        Training rows.
+        Training samples.
 
     min_distance : float or tuple
         Euclidean distance in the units of `X`, or ("quantile", q) of the distances
-        of the training rows to their nearest neighbours.
+        of the training samples to their nearest neighbours.
 
     Returns
     -------

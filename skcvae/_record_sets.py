@@ -1,4 +1,4 @@
-"""Members, non-members, reference and synthetic rows: checks and the common scale."""
+"""Members, non-members, reference and synthetic samples: checks and the scale."""
 
 from itertools import combinations
 
@@ -6,11 +6,16 @@ import numpy as np
 from sklearn.utils import check_array, check_consistent_length, column_or_1d
 
 
-def check_record_sets(**sets):
-    """Return the sets by name, finite and in one precision; None stays None.
+def array_likes(*names):
+    """Return what `validate_params` allows for parameters that are arrays."""
+    return {name: ["array-like"] for name in names}
 
-    The precision is the lowest that any of them has, so that a row that was rounded
-    on its way into a release still equals the row it was.
+
+def check_record_sets(**sets):
+    """Return the sets by name, finite and in one precision; leave out those of None.
+
+    The precision is the lowest that any of them has, so that a sample still equals
+    itself where the release has rounded it.
     """
     sets = {
         name: check_array(rows, dtype=[np.float64, np.float32], input_name=name)
@@ -24,24 +29,24 @@ def check_record_sets(**sets):
         }
     widths = {name: rows.shape[1] for name, rows in sets.items()}
     if len(set(widths.values())) > 1:
-        raise ValueError(f"All rows must have the same features, got {widths}.")
+        raise ValueError(f"All samples must have the same features, got {widths}.")
     return sets
 
 
 def check_disjoint(**sets):
-    """Refuse sets that share a row: what is known of it would count on both sides."""
+    """Refuse sets that share a sample."""
     for (name, rows), (other, other_rows) in combinations(sets.items(), 2):
         n_shared = int(is_among(rows, other_rows).sum())
         if n_shared:
             raise ValueError(
-                f"{n_shared} rows of {name} are also in {other}, which must be "
-                "disjoint: nobody could tell such a row's membership. Remove "
+                f"{n_shared} samples of {name} are also in {other}, which must be "
+                "disjoint: such a sample is both a member and none. Remove "
                 "duplicates before the data are split, or split by group."
             )
 
 
-def check_labels(y, rows, name):
-    """Return one label for each row."""
+def check_one_label_per_sample(y, rows, name):
+    """Return one label for each sample."""
     y = column_or_1d(y)
     check_consistent_length(rows, y)
     if any(label is None or label != label for label in y.tolist()):
@@ -50,13 +55,13 @@ def check_labels(y, rows, name):
 
 
 def is_among(rows, others):
-    """Return which rows equal one of the others, value for value."""
+    """Return which samples equal one of the others, value for value."""
     known = set(row_hashes(others))
     return np.array([key in known for key in row_hashes(rows)], dtype=bool)
 
 
 def row_hashes(rows):
-    """Return a hash of 64 bits of each row; 0 and -0 are the same number."""
+    """Return a hash of 64 bits of each sample; 0 and -0 are the same number."""
     return [hash(row.tobytes()) for row in rows + 0.0]
 
 

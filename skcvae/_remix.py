@@ -2,7 +2,7 @@
 
 
 def remix_label_share(share, count, partner_count, kappa, tau):
-    r"""Return the share of the label that a row keeps when it is mixed with another.
+    r"""Return the share of the label that a sample keeps when it is mixed with another.
 
     For :math:`\tilde x = \lambda x_i + (1 - \lambda) x_j` and class sizes n, Remix [1]_
     sets
@@ -19,10 +19,10 @@ def remix_label_share(share, count, partner_count, kappa, tau):
     Parameters
     ----------
     share : array of shape (n_samples,)
-        Share :math:`\lambda` of the row itself, in [0, 1].
+        Share :math:`\lambda` of the sample itself, in [0, 1].
 
     count, partner_count : array of shape (n_samples,)
-        Number of training rows of the row's class, and of its partner's.
+        Number of training samples of the sample's class, and of its partner's.
 
     kappa : float
         Ratio of class sizes from which the rule holds, above 1.
@@ -33,7 +33,7 @@ def remix_label_share(share, count, partner_count, kappa, tau):
     Returns
     -------
     label_share : array of shape (n_samples,)
-        :math:`\lambda_y` for the row's own label; its partner's has the rest.
+        :math:`\lambda_y` for the sample's own label; its partner's has the rest.
 
     References
     ----------

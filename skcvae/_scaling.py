@@ -19,7 +19,7 @@ def estimate_scale(X):
 
     The features of an embedding share their unit, and those that vary little matter
     little: one scale keeps their proportions. Constant features get the scale 0, so
-    that a generated row holds exactly their constant.
+    that a generated sample holds exactly their constant.
     """
     offset = X.mean(axis=0, dtype=np.float64)
     deviation = X.std(axis=0, dtype=np.float64)

@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import stats
 from scipy.special import expit, logit
 from sklearn.utils import check_array
@@ -153,7 +154,7 @@ def auc(member_scores, nonmember_scores, confidence=0.95):
     The area is the share of pairs of a member and a non-member in which the member
     scores higher, ties counting half. Its variance is DeLong's [1]_, computed from
     ranks [2]_, and the interval is symmetric on the logit scale. Scores that are all
-    the same, or that separate the two sets, have no variance to see; then the
+    the same, or that separate the two sets, have an estimated variance of 0; then the
     interval is Newcombe's [3]_, all :math:`\theta` with
     :math:`\lvert \hat\theta - \theta \rvert \le z \sqrt{V(\theta)}` for
 
@@ -219,7 +220,12 @@ def auc(member_scores, nonmember_scores, confidence=0.95):
     return Estimate(float(area), float(low), float(high))
 
 
-def tpr_at_fpr(member_scores, nonmember_scores, fpr=0.01, confidence=0.95):
+def tpr_at_fpr(
+    member_scores: ArrayLike,
+    nonmember_scores: ArrayLike,
+    fpr: float = 0.01,
+    confidence: float = 0.95,
+) -> Estimate:
     """Estimate the share of members found at a small share of false accusations.
 
     The threshold is a score of the non-members, the empirical quantile of `1 - fpr`

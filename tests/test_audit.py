@@ -311,7 +311,7 @@ def test_same_seed_same_report_and_global_seeds_are_left_alone():
 def test_without_hold_out_or_reference_there_is_no_report(empty, position, name):
     parts = records()
     parts[position] = empty
-    with pytest.raises(ValueError, match=f"at least 20 rows in X_{name}"):
+    with pytest.raises(ValueError, match=f"at least 20 samples in X_{name}"):
         privacy_audit(independent_rows(), *parts)
 
 
@@ -322,13 +322,13 @@ def test_without_hold_out_or_reference_there_is_no_report(empty, position, name)
 def test_records_in_two_sets_are_refused(first, second, names):
     parts = records()
     parts[second][:3] = parts[first][5:8]
-    with pytest.raises(ValueError, match=f"3 rows of {names}"):
+    with pytest.raises(ValueError, match=f"3 samples of {names}"):
         privacy_audit(independent_rows(), *parts)
 
 
 def test_shared_groups_are_refused():
     groups = np.arange(500)
-    with pytest.raises(ValueError, match="2 groups have rows in X_members and in"):
+    with pytest.raises(ValueError, match="2 groups have samples in X_members and in"):
         privacy_audit(
             independent_rows(),
             *records(),

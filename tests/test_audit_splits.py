@@ -4,8 +4,7 @@ import numpy as np
 from sklearn.base import BaseEstimator
 
 from skcvae.privacy._audit import privacy_audit
-from skcvae.privacy._audit_parts import Part, Parts
-from skcvae.privacy._audit_splits import _split
+from skcvae.privacy._audit_parts import Part, Parts, split_anew
 
 N_FEATURES = 6
 
@@ -94,14 +93,14 @@ def test_a_split_keeps_groups_and_duplicates_on_one_side():
         reference,
     )
     for seed in range(5):
-        members, nonmembers, _ = _split(parts, seed)
+        members, nonmembers, _ = split_anew(parts, seed)
         assert not set(members.y) & set(nonmembers.y)
         assert len(members.X) == len(nonmembers.X) == 30
     X[1::2] = X[::2]
     parts = Parts(
         Part(X[:30], groups[:30], None), Part(X[30:], groups[30:], None), reference
     )
-    members, nonmembers, _ = _split(parts, 0)
+    members, nonmembers, _ = split_anew(parts, 0)
     assert len(members.X) == 30
     assert not set(members.X[:, 0]) & set(nonmembers.X[:, 0])
     assert 0 < len(nonmembers.X) < 30

@@ -171,7 +171,7 @@ def test_bad_rows_are_refused(function, X, message):
 
 
 def test_classes_without_pairs_are_refused():
-    with pytest.raises(ValueError, match="No class has two rows"):
+    with pytest.raises(ValueError, match="No class has two samples"):
         class_pairwise_distance([[1.0], [2.0]], y=[0, 1])
     with pytest.raises(ValueError, match="inconsistent numbers"):
         class_pairwise_distance([[1.0], [2.0]], y=[0])

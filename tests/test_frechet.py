@@ -173,7 +173,7 @@ def test_extrapolation_from_two_points_is_the_line_through_them():
 def test_extrapolation_refuses_parts_of_fewer_rows_than_features():
     X = np.random.RandomState(0).randn(60, 20)
     extrapolated_frechet_distance(X, X, n_parts=2)
-    with pytest.raises(ValueError, match="A part of 20 rows is too small for 20"):
+    with pytest.raises(ValueError, match="A part of 20 samples is too small for 20"):
         extrapolated_frechet_distance(X, X, n_parts=3)
 
 
@@ -213,7 +213,7 @@ def test_classes_have_the_distances_of_their_rows(classes):
     assert result.n_missing == 0
 
 
-def test_labels_in_the_wrong_order_show(classes):
+def test_labels_in_the_wrong_order_raise_the_distances(classes):
     X, S, y_real, y_synthetic = classes
     X = X + 5 * (y_real == "a")[:, None]
     S = S + 5 * (y_synthetic == "a")[:, None]
@@ -269,8 +269,8 @@ def test_classes_of_too_few_rows_are_named_counted_and_left_out(classes):
 @pytest.mark.parametrize(
     ("X_real", "X_synthetic", "message"),
     [
-        ([[1.0]], [[1.0], [2.0]], "X_real has 1 rows"),
-        ([[1.0], [2.0]], [[1.0]], "X_synthetic has 1 rows"),
+        ([[1.0]], [[1.0], [2.0]], "X_real has 1 samples"),
+        ([[1.0], [2.0]], [[1.0]], "X_synthetic has 1 samples"),
         ([[np.nan], [2.0]], [[1.0], [2.0]], "X_real contains NaN"),
         ([[1.0], [2.0]], [[np.inf], [2.0]], "X_synthetic contains infinity"),
         ([[1.0], [2.0]], [[1.0, 2.0]] * 2, "the same features"),
@@ -292,7 +292,7 @@ def test_bad_rows_are_refused(function, X_real, X_synthetic, message):
         ([0, 0, 1, 1], [0, 0, 1, 2], r"classes that y_real lacks: \[2\]"),
         (["0", "0", "1", "1"], [0, 0, 1, 1], "classes that y_real lacks"),
         ([0, 0, 1, np.nan], [0, 0, 1, 1], "y_real contains missing"),
-        ([0, 1, 2, 3], [0, 0, 1, 1], "No class has two rows"),
+        ([0, 1, 2, 3], [0, 0, 1, 1], "No class has two samples"),
     ],
 )
 def test_bad_labels_are_refused(y_real, y_synthetic, message):

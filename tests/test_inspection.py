@@ -387,7 +387,7 @@ BAD = {
     ),
     "members in the hold-out": (
         lambda: NearestNeighborDistanceDisplay.from_data(X[:9], X[:9], X[5:12]),
-        "4 rows of X_members are also in X_holdout",
+        "4 samples of X_members are also in X_holdout",
     ),
     "other features": (
         lambda: NearestNeighborDistanceDisplay.from_data(X[:9, :2], X[:9], X[9:12]),

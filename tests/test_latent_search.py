@@ -137,7 +137,7 @@ def test_scores_against_a_class_gaussian_are_mahalanobis_distances():
     np.testing.assert_allclose(scores, expected, rtol=1e-3)
 
 
-def test_a_decoder_that_memorized_the_members_gives_them_away(rng):
+def test_a_decoder_that_memorized_the_members_leaks_them(rng):
     X, X_other = rng.normal(size=(2, 40, 8))
     labels = np.zeros(40, dtype=int)
     result = latent_search_attack(
@@ -154,7 +154,7 @@ def test_a_decoder_that_memorized_the_members_gives_them_away(rng):
     assert (result.name, result.n_members) == ("latent_search_uncalibrated", 40)
 
 
-def test_a_decoder_that_memorized_other_rows_gives_nobody_away(rng):
+def test_a_decoder_that_memorized_other_samples_leaks_nothing(rng):
     X, X_other, X_trained = rng.normal(size=(3, 150, 8))
     labels = np.zeros(150, dtype=int)
     result = latent_search_attack(
@@ -300,7 +300,7 @@ def test_bad_input_is_refused(linear):
     X, y, centers, factor, _ = linear
     release = linear_release(centers, factor, ["b", "a"])
     M, H = X[:20], X[20:]
-    with pytest.raises(ValueError, match="20 rows of X_members are also in"):
+    with pytest.raises(ValueError, match="20 samples of X_members are also in"):
         latent_search_attack(release, M, y[:20], M, y[:20])
     with pytest.raises(ValueError, match=r"have 5 features.*decodes 6"):
         latent_search_attack(release, M[:, 1:], y[:20], H[:, 1:], y[20:])

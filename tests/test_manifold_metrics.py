@@ -189,8 +189,8 @@ def test_one_class_is_the_coverage_of_all():
 @pytest.mark.parametrize(
     ("X_real", "X_synthetic", "message"),
     [
-        (np.ones((3, 1)), np.ones((9, 1)), "X_real has 3 rows, .* at least 4"),
-        (np.ones((9, 1)), np.ones((3, 1)), "X_synthetic has 3 rows, .* at least 4"),
+        (np.ones((3, 1)), np.ones((9, 1)), "X_real has 3 samples, .* at least 4"),
+        (np.ones((9, 1)), np.ones((3, 1)), "X_synthetic has 3 samples, .* at least 4"),
         ([[np.nan]] * 5, np.ones((5, 1)), "X_real contains NaN"),
         (np.ones((5, 1)), [[np.inf]] * 5, "X_synthetic contains infinity"),
         (np.ones((5, 1)), np.ones((5, 2)), "the same features"),

@@ -10,8 +10,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.neighbors import KernelDensity
 
-from skcvae.privacy._attack_result import attack_result
-from skcvae.privacy._controls import attack_controls
+from skcvae.privacy._attack_result import attack_controls, attack_result
 from skcvae.privacy._membership import (
     domias_attack,
     label_inference_gap,
@@ -142,14 +141,14 @@ def test_a_constant_feature_changes_nothing(attack, sets):
 )
 def test_records_in_two_sets_are_refused(attack, sets, first, second, names):
     sets[second][:4] = sets[first][3:7]
-    with pytest.raises(ValueError, match=f"4 rows of {names}"):
+    with pytest.raises(ValueError, match=f"4 samples of {names}"):
         attack(*sets)
 
 
 def test_a_duplicate_in_the_other_precision_is_refused(sets):
     S, M, H, R = sets
     H[0] = M[0]
-    with pytest.raises(ValueError, match="1 rows"):
+    with pytest.raises(ValueError, match="1 samples"):
         nearest_neighbor_attack(S, M.astype(np.float32), H, R)
 
 

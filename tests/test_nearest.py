@@ -134,10 +134,10 @@ def test_input_is_left_alone():
         ([1.0], [[1.0]], {}, "2D"),
         ([[1.0]], [[1.0, 2.0]], {}, "same features"),
         ([[1.0]], np.empty((0, 1)), {}, "0 sample"),
-        ([[1.0]], [[1.0]], {"n_neighbors": 2}, "only 1 rows"),
-        ([[1.0]], [[1.0]], {"exclude_self": True}, "only 0 rows"),
-        ([[1.0]], [[1.0], [2.0]], {"exclude_self": True}, "same rows"),
-        ([[1.0]], [[0.0]], {"metric": "cosine"}, "Y has 1 rows of zeros"),
+        ([[1.0]], [[1.0]], {"n_neighbors": 2}, "only 1 samples"),
+        ([[1.0]], [[1.0]], {"exclude_self": True}, "only 0 samples"),
+        ([[1.0]], [[1.0], [2.0]], {"exclude_self": True}, "same samples"),
+        ([[1.0]], [[0.0]], {"metric": "cosine"}, "Y has 1 samples of zeros"),
     ],
 )
 def test_bad_input_is_refused(X, Y, arguments, message):

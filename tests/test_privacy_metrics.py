@@ -336,7 +336,7 @@ def test_closeness_depends_on_neither_order_nor_units(metric, sets):
 def test_closeness_refuses_records_on_both_sides(metric, sets):
     S, M, H = sets
     H[:3] = M[5:8]
-    with pytest.raises(ValueError, match="3 rows of X_members are also in"):
+    with pytest.raises(ValueError, match="3 samples of X_members are also in"):
         metric(S, M, H)
 
 

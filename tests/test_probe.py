@@ -15,10 +15,14 @@ from sklearn.model_selection import train_test_split
 
 from skcvae._training import LabelledTensors
 from skcvae.datasets import load_embeddings
-from skcvae.metrics._probe import ProbeResult, linear_probe
-from skcvae.metrics._probe_net import BatchStream, RowLoader, cycle_rows, train_head
-from skcvae.metrics._probe_samples import ProbeScale
-from skcvae.metrics._probe_scores import _auroc, _label_scores
+from skcvae.metrics._probe import ProbeResult, _auroc, _label_scores, linear_probe
+from skcvae.metrics._probe_training import (
+    BatchStream,
+    ProbeScale,
+    ValidationLoader,
+    cycle_batches,
+    train_head,
+)
 
 DATA = Path(
     os.environ.get("SKCVAE_DATA", Path(__file__).parents[2] / "shared" / "data")
@@ -164,7 +168,7 @@ def test_a_class_without_test_rows_has_no_auroc():
     X, y = draw(300, 2)
     result = probe(test=(X[y != "b"], y[y != "b"]))
     assert np.isnan(result.auroc)
-    assert result.auroc_reason == "the test rows lack the classes ['b']"
+    assert result.auroc_reason == "the test samples lack the classes ['b']"
     # The recall of b does not count, but rows taken for b do.
     assert 0.4 < result.balanced_accuracy < 0.95
 
@@ -190,7 +194,7 @@ def train(**params):
         )
         for X, y in ((X, y), (X_val, y_val))
     )
-    stream = BatchStream(cycle_rows(rows, 8, 0), 5)
+    stream = BatchStream(cycle_batches(rows, 8, 0), 5)
     defaults = {"patience": 3, "max_epochs": 60, "lr": 0.2, "weight_decay": 0.0}
     net = train_head(
         stream, valid, 3, 0, batch_size=8, device="cpu", **{**defaults, **params}
@@ -220,7 +224,7 @@ def test_the_best_weights_come_back_where_the_epochs_ran_out():
 
 def test_the_validation_loss_is_the_mean_over_all_rows():
     net, valid = train(max_epochs=1)
-    sizes = [len(y) for _, y in RowLoader(valid, 8)]
+    sizes = [len(y) for _, y in ValidationLoader(valid, 8)]
     assert sizes == [8] * 7 + [4]
     with torch.no_grad():
         loss = torch.nn.functional.cross_entropy(net.module_(valid.x), valid.y)
@@ -233,7 +237,7 @@ def test_every_source_gets_the_same_steps_of_the_same_size(n_rows):
     assert (result.n_epochs, result.n_steps) == (3, 21)
     index = torch.arange(n_rows)
     rows = LabelledTensors(index[:, None].float(), index)
-    batches = list(islice(cycle_rows(rows, 8, 0), 3 * n_rows))
+    batches = list(islice(cycle_batches(rows, 8, 0), 3 * n_rows))
     for x, y in batches:
         assert len(y) == 8
         assert_array_equal(x[:, 0], y)
@@ -268,7 +272,7 @@ def test_a_stream_of_rows_gives_what_the_same_rows_give():
         def batches(self, batch_size, random_state):
             codes = np.unique(y, return_inverse=True)[1]
             rows = LabelledTensors(torch.tensor(X), torch.tensor(codes))
-            for x, code in cycle_rows(rows, batch_size, random_state):
+            for x, code in cycle_batches(rows, batch_size, random_state):
                 yield x.numpy(), np.array(list("abc"))[code.numpy()]
 
     assert probe((X, y)) == probe(Replay())
@@ -298,7 +302,7 @@ def test_the_scale_is_that_of_the_validation_rows():
     assert_array_equal(scale.offset, [2.0, 10.0])
     # Standard deviations 1 and 0.
     assert_allclose(scale.scale, np.sqrt(0.5))
-    rows = scale.rows(np.array([[2.0, 11.0]]), "X")
+    rows = scale.apply(np.array([[2.0, 11.0]]), "X")
     assert_allclose(rows, [[0.0, np.sqrt(2)]], rtol=1e-6)
 
 
@@ -402,7 +406,7 @@ def test_ctrl_c_in_the_first_epoch_comes_through(monkeypatch):
     def step(self, batch, **params):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("skcvae.metrics._probe_net.ProbeNet.train_step", step)
+    monkeypatch.setattr("skcvae.metrics._probe_training.ProbeNet.train_step", step)
     with pytest.raises(KeyboardInterrupt):
         probe()
 
@@ -432,7 +436,7 @@ def test_a_result_becomes_json_and_text():
     assert read["robustness"][0]["f1"] == result.robustness[0]["f1"]
     text = str(result)
     assert f"{result.accuracy:.4f}" in text and "200 steps" in text
-    assert "the test rows lack the classes ['b']" in text
+    assert "the test samples lack the classes ['b']" in text
     with pytest.raises(AttributeError):
         result.accuracy = 1.0
 
@@ -487,7 +491,7 @@ def test_faulty_rows_are_refused_before_training(part, rows, message, monkeypatc
     ("change", "message"),
     [
         (lambda X, y: (X[:, :3], y), "3 features, and X_val has 5"),
-        (lambda X, y: (X[:5], y[:5]), "batches of 32 rows and yielded 5"),
+        (lambda X, y: (X[:5], y[:5]), "batches of 32 samples and yielded 5"),
         (lambda X, y: (X, y[:5]), "inconsistent numbers of samples"),
         (lambda X, y: X, "pair .X, y., got ndarray"),
         (lambda X, y: (X[0], y), "Expected 2D array"),

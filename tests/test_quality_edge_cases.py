@@ -63,13 +63,13 @@ def test_classes_cover_themselves_and_one_place_covers_one_row():
     assert far.coverages.tolist() == [1 / 30, 1 / 30]
 
 
-def test_nobody_tells_a_set_from_itself():
+def test_the_classifier_test_finds_no_difference_of_a_set_and_itself():
     result = classifier_two_sample_test(X, X, random_state=0)
     assert result.accuracy.low < 0.5
     assert result.p_value > 0.05
 
 
-def test_a_set_and_itself_have_less_than_no_discrepancy():
+def test_a_set_and_itself_have_a_negative_discrepancy():
     # Without the pairs of a row and itself, which the product of the sets has.
     assert -2 / 60 < maximum_mean_discrepancy(X, X).discrepancy < 0
 

@@ -301,7 +301,7 @@ def test_audit_that_is_impossible_says_why(tmp_path, anonymizer):
     real = {**REAL, "X_reference": mixed, "y_reference": [*REFERENCE[1], 0, 0]}
     report(page, anonymizer, *TRAIN, **real)
     found = text_of(section(parse(page), "privacy"))
-    assert "not audited: 2 rows of X_members are also in X_reference" in found
+    assert "not audited: 2 samples of X_members are also in X_reference" in found
 
 
 @pytest.mark.usefixtures("without_figures")

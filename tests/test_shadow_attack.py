@@ -85,7 +85,7 @@ def test_copies_with_little_noise_are_caught(mode, estimator):
 
 
 @pytest.mark.parametrize("mode", ["offline", "online"])
-def test_a_generator_that_ignores_the_rows_gives_nobody_away(mode):
+def test_a_generator_that_ignores_the_samples_leaks_nothing(mode):
     areas = [
         shadow_attack(
             IgnorantGenerator(),
@@ -279,7 +279,7 @@ def test_classes_of_one_row_are_attacked_with_the_others():
         assert result.n_members == 120
 
 
-def test_a_decoder_gives_away_what_its_rows_do_not():
+def test_a_decoder_leaks_more_than_its_samples():
     X, y = shuffle(*load_digits(return_X_y=True), random_state=0)
     sets = [part for i in range(3) for part in (X[i::9], y[i::9])]
     options = {"n_shadows": 2, "random_state": 0}
@@ -303,11 +303,17 @@ def test_a_decoder_gives_away_what_its_rows_do_not():
         ({"score": lambda release, X, y: X[:, 0] / 0}, "finite numbers"),
         ({"score": lambda release, X, y: X[1:, 0]}, r"got shape \(79,\)"),
         ({"estimator": BaseEstimator()}, "'estimator' parameter"),
-        ({"X_reference": np.eye(4)[:3], "y_reference": ["a", "b", "a"]}, "has 3 rows"),
+        (
+            {"X_reference": np.eye(4)[:3], "y_reference": ["a", "b", "a"]},
+            "has 3 samples",
+        ),
         ({"y_reference": ["a"] * 40}, r"lacks the classes \['b'\]"),
         ({"y_reference": ["a"] * 39}, "inconsistent numbers"),
         ({"X_reference": np.eye(5, 3)}, "same features"),
-        ({"synthetic": (np.eye(4), list("aaaa"))}, r"no rows of the classes \['b'\]"),
+        (
+            {"synthetic": (np.eye(4), list("aaaa"))},
+            r"no samples of the classes \['b'\]",
+        ),
         ({"synthetic": (np.eye(4),)}, "tuple"),
     ],
 )
@@ -326,6 +332,6 @@ def test_sets_that_share_a_row_are_refused(pair):
     sets = draw_sets(0, 40)
     sets[pair[1]][3] = sets[pair[0]][5]
     names = {0: "X_members", 2: "X_nonmembers", 4: "X_reference"}
-    message = f"1 rows of {names[pair[0]]} are also in {names[pair[1]]}"
+    message = f"1 samples of {names[pair[0]]} are also in {names[pair[1]]}"
     with pytest.raises(ValueError, match=re.escape(message)):
         shadow_attack(CopyGenerator(), *sets)

@@ -51,7 +51,7 @@ def test_the_median_is_that_of_all_pairs_of_both_sets():
 def test_the_median_of_many_rows_is_that_of_some(monkeypatch):
     X, S = np.random.RandomState(0).randn(2, 300, 3)
     expected = np.median(pdist(np.vstack([X, S])))
-    monkeypatch.setattr(_two_sample, "_MEDIAN_ROWS", 200)
+    monkeypatch.setattr(_two_sample, "_MEDIAN_SAMPLES", 200)
     some, same, other = (
         maximum_mean_discrepancy(X, S, random_state=seed).bandwidth
         for seed in (0, 0, 1)
@@ -129,7 +129,7 @@ def test_order_rigid_motions_and_blocks_do_not_matter(monkeypatch):
 
 def test_rows_that_are_mostly_the_same_have_no_median():
     X = np.zeros((10, 2))
-    with pytest.raises(ValueError, match="median distance of the rows is 0"):
+    with pytest.raises(ValueError, match="median distance of the samples is 0"):
         maximum_mean_discrepancy(X, X)
     assert maximum_mean_discrepancy(X, X, bandwidth=1.0).discrepancy == 0
 
@@ -233,8 +233,8 @@ def test_seeds_reproduce_and_the_classifier_is_left_unfitted():
 @pytest.mark.parametrize(
     ("X_real", "X_synthetic", "message"),
     [
-        ([[1.0]], np.ones((9, 1)), "X_real has 1 rows"),
-        (np.ones((9, 1)), [[1.0]], "X_synthetic has 1 rows"),
+        ([[1.0]], np.ones((9, 1)), "X_real has 1 samples"),
+        (np.ones((9, 1)), [[1.0]], "X_synthetic has 1 samples"),
         ([[np.nan]] * 9, np.ones((9, 1)), "X_real contains NaN"),
         (np.ones((9, 1)), np.ones((9, 2)), "the same features"),
     ],
@@ -248,5 +248,5 @@ def test_bad_rows_are_refused(function, X_real, X_synthetic, message):
 
 
 def test_a_fold_needs_rows_of_both_sets():
-    with pytest.raises(ValueError, match=r"X_synthetic has 4 rows, .* at least 5"):
+    with pytest.raises(ValueError, match=r"X_synthetic has 4 samples, .* at least 5"):
         classifier_two_sample_test(np.ones((9, 1)), np.ones((4, 1)))

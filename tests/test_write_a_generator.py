@@ -223,6 +223,23 @@ def test_the_audit_and_the_report_refuse_it_too(tmp_path):
         report(tmp_path / "a.html", mixture, X, y, X_test=X_TEST, y_test=y)
 
 
+def test_the_audit_says_that_there_is_no_decoder_to_attack():
+    with pytest.warns(UserWarning, match="Few records"):
+        found = {
+            kind: privacy_audit(
+                generator.fit(X, y), X, y, X_TEST, y, X_REFERENCE, y, random_state=0
+            )
+            for kind, generator in {
+                "without": KernelGenerator(random_state=0),
+                "with": FrozenEstimator(ClassGaussian(random_state=0).fit(X, y)),
+            }.items()
+        }
+    assert "has no decoder: latent_search was left out" in str(found["without"])
+    assert "no decoder" not in str(found["with"])
+    names = [attack.result.name for attack in found["with"].attacks]
+    assert "latent_search" in names
+
+
 FROZEN = {
     "sampler": lambda g: GenerativeOverSampler(g, random_state=0).fit(X, y),
     "hard": lambda g: HardOverSampler(g, random_state=0).fit(X, y),

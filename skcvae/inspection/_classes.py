@@ -3,7 +3,7 @@
 import numpy as np
 from sklearn.utils import check_array
 
-from .._record_sets import check_labels as check_one_per_row
+from .._record_sets import check_one_label_per_sample
 from .._validation import check_labels
 from ._base import letters_across
 
@@ -15,7 +15,7 @@ _MAX_LABEL_LENGTH = 16
 def check_classes(y, rows, name):
     """Return one label for each row, all strings or all numbers."""
     check_labels(y)
-    y = check_one_per_row(y, rows, name)
+    y = check_one_label_per_sample(y, rows, name)
     if not len(y):
         raise ValueError(f"{name} is empty.")
     return y

@@ -1,7 +1,6 @@
 """Metrics of quality, long tails, calibration and utility: functions of arrays."""
 
 from .._neighbors import nearest_neighbors
-from ._average_distance import average_min_distance
 from ._calibration import expected_calibration_error
 from ._diversity import (
     class_pairwise_distance,
@@ -19,16 +18,16 @@ from ._generalization import generalization_gap
 from ._latents import latent_normality_distance, latent_separability
 from ._long_tail import make_shot_scorer, shot_accuracy_score
 from ._manifold import (
+    average_min_distance,
     class_nearest_neighbor_coverage,
     nearest_neighbor_coverage,
     precision_recall_density_coverage,
 )
-from ._probe import ProbeResult, linear_probe
+from ._probe import linear_probe
 from ._spheres import bounding_sphere, class_bounding_spheres
 from ._two_sample import classifier_two_sample_test, maximum_mean_discrepancy
 
 __all__ = [
-    "ProbeResult",
     "average_min_distance",
     "bounding_sphere",
     "class_bounding_spheres",

@@ -3,6 +3,7 @@
 from numbers import Integral
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.utils import check_array, check_consistent_length, column_or_1d
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 from sklearn.utils.validation import _check_sample_weight
@@ -23,27 +24,27 @@ _SUM_TOLERANCE = 1e-3
     prefer_skip_nested_validation=True,
 )
 def expected_calibration_error(
-    y_true,
-    y_prob,
+    y_true: ArrayLike,
+    y_prob: ArrayLike,
     *,
-    labels=None,
-    n_bins=15,
-    strategy="uniform",
-    kind="confidence",
-    sample_weight=None,
-):
+    labels: ArrayLike | None = None,
+    n_bins: int = 15,
+    strategy: str = "uniform",
+    kind: str = "confidence",
+    sample_weight: ArrayLike | None = None,
+) -> float:
     r"""Compute the expected calibration error.
 
-    The confidence of a row is its largest probability, and its predicted class the one
-    that has it, the first on a tie. Rows are put into bins by confidence, and
+    The confidence of a sample is its largest probability, and its predicted class the
+    one that has it, the first on a tie. Samples are put into bins by confidence, and
 
     .. math:: \text{ECE} = \sum_b \frac{w_b}{w} \,
         \lvert \text{accuracy}_b - \text{confidence}_b \rvert,
 
-    with means over the rows of a bin and its share of all weight [1]_. It looks at the
-    predicted class only: where one class is rare, ask for the class-wise error [2]_,
-    the same sum for the probability and the frequency of each class, averaged over the
-    classes. Both depend on the bins: compare values of the same bins.
+    with means over the samples of a bin and its share of all weight [1]_. It looks at
+    the predicted class only: where one class is rare, ask for the class-wise error
+    [2]_, the same sum for the probability and the frequency of each class, averaged
+    over the classes. Both depend on the bins: compare values of the same bins.
 
     Parameters
     ----------
@@ -69,8 +70,8 @@ def expected_calibration_error(
         Whether to look at the predicted class, or at all classes in turn.
 
     sample_weight : array-like of shape (n_samples,), default=None
-        Weight of each row, not negative. To measure under another class prior than
-        that of the test rows, weight those of a class with its prior over its share.
+        Weight of each sample, not negative. To measure under another class prior than
+        that of the test samples, weight those of a class with its prior over its share.
 
     Returns
     -------
@@ -98,28 +99,28 @@ def expected_calibration_error(
     >>> expected_calibration_error(["a", "b", "a", "b"], y_prob)
     0.25
     """
-    y_true = check_array(y_true, ensure_2d=False, dtype=None, input_name="y_true")
-    y_true = column_or_1d(y_true)
-    y_prob = check_array(y_prob, dtype=np.float64, input_name="y_prob")
-    check_consistent_length(y_true, y_prob, sample_weight)
-    _check_probabilities(y_prob)
-    classes = _check_classes(y_true, labels, y_prob.shape[1])
+    y = check_array(y_true, ensure_2d=False, dtype=None, input_name="y_true")
+    y = column_or_1d(y)
+    probability = check_probabilities(y_prob)
+    check_consistent_length(y, probability, sample_weight)
+    classes = _check_classes(y, labels, probability.shape[1])
     weight = _check_sample_weight(
-        sample_weight, y_prob, dtype=np.float64, ensure_non_negative=True
+        sample_weight, probability, dtype=np.float64, ensure_non_negative=True
     )
     if not weight.any():
-        raise ValueError("sample_weight must not be zero for all rows.")
+        raise ValueError("sample_weight must not be zero for all samples.")
     if kind == "confidence":
-        columns = [(y_prob.max(axis=1), classes[y_prob.argmax(axis=1)] == y_true)]
+        predicted = classes[probability.argmax(axis=1)]
+        columns = [(probability.max(axis=1), predicted == y)]
     else:
         columns = [
-            (column, y_true == label)
-            for column, label in zip(y_prob.T, classes, strict=True)
+            (column, y == label)
+            for column, label in zip(probability.T, classes, strict=True)
         ]
     bounds = _BOUNDS[strategy]
     errors = [
-        _binned_error(predicted, observed, weight, bounds(predicted, weight, n_bins))
-        for predicted, observed in columns
+        _binned_error(column, observed, weight, bounds(column, weight, n_bins))
+        for column, observed in columns
     ]
     return float(np.mean(errors))
 
@@ -137,10 +138,10 @@ def _uniform_bounds(confidence, weight, n_bins):
 
 
 def _quantile_bounds(confidence, weight, n_bins):
-    """Return the inner upper bounds of bins of the same weight: confidences of rows."""
+    """Return the inner upper bounds of bins of the same weight."""
     order = np.argsort(confidence)
     mass = np.cumsum(weight[order])
-    # Less the rounding error of the sum, which would push a bound one row on.
+    # The rounding error of the sum would push a bound to the next sample.
     targets = (np.arange(1, n_bins) / n_bins - 1e-12) * mass[-1]
     return confidence[order][np.searchsorted(mass, targets)]
 
@@ -148,8 +149,9 @@ def _quantile_bounds(confidence, weight, n_bins):
 _BOUNDS = {"uniform": _uniform_bounds, "quantile": _quantile_bounds}
 
 
-def _check_probabilities(y_prob):
-    """Refuse what is no probability, or does not sum to 1."""
+def check_probabilities(y_prob):
+    """Return probabilities of classes in float64; refuse what is none."""
+    y_prob = check_array(y_prob, dtype=np.float64, input_name="y_prob")
     if y_prob.min() < 0 or y_prob.max() > 1:
         raise ValueError(
             f"y_prob must be in [0, 1], got values from {y_prob.min():g} to "
@@ -161,6 +163,7 @@ def _check_probabilities(y_prob):
             f"The rows of y_prob must sum to 1, got sums from {sums.min():g} to "
             f"{sums.max():g}."
         )
+    return y_prob
 
 
 def _check_classes(y_true, labels, n_columns):

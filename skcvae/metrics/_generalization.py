@@ -1,26 +1,35 @@
-"""How much better a classifier does on rows that it has seen."""
+"""How much better a classifier scores on its training samples than on others."""
 
+from collections.abc import Callable
+
+from numpy.typing import ArrayLike
+from sklearn.base import BaseEstimator
 from sklearn.metrics import get_scorer, get_scorer_names
 from sklearn.utils import Bunch
 from sklearn.utils._param_validation import HasMethods, StrOptions, validate_params
 from sklearn.utils.validation import check_is_fitted
 
+from .._record_sets import array_likes
+
 
 @validate_params(
     {
         "estimator": [HasMethods(["predict"])],
-        "X_train": ["array-like"],
-        "y_train": ["array-like"],
-        "X_test": ["array-like"],
-        "y_test": ["array-like"],
+        **array_likes("X_train", "y_train", "X_test", "y_test"),
         "scoring": [StrOptions(set(get_scorer_names())), callable],
     },
     prefer_skip_nested_validation=True,
 )
 def generalization_gap(
-    estimator, X_train, y_train, X_test, y_test, *, scoring="accuracy"
-):
-    """Compute the score on training rows minus that on test rows.
+    estimator: BaseEstimator,
+    X_train: ArrayLike,
+    y_train: ArrayLike,
+    X_test: ArrayLike,
+    y_test: ArrayLike,
+    *,
+    scoring: str | Callable = "accuracy",
+) -> Bunch:
+    """Compute the score on training samples minus that on test samples.
 
     Parameters
     ----------
@@ -28,21 +37,21 @@ def generalization_gap(
         Fitted classifier. It is not fitted again.
 
     X_train : array-like of shape (n_train, n_features)
-        Real rows that it was fitted on. Synthetic rows are easier or harder than real
-        ones, and the gap would not be one of generalization.
+        Real samples that it was fitted on. Synthetic samples are easier or harder than
+        real ones, and the gap would not be one of generalization.
 
     y_train : array-like of shape (n_train,)
         Their classes.
 
     X_test : array-like of shape (n_test, n_features)
-        Real rows that it was not fitted on.
+        Real samples that it was not fitted on.
 
     y_test : array-like of shape (n_test,)
         Their classes.
 
     scoring : str or callable, default="accuracy"
-        A scorer of scikit-learn. Where classes of training rows are imbalanced and
-        those of test rows are not, take "balanced_accuracy": the gap is one of class
+        A scorer of scikit-learn. Where classes of training samples are imbalanced and
+        those of test samples are not, take "balanced_accuracy": the gap is one of class
         shares, else.
 
     Returns
@@ -54,14 +63,14 @@ def generalization_gap(
     Raises
     ------
     ValueError
-        If the rows do not fit the estimator.
+        If the samples do not fit the estimator.
 
     NotFittedError
         If it is not fitted.
 
     See Also
     --------
-    linear_probe : Accuracy of a head trained on synthetic rows, and under noise.
+    linear_probe : Accuracy of a head trained on synthetic samples, and under noise.
 
     Examples
     --------

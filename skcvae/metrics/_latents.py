@@ -1,10 +1,12 @@
-"""What the latent space of a model knows of the classes."""
+"""How normal latents are within classes, and how well they separate classes."""
 
 from numbers import Integral
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.special import ndtr
 from scipy.stats import ks_1samp
+from sklearn.base import BaseEstimator
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold, cross_val_score
 from sklearn.pipeline import make_pipeline
@@ -12,13 +14,11 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils import Bunch, check_array, check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, validate_params
 
-from .._record_sets import check_labels
+from .._record_sets import array_likes, check_one_label_per_sample
 
 
-@validate_params(
-    {"Z": ["array-like"], "y": ["array-like"]}, prefer_skip_nested_validation=True
-)
-def latent_normality_distance(Z, *, y):
+@validate_params(array_likes("Z", "y"), prefer_skip_nested_validation=True)
+def latent_normality_distance(Z: ArrayLike, *, y: ArrayLike) -> Bunch:
     r"""Compute how far the latents of each class are from the standard normal.
 
     The Kolmogorov-Smirnov distance
@@ -30,9 +30,9 @@ def latent_normality_distance(Z, *, y):
     class; those of a VAE without the class are not [1]_.
 
     .. note::
-       Few rows are farther by chance: latents that are standard normal have an
+       Few samples are farther by chance: latents that are standard normal have an
        expected distance of about :math:`0.87 / \sqrt{n}`. Compare models on the same
-       rows.
+       samples.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ def latent_normality_distance(Z, *, y):
         Latents: draws from the encoder, or its means.
 
     y : array-like of shape (n_samples,)
-        Classes of the rows.
+        Classes of the samples.
 
     Returns
     -------
@@ -71,10 +71,10 @@ def latent_normality_distance(Z, *, y):
     >>> latent_normality_distance(Z, y=y).distances.round(2).tolist()
     [[0.08, 0.04], [0.37, 0.08]]
     """
-    Z = check_array(Z, dtype=np.float64, input_name="Z")
-    y = check_labels(y, Z, "y")
-    classes = np.unique(y)
-    tests = [ks_1samp(Z[y == label], ndtr, axis=0) for label in classes]
+    latents = check_array(Z, dtype=np.float64, input_name="Z")
+    labels = check_one_label_per_sample(y, latents, "y")
+    classes = np.unique(labels)
+    tests = [ks_1samp(latents[labels == label], ndtr, axis=0) for label in classes]
     distances = np.array([test.statistic for test in tests])
     class_means = distances.mean(axis=1)
     return Bunch(
@@ -88,20 +88,25 @@ def latent_normality_distance(Z, *, y):
 
 @validate_params(
     {
-        "Z": ["array-like"],
-        "y": ["array-like"],
+        **array_likes("Z", "y"),
         "classifier": [HasMethods(["fit", "predict"]), None],
         "cv": [Interval(Integral, 2, None, closed="left")],
         "random_state": ["random_state"],
     },
     prefer_skip_nested_validation=True,
 )
-def latent_separability(Z, *, y, classifier=None, cv=5, random_state=None):
+def latent_separability(
+    Z: ArrayLike,
+    *,
+    y: ArrayLike,
+    classifier: BaseEstimator | None = None,
+    cv: int = 5,
+    random_state: int | np.random.RandomState | None = None,
+) -> Bunch:
     """Estimate how well classes can be told from latents, by cross-validation.
 
-    Where a CVAE is conditioned on the class, its latents need not say it, and should
-    be of use for all classes alike: then the accuracy is that of guessing. It is high
-    for a VAE without the class [1]_.
+    The latents of a CVAE need not hold the class, which its decoder is given: the
+    accuracy is then that of guessing. It is high for a VAE without the class [1]_.
 
     Parameters
     ----------
@@ -109,7 +114,7 @@ def latent_separability(Z, *, y, classifier=None, cv=5, random_state=None):
         Latents: draws from the encoder, or its means.
 
     y : array-like of shape (n_samples,)
-        Classes of the rows, two or more, each with `cv` rows or more.
+        Classes of the samples, two or more, each with `cv` samples or more.
 
     classifier : estimator, default=None
         Classifier. None takes logistic regression on standardised latents; [1]_ takes
@@ -124,14 +129,14 @@ def latent_separability(Z, *, y, classifier=None, cv=5, random_state=None):
     Returns
     -------
     result : Bunch
-        `accuracy`, the mean over folds of the share of held-out rows whose class is
+        `accuracy`, the mean over folds of the share of held-out samples whose class is
         predicted, in [0, 1], and `std`, its standard deviation over folds; `chance`,
         the share of the largest class, which is what guessing reaches.
 
     Raises
     ------
     ValueError
-        If there is one class, a class has fewer rows than folds, latents are not
+        If there is one class, a class has fewer samples than folds, latents are not
         finite, or labels do not fit them.
 
     References
@@ -152,16 +157,16 @@ def latent_separability(Z, *, y, classifier=None, cv=5, random_state=None):
     >>> round(latent_separability(knows_not, y=y, random_state=0).accuracy, 2)
     0.52
     """
-    Z = check_array(Z, dtype=[np.float64, np.float32], input_name="Z")
-    y = check_labels(y, Z, "y")
-    chance = _check_folds(y, cv)
+    latents = check_array(Z, dtype=[np.float64, np.float32], input_name="Z")
+    labels = check_one_label_per_sample(y, latents, "y")
+    chance = _check_folds(labels, cv)
     if classifier is None:
         classifier = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
     folds = StratifiedKFold(
         cv, shuffle=True, random_state=check_random_state(random_state)
     )
     accuracies = cross_val_score(
-        classifier, Z, y, cv=folds, scoring="accuracy", error_score="raise"
+        classifier, latents, labels, cv=folds, scoring="accuracy", error_score="raise"
     )
     return Bunch(
         accuracy=float(accuracies.mean()),
@@ -174,11 +179,11 @@ def _check_folds(y, cv):
     """Refuse classes that cannot be in every fold; return the largest class's share."""
     classes, counts = np.unique(y, return_counts=True)
     if len(classes) < 2:
-        raise ValueError("y has one class, and there is nothing to separate.")
+        raise ValueError("y has one class. Separability needs two or more.")
     small = classes[counts < cv]
     if len(small):
         raise ValueError(
-            f"{len(small)} classes have fewer than {cv} rows, one for each fold: "
+            f"{len(small)} classes have fewer than {cv} samples, one for each fold: "
             f"{small[:5].tolist()}. Lower cv, or leave them out."
         )
     return float(counts.max() / len(y))

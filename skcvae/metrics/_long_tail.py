@@ -1,45 +1,55 @@
-"""Accuracy by the number of training rows of a class."""
+"""Accuracy by the number of training samples of a class."""
 
+from collections.abc import Callable
 from numbers import Real
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.utils import Bunch, column_or_1d
 from sklearn.utils._param_validation import Interval, validate_params
 from sklearn.utils.validation import check_consistent_length
 
+from .._record_sets import array_likes
+
+_GROUPS = {
+    "y_train": ["array-like"],
+    "few": [Interval(Real, 0, None, closed="left")],
+    "many": [Interval(Real, 0, None, closed="left")],
+}
+
 
 @validate_params(
-    {
-        "y_true": ["array-like"],
-        "y_pred": ["array-like"],
-        "y_train": ["array-like"],
-        "few": [Interval(Real, 0, None, closed="left")],
-        "many": [Interval(Real, 0, None, closed="left")],
-    },
-    prefer_skip_nested_validation=True,
+    {**array_likes("y_true", "y_pred"), **_GROUPS}, prefer_skip_nested_validation=True
 )
-def shot_accuracy_score(y_true, y_pred, *, y_train, few=20, many=100):
-    """Accuracy over the classes with many, a medium number of, and few training rows.
+def shot_accuracy_score(
+    y_true: ArrayLike,
+    y_pred: ArrayLike,
+    *,
+    y_train: ArrayLike,
+    few: float = 20,
+    many: float = 100,
+) -> Bunch:
+    """Compute the accuracy over classes of many, medium and few training samples.
 
     The recall of each class, averaged over the classes of a group, so that each class
-    counts once. On a balanced test set, this is the accuracy of the group's rows.
+    counts once. On a balanced test set, this is the accuracy of the group's samples.
 
     Parameters
     ----------
     y_true : array-like of shape (n_samples,)
-        True classes of the test rows.
+        True classes of the test samples.
 
     y_pred : array-like of shape (n_samples,)
         Predicted classes.
 
     y_train : array-like of shape (n_train,)
-        Classes of the training rows, before any resampling.
+        Classes of the training samples, before any resampling.
 
     few : float, default=20
-        A class of fewer training rows belongs to "few".
+        A class of fewer training samples belongs to "few".
 
     many : float, default=100
-        A class of more training rows belongs to "many".
+        A class of more training samples belongs to "many".
 
     Returns
     -------
@@ -62,15 +72,10 @@ def shot_accuracy_score(y_true, y_pred, *, y_train, few=20, many=100):
     return Bunch(**_shot_accuracy(y_true, y_pred, _class_sizes(y_train), few, many))
 
 
-@validate_params(
-    {
-        "y_train": ["array-like"],
-        "few": [Interval(Real, 0, None, closed="left")],
-        "many": [Interval(Real, 0, None, closed="left")],
-    },
-    prefer_skip_nested_validation=True,
-)
-def make_shot_scorer(y_train, *, few=20, many=100):
+@validate_params(_GROUPS, prefer_skip_nested_validation=True)
+def make_shot_scorer(
+    y_train: ArrayLike, *, few: float = 20, many: float = 100
+) -> Callable:
     """Make a scorer of :func:`shot_accuracy_score` for cross-validation and searches.
 
     The scorer returns several scores, as scikit-learn's multi-metric evaluation takes
@@ -84,10 +89,10 @@ def make_shot_scorer(y_train, *, few=20, many=100):
         depend on the number of folds.
 
     few : float, default=20
-        A class of fewer rows in `y_train` belongs to "few".
+        A class of fewer samples in `y_train` belongs to "few".
 
     many : float, default=100
-        A class of more rows in `y_train` belongs to "many".
+        A class of more samples in `y_train` belongs to "many".
 
     Returns
     -------
@@ -139,7 +144,7 @@ class _ShotScorer:
 
 
 def _class_sizes(y_train):
-    """Return a dict from label to number of rows."""
+    """Return a dict from label to number of samples."""
     classes, counts = np.unique(column_or_1d(y_train), return_counts=True)
     return dict(zip(classes.tolist(), counts.tolist(), strict=True))
 

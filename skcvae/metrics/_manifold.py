@@ -1,12 +1,14 @@
-"""Precision, recall, density and coverage: metrics of nearest neighbours."""
+"""Metrics of nearest neighbours: precision, recall, density, coverage, distance."""
 
 from numbers import Integral
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.utils import Bunch, gen_batches
-from sklearn.utils._param_validation import Interval, validate_params
+from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 
-from .._neighbors import _distances, nearest_neighbors
+from .._neighbors import exact_distances, nearest_neighbors
+from .._record_sets import array_likes, check_record_sets, scale_by
 from ._sample_pairs import check_pair, split_by_class, squared_distance_blocks
 
 # Numbers of a batch of differences.
@@ -15,18 +17,19 @@ _BATCH_ENTRIES = 2**22
 
 @validate_params(
     {
-        "X_real": ["array-like"],
-        "X_synthetic": ["array-like"],
+        **array_likes("X_real", "X_synthetic"),
         "n_neighbors": [Interval(Integral, 1, None, closed="left")],
     },
     prefer_skip_nested_validation=True,
 )
-def precision_recall_density_coverage(X_real, X_synthetic, *, n_neighbors=5):
-    r"""Compute precision and recall, and density and coverage, of synthetic rows.
+def precision_recall_density_coverage(
+    X_real: ArrayLike, X_synthetic: ArrayLike, *, n_neighbors: int = 5
+) -> Bunch:
+    r"""Compute precision and recall, and density and coverage, of synthetic samples.
 
-    The ball :math:`B_k(x)` around a row has the distance to its k-th nearest row of
-    the same set as its radius, and does not include its surface. With n real rows x
-    and m synthetic rows s, and 1 for what is true,
+    The ball :math:`B_k(x)` around a sample has the distance to its k-th nearest sample
+    of the same set as its radius, and does not include its surface. With n real samples
+    x and m synthetic samples s, and 1 for what is true,
 
     .. math::
 
@@ -37,20 +40,20 @@ def precision_recall_density_coverage(X_real, X_synthetic, *, n_neighbors=5):
         \quad \text{coverage} &= \frac{1}{n} \sum_i
         \mathbb{1}[\exists j: s_j \in B_k(x_i)].
 
-    Precision [1]_ and density [2]_ say how realistic the synthetic rows are, recall
+    Precision [1]_ and density [2]_ say how realistic the synthetic samples are, recall
     and coverage how much of the real ones they reach. Outliers have large balls, which
     makes precision and recall too optimistic [2]_; prefer density and coverage.
 
-    Distances are Euclidean, of rows as they are: scale features first, both sets by
+    Distances are Euclidean, of samples as they are: scale features first, both sets by
     the same numbers, where their units differ.
 
     Parameters
     ----------
     X_real : array-like of shape (n_real, n_features)
-        Real rows, more than `n_neighbors`.
+        Real samples, more than `n_neighbors`.
 
     X_synthetic : array-like of shape (n_synthetic, n_features)
-        Synthetic rows of the same space, more than `n_neighbors`.
+        Synthetic samples of the same space, more than `n_neighbors`.
 
     n_neighbors : int, default=5
         The neighbour k whose distance is the radius.
@@ -64,7 +67,8 @@ def precision_recall_density_coverage(X_real, X_synthetic, *, n_neighbors=5):
     Raises
     ------
     ValueError
-        If a set has `n_neighbors` rows or fewer, is not finite, or has other features.
+        If a set has `n_neighbors` samples or fewer, is not finite, or has other
+        features.
 
     See Also
     --------
@@ -77,9 +81,9 @@ def precision_recall_density_coverage(X_real, X_synthetic, *, n_neighbors=5):
 
     .. math:: 1 - \prod_{i=1}^{k} \frac{n - i}{n + m - i},
 
-    0.97 for k = 5 and sets of the same large size. A row with k copies in its own set
-    has an empty ball: remove duplicates first. Beside its input, it holds a copy of one
-    set in double precision, and some 300 MiB.
+    0.97 for k = 5 and sets of the same large size. A sample with k copies in its own
+    set has an empty ball: remove duplicates first. Beside its input, it holds a copy of
+    one set in double precision, and some 300 MiB.
 
     References
     ----------
@@ -99,13 +103,11 @@ def precision_recall_density_coverage(X_real, X_synthetic, *, n_neighbors=5):
     >>> scores.precision, scores.recall, round(scores.density, 3), scores.coverage
     (0.6666666666666666, 0.75, 1.333, 0.5)
     """
-    X_real, X_synthetic = check_pair(X_real, X_synthetic, n_neighbors + 1)
+    real, synthetic = check_pair(X_real, X_synthetic, n_neighbors + 1)
     containing, contained = _ball_counts(
-        X_real, _ball_radii(X_real, n_neighbors), X_synthetic
+        real, _ball_radii(real, n_neighbors), synthetic
     )
-    reached, _ = _ball_counts(
-        X_synthetic, _ball_radii(X_synthetic, n_neighbors), X_real
-    )
+    reached, _ = _ball_counts(synthetic, _ball_radii(synthetic, n_neighbors), real)
     return Bunch(
         precision=float(np.mean(containing > 0)),
         recall=float(np.mean(reached > 0)),
@@ -114,35 +116,31 @@ def precision_recall_density_coverage(X_real, X_synthetic, *, n_neighbors=5):
     )
 
 
-@validate_params(
-    {"X_reference": ["array-like"], "X": ["array-like"]},
-    prefer_skip_nested_validation=True,
-)
-def nearest_neighbor_coverage(X_reference, X):
-    r"""Compute the share of reference rows that are nearest to some row.
+@validate_params(array_likes("X_reference", "X"), prefer_skip_nested_validation=True)
+def nearest_neighbor_coverage(X_reference: ArrayLike, X: ArrayLike) -> float:
+    r"""Compute the share of reference samples that are nearest to some sample.
 
     .. math:: \frac{1}{n} \left\lvert \left\{ \arg\min_i \lVert r_i - x_j \rVert :
         j = 1, \dots, m \right\} \right\rvert
 
-    for n reference rows r and m rows x: a measure of diversity that needs no
-    radius. It does not see how far the nearest row is: a few rows of noise cover
-    little, many cover much. It grows with the number of rows, and is at most m/n:
-    compare sets of the same size, or of as many rows as the reference has.
+    for n reference samples r and m samples x: a measure of diversity that needs no
+    radius. It does not see how far the nearest sample is: a few samples of noise cover
+    little, many cover much. It grows with the number of samples, and is at most m/n:
+    compare sets of the same size, or of as many samples as the reference has.
 
     Parameters
     ----------
     X_reference : array-like of shape (n_reference, n_features)
-        Real rows to cover, for example all rows of a balanced data set.
+        Real samples to cover, for example all samples of a balanced data set.
 
     X : array-like of shape (n_samples, n_features)
-        Rows of the same space that cover them.
+        Samples of the same space that cover them.
 
     Returns
     -------
     coverage : float
-        In (0, 1]; higher is better. As many draws from the reference rows themselves
-        have :math:`1 - 1/e \approx 0.63`. Of reference rows that are the same, only one
-        can be covered.
+        In (0, 1]; higher is better. As many draws from the reference itself have
+        :math:`1 - 1/e \approx 0.63`. Of equal reference samples, one can be covered.
 
     Raises
     ------
@@ -159,52 +157,50 @@ def nearest_neighbor_coverage(X_reference, X):
     >>> nearest_neighbor_coverage([[0], [1], [2], [3]], [[0.1], [0.2], [9]])
     0.5
     """
-    return _covered_share(*_check_reference(X_reference, X))
+    return _covered_share(*check_pair(X_reference, X, names=("X_reference", "X")))
 
 
 @validate_params(
-    {
-        "X_reference": ["array-like"],
-        "X": ["array-like"],
-        "y_reference": ["array-like"],
-        "y": ["array-like"],
-    },
+    array_likes("X_reference", "X", "y_reference", "y"),
     prefer_skip_nested_validation=True,
 )
-def class_nearest_neighbor_coverage(X_reference, X, *, y_reference, y):
-    """Compute the nearest-neighbour coverage of each class by its own rows.
+def class_nearest_neighbor_coverage(
+    X_reference: ArrayLike, X: ArrayLike, *, y_reference: ArrayLike, y: ArrayLike
+) -> Bunch:
+    """Compute the nearest-neighbour coverage of each class by its own samples.
 
-    The nearest reference row of the same class counts, as in [1]_.
+    The nearest reference sample of the same class counts, as in [1]_.
 
     Parameters
     ----------
     X_reference : array-like of shape (n_reference, n_features)
-        Real rows to cover, for example all rows of a balanced data set.
+        Real samples to cover, for example all samples of a balanced data set.
 
     X : array-like of shape (n_samples, n_features)
-        Rows of the same space that cover them.
+        Samples of the same space that cover them.
 
     y_reference : array-like of shape (n_reference,)
-        Classes of the reference rows.
+        Classes of the reference samples.
 
     y : array-like of shape (n_samples,)
-        Classes of the rows, all of them classes of the reference.
+        Classes of the samples, all of them classes of the reference.
 
     Returns
     -------
     result : Bunch
         `classes`, those of the reference; `coverages`, one for each, in [0, 1], higher
-        is better, 0 for a class without rows; their `mean`; `n_reference` and
-        `n_samples`, the numbers of rows of each class.
+        is better, 0 for a class without samples; their `mean`; `n_reference` and
+        `n_samples`, the numbers of samples of each class.
 
     Raises
     ------
     ValueError
-        If a row has a class that the reference lacks, or rows do not fit together.
+        If a sample has a class that the reference lacks, or samples do not fit
+        together.
 
     See Also
     --------
-    nearest_neighbor_coverage : The formula, and how it depends on the numbers of rows.
+    nearest_neighbor_coverage : The formula, and how it depends on numbers of samples.
 
     References
     ----------
@@ -221,13 +217,13 @@ def class_nearest_neighbor_coverage(X_reference, X, *, y_reference, y):
     >>> result.classes.tolist(), result.coverages.tolist(), result.mean
     (['a', 'b'], [1.0, 0.5], 0.75)
     """
-    X_reference, X = _check_reference(X_reference, X)
+    reference, samples = check_pair(X_reference, X, names=("X_reference", "X"))
     classes, members = split_by_class(
-        y_reference, X_reference, y, X, ("y_reference", "y")
+        y_reference, reference, y, samples, ("y_reference", "y")
     )
     coverages = np.array(
         [
-            _covered_share(X_reference[rows], X[others]) if len(others) else 0.0
+            _covered_share(reference[rows], samples[others]) if len(others) else 0.0
             for rows, others in zip(*members, strict=True)
         ]
     )
@@ -241,8 +237,75 @@ def class_nearest_neighbor_coverage(X_reference, X, *, y_reference, y):
     )
 
 
+@validate_params(
+    {
+        **array_likes("X_synthetic", "X_real"),
+        "space": [StrOptions({"common", "reference"})],
+    },
+    prefer_skip_nested_validation=True,
+)
+def average_min_distance(
+    X_synthetic: ArrayLike, X_real: ArrayLike, *, space: str = "common"
+) -> float:
+    """Compute the mean distance from a synthetic sample to the nearest real sample.
+
+    Larger is often read as more private, but it is larger for any poor synthesis, too:
+    samples of noise are far from everything. It has no baseline; the attacks have one.
+
+    Parameters
+    ----------
+    X_synthetic : array-like of shape (n_synthetic, n_features)
+        Released samples.
+
+    X_real : array-like of shape (n_real, n_features)
+        Samples that the release was made from.
+
+    space : {"common", "reference"}, default="common"
+        "common" divides both sets by the standard deviations of the real one.
+        "reference" standardises each set by its own means and standard deviations, as
+        the program of [1]_ does, to compare with its tables. That compares points of
+        two spaces, and hides a wrong mean or a wrong spread of the synthetic samples;
+        where they spread less than real samples, it makes their distances larger. A
+        feature that is constant in a set keeps its scale there.
+
+    Returns
+    -------
+    distance : float
+        At least 0, in standard deviations: of n features, independent samples are about
+        the square root of 2 n apart.
+
+    Raises
+    ------
+    ValueError
+        If samples are not finite or have other features.
+
+    References
+    ----------
+    .. [1] F. Di Salvo, D. Tafler, S. Doerrich and C. Ledig, "Privacy-preserving
+       datasets by capturing feature distributions with Conditional VAEs", BMVC 2024,
+       `arXiv 2408.00639 <https://arxiv.org/abs/2408.00639>`_.
+
+    Examples
+    --------
+    >>> from skcvae.metrics import average_min_distance
+    >>> average_min_distance([[1.0], [3.0]], [[0.0], [4.0]])
+    0.5
+    >>> average_min_distance([[1.0], [3.0]], [[0.0], [4.0]], space="reference")
+    0.0
+    """
+    sets = check_record_sets(X_synthetic=X_synthetic, X_real=X_real)
+    if space == "common":
+        S, real = scale_by(sets["X_real"], *sets.values(), scale="feature")
+    else:
+        S, real = (
+            scale_by(rows, rows - rows.mean(axis=0), scale="feature")[0]
+            for rows in sets.values()
+        )
+    return float(nearest_neighbors(S, real)[0].mean())
+
+
 def _ball_radii(X, n_neighbors):
-    """Return the distance of each row to its k-th nearest other row."""
+    """Return the distance of each sample to its k-th nearest other sample."""
     distances, _ = nearest_neighbors(X, X, n_neighbors, exclude_self=True)
     return distances[:, -1]
 
@@ -281,16 +344,11 @@ def _decide(inside, doubtful, points, centers, radii):
     size = max(1, _BATCH_ENTRIES // centers.shape[1])
     for start in range(0, len(rows), size):
         point, ball = (pairs[start : start + size] for pairs in (rows, balls))
-        distances = _distances(points[point], centers, ball[:, None])[:, 0]
+        distances = exact_distances(points[point], centers, ball[:, None])[:, 0]
         inside[point, ball] = distances < radii[ball]
 
 
-def _check_reference(X_reference, X):
-    """Return both sets, checked."""
-    return check_pair(X_reference, X, names=("X_reference", "X"))
-
-
 def _covered_share(X_reference, X):
-    """Return the share of reference rows that are the nearest of some row."""
+    """Return the share of reference samples that are the nearest of some sample."""
     _, nearest = nearest_neighbors(X, X_reference)
     return len(np.unique(nearest)) / len(X_reference)

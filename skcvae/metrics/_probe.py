@@ -1,10 +1,18 @@
-"""Utility of synthetic rows: a linear head trained on them, tested on real rows."""
+"""Utility of synthetic samples: a linear head learns from them, and is scored."""
 
 from dataclasses import asdict, dataclass
 from numbers import Integral, Real
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
+from sklearn.metrics import (
+    accuracy_score,
+    cohen_kappa_score,
+    f1_score,
+    recall_score,
+    roc_auc_score,
+)
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils._param_validation import (
     HasMethods,
@@ -13,52 +21,16 @@ from sklearn.utils._param_validation import (
     validate_params,
 )
 
+from .._record_sets import array_likes
 from .._training import draw_seeds, resolve_device
-from ._probe_net import train_head
-from ._probe_samples import prepare_data
-from ._probe_scores import missing_classes, score_levels
+from ._probe_training import prepare_data, train_head
 
 _SCORES = ("accuracy", "balanced_accuracy", "auroc", "f1", "kappa")
 
 
 @dataclass(frozen=True)
 class ProbeResult:
-    """What :func:`linear_probe` found.
-
-    Attributes
-    ----------
-    accuracy : float
-        Share of the test rows whose class was predicted, in [0, 1].
-
-    balanced_accuracy : float
-        Mean recall of the classes of the test rows, in [0, 1].
-
-    auroc : float
-        Area under the ROC curve, in [0, 1]: of the second class where there are two,
-        else one class against the rest, averaged. NaN, with the reason in
-        `auroc_reason`, where the test rows lack a class of the head or hold one that
-        it never saw: a mean over the other classes would be no score of this task.
-
-    f1 : float
-        F1 averaged over the classes of the test rows, in [0, 1].
-
-    kappa : float
-        Cohen's kappa, at most 1; 0 is agreement by chance.
-
-    validation_loss : float
-        The lowest cross-entropy of the validation rows, in nats: that of the weights
-        that were tested.
-
-    n_epochs, n_steps : int
-        Epochs and steps that the training took, those after the best ones included.
-
-    robustness : tuple of dict
-        For each noise level, in the order given, `noise_level` and the scores above;
-        a data frame takes it as it is.
-
-    auroc_reason : str
-        Why `auroc` is NaN; empty where it is not.
-    """
+    """What :func:`linear_probe` returns; its fields are documented there."""
 
     accuracy: float
     balanced_accuracy: float
@@ -71,7 +43,7 @@ class ProbeResult:
     robustness: tuple = ()
     auroc_reason: str = ""
 
-    def to_dict(self):
+    def to_dict(self) -> dict:
         """Return all fields as plain numbers, lists and dicts for JSON; NaN is None."""
         result = {name: _none_for_nan(v) for name, v in asdict(self).items()}
         result["robustness"] = [
@@ -99,11 +71,7 @@ class ProbeResult:
 @validate_params(
     {
         "source": [tuple, HasMethods("batches")],
-        "X_val": ["array-like"],
-        "y_val": ["array-like"],
-        "X_test": ["array-like"],
-        "y_test": ["array-like"],
-        "noise_levels": ["array-like"],
+        **array_likes("X_val", "y_val", "X_test", "y_test", "noise_levels"),
         "max_epochs": [Interval(Integral, 1, None, closed="left")],
         "steps_per_epoch": [Interval(Integral, 1, None, closed="left")],
         "batch_size": [Interval(Integral, 1, None, closed="left")],
@@ -116,69 +84,68 @@ class ProbeResult:
     },
     prefer_skip_nested_validation=True,
 )
-def linear_probe(  # noqa: PLR0913  the rows of three parts, and a training
-    source,
-    X_val,
-    y_val,
-    X_test,
-    y_test,
+def linear_probe(  # noqa: PLR0913  the samples of three parts, and a training
+    source: tuple | object,
+    X_val: ArrayLike,
+    y_val: ArrayLike,
+    X_test: ArrayLike,
+    y_test: ArrayLike,
     *,
-    noise_levels=(),
-    max_epochs=100,
-    steps_per_epoch=50,
-    batch_size=256,
-    lr=1e-3,
-    weight_decay=0.01,
-    patience=10,
-    average="macro",
-    device="cpu",
-    random_state=None,
-):
-    r"""Train a linear head on synthetic rows and test it on real ones.
+    noise_levels: ArrayLike = (),
+    max_epochs: int = 100,
+    steps_per_epoch: int = 50,
+    batch_size: int = 256,
+    lr: float = 1e-3,
+    weight_decay: float = 0.01,
+    patience: int = 10,
+    average: str = "macro",
+    device: str | torch.device = "cpu",
+    random_state: int | np.random.RandomState | None = None,
+) -> ProbeResult:
+    r"""Train a linear head on synthetic samples and test it on real ones.
 
-    How useful a synthetic data set is shows in what a classifier learns from it
-    [1]_: a linear softmax head is trained on the source with AdamW until the loss of
-    real validation rows no longer falls, and the weights of the lowest loss are scored
-    on real test rows. Give the real training rows as the source for the score to
-    compare with.
+    A measure of utility [1]_: AdamW trains a linear softmax head on the source until
+    the loss of real validation samples no longer falls. The weights of the lowest loss
+    are scored on real test samples. For a score to compare with, give the real training
+    samples as the source.
 
     Parameters
     ----------
     source : tuple of (X, y), or object with `batches`
-        What to train on: rows of shape (n_samples, n_features) with their labels; or
-        an endless stream of fresh rows, as of an anonymizer or a release, whose
+        What to train on: samples of shape (n_samples, n_features) with their labels; or
+        an endless stream of fresh samples, as of an anonymizer or a release, whose
         ``batches(batch_size, random_state=seed)`` yields such arrays of `batch_size`
-        rows for ever. Classes of a stream are those of its `classes_`, where it has
+        samples for ever. Classes of a stream are those of its `classes_`, where it has
         them, and of its first epoch.
 
     X_val : array-like of shape (n_val, n_features)
-        Real rows that stop the training, and that set the scale of all rows.
+        Real samples that stop the training, and that set the scale of all samples.
 
     y_val : array-like of shape (n_val,)
         Their labels.
 
     X_test : array-like of shape (n_test, n_features)
-        Real rows to test on.
+        Real samples to test on.
 
     y_test : array-like of shape (n_test,)
         Their labels, of two classes or more. One that the head never saw counts as an
         error.
 
     noise_levels : array-like of shape (n_levels,), default=()
-        Standard deviations :math:`\sigma \ge 0` of Gaussian noise on the test rows, one
-        row of `robustness` each. 1 is the root mean square of the standard deviations
-        of the features.
+        Standard deviations :math:`\sigma \ge 0` of Gaussian noise on the test samples,
+        one entry of `robustness` each. 1 is the root mean square of the standard
+        deviations of the features.
 
     max_epochs : int, default=100
         Epochs after which training stops in any case.
 
     steps_per_epoch : int, default=50
-        Steps from one look at the validation loss to the next. It does not depend on
-        the number of rows: every source gets the same number of steps.
+        Steps after which the validation loss is computed. Every source gets the same
+        number, whatever its size.
 
     batch_size : int, default=256
-        Rows of a step. Rows of a tuple are visited in shuffled passes, one after the
-        other, so that each step has this many, also of a small source.
+        Samples of a step. Those of a tuple are visited in shuffled passes, one after
+        the other, so that a step of a small source has as many.
 
     lr : float, default=1e-3
         Learning rate.
@@ -191,19 +158,36 @@ def linear_probe(  # noqa: PLR0913  the rows of three parts, and a training
 
     average : {"macro", "weighted"}, default="macro"
         How AUROC and F1 of the classes are averaged: alike, or by their share of the
-        test rows.
+        test samples.
 
     device : str or torch.device, default="cpu"
         Where to train. "auto" is CUDA where there is a GPU.
 
     random_state : int, RandomState instance or None, default=None
-        Seed of the head, the order of the rows, the stream and the noise. Give each
+        Seed of the head, the order of the samples, the stream and the noise. Give each
         source the same integer: then the noise is the same, too.
 
     Returns
     -------
     result : ProbeResult
-        The scores, and those at each noise level. It prints as a table.
+        It prints as a table, and has the attributes
+
+        - `accuracy` : float, the share of the test samples whose class was predicted,
+          in [0, 1];
+        - `balanced_accuracy` : float, the mean recall of the classes of the test
+          samples, in [0, 1];
+        - `auroc` : float, the area under the ROC curve, in [0, 1]: of the second class
+          where there are two, else the average of each class against the rest. NaN
+          where the test samples lack a class of the head, or hold one that it never
+          saw, with the reason in `auroc_reason` : str, which is empty otherwise;
+        - `f1` : float, F1 averaged over the classes of the test samples, in [0, 1];
+        - `kappa` : float, Cohen's kappa, at most 1; 0 is agreement by chance;
+        - `validation_loss` : float, the lowest cross-entropy of the validation samples,
+          in nats. The weights that had it were tested;
+        - `n_epochs` and `n_steps` : int, the epochs and steps of the whole training;
+        - `robustness` : tuple of dict, for each noise level, in the order given,
+          `noise_level` and the five scores. A data frame takes it as it is;
+        - `to_dict()`, a method that returns all of this for JSON, with None for NaN.
 
     Raises
     ------
@@ -216,19 +200,19 @@ def linear_probe(  # noqa: PLR0913  the rows of three parts, and a training
 
     Notes
     -----
-    All rows are centred by the mean :math:`m` of the validation rows and divided by
-    one number, :math:`s = \sqrt{\frac{1}{d} \sum_j s_j^2}` with their standard
-    deviations :math:`s_j`. Validation rows are real and the same for every source, so
-    that no source is scaled by its own statistics, and noise of level :math:`\sigma` is
+    All samples are centred by the mean of the validation samples, and divided by one
+    number, :math:`s = \sqrt{\frac{1}{d} \sum_j s_j^2}` with their standard deviations
+    :math:`s_j`. Validation samples are real and the same for every source, so that no
+    source is scaled by its own statistics, and noise of level :math:`\sigma` is
     :math:`x + \sigma s \epsilon` for all. The draws :math:`\epsilon` are those of the
     seed, and the same for all levels.
 
-    The program of [1]_ scales by the statistics of the rows that it trains on, so that
-    the same noise is weaker against the signal for one method than for another, and
-    gives its online method ten times the steps of an epoch.
+    The program of [1]_ scales by the statistics of the samples that it trains on, so
+    that the same noise is weaker against the signal for one method than for another,
+    and gives its online method ten times the steps of an epoch.
 
-    Validation and test rows are real: the probe is for who holds them, and its result
-    is not covered by a guarantee of differential privacy for the source.
+    Validation and test samples are real: the probe is for who holds them, and its
+    result is not covered by a guarantee of differential privacy for the source.
 
     References
     ----------
@@ -256,37 +240,37 @@ def linear_probe(  # noqa: PLR0913  the rows of three parts, and a training
         source,
         (X_val, y_val),
         (X_test, y_test),
-        noise_levels,
-        max_epochs=max_epochs,
+        noise_levels=noise_levels,
         steps_per_epoch=steps_per_epoch,
+        average=average,
+        device=device,
+        random_state=random_state,
+        max_epochs=max_epochs,
         batch_size=batch_size,
         lr=lr,
         weight_decay=weight_decay,
         patience=patience,
-        average=average,
-        device=device,
-        random_state=random_state,
     )
     return result
 
 
-def run_probe(  # noqa: PLR0913  the arguments of linear_probe
+def run_probe(
     source,
     val,
     test,
-    noise_levels=(),
     *,
-    max_epochs,
+    noise_levels,
     steps_per_epoch,
-    batch_size,
-    lr,
-    weight_decay,
-    patience,
     average,
     device,
     random_state,
+    **training,
 ):
-    """Return what `linear_probe` returns, and the predicted labels."""
+    """Return what `linear_probe` returns, and the predicted labels.
+
+    `training` has its parameters `max_epochs`, `batch_size`, `lr`, `weight_decay` and
+    `patience`.
+    """
     device = resolve_device(device)
     levels = _check_noise_levels(noise_levels)
     head_seed, batch_seed, noise_seed = draw_seeds(check_random_state(random_state), 3)
@@ -295,7 +279,7 @@ def run_probe(  # noqa: PLR0913  the arguments of linear_probe
         val,
         test,
         device,
-        batch_size=batch_size,
+        batch_size=training["batch_size"],
         n_steps=steps_per_epoch,
         seed=batch_seed,
     )
@@ -304,14 +288,10 @@ def run_probe(  # noqa: PLR0913  the arguments of linear_probe
         data.valid,
         len(data.classes),
         head_seed,
-        patience=patience,
-        weight_decay=weight_decay,
-        max_epochs=max_epochs,
-        batch_size=batch_size,
-        lr=lr,
         device=str(device),
+        **training,
     )
-    predicted, (scores, *noisy) = score_levels(
+    predicted, (scores, *noisy) = _score_levels(
         net.module_, data, [0.0, *levels], noise_seed, average
     )
     n_epochs = len(net.history)
@@ -321,12 +301,69 @@ def run_probe(  # noqa: PLR0913  the arguments of linear_probe
         n_epochs=n_epochs,
         n_steps=n_epochs * steps_per_epoch,
         robustness=tuple(
-            {"noise_level": level, **row}
-            for level, row in zip(levels, noisy, strict=True)
+            {"noise_level": level, **one}
+            for level, one in zip(levels, noisy, strict=True)
         ),
-        auroc_reason=missing_classes(data.classes, data.y_test),
+        auroc_reason=_missing_classes(data.classes, data.y_test),
     )
     return result, predicted
+
+
+@torch.inference_mode()
+def _score_levels(head, data, levels, seed, average):
+    """Return predictions at the first noise level, and scores at each, of one draw."""
+    noise = np.random.RandomState(seed).standard_normal(data.x_test.shape)
+    noise = torch.from_numpy(noise.astype(np.float32)).to(data.x_test.device)
+    has_auroc = not _missing_classes(data.classes, data.y_test)
+    scores, predictions = [], []
+    for level in levels:
+        logits = head(data.x_test + level * noise)
+        probability = logits.double().softmax(dim=1).cpu().numpy()
+        predicted = data.classes[probability.argmax(axis=1)]
+        row = _label_scores(data.y_test, predicted, average)
+        row["auroc"] = np.nan
+        if has_auroc:
+            row["auroc"] = _auroc(data.y_test, probability, data.classes, average)
+        scores.append(row)
+        predictions.append(predicted)
+    return predictions[0], scores
+
+
+def _label_scores(y_true, y_pred, average):
+    """Return the scores of predicted labels, over the classes of the true ones."""
+    classes = np.unique(y_true)
+    return {
+        "accuracy": float(accuracy_score(y_true, y_pred)),
+        "balanced_accuracy": float(
+            recall_score(y_true, y_pred, labels=classes, average="macro")
+        ),
+        "f1": float(
+            f1_score(y_true, y_pred, labels=classes, average=average, zero_division=0)
+        ),
+        "kappa": float(cohen_kappa_score(y_true, y_pred)),
+    }
+
+
+def _auroc(y_true, probability, classes, average):
+    """Return the area under the ROC curve; every class has test samples."""
+    if len(classes) == 2:
+        return float(roc_auc_score(y_true == classes[1], probability[:, 1]))
+    return float(
+        roc_auc_score(
+            y_true, probability, multi_class="ovr", average=average, labels=classes
+        )
+    )
+
+
+def _missing_classes(classes, y_test):
+    """Say which classes the test samples or the head lack; empty where they agree."""
+    head, test = set(classes.tolist()), set(y_test.tolist())
+    reasons = []
+    if absent := sorted(head - test):
+        reasons.append(f"the test samples lack the classes {absent[:5]}")
+    if unseen := sorted(test - head):
+        reasons.append(f"the head never saw the classes {unseen[:5]}")
+    return "; ".join(reasons)
 
 
 def _check_noise_levels(noise_levels):

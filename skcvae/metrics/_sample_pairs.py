@@ -1,21 +1,21 @@
-"""Rows of two sets, by class, and their squared distances in blocks."""
+"""Samples of two sets, by class, and their squared distances in blocks."""
 
 import numpy as np
 from sklearn.utils import gen_batches
 
-from .._record_sets import check_labels, check_record_sets
+from .._record_sets import check_one_label_per_sample, check_record_sets
 
 # Entries of one block of distances.
 _BLOCK_ENTRIES = 2**23
 
 
-def check_pair(first, second, min_rows=1, names=("X_real", "X_synthetic")):
-    """Return both sets, finite, in one precision and with enough rows."""
+def check_pair(first, second, min_samples=1, names=("X_real", "X_synthetic")):
+    """Return both sets, finite, in one precision and with enough samples."""
     sets = check_record_sets(**dict(zip(names, (first, second), strict=True)))
     for name, rows in sets.items():
-        if len(rows) < min_rows:
+        if len(rows) < min_samples:
             raise ValueError(
-                f"{name} has {len(rows)} rows, and this needs at least {min_rows}."
+                f"{name} has {len(rows)} samples, and needs at least {min_samples}."
             )
     return list(sets.values())
 
@@ -23,7 +23,7 @@ def check_pair(first, second, min_rows=1, names=("X_real", "X_synthetic")):
 def split_by_class(y, rows, other_y, other_rows, names):
     """Return the classes of y, and the indices of each class in both sets."""
     y, other_y = (
-        check_labels(labels, X, name)
+        check_one_label_per_sample(labels, X, name)
         for labels, X, name in zip((y, other_y), (rows, other_rows), names, strict=True)
     )
     classes = np.unique(y)
@@ -31,7 +31,7 @@ def split_by_class(y, rows, other_y, other_rows, names):
     if unknown:
         raise ValueError(
             f"{names[1]} holds classes that {names[0]} lacks: {unknown[:5]}. Remove "
-            "their rows."
+            "their samples."
         )
     return classes, [
         [np.flatnonzero(labels == label) for label in classes]
@@ -40,10 +40,10 @@ def split_by_class(y, rows, other_y, other_rows, names):
 
 
 def squared_distance_blocks(X, Y):
-    """Yield slices of X, and their squared distances to all rows of Y in float64.
+    """Yield slices of X, and their squared distances to all samples of Y in float64.
 
-    They come from products of centred rows, and are off by rounding errors of at most
-    about n_features * 1e-16 times the squared distance from the mean of Y.
+    They come from products of centred samples, and are off by rounding errors of at
+    most about n_features * 1e-16 times the squared distance from the mean of Y.
     """
     center = Y.mean(axis=0, dtype=np.float64)
     targets = np.subtract(Y, center, dtype=np.float64)

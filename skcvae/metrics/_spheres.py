@@ -1,28 +1,30 @@
-"""Smallest spheres around rows."""
+"""Smallest spheres around samples."""
 
 from numbers import Real
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.linalg import solve_triangular
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import Bunch, check_array
 from sklearn.utils._param_validation import Interval, validate_params
 
-from .._record_sets import check_labels
+from .._record_sets import check_one_label_per_sample
 from .._warnings import warn_user
 
-# Share of its length by which a row must leave the span of others to count as outside.
+# Share of its length by which a sample must leave the span of others to count as
+# outside.
 _RANK_TOLERANCE = 1e-9
 
 _TOL = {"tol": [Interval(Real, 0, 1, closed="neither")]}
 
 
 @validate_params({"X": ["array-like"], **_TOL}, prefer_skip_nested_validation=True)
-def bounding_sphere(X, *, tol=1e-6):
-    r"""Find the smallest sphere around rows, with a proof of how small it is.
+def bounding_sphere(X: ArrayLike, *, tol: float = 1e-6) -> Bunch:
+    r"""Find the smallest sphere around samples, and a lower bound of its radius.
 
     A measure of diversity [1]_. It depends on outliers only, and grows with the number
-    of rows: compare sets of the same size.
+    of samples: compare sets of the same size.
 
     Weights :math:`\alpha \ge 0` with a sum of 1 prove a lower bound: with
     :math:`c = \sum_i \alpha_i x_i`,
@@ -30,14 +32,14 @@ def bounding_sphere(X, *, tol=1e-6):
     .. math:: \sum_i \alpha_i \lVert x_i - c \rVert^2 \le R^2 \le
         \max_i \lVert x_i - c \rVert^2 .
 
-    As in [2]_ and [3]_, the farthest row joins a support, from which rows leave whose
-    weight would be negative in the smallest sphere through it, until both bounds are
-    the same: they become so after finitely many steps.
+    As in [2]_ and [3]_, the farthest sample joins a support, from which samples leave
+    whose weight would be negative in the smallest sphere through it, until both bounds
+    are the same: they become so after finitely many steps.
 
     Parameters
     ----------
     X : array-like of shape (n_samples, n_features)
-        Rows.
+        Samples.
 
     tol : float, default=1e-6
         Share of the radius by which the lower bound may be below it, in (0, 1).
@@ -45,9 +47,9 @@ def bounding_sphere(X, *, tol=1e-6):
     Returns
     -------
     sphere : Bunch
-        `radius`, at least 0, of a sphere that holds all rows; `lower_bound`, which no
-        sphere around them can be smaller than; `center`, of shape (n_features,); and
-        `support`, the indices of the rows that make it what it is.
+        `radius`, at least 0, of a sphere that holds all samples; `lower_bound`, which
+        no sphere around them can be smaller than; `center`, of shape (n_features,); and
+        `support`, the indices of the samples that determine it.
 
     Warns
     -----
@@ -57,7 +59,7 @@ def bounding_sphere(X, *, tol=1e-6):
     Raises
     ------
     ValueError
-        If there are no rows, or they are not finite.
+        If there are no samples, or they are not finite.
 
     See Also
     --------
@@ -80,9 +82,9 @@ def bounding_sphere(X, *, tol=1e-6):
     >>> sphere.radius, sphere.center.tolist()
     (2.0, [2.0, 0.0])
     """
-    X = check_array(X, dtype=np.float64, input_name="X")
-    offset = X.mean(axis=0)
-    rows = X - offset
+    samples = check_array(X, dtype=np.float64, input_name="X")
+    offset = samples.mean(axis=0)
+    rows = samples - offset
     support, weights = _smallest_sphere(rows, tol)
     center = weights @ rows[support]
     radius = np.linalg.norm(rows - center, axis=1).max()
@@ -106,13 +108,13 @@ def bounding_sphere(X, *, tol=1e-6):
     {"X": ["array-like"], "y": ["array-like"], **_TOL},
     prefer_skip_nested_validation=True,
 )
-def class_bounding_spheres(X, *, y, tol=1e-6):
-    """Find the smallest sphere around the rows of each class.
+def class_bounding_spheres(X: ArrayLike, *, y: ArrayLike, tol: float = 1e-6) -> Bunch:
+    """Find the smallest sphere around the samples of each class.
 
     Parameters
     ----------
     X : array-like of shape (n_samples, n_features)
-        Rows.
+        Samples.
 
     y : array-like of shape (n_samples,)
         Their classes.
@@ -124,13 +126,13 @@ def class_bounding_spheres(X, *, y, tol=1e-6):
     -------
     spheres : Bunch
         `classes`, and for each of them, in that order, `radii`, `lower_bounds` and
-        `centers` of :func:`bounding_sphere`, and `n_samples`, the number of rows; a
-        single row has the radius 0. Also `mean`, that of the radii.
+        `centers` of :func:`bounding_sphere`, and `n_samples`, the number of samples; a
+        single sample has the radius 0. Also `mean`, that of the radii.
 
     Raises
     ------
     ValueError
-        If there are no rows, they are not finite, or labels do not fit them.
+        If there are no samples, they are not finite, or labels do not fit them.
 
     Examples
     --------
@@ -139,10 +141,10 @@ def class_bounding_spheres(X, *, y, tol=1e-6):
     >>> spheres.radii.tolist(), spheres.mean
     ([1.0, 2.0], 1.5)
     """
-    X = check_array(X, dtype=np.float64, input_name="X")
-    y = check_labels(y, X, "y")
-    classes, counts = np.unique(y, return_counts=True)
-    spheres = [bounding_sphere(X[y == label], tol=tol) for label in classes]
+    samples = check_array(X, dtype=np.float64, input_name="X")
+    labels = check_one_label_per_sample(y, samples, "y")
+    classes, counts = np.unique(labels, return_counts=True)
+    spheres = [bounding_sphere(samples[labels == c], tol=tol) for c in classes]
     radii = np.array([sphere.radius for sphere in spheres])
     return Bunch(
         classes=classes,
@@ -164,20 +166,19 @@ def _smallest_sphere(rows, tol):
         squared = squares - 2 * (rows @ center) + center @ center
         farthest = squared.argmax()
         previous, lower = lower, weights @ squared[support]
-        # Each step raises the bound; where rounding keeps it from that, no more can be
-        # done.
+        # Each step raises the lower bound, until rounding errors prevent it.
         if squared[farthest] <= lower * (1 + tol) ** 2 or lower <= previous:
             return support, weights
         support, weights = _add(rows, support, weights, farthest)
 
 
 def _add(rows, support, weights, new):
-    """Return the support and weights of the smallest sphere, with another row."""
+    """Return the support and weights of the smallest sphere, with another sample."""
     coordinates = _affine_coordinates(rows[support], rows[new])
     support = np.append(support, new)
     weights = np.append(weights, 0.0)
     if coordinates is not None:
-        # No sphere in the span goes through all of them: the new row replaces one.
+        # No sphere in the span goes through all of them: the new sample replaces one.
         weights, kept = _step(weights, np.append(-coordinates, 1.0))
         support, weights = support[kept], weights[kept]
     while True:
@@ -199,7 +200,7 @@ def _step(weights, direction, longest=np.inf):
 
 
 def _affine_coordinates(points, row):
-    """Return the weights of points that give a row; None outside of their span."""
+    """Return the weights of points that give a sample; None outside of their span."""
     q, r = np.linalg.qr((points[1:] - points[0]).T)
     row = row - points[0]
     projected = q.T @ row

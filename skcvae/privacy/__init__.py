@@ -1,7 +1,7 @@
 """Privacy: attacks on synthetic samples and released models, and an audit of them."""
 
 from .._statistics import Estimate, tpr_at_fpr
-from ._attack_result import AttackResult, attack_result
+from ._attack_result import AttackResult, attack_controls, attack_result
 from ._audit import privacy_audit
 from ._audit_report import AuditedAttack, AuditedClass, PrivacyAudit
 from ._closeness import (
@@ -10,7 +10,6 @@ from ._closeness import (
     identifiability,
     nndr,
 )
-from ._controls import attack_controls
 from ._latent_search import latent_search_attack
 from ._membership import (
     domias_attack,

@@ -1,8 +1,11 @@
 """The default privacy report: controls, attacks, copies, attributes, guarantees."""
 
+from collections.abc import Sequence
 from numbers import Integral
 
 import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import (
     HasMethods,
@@ -18,34 +21,28 @@ from .._training import draw_seeds
 from .._warnings import warn_user
 from ._audit_membership import (
     LATENT_SEARCH,
-    MIN_ROWS,
-    ROW_ATTACKS,
-    attack_anew,
+    MIN_RECORDS,
+    SAMPLE_ATTACKS,
     audit_membership,
+    audit_splits,
+    check_splits,
     score_records,
 )
-from ._audit_parts import check_parts, synthesize
+from ._audit_parts import check_parts, fit_clone, synthesize
 from ._audit_report import PrivacyAudit
-from ._audit_splits import audit_splits, check_splits, fit_clone
 from ._closeness import distance_to_closest_record_share, exact_copies
 from ._membership import label_inference_gap, scaler_attack
 
-# Records of a side that make an AUC useful.
-_ENOUGH_ROWS = 500
+# With so many records on a side, an AUC is useful.
+_ENOUGH_RECORDS = 500
+_SETS = ("members", "nonmembers", "reference")
 
 
 @validate_params(
     {
         "synthetic": [tuple, list, HasMethods("sample")],
-        "X_members": ["array-like"],
-        "y_members": ["array-like"],
-        "X_nonmembers": ["array-like", None],
-        "y_nonmembers": ["array-like", None],
-        "X_reference": ["array-like", None],
-        "y_reference": ["array-like", None],
-        "groups_members": ["array-like", None],
-        "groups_nonmembers": ["array-like", None],
-        "groups_reference": ["array-like", None],
+        **{f"{part}_{name}": ["array-like", None] for part in "Xy" for name in _SETS},
+        **{f"groups_{name}": ["array-like", None] for name in _SETS},
         "attacks": [StrOptions({"default"}), tuple, list],
         "extremes": [tuple, list, None],
         "statement": [dict, None],
@@ -56,65 +53,66 @@ _ENOUGH_ROWS = 500
     prefer_skip_nested_validation=True,
 )
 def privacy_audit(  # noqa: PLR0913  three sets of records, and the release
-    synthetic,
-    X_members,
-    y_members,
-    X_nonmembers,
-    y_nonmembers,
-    X_reference,
-    y_reference,
+    synthetic: tuple | object,
+    X_members: ArrayLike,
+    y_members: ArrayLike,
+    X_nonmembers: ArrayLike,
+    y_nonmembers: ArrayLike,
+    X_reference: ArrayLike,
+    y_reference: ArrayLike,
     *,
-    groups_members=None,
-    groups_nonmembers=None,
-    groups_reference=None,
-    attacks="default",
-    extremes=None,
-    statement=None,
-    retrain=None,
-    n_repeats=1,
-    random_state=None,
-):
+    groups_members: ArrayLike | None = None,
+    groups_nonmembers: ArrayLike | None = None,
+    groups_reference: ArrayLike | None = None,
+    attacks: str | Sequence[str] = "default",
+    extremes: Sequence[ArrayLike] | None = None,
+    statement: dict | None = None,
+    retrain: BaseEstimator | None = None,
+    n_repeats: int = 1,
+    random_state: int | np.random.RandomState | None = None,
+) -> PrivacyAudit:
     """Attack a release and report what leaks.
 
-    The report has the controls of each attack; membership inference, overall, by
-    class and for the most isolated records; copies and closeness; label inference;
-    and what is formally guaranteed. It holds aggregates only, because distances of
-    single records would leak themselves [1]_, and gives no verdict: attacks that fail
-    prove nothing.
+    The report has the controls of each attack; membership inference, overall, by class
+    and for the most isolated records; copies and closeness; label inference; and what
+    is formally guaranteed. It holds aggregates only, because distances of single
+    records would leak themselves [1]_, and gives no verdict: a failed attack does not
+    prove privacy.
 
     Parameters
     ----------
     synthetic : tuple of (X, y), or object with `sample`
-        The release: synthetic rows of shape (n_synthetic, n_features) with their
+        The release: synthetic samples of shape (n_synthetic, n_features) with their
         labels; or a fitted anonymizer, generator or loaded release, of which
-        ``sample(y=y_members)`` is attacked. More released rows leak more: give as many
-        as you mean to publish. Where it has `make_decoder`, the decoder is attacked,
-        too; where it has `privacy_statement`, that is the formal part.
+        ``sample(y=y_members)`` is attacked. More released samples leak more: give as
+        many as you mean to publish. Where it is a
+        :class:`~skcvae.generators.DecoderMixin`, the decoder is attacked, too; where it
+        has `privacy_statement`, that is the formal part.
 
     X_members : array-like of shape (n_members, n_features)
-        Rows that the release was made from, at least 20; 500 for a useful answer.
+        Samples that the release was made from, at least 20; 500 for a useful answer.
 
     y_members : array-like of shape (n_members,)
         Their labels.
 
     X_nonmembers : array-like of shape (n_nonmembers, n_features)
-        Hold-out: rows of the same distribution that it was not made from, and nothing
-        about it was selected on, at least 20; 500 for a useful answer, and for
-        true-positive rates.
+        Hold-out: samples of the same distribution that neither training nor model
+        selection has used, at least 20; 500 for a useful answer, and for true-positive
+        rates.
 
     y_nonmembers : array-like of shape (n_nonmembers,)
         Their labels.
 
     X_reference : array-like of shape (n_reference, n_features)
-        What the attacker has: more rows of the same distribution, at least 20, neither
+        Samples that an attacker has, of the same distribution, at least 20, neither
         members nor non-members.
 
     y_reference : array-like of shape (n_reference,)
         Their labels.
 
     groups_members, groups_nonmembers, groups_reference : array-like, default=None
-        Group of each row, as the patient, of which no two sets may share one. None
-        takes each row for a group of its own.
+        Group of each sample, such as the patient. Two sets may not share a group. None
+        makes each sample a group.
 
     attacks : "default" or list of str, default="default"
         Membership attacks: "nearest_neighbor", "nearest_by_feature", "domias",
@@ -122,11 +120,11 @@ def privacy_audit(  # noqa: PLR0913  three sets of records, and the release
         the release allows.
 
     extremes : tuple of (minimum, maximum), default=None
-        Extremes of the features that were released, as of a min-max scaler. Nothing
-        that skcvae releases holds any.
+        Released extremes of the features, as of a min-max scaler. No release of skcvae
+        holds any.
 
     statement : dict, default=None
-        The formal part, with `guarantee` at least, for rows in a tuple. None takes
+        The formal part, with `guarantee` at least, for samples in a tuple. None takes
         what `synthetic.privacy_statement()` returns, or "no formal guarantee".
 
     retrain : estimator, default=None
@@ -137,10 +135,10 @@ def privacy_audit(  # noqa: PLR0913  three sets of records, and the release
     n_repeats : int, default=1
         With 5 or more, members and non-members are split at random that many times,
         `retrain` is trained on the members of each split, and the mean AUCs are
-        reported, too: one training may leak more than another.
+        reported, too, because one training may leak more than another.
 
     random_state : int, RandomState instance or None, default=None
-        Draws synthetic rows, the parts that are compared, and the splits.
+        Draws synthetic samples, the parts that are compared, and the splits.
 
     Returns
     -------
@@ -151,7 +149,7 @@ def privacy_audit(  # noqa: PLR0913  three sets of records, and the release
     ------
     ValueError
         If there is no hold-out or no reference, a set is too small, two of the real
-        sets share a row or a group, or rows and labels do not fit together.
+        sets share a sample or a group, or samples and labels do not fit together.
 
     Warns
     -----
@@ -181,46 +179,52 @@ def privacy_audit(  # noqa: PLR0913  three sets of records, and the release
         (X_members, y_members, groups_members),
         (X_nonmembers, y_nonmembers, groups_nonmembers),
         (X_reference, y_reference, groups_reference),
-        min_rows=MIN_ROWS,
+        min_samples=MIN_RECORDS,
     )
     names = _choose_attacks(attacks, synthetic)
     check_splits(retrain, n_repeats)
     notes = _warn_about_size(parts)
     formal = _formal_part(synthetic, statement)
     members, nonmembers, reference = parts
+    rates = None
     if extremes is not None:
-        extremes = scaler_attack(*extremes, members.X, nonmembers.X)
+        rates = scaler_attack(*extremes, members.X, nonmembers.X)
     seeds = draw_seeds(check_random_state(random_state), 5)
-    rows = synthesize(synthetic, members.y, seeds[0], members.X.shape[1])
+    released = synthesize(synthetic, members.y, seeds[0], members.X.shape[1])
     attribute = label_inference_gap(
-        *rows, *members[:2], *nonmembers[:2], X_reference=reference.X
+        *released, *members[:2], *nonmembers[:2], X_reference=reference.X
     )
     reference_release = None
     if LATENT_SEARCH in names:
         if retrain is not None:
             reference_release, _ = fit_clone(retrain, reference, seeds[1])
         notes += _notes_on_decoder(reference_release)
-    scores = score_records(names, synthetic, rows.X, parts, reference_release, seeds[2])
-    anew = attack_anew(names, reference_release)
+    elif not isinstance(synthetic, tuple | list) and not has_decoder(synthetic):
+        notes.append("The release has no decoder: latent_search was left out.")
+    scores = score_records(
+        names, synthetic, released.X, parts, reference_release, seeds[2]
+    )
     return PrivacyAudit(
         n_members=len(members.X),
         n_nonmembers=len(nonmembers.X),
         n_reference=len(reference.X),
-        n_synthetic=len(rows.X),
+        n_synthetic=len(released.X),
         **audit_membership(scores, parts, seeds[2]),
-        closeness=_audit_closeness(rows.X, parts, seeds[3]),
+        closeness=_audit_closeness(released.X, parts, seeds[3]),
         attribute=attribute,
-        extremes=extremes,
+        extremes=rates,
         formal=formal,
-        splits=audit_splits(retrain, n_repeats, parts, anew, seeds[4]),
+        splits=audit_splits(
+            names, retrain, n_repeats, parts, reference_release, seeds[4]
+        ),
         notes=tuple(notes),
     )
 
 
 def _choose_attacks(attacks, synthetic):
     """Return the names of the attacks; refuse unknown and impossible ones."""
-    possible = list(ROW_ATTACKS)
-    if hasattr(synthetic, "make_decoder"):
+    possible = list(SAMPLE_ATTACKS)
+    if has_decoder(synthetic):
         possible.append(LATENT_SEARCH)
     if isinstance(attacks, str):
         return possible
@@ -234,14 +238,19 @@ def _choose_attacks(attacks, synthetic):
     return list(attacks)
 
 
+def has_decoder(release):
+    """Tell whether a release has a decoder that can be attacked."""
+    return callable(getattr(release, "make_decoder", None))
+
+
 def _warn_about_size(parts):
     """Return notes on sets that are small."""
     notes = []
     small = min(len(parts.members.X), len(parts.nonmembers.X))
-    if small < _ENOUGH_ROWS:
+    if small < _ENOUGH_RECORDS:
         notes.append(
             f"Few records: with {small} on a side, an AUC of 0.5 has an interval of "
-            f"about +-{1.96 * np.sqrt(1 / (6 * small)):.2f}. {_ENOUGH_ROWS} members "
+            f"about +-{1.96 * np.sqrt(1 / (6 * small)):.2f}. {_ENOUGH_RECORDS} members "
             "and as many non-members are wanted, and needed for TPR at 1 % FPR."
         )
         warn_user(notes[0])
@@ -249,7 +258,7 @@ def _warn_about_size(parts):
 
 
 def _notes_on_decoder(reference_release):
-    """Return what limits the attack on a decoder."""
+    """Return the limits of the attack on a decoder."""
     notes = ["latent_search has no controls: they would need other trainings."]
     if reference_release is None:
         notes.append(
@@ -259,7 +268,7 @@ def _notes_on_decoder(reference_release):
 
 
 def _formal_part(synthetic, statement):
-    """Return what is guaranteed, by the user or by the release."""
+    """Return the formal guarantee, as the user or the release states it."""
     if statement is None:
         if not hasattr(synthetic, "privacy_statement"):
             return {"guarantee": "no formal guarantee"}

@@ -5,13 +5,16 @@ from functools import partial
 from typing import NamedTuple
 
 import numpy as np
+from scipy import stats
 
 from .._neighbors import nearest_neighbors
 from .._record_sets import check_record_sets, scale_by
 from .._statistics import Estimate, auc
-from ._attack_result import attack_result
+from .._training import draw_seeds
+from ._attack_result import attack_controls, attack_result
+from ._audit_parts import fit_clone, split_anew
 from ._audit_report import AuditedAttack, AuditedClass
-from ._controls import attack_controls
+from ._latent_search import latent_search_scores
 from ._membership import (
     _domias_scores,
     _nearest_scores,
@@ -20,27 +23,28 @@ from ._membership import (
 )
 
 
-class RowAttack(NamedTuple):
-    """An attack on rows: for the controls, for scores of records, and their scale."""
+class SampleAttack(NamedTuple):
+    """An attack on released samples: the function, its scores, and their scale."""
 
     attack: Callable
     score: Callable
     scale: str = "common"
 
 
-ROW_ATTACKS = {
-    "nearest_neighbor": RowAttack(nearest_neighbor_attack, _nearest_scores),
-    "nearest_by_feature": RowAttack(
+SAMPLE_ATTACKS = {
+    "nearest_neighbor": SampleAttack(nearest_neighbor_attack, _nearest_scores),
+    "nearest_by_feature": SampleAttack(
         partial(nearest_neighbor_attack, scale="feature"), _nearest_scores, "feature"
     ),
-    "domias": RowAttack(domias_attack, _domias_scores),
+    "domias": SampleAttack(domias_attack, _domias_scores),
 }
 LATENT_SEARCH = "latent_search"
 CONFIDENCE = 0.95
-# Fewer records on a side than these cannot carry an AUC.
-MIN_ROWS = 20
+# The least number of records on a side for an AUC.
+MIN_RECORDS = 20
 _SHARE_ISOLATED = 0.1
 _N_CLASSES_SHOWN = 5
+_MIN_REPEATS = 5
 
 
 def score_records(names, release, S, parts, reference_release, seed):
@@ -50,8 +54,8 @@ def score_records(names, release, S, parts, reference_release, seed):
     )
     scores = {}
     for name in names:
-        if name in ROW_ATTACKS:
-            by = ROW_ATTACKS[name]
+        if name in SAMPLE_ATTACKS:
+            by = SAMPLE_ATTACKS[name]
             S, M, H, R = scale_by(sets["X_reference"], *sets.values(), scale=by.scale)
             scores[name] = by.score(S, R, M), by.score(S, R, H)
     if LATENT_SEARCH in names:
@@ -63,8 +67,6 @@ def score_records(names, release, S, parts, reference_release, seed):
 
 def _score_decoder(release, members, nonmembers, reference_release, seed):
     """Return the scores by the attack on a decoder; NaN for classes it lacks."""
-    from ._latent_search import latent_search_scores
-
     X = np.concatenate([members.X, nonmembers.X])
     y = np.concatenate([members.y, nonmembers.y])
     known = np.ones(len(y), dtype=bool)
@@ -97,7 +99,7 @@ def audit_membership(scores, parts, seed):
 
 
 def _find_isolated(parts):
-    """Return which records are as far from other members as the most isolated ones."""
+    """Return which members and non-members are the most isolated ones."""
     M, H = scale_by(parts.reference.X, parts.members.X, parts.nonmembers.X)
     of_members = nearest_neighbors(M, M, exclude_self=True)[0][:, 0]
     of_others = nearest_neighbors(H, M)[0][:, 0]
@@ -109,9 +111,9 @@ def _audit_attack(name, scores, parts, isolated, seed):
     """Return how an attack did, with its controls where it has any."""
     positive = negative = None
     usable = True
-    if name in ROW_ATTACKS:
+    if name in SAMPLE_ATTACKS:
         controls = attack_controls(
-            ROW_ATTACKS[name].attack, *(part.X for part in parts), random_state=seed
+            SAMPLE_ATTACKS[name].attack, *(part.X for part in parts), random_state=seed
         )
         positive, negative = controls.positive.auc, controls.negative.auc
         usable = controls.usable
@@ -132,19 +134,53 @@ def _present(scores):
 def _auc_among(scores, chosen, confidence=CONFIDENCE):
     """Return the AUC among some of the records; None for too few of them."""
     some = [_present(s[rows]) for s, rows in zip(scores, chosen, strict=True)]
-    if min(map(len, some)) < MIN_ROWS:
+    if min(map(len, some)) < MIN_RECORDS:
         return None
     return auc(*some, confidence)
 
 
-def attack_anew(names, reference_release):
-    """Return the function that attacks the release of one split, by AUC."""
+def check_splits(retrain, n_repeats):
+    """Refuse too few repeats, and an estimator that cannot be trained again."""
+    if retrain is not None and not (
+        hasattr(retrain, "sample") or hasattr(retrain, "fit_transform")
+    ):
+        raise ValueError("retrain must have the method sample or fit_transform.")
+    if 1 < n_repeats < _MIN_REPEATS:
+        raise ValueError(
+            f"n_repeats={n_repeats} trainings are too few for an interval: use 1, or "
+            f"{_MIN_REPEATS} or more."
+        )
+    if n_repeats > 1 and retrain is None:
+        raise ValueError(
+            f"n_repeats={n_repeats} needs retrain, the unfitted estimator that made "
+            "the release."
+        )
 
-    def attack(estimator, S, parts, seed):
-        scores = score_records(names, estimator, S, parts, reference_release, seed)
-        return {n: auc(*map(_present, both)).value for n, both in scores.items()}
 
-    return attack
+def audit_splits(names, retrain, n_repeats, parts, reference_release, seed):
+    """Return the mean AUC of each attack over splits with retraining."""
+    if n_repeats == 1:
+        return None
+    areas = []
+    for split_seed in draw_seeds(np.random.RandomState(seed), n_repeats):
+        split = split_anew(parts, split_seed)
+        release, synthetic = fit_clone(retrain, split.members, split_seed)
+        scores = score_records(
+            names, release, synthetic.X, split, reference_release, split_seed
+        )
+        areas.append({n: auc(*map(_present, both)).value for n, both in scores.items()})
+    return {
+        "n_repeats": n_repeats,
+        "auc": {name: _mean([area[name] for area in areas]) for name in areas[0]},
+    }
+
+
+def _mean(areas):
+    """Return the mean with Student's interval, within [0, 1]."""
+    mean, error = np.mean(areas), stats.sem(areas)
+    half = stats.t.ppf(0.975, len(areas) - 1) * error
+    low, high = np.clip([mean - half, mean + half], 0, 1)
+    return Estimate(float(mean), float(low), float(high))
 
 
 def _strongest_auc(usable, scores):
@@ -155,7 +191,7 @@ def _strongest_auc(usable, scores):
     areas = [
         auc(*map(_present, scores[attack.result.name]), confidence) for attack in usable
     ]
-    # All intervals hold at once, so that their largest bounds hold for the largest.
+    # All intervals hold at once: their largest bounds hold for the largest AUC.
     either = [max(area.value, 1 - area.value) for area in areas]
     low = [max(area.low, 1 - area.high) for area in areas]
     high = [max(area.high, 1 - area.low) for area in areas]
@@ -169,7 +205,7 @@ def _audit_classes(usable, scores, parts):
         label: (np.count_nonzero(y_M == label), np.count_nonzero(y_H == label))
         for label in np.unique(y_M)
     }
-    tested = [label for label, counts in sizes.items() if min(counts) >= MIN_ROWS]
+    tested = [label for label, counts in sizes.items() if min(counts) >= MIN_RECORDS]
     results = [attack.result for attack in usable]
     strongest = max(results, key=lambda result: result.auc.value, default=None)
     classes = []

@@ -1,18 +1,24 @@
-"""The rows that an audit compares: real ones, checked, and synthetic ones, drawn."""
+"""The samples of an audit: real ones, checked and split, and synthetic ones, drawn."""
 
 from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
+from sklearn.base import clone
 from sklearn.utils import column_or_1d
 
 from .._generation import draw
-from .._record_sets import check_disjoint, check_labels, check_record_sets
+from .._record_sets import (
+    check_disjoint,
+    check_one_label_per_sample,
+    check_record_sets,
+    is_among,
+)
 
 _NEEDED_FOR = {
     "members": "They are what the release was made from.",
-    "nonmembers": "Without a hold-out of the same distribution, what is known of "
-    "everybody cannot be told from what leaks of members: split it off before the "
+    "nonmembers": "Without a hold-out of the same distribution, an audit cannot tell "
+    "what leaks of members from what is known of everybody: split it off before the "
     "release is made.",
     "reference": "They are what the attacker has, and calibrate the attacks: split "
     "them off before the release is made.",
@@ -20,7 +26,7 @@ _NEEDED_FOR = {
 
 
 class Part(NamedTuple):
-    """Rows, their labels, and their groups or None."""
+    """Samples, their labels, and their groups or None."""
 
     X: np.ndarray
     y: np.ndarray
@@ -28,69 +34,61 @@ class Part(NamedTuple):
 
 
 class Parts(NamedTuple):
-    """The real rows of an audit."""
+    """The real samples of an audit."""
 
     members: Part
     nonmembers: Part
     reference: Part
 
 
-class SyntheticRows(NamedTuple):
-    """Released rows and their labels."""
+class SyntheticSamples(NamedTuple):
+    """Released samples and their labels."""
 
     X: np.ndarray
     y: np.ndarray
 
 
-def check_parts(members, nonmembers, reference, min_rows):
-    """Return the parts, checked; refuse what would make a report misleading."""
+def check_parts(members, nonmembers, reference, min_samples):
+    """Return the parts, checked; refuse those that would make a report misleading."""
     given = dict(zip(Parts._fields, (members, nonmembers, reference), strict=True))
     for name, (X, y, _) in given.items():
-        if X is None or y is None or len(X) < min_rows:
-            n_rows = 0 if X is None else len(X)
+        n_samples = 0 if X is None or y is None else len(X)
+        if n_samples < min_samples:
             raise ValueError(
-                f"An audit needs at least {min_rows} rows in X_{name} and y_{name}, "
-                f"got {n_rows}. {_NEEDED_FOR[name]}"
+                f"An audit needs at least {min_samples} samples in X_{name} and "
+                f"y_{name}, got {n_samples}. {_NEEDED_FOR[name]}"
             )
-    rows = check_record_sets(**{f"X_{name}": part[0] for name, part in given.items()})
-    check_disjoint(**rows)
-    _check_groups({name: part[2] for name, part in given.items()}, rows)
-    return Parts(
-        *(
-            Part(X, check_labels(y, X, f"y_{name}"), _as_vector(groups))
-            for X, (name, (_, y, groups)) in zip(
-                rows.values(), given.items(), strict=True
-            )
-        )
-    )
+    sets = check_record_sets(**{f"X_{name}": part[0] for name, part in given.items()})
+    check_disjoint(**sets)
+    parts = {}
+    for name, (_, y, groups) in given.items():
+        X = sets[f"X_{name}"]
+        y = check_one_label_per_sample(y, X, f"y_{name}")
+        parts[name] = Part(X, y, None if groups is None else column_or_1d(groups))
+    _check_groups({n: p for n, p in parts.items() if p.groups is not None})
+    return Parts(**parts)
 
 
-def _check_groups(groups, rows):
+def _check_groups(parts):
     """Refuse groups that two parts share."""
-    groups = {name: _as_vector(g) for name, g in groups.items() if g is not None}
-    for name, vector in groups.items():
-        if len(vector) != len(rows[f"X_{name}"]):
-            raise ValueError(f"groups_{name} must have one value for each row.")
-    for (name, first), (other, second) in combinations(groups.items(), 2):
-        shared = np.intersect1d(first, second)
+    for name, part in parts.items():
+        if len(part.groups) != len(part.X):
+            raise ValueError(f"groups_{name} must have one value for each sample.")
+    for (name, first), (other, second) in combinations(parts.items(), 2):
+        shared = np.intersect1d(first.groups, second.groups)
         if len(shared):
             raise ValueError(
-                f"{len(shared)} groups have rows in X_{name} and in X_{other}. Their "
-                "rows resemble each other, whatever leaks: split by group."
+                f"{len(shared)} groups have samples in X_{name} and in X_{other}. "
+                "Such samples resemble each other without any leak: split by group."
             )
-
-
-def _as_vector(groups):
-    """Return groups as an array; None stays None."""
-    return None if groups is None else column_or_1d(groups)
 
 
 def synthesize(synthetic, y, seed, n_features):
-    """Return the released rows: those given, or drawn for the labels of members."""
+    """Return the released samples: those given, or drawn for the labels of members."""
     if isinstance(synthetic, tuple | list):
         if len(synthetic) != 2:
             raise ValueError(
-                "synthetic must be a tuple (X, y) of rows and their labels, got "
+                "synthetic must be a tuple (X, y) of samples and their labels, got "
                 f"{len(synthetic)} entries."
             )
         X, y = synthetic
@@ -99,13 +97,15 @@ def synthesize(synthetic, y, seed, n_features):
     X = check_record_sets(synthetic=X)["synthetic"]
     if X.shape[1] != n_features:
         raise ValueError(
-            f"Synthetic rows have {X.shape[1]} features, real ones {n_features}."
+            f"Synthetic samples have {X.shape[1]} features, real ones {n_features}."
         )
-    return SyntheticRows(X, check_labels(y, X, "the labels of synthetic"))
+    return SyntheticSamples(
+        X, check_one_label_per_sample(y, X, "the labels of synthetic")
+    )
 
 
 def _sample(release, y, seed):
-    """Return rows for those labels that a release knows."""
+    """Return samples for those labels that a release knows."""
     if hasattr(release, "classes_"):
         known = np.isin(y, release.classes_)
         if not known.any():
@@ -115,3 +115,38 @@ def _sample(release, y, seed):
             )
         y = y[known]
     return draw(release, y, random_state=seed)
+
+
+def fit_clone(retrain, part, seed):
+    """Return a new estimator trained on the part, and its synthetic samples."""
+    estimator = clone(retrain)
+    if "random_state" in estimator.get_params():
+        estimator.set_params(random_state=seed)
+    if hasattr(estimator, "sample"):
+        estimator.fit(part.X, part.y)
+        return estimator, synthesize(estimator, part.y, seed, part.X.shape[1])
+    return estimator, SyntheticSamples(estimator.fit_transform(part.X, part.y), part.y)
+
+
+def split_anew(parts, seed):
+    """Split members and non-members again, at random; groups stay whole."""
+    first, second = parts.members, parts.nonmembers
+    X = np.concatenate([first.X, second.X])
+    y = np.concatenate([first.y, second.y])
+    codes = np.arange(len(X))
+    if first.groups is not None and second.groups is not None:
+        groups = np.concatenate([first.groups, second.groups])
+        codes = np.unique(groups, return_inverse=True)[1]
+    position = np.random.RandomState(seed).permutation(codes.max() + 1)[codes]
+    order = np.argsort(position, kind="stable")
+    # All samples in the group of the last member are members.
+    last = position[order[len(first.X) - 1]]
+    chosen = position <= last
+    # A duplicate of a member cannot be a non-member.
+    rest = np.flatnonzero(~chosen)
+    rest = rest[~is_among(X[rest], X[chosen])]
+    return Parts(
+        members=Part(X[chosen], y[chosen], None),
+        nonmembers=Part(X[rest], y[rest], None),
+        reference=parts.reference,
+    )

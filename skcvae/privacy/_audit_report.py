@@ -1,4 +1,4 @@
-"""What a privacy audit found, as plain data and as text."""
+"""The result of a privacy audit, as plain data and as text."""
 
 import math
 from dataclasses import dataclass, fields, is_dataclass
@@ -8,6 +8,7 @@ import numpy as np
 from .._statistics import Estimate
 from ._attack_result import AttackResult
 
+_VERDICTS = {True: "yes", False: "not usable"}
 _CLOSING = "These are lower bounds from the listed attacks; stronger attacks may exist."
 
 
@@ -25,7 +26,7 @@ class AuditedAttack:
         attack gives no scores.
 
     positive, negative : Estimate or None
-        AUC where members were released, and where reference rows were. None for an
+        AUC where members were released, and where reference samples were. None for an
         attack that would need another training for it.
 
     usable : bool
@@ -59,7 +60,7 @@ class PrivacyAudit:
     Attributes
     ----------
     n_members, n_nonmembers, n_reference, n_synthetic : int
-        Numbers of rows.
+        Numbers of samples.
 
     attacks : tuple of AuditedAttack
         Membership attacks with their controls.
@@ -76,13 +77,13 @@ class PrivacyAudit:
         The usable attack of the highest AUC among those that score records.
 
     n_classes_tested, n_classes_small : int
-        Numbers of classes with enough rows, and without.
+        Numbers of classes with enough samples, and without.
 
     closeness : dict
-        `n_copies`, exact copies among synthetic rows; `near_members`,
+        `n_copies`, exact copies among synthetic samples; `near_members`,
         `near_nonmembers`, see :func:`exact_copies`; `share`, see
         :func:`distance_to_closest_record_share`; medians of the distances from
-        synthetic rows and from non-members to the nearest record.
+        synthetic samples and from non-members to the nearest record.
 
     attribute : dict
         See :func:`label_inference_gap`.
@@ -91,22 +92,22 @@ class PrivacyAudit:
         See :func:`scaler_attack`.
 
     formal : dict
-        What is guaranteed; `guarantee` at least.
+        The formal guarantee; the key `guarantee` at least.
 
     splits : dict or None
         Mean AUC over splits with retraining, by attack.
 
     notes : tuple of str
-        What limits this audit.
+        Limits of this audit.
     """
 
     n_members: int
     n_nonmembers: int
     n_reference: int
     n_synthetic: int
-    attacks: tuple
+    attacks: tuple[AuditedAttack, ...]
     maximum: Estimate | None
-    classes: tuple
+    classes: tuple[AuditedClass, ...]
     class_attack: str
     n_classes_tested: int
     n_classes_small: int
@@ -115,9 +116,9 @@ class PrivacyAudit:
     extremes: dict | None
     formal: dict
     splits: dict | None
-    notes: tuple
+    notes: tuple[str, ...]
 
-    def to_dict(self):
+    def to_dict(self) -> dict:
         """Return all fields as plain numbers, strings, lists and dicts for JSON."""
         return {**_plain(self), "closing": _CLOSING}
 
@@ -142,7 +143,8 @@ def _overview(audit):
     return [
         "Privacy audit",
         f"{audit.n_members} members, {audit.n_nonmembers} non-members, "
-        f"{audit.n_reference} reference rows; {audit.n_synthetic} synthetic rows.",
+        f"{audit.n_reference} reference samples; "
+        f"{audit.n_synthetic} synthetic samples.",
         "In brackets: 95 % intervals over records, given this one release.",
         "AUC: 0.5 is guessing, 1 tells every member from every non-member.",
     ]
@@ -156,7 +158,7 @@ def _controls(audit):
             attack.result.name,
             _format(attack.positive),
             _format(attack.negative),
-            _usable(attack),
+            "no control" if attack.positive is None else _VERDICTS[attack.usable],
         )
         for attack in audit.attacks
     ]
@@ -164,13 +166,6 @@ def _controls(audit):
         "1. Controls: AUC where all leaks (0.95 at least), and where nothing does (0.5)"
     )
     return [title, *_table(rows)]
-
-
-def _usable(attack):
-    """Return the verdict of the controls."""
-    if attack.positive is None:
-        return "no control"
-    return "yes" if attack.usable else "not usable"
 
 
 def _membership(audit):
@@ -213,9 +208,8 @@ def _splits(audit):
         f"   Over {audit.splits['n_repeats']} random splits into members and "
         "non-members, trained anew each time",
         *_table(rows),
-        "These intervals are over splits, trainings and draws of synthetic rows. The "
-        "splits",
-        "share their records: how other records would do is not in them.",
+        "These intervals are over splits, trainings and draws of synthetic samples.",
+        "The splits share their records: other records are not accounted for.",
     ]
 
 
@@ -243,10 +237,11 @@ def _closeness(audit):
     return [
         "3. Copies and closeness",
         "An overfitting alarm; a pass is not evidence of privacy.",
-        f"Synthetic rows that equal a member: {found['n_copies']}",
+        f"Synthetic samples that equal a member: {found['n_copies']}",
         f"Members nearly copied: {_format(found['near_members'])}; non-members: "
         f"{_format(found['near_nonmembers'])}",
-        f"Synthetic rows nearer to a member (0.5 by chance): {_format(found['share'])}",
+        "Synthetic samples nearer to a member (0.5 by chance): "
+        f"{_format(found['share'])}",
         "Median distance, in root mean square deviations of the reference:",
         f"   synthetic to member      {_format(found['synthetic_to_member'])}",
         f"   synthetic to non-member  {_format(found['synthetic_to_nonmember'])}",
@@ -258,7 +253,7 @@ def _attribute(audit):
     """Return the label inference."""
     found = audit.attribute
     return [
-        "4. Attribute: labels inferred from the features by the synthetic rows",
+        "4. Attribute: labels inferred from the features by the synthetic samples",
         f"Accuracy for members {_format(found['members'])}, for non-members "
         f"{_format(found['nonmembers'])};",
         f"difference {_format(found['difference'])}; 0 if membership does not matter",
@@ -277,7 +272,7 @@ def _formal(audit):
 
 
 def _notes(audit):
-    """Return what limits the audit."""
+    """Return the limits of the audit."""
     return ["Notes", *(f"- {note}" for note in audit.notes)] if audit.notes else []
 
 

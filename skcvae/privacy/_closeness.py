@@ -1,72 +1,79 @@
-"""Copies of, and distances to, the rows that a release was made from."""
+"""Copies of members, and distances of synthetic samples to them."""
 
 from numbers import Real
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.utils import Bunch, check_random_state
 from sklearn.utils._param_validation import Interval, validate_params
 
 from .._neighbors import nearest_neighbors
 from .._record_sets import (
+    array_likes,
     check_disjoint,
     check_record_sets,
     is_among,
     same_size,
     scale_by,
 )
-from .._statistics import difference, proportion, quantile
+from .._statistics import Estimate, difference, proportion, quantile
 
-_ROWS = {
-    "X_synthetic": ["array-like"],
-    "X_members": ["array-like"],
-    "X_nonmembers": ["array-like"],
+_SETS = {
+    **array_likes("X_synthetic", "X_members", "X_nonmembers"),
     "X_reference": ["array-like", None],
 }
 
 
 @validate_params(
-    {**_ROWS, "X_nonmembers": ["array-like", None]},
+    {**_SETS, "X_nonmembers": ["array-like", None]},
     prefer_skip_nested_validation=True,
 )
-def exact_copies(X_synthetic, X_members, X_nonmembers=None, *, X_reference=None):
-    """Count synthetic rows that are copies of members, and members nearly copied.
+def exact_copies(
+    X_synthetic: ArrayLike,
+    X_members: ArrayLike,
+    X_nonmembers: ArrayLike | None = None,
+    *,
+    X_reference: ArrayLike | None = None,
+) -> Bunch:
+    """Count synthetic samples that are copies of members, and members nearly copied.
 
-    Rows are compared value for value, in the lower of the two precisions. With
-    non-members, members with a synthetic row nearer than a threshold are counted, too:
-    the 1 % quantile of the distances from a non-member to its nearest member. As many
-    non-members are expected to be that near to a synthetic row by chance, where the
-    synthetic rows are as many and of the same distribution: compare the two shares.
+    Samples are compared value for value, in the lower of the two precisions. With
+    non-members, members with a synthetic sample nearer than a threshold are counted,
+    too: the 1 % quantile of the distances from a non-member to its nearest member. As
+    many non-members are expected to be that near to a synthetic sample by chance, where
+    the synthetic samples are as many and of the same distribution: compare the two
+    shares.
 
     Parameters
     ----------
     X_synthetic : array-like of shape (n_synthetic, n_features)
-        Released rows.
+        Released samples.
 
     X_members : array-like of shape (n_members, n_features)
-        Rows that the release was made from.
+        Samples that the release was made from.
 
     X_nonmembers : array-like of shape (n_nonmembers, n_features), default=None
-        Rows of the same distribution that it was not made from. None counts exact
+        Samples of the same distribution that it was not made from. None counts exact
         copies only.
 
     X_reference : array-like of shape (n_reference, n_features), default=None
-        Rows whose spread, one number for all features, scales distances.
+        Samples whose spread, one number for all features, scales distances.
         None takes the non-members.
 
     Returns
     -------
     copies : Bunch
-        `n_synthetic`, the number of synthetic rows that equal a member, and
+        `n_synthetic`, the number of synthetic samples that equal a member, and
         `synthetic`, their share; `n_members`, the number of members that a synthetic
-        row equals, and `members`, their share. With non-members also `near_members`
-        and `near_nonmembers`, the shares nearer than `threshold` to a synthetic row.
-        Shares are in [0, 1], with Wilson's interval over the rows that they are
+        sample equals, and `members`, their share. With non-members also `near_members`
+        and `near_nonmembers`, the shares nearer than `threshold` to a synthetic sample.
+        Shares are in [0, 1], with Wilson's interval over the samples that they are
         shares of; lower is better. None found is no evidence of privacy.
 
     Raises
     ------
     ValueError
-        If a member equals a non-member, or rows do not fit together.
+        If a member equals a non-member, or samples do not fit together.
 
     Examples
     --------
@@ -75,10 +82,8 @@ def exact_copies(X_synthetic, X_members, X_nonmembers=None, *, X_reference=None)
     >>> copies.n_synthetic, copies.n_members
     (2, 1)
     """
-    sets = check_record_sets(X_synthetic=X_synthetic, X_members=X_members)
-    S, M = sets.values()
-    n_synthetic = int(is_among(S, M).sum())
-    n_members = int(is_among(M, S).sum())
+    S, M = check_record_sets(X_synthetic=X_synthetic, X_members=X_members).values()
+    n_synthetic, n_members = int(is_among(S, M).sum()), int(is_among(M, S).sum())
     copies = Bunch(
         n_synthetic=n_synthetic,
         synthetic=proportion(n_synthetic, len(S)),
@@ -86,34 +91,31 @@ def exact_copies(X_synthetic, X_members, X_nonmembers=None, *, X_reference=None)
         members=proportion(n_members, len(M)),
     )
     if X_nonmembers is not None:
-        scaled = _scaled(X_synthetic, X_members, X_nonmembers, X_reference)
-        copies.update(_near_copies(*scaled))
+        S, M, H = _scaled(X_synthetic, X_members, X_nonmembers, X_reference)
+        copies.threshold = float(np.quantile(_closest(H, M), 0.01))
+        copies.near_members, copies.near_nonmembers = (
+            proportion(np.count_nonzero(_closest(X, S) < copies.threshold), len(X))
+            for X in (M, H)
+        )
     return copies
 
 
-def _near_copies(S, M, H):
-    """Return the shares of members and of non-members near to a synthetic row."""
-    threshold = float(np.quantile(_closest(H, M), 0.01))
-    near = (np.count_nonzero(_closest(rows, S) < threshold) for rows in (M, H))
-    near_members, near_nonmembers = near
-    return Bunch(
-        threshold=threshold,
-        near_members=proportion(near_members, len(M)),
-        near_nonmembers=proportion(near_nonmembers, len(H)),
-    )
-
-
 @validate_params(
-    {**_ROWS, "random_state": ["random_state"]}, prefer_skip_nested_validation=True
+    {**_SETS, "random_state": ["random_state"]}, prefer_skip_nested_validation=True
 )
 def distance_to_closest_record_share(
-    X_synthetic, X_members, X_nonmembers, *, X_reference=None, random_state=None
-):
-    r"""Estimate the share of synthetic rows that are nearer to a member.
+    X_synthetic: ArrayLike,
+    X_members: ArrayLike,
+    X_nonmembers: ArrayLike,
+    *,
+    X_reference: ArrayLike | None = None,
+    random_state: int | np.random.RandomState | None = None,
+) -> Estimate:
+    r"""Estimate the share of synthetic samples that are nearest to a member.
 
-    Nearer than to any non-member, that is; ties count half. It is 0.5 for synthetic
-    rows that know nothing of the members, if there are as many members as non-members:
-    a random part of the larger set is used.
+    The share of those that are nearer to a member than to any non-member; ties count
+    half. It is 0.5 for synthetic samples that do not depend on the members: a random
+    part of the larger set is used, so that both are as large.
 
     .. note::
        An overfitting alarm. A share of 0.5 is not evidence of privacy: data that pass
@@ -123,16 +125,16 @@ def distance_to_closest_record_share(
     Parameters
     ----------
     X_synthetic : array-like of shape (n_synthetic, n_features)
-        Released rows.
+        Released samples.
 
     X_members : array-like of shape (n_members, n_features)
-        Rows that the release was made from.
+        Samples that the release was made from.
 
     X_nonmembers : array-like of shape (n_nonmembers, n_features)
-        Rows of the same distribution that it was not made from.
+        Samples of the same distribution that it was not made from.
 
     X_reference : array-like of shape (n_reference, n_features), default=None
-        Rows whose spread, one number for all features, scales distances. None takes
+        Samples whose spread, one number for all features, scales distances. None takes
         the non-members.
 
     random_state : int, RandomState instance or None, default=None
@@ -141,15 +143,16 @@ def distance_to_closest_record_share(
     Returns
     -------
     share : Estimate
-        In [0, 1]; lower is better, down to 0.5. Synthetic rows with the same nearest
+        In [0, 1]; lower is better, down to 0.5. Synthetic samples with the same nearest
         record agree, and count as one cluster: Wilson's interval is that of
         :math:`m^2 / \sum_i c_i^2` independent ones, where the record i is nearest to
-        :math:`c_i` of m synthetic rows (Kish). It is wide rather than narrow.
+        :math:`c_i` of m synthetic samples (Kish). It is rather too wide than too
+        narrow.
 
     Raises
     ------
     ValueError
-        If a member equals a non-member, or rows do not fit together.
+        If a member equals a non-member, or samples do not fit together.
 
     References
     ----------
@@ -165,8 +168,9 @@ def distance_to_closest_record_share(
     """
     S, M, H = _scaled(X_synthetic, X_members, X_nonmembers, X_reference)
     M, H = same_size(M, H, check_random_state(random_state))
-    to_member, member = _closest_row(S, M)
-    to_nonmember, nonmember = _closest_row(S, H)
+    (to_member, member), (to_nonmember, nonmember) = (
+        (found[:, 0] for found in nearest_neighbors(S, X)) for X in (M, H)
+    )
     nearer = (to_member < to_nonmember) + (to_member == to_nonmember) / 2
     record = np.where(to_member <= to_nonmember, member, len(M) + nonmember)
     n_clusters = len(S) ** 2 / np.square(np.bincount(record)).sum()
@@ -175,38 +179,44 @@ def distance_to_closest_record_share(
 
 @validate_params(
     {
-        **_ROWS,
+        **_SETS,
         "q": [Interval(Real, 0, 1, closed="neither")],
         "random_state": ["random_state"],
     },
     prefer_skip_nested_validation=True,
 )
 def nndr(
-    X_synthetic, X_members, X_nonmembers, *, q=0.05, X_reference=None, random_state=None
-):
+    X_synthetic: ArrayLike,
+    X_members: ArrayLike,
+    X_nonmembers: ArrayLike,
+    *,
+    q: float = 0.05,
+    X_reference: ArrayLike | None = None,
+    random_state: int | np.random.RandomState | None = None,
+) -> Bunch:
     """Compare nearest-neighbour distance ratios to members and to non-members.
 
-    The ratio of a synthetic row is its distance to the nearest over that to the
-    second-nearest row. A small ratio says that the row sits at one record and at no
-    other. In high dimension, all ratios are near 1.
+    The ratio of a synthetic sample is its distance to the nearest over that to the
+    second-nearest sample. A small ratio says that the sample sits at one record and at
+    no other. In high dimension, all ratios are near 1.
 
     Parameters
     ----------
     X_synthetic : array-like of shape (n_synthetic, n_features)
-        Released rows.
+        Released samples.
 
     X_members : array-like of shape (n_members, n_features)
-        Rows that the release was made from, at least two.
+        Samples that the release was made from, at least two.
 
     X_nonmembers : array-like of shape (n_nonmembers, n_features)
-        Rows of the same distribution that it was not made from, at least two. A random
-        part of the larger set is used.
+        Samples of the same distribution that it was not made from, at least two. A
+        random part of the larger set is used.
 
     q : float, default=0.05
         Quantile of the ratios to compare.
 
     X_reference : array-like of shape (n_reference, n_features), default=None
-        Rows whose spread, one number for all features, scales distances. None takes
+        Samples whose spread, one number for all features, scales distances. None takes
         the non-members.
 
     random_state : int, RandomState instance or None, default=None
@@ -215,15 +225,15 @@ def nndr(
     Returns
     -------
     ratios : Bunch
-        `members` and `nonmembers`, the quantiles in [0, 1] with intervals between
-        order statistics, over synthetic rows. Lower against members than against
-        non-members is an overfitting alarm; the same is no evidence of privacy. A row
-        equal to two records has the ratio 0, as any copy.
+        `members` and `nonmembers`, the quantiles in [0, 1] with intervals between order
+        statistics, over synthetic samples. Lower against members than against
+        non-members is an overfitting alarm; the same is no evidence of privacy. A
+        sample equal to two records has the ratio 0, as any copy.
 
     Raises
     ------
     ValueError
-        If a member equals a non-member, or rows do not fit together.
+        If a member equals a non-member, or samples do not fit together.
 
     Examples
     --------
@@ -234,44 +244,50 @@ def nndr(
     """
     S, M, H = _scaled(X_synthetic, X_members, X_nonmembers, X_reference)
     M, H = same_size(M, H, check_random_state(random_state))
-    members, nonmembers = (quantile(_distance_ratios(S, rows), q) for rows in (M, H))
+    members, nonmembers = (quantile(_distance_ratios(S, X), q) for X in (M, H))
     return Bunch(members=members, nonmembers=nonmembers)
 
 
 def _distance_ratios(S, rows):
-    """Return the distance to the nearest over that to the second-nearest row."""
+    """Return the distance to the nearest over that to the second-nearest sample."""
     nearest, second = nearest_neighbors(S, rows, 2)[0].T
     return np.divide(nearest, second, out=np.zeros_like(nearest), where=second > 0)
 
 
 @validate_params(
-    {**_ROWS, "random_state": ["random_state"]}, prefer_skip_nested_validation=True
+    {**_SETS, "random_state": ["random_state"]}, prefer_skip_nested_validation=True
 )
 def identifiability(
-    X_synthetic, X_members, X_nonmembers, *, X_reference=None, random_state=None
-):
-    """Estimate the share of members with a synthetic row nearer than another member.
+    X_synthetic: ArrayLike,
+    X_members: ArrayLike,
+    X_nonmembers: ArrayLike,
+    *,
+    X_reference: ArrayLike | None = None,
+    random_state: int | np.random.RandomState | None = None,
+) -> Bunch:
+    """Estimate the share of members with a synthetic sample nearer than another member.
 
     The identifiability of ADS-GAN [1]_, with the same for non-members beside it: the
-    share grows with the number of synthetic rows, and can be above one half for rows
-    that know nothing of the members, so that only the difference says something.
-    ADS-GAN weights features by their inverse entropy; here all features have the same
-    weight, because those of an embedding mean nothing one by one.
+    share grows with the number of synthetic samples, and can be above one half without
+    any leak, so that only the difference counts. ADS-GAN weights features by their
+    inverse entropy; here all features have the same weight, because single features of
+    an embedding have no meaning.
 
     Parameters
     ----------
     X_synthetic : array-like of shape (n_synthetic, n_features)
-        Released rows.
+        Released samples.
 
     X_members : array-like of shape (n_members, n_features)
-        Rows that the release was made from, at least two.
+        Samples that the release was made from, at least two.
 
     X_nonmembers : array-like of shape (n_nonmembers, n_features)
-        Rows of the same distribution that it was not made from, at least two. A random
-        part of the larger set is used: rows of a larger set are nearer to each other.
+        Samples of the same distribution that it was not made from, at least two. A
+        random part of the larger set is used: samples of a larger set are nearer to
+        each other.
 
     X_reference : array-like of shape (n_reference, n_features), default=None
-        Rows whose spread, one number for all features, scales distances. None takes
+        Samples whose spread, one number for all features, scales distances. None takes
         the non-members.
 
     random_state : int, RandomState instance or None, default=None
@@ -282,12 +298,12 @@ def identifiability(
     shares : Bunch
         `members` and `nonmembers` in [0, 1], and their `difference` in [-1, 1], lower
         is better, down to 0. Intervals are over members and non-members, given the
-        synthetic rows.
+        synthetic samples.
 
     Raises
     ------
     ValueError
-        If a member equals a non-member, or rows do not fit together.
+        If a member equals a non-member, or samples do not fit together.
 
     References
     ----------
@@ -304,19 +320,21 @@ def identifiability(
     """
     S, M, H = _scaled(X_synthetic, X_members, X_nonmembers, X_reference)
     M, H = same_size(M, H, check_random_state(random_state))
-    members, nonmembers = (_identifiable(S, rows) for rows in (M, H))
+    members, nonmembers = (
+        proportion(np.count_nonzero(_closest(X, S) < _isolation(X)), len(X))
+        for X in (M, H)
+    )
     gap = difference(members, nonmembers)
     return Bunch(members=members, nonmembers=nonmembers, difference=gap)
 
 
-def _identifiable(S, rows):
-    """Return the share of rows nearer to a synthetic row than to one another."""
-    among_themselves = nearest_neighbors(rows, rows, exclude_self=True)[0][:, 0]
-    return proportion(np.count_nonzero(_closest(rows, S) < among_themselves), len(rows))
+def _isolation(X):
+    """Return the distance of each sample to the nearest other one of its set."""
+    return nearest_neighbors(X, X, exclude_self=True)[0][:, 0]
 
 
 def _scaled(X_synthetic, X_members, X_nonmembers, X_reference):
-    """Return checked rows on the scale of the reference, or of the non-members."""
+    """Return checked samples on the scale of the reference, or of the non-members."""
     sets = check_record_sets(
         X_synthetic=X_synthetic,
         X_members=X_members,
@@ -329,11 +347,5 @@ def _scaled(X_synthetic, X_members, X_nonmembers, X_reference):
 
 
 def _closest(rows, others):
-    """Return the distance of each row to the nearest of the others."""
-    return _closest_row(rows, others)[0]
-
-
-def _closest_row(rows, others):
-    """Return that distance, and which of the others it is."""
-    distances, indices = nearest_neighbors(rows, others)
-    return distances[:, 0], indices[:, 0]
+    """Return the distance of each sample to the nearest of the others."""
+    return nearest_neighbors(rows, others)[0][:, 0]

@@ -4,14 +4,20 @@ from numbers import Integral, Real
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_array, check_random_state, gen_batches
 from sklearn.utils._param_validation import HasMethods, Interval, validate_params
 
-from .._record_sets import check_disjoint, check_labels, check_record_sets
+from .._record_sets import (
+    array_likes,
+    check_disjoint,
+    check_one_label_per_sample,
+    check_record_sets,
+)
 from .._training import draw_seeds, resolve_device
 from .._warnings import warn_user
-from ._attack_result import attack_result
+from ._attack_result import AttackResult, attack_result
 
 # Peak of the learning rate, in standard deviations of the latents: at 200 steps, the
 # search reaches the minimum of linear decoders of condition number 6000.
@@ -31,10 +37,7 @@ _MAX_UNCONVERGED = 0.1
 @validate_params(
     {
         "release": [HasMethods("make_decoder")],
-        "X_members": ["array-like"],
-        "y_members": ["array-like"],
-        "X_nonmembers": ["array-like"],
-        "y_nonmembers": ["array-like"],
+        **array_likes("X_members", "y_members", "X_nonmembers", "y_nonmembers"),
         "reference_release": [HasMethods("make_decoder"), None],
         "regularization": [Interval(Real, 0, None, closed="neither")],
         "n_steps": [Interval(Integral, 1, None, closed="left")],
@@ -46,31 +49,31 @@ _MAX_UNCONVERGED = 0.1
     prefer_skip_nested_validation=True,
 )
 def latent_search_attack(
-    release,
-    X_members,
-    y_members,
-    X_nonmembers,
-    y_nonmembers,
+    release: object,
+    X_members: ArrayLike,
+    y_members: ArrayLike,
+    X_nonmembers: ArrayLike,
+    y_nonmembers: ArrayLike,
     *,
-    reference_release=None,
-    regularization=1.0,
-    n_steps=200,
-    n_restarts=2,
-    batch_size=1024,
-    device="cpu",
-    random_state=None,
-):
-    r"""Infer membership from how well a released decoder reproduces a row.
+    reference_release: object | None = None,
+    regularization: float = 1.0,
+    n_steps: int = 200,
+    n_restarts: int = 2,
+    batch_size: int = 1024,
+    device: str | torch.device = "cpu",
+    random_state: int | np.random.RandomState | None = None,
+) -> AttackResult:
+    r"""Infer membership from how well a released decoder reproduces a sample.
 
     The "partial black-box" attack of GAN-Leaks [1]_: whoever holds the decoder searches
-    its latent space for the best reproduction of a row x of class y,
+    its latent space for the best reproduction of a sample x of class y,
 
     .. math:: q(x) = \min_e \; \sum_j \frac{(g(e, y)_j - x_j)^2}{s_j^2}
         + \lambda \lVert e \rVert^2,
 
     by Adam, from e = 0 and from random starts, and takes a low minimum for a sign of
-    membership. Rows differ in how easy they are to reproduce by any decoder.
-    `reference_release`, trained on other rows of the same population, calibrates for
+    membership. Samples differ in how easy they are to reproduce by any decoder.
+    `reference_release`, trained on other samples of the same population, calibrates for
     that: the score is then the reference's minimum less the release's, without it
     :math:`-q(x)`.
 
@@ -78,47 +81,47 @@ def latent_search_attack(
     a tenth of the root mean square over the features. With :math:`\lambda = 1`, q is
     then :math:`-2 \log p(x \mid e, y) p(e)` up to a constant, at the best e. A
     decoder without noise gets one s for all features: a tenth of the root mean square
-    of :math:`x - g(0, y)` over all rows attacked (of the release, where both have no
+    of :math:`x - g(0, y)` over all samples attacked (of the release, where both have no
     noise). A linear decoder, as that of a Gaussian, then gives a squared Mahalanobis
     distance, little smoothed.
 
     Parameters
     ----------
     release : object
-        What was released: its `make_decoder(device)` returns a differentiable function
-        of latent vectors of shape (n, `latent_dim`), standard normal, and class codes,
-        with the attributes `latent_dim`, `classes` and `noise_std`. All generators
-        of this package and their releases have it.
+        The released object. Its `make_decoder(device)` returns a differentiable
+        function of latent vectors of shape (n, `latent_dim`), standard normal, and
+        class codes, with the attributes `latent_dim`, `classes` and `noise_std`. All
+        generators of this package and their releases have it.
 
     X_members : array-like of shape (n_members, n_features)
-        Rows that the release was trained on.
+        Samples that the release was trained on.
 
     y_members : array-like of shape (n_members,)
         Their classes.
 
     X_nonmembers : array-like of shape (n_nonmembers, n_features)
-        Rows of the same population that it was not trained on.
+        Samples of the same population that it was not trained on.
 
     y_nonmembers : array-like of shape (n_nonmembers,)
         Their classes.
 
     reference_release : object, default=None
-        The same kind of release, trained by the attacker on rows that are neither
+        The same kind of release, trained by the attacker on samples that are neither
         members nor non-members. Without it, the attack is much weaker.
 
     regularization : float, default=1.0
         The factor :math:`\lambda > 0` of the latent vector's squared length. Towards
-        0, a wide decoder reproduces every row.
+        0, a wide decoder reproduces every sample.
 
     n_steps : int, default=200
         Steps of Adam in each search, at a learning rate that falls along a cosine.
 
     n_restarts : int, default=2
-        Number of searches for each row: the first starts at 0, the others at random.
+        Number of searches for each sample: the first starts at 0, the others at random.
 
     batch_size : int, default=1024
-        Rows searched for at once. It bounds memory, and does not change the scores but
-        for rounding.
+        Samples searched for at once. It bounds memory, and does not change the scores
+        but for rounding.
 
     device : str or torch.device, default="cpu"
         Where to search. "auto" is CUDA where there is a GPU, else the CPU.
@@ -129,24 +132,24 @@ def latent_search_attack(
     Returns
     -------
     result : AttackResult
-        AUC and true-positive rate with their intervals; no scores of single rows.
+        AUC and true-positive rate with their intervals; no scores of single samples.
 
     Warns
     -----
     ConvergenceWarning
-        If more than a tenth of the rows gained over 5 % in the last quarter of their
+        If more than a tenth of the samples gained over 5 % in the last quarter of their
         search: it was too short, and the leakage may be understated.
 
     Raises
     ------
     ValueError
-        If rows have a class or a number of features that a release lacks, members and
-        non-members share a row, the input is empty or not finite, or the decoder
+        If samples have a class or a number of features that a release lacks, members
+        and non-members share a sample, the input is empty or not finite, or the decoder
         returns values that are not finite.
 
     See Also
     --------
-    shadow_attack : Trains copies of the generator to learn what is usual for each row.
+    shadow_attack : Trains copies of the generator, and compares each sample with them.
 
     References
     ----------
@@ -189,14 +192,14 @@ def latent_search_attack(
 
 
 def check_candidates(X_members, y_members, X_nonmembers, y_nonmembers, **others):
-    """Return rows to attack, members first, labels, number of members, other sets."""
+    """Return samples, members first, their labels, number of members, other sets."""
     sets = check_record_sets(X_members=X_members, X_nonmembers=X_nonmembers, **others)
     check_disjoint(**sets)
     M, H, *others = sets.values()
     y = np.concatenate(
         [
-            check_labels(y_members, M, "y_members"),
-            check_labels(y_nonmembers, H, "y_nonmembers"),
+            check_one_label_per_sample(y_members, M, "y_members"),
+            check_one_label_per_sample(y_nonmembers, H, "y_nonmembers"),
         ]
     )
     return np.concatenate([M, H]), y, len(M), *others
@@ -215,13 +218,13 @@ def latent_search_scores(
     device="cpu",
     random_state=None,
 ):
-    """Return the score of each row, as in :func:`latent_search_attack`.
+    """Return the score of each sample, as in :func:`latent_search_attack`.
 
-    Scores of single rows tell who is a member: do not publish them.
+    Scores of single samples tell who is a member: do not publish them.
     """
     device = resolve_device(device)
     X = check_array(X, dtype=np.float32, input_name="X")
-    y = check_labels(y, X, "y")
+    y = check_one_label_per_sample(y, X, "y")
     x = torch.tensor(X, device=device)
     releases = [r for r in (release, reference_release) if r is not None]
     decoders = [r.make_decoder(device) for r in releases]
@@ -251,8 +254,8 @@ def _encode_labels(decoder, y):
     unknown = sorted({label for label in y.tolist() if label not in code_of}, key=str)
     if unknown:
         raise ValueError(
-            f"A release lacks the classes {unknown[:5]} of rows to attack. Leave out "
-            "the rows of these classes: their membership cannot be inferred from it."
+            f"A release lacks the classes {unknown[:5]} of samples to attack. Leave "
+            "them out: their membership cannot be inferred from it."
         )
     return torch.tensor(codes)
 
@@ -266,7 +269,7 @@ def _one_scale(decoder, x, codes, batch_size):
         decoded = decoder(zeros, codes[rows])
         if decoded.shape != x[rows].shape:
             raise ValueError(
-                f"The rows to attack have {x.shape[1]} features, and the release "
+                f"The samples to attack have {x.shape[1]} features, and the release "
                 f"decodes {decoded.shape[1]}. They must be the same features."
             )
         squares += (decoded - x[rows]).double().square().sum().item()
@@ -283,7 +286,7 @@ def _noise_scale(decoder, one_scale):
 
 
 def _minima(decoder, x, codes, std, starts, regularization, n_steps, batch_size):
-    """Return the least objective of each row over all starts."""
+    """Return the least objective of each sample over all starts."""
     minima = torch.full((len(x),), torch.inf)
     late_gains = torch.zeros(len(x))
     for start in starts:
@@ -299,7 +302,7 @@ def _minima(decoder, x, codes, std, starts, regularization, n_steps, batch_size)
     unconverged = (late_gains > _TOLERANCE * minima.clamp_min(1)).float().mean().item()
     if unconverged > _MAX_UNCONVERGED:
         warn_user(
-            f"The search did not converge for {unconverged:.0%} of the rows, and "
+            f"The search did not converge for {unconverged:.0%} of the samples, and "
             "leakage may be understated. Use a larger n_steps.",
             ConvergenceWarning,
         )
@@ -307,7 +310,7 @@ def _minima(decoder, x, codes, std, starts, regularization, n_steps, batch_size)
 
 
 def _objective(decoder, x, codes, std, regularization):
-    """Return the function of the latent vectors to minimise, one value per row."""
+    """Return the function of the latent vectors to minimise, one value per sample."""
 
     def objective(e):
         residual = (decoder(e, codes) - x) / std

@@ -3,8 +3,11 @@
 from numbers import Integral
 
 import numpy as np
-from sklearn.base import clone
-from sklearn.utils import Bunch
+from numpy.typing import ArrayLike
+from scipy.spatial.distance import cdist
+from scipy.special import logsumexp
+from sklearn.base import BaseEstimator, clone
+from sklearn.utils import Bunch, gen_batches
 from sklearn.utils._param_validation import (
     HasMethods,
     Interval,
@@ -13,17 +16,25 @@ from sklearn.utils._param_validation import (
 )
 
 from .._neighbors import nearest_neighbors
-from .._record_sets import check_disjoint, check_labels, check_record_sets, scale_by
+from .._record_sets import (
+    array_likes,
+    check_disjoint,
+    check_one_label_per_sample,
+    check_record_sets,
+    scale_by,
+)
 from .._statistics import difference, proportion
-from ._attack_result import attack_result
-from ._density import log_density, principal_components
+from ._attack_result import AttackResult, attack_result
+
+# Directions of less variance than this share of the largest are rounding errors.
+_RANK_TOLERANCE = 1e-10
+# Entries of one block of kernel values.
+_BLOCK_ENTRIES = 2**24
 
 
 @validate_params(
     {
-        "X_synthetic": ["array-like"],
-        "X_members": ["array-like"],
-        "X_nonmembers": ["array-like"],
+        **array_likes("X_synthetic", "X_members", "X_nonmembers"),
         "X_reference": ["array-like", None],
         "calibrate": ["boolean"],
         "scale": [StrOptions({"common", "feature"})],
@@ -31,37 +42,37 @@ from ._density import log_density, principal_components
     prefer_skip_nested_validation=True,
 )
 def nearest_neighbor_attack(
-    X_synthetic,
-    X_members,
-    X_nonmembers,
-    X_reference=None,
+    X_synthetic: ArrayLike,
+    X_members: ArrayLike,
+    X_nonmembers: ArrayLike,
+    X_reference: ArrayLike | None = None,
     *,
-    calibrate=True,
-    scale="common",
-):
-    r"""Attack by the distance to the nearest synthetic row.
+    calibrate: bool = True,
+    scale: str = "common",
+) -> AttackResult:
+    r"""Attack by the distance to the nearest synthetic sample.
 
     The score of a record x is :math:`-d(x, S) / d(x, R)`, the distance to the nearest
-    synthetic row over that to the nearest row of the attacker's own data [1]_. Without
-    calibration it is :math:`-d(x, S)`, by which records in dense regions look like
-    members, whether they are or not.
+    synthetic sample over that to the nearest sample of the attacker's own data [1]_.
+    Without calibration it is :math:`-d(x, S)`, by which records in dense regions look
+    like members, whether they are or not.
 
     Parameters
     ----------
     X_synthetic : array-like of shape (n_synthetic, n_features)
-        Released rows.
+        Released samples.
 
     X_members : array-like of shape (n_members, n_features)
-        Rows that the release was made from.
+        Samples that the release was made from.
 
     X_nonmembers : array-like of shape (n_nonmembers, n_features)
-        Rows of the same distribution that it was not made from; of other patients, or
-        whatever the groups are.
+        Samples of the same distribution that it was not made from, and of other groups,
+        such as other patients.
 
     X_reference : array-like of shape (n_reference, n_features), default=None
-        The attacker's own rows of the same distribution, neither members nor
+        The attacker's own samples of the same distribution, neither members nor
         non-members. Their standard deviations scale the features. A small set makes
-        the calibration noisy. None takes the scale of the synthetic rows, and is for
+        the calibration noisy. None takes the scale of the synthetic samples, and is for
         `calibrate=False`.
 
     calibrate : bool, default=True
@@ -80,8 +91,8 @@ def nearest_neighbor_attack(
     Raises
     ------
     ValueError
-        If there is nothing to calibrate with, two of the real sets share a row, or
-        rows do not fit together.
+        If `calibrate` is without a reference, two of the real sets share a sample, or
+        samples do not fit together.
 
     References
     ----------
@@ -102,7 +113,7 @@ def nearest_neighbor_attack(
     """
     if X_reference is None and calibrate:
         raise ValueError(
-            "calibrate=True needs X_reference, rows that are neither members nor "
+            "calibrate=True needs X_reference, samples that are neither members nor "
             "non-members. Without them, use calibrate=False."
         )
     sets = (X_synthetic, X_members, X_nonmembers, X_reference)
@@ -117,28 +128,30 @@ def _nearest_scores(S, R, X):
     distance = nearest_neighbors(X, S)[0][:, 0]
     if R is None:
         return -distance
-    # Not 0, or the rows would not be disjoint, but for an underflow.
+    # Not 0, or the samples would not be disjoint, but for an underflow.
     to_reference = nearest_neighbors(X, R)[0][:, 0]
     return -distance / np.maximum(to_reference, np.finfo(np.float32).tiny)
 
 
 @validate_params(
     {
-        "X_synthetic": ["array-like"],
-        "X_members": ["array-like"],
-        "X_nonmembers": ["array-like"],
-        "X_reference": ["array-like"],
+        **array_likes("X_synthetic", "X_members", "X_nonmembers", "X_reference"),
         "n_components": [Interval(Integral, 1, None, closed="left")],
     },
     prefer_skip_nested_validation=True,
 )
 def domias_attack(
-    X_synthetic, X_members, X_nonmembers, X_reference, *, n_components=10
-):
-    r"""Attack by where synthetic rows are denser than they should be (DOMIAS).
+    X_synthetic: ArrayLike,
+    X_members: ArrayLike,
+    X_nonmembers: ArrayLike,
+    X_reference: ArrayLike,
+    *,
+    n_components: int = 10,
+) -> AttackResult:
+    r"""Attack by the density of synthetic samples over that of the reference (DOMIAS).
 
     The score of a record x is :math:`\log p_S(x) - \log p_R(x)`, of the density of the
-    synthetic rows and that of the attacker's own data [1]_. Both are Gaussian kernel
+    synthetic samples and that of the attacker's own data [1]_. Both are Gaussian kernel
     estimates in the first principal components of the reference, whitened, with
     Scott's bandwidth :math:`n^{-1 / (d + 4)}`: a density in all features of an
     embedding cannot be estimated.
@@ -146,16 +159,16 @@ def domias_attack(
     Parameters
     ----------
     X_synthetic : array-like of shape (n_synthetic, n_features)
-        Released rows.
+        Released samples.
 
     X_members : array-like of shape (n_members, n_features)
-        Rows that the release was made from.
+        Samples that the release was made from.
 
     X_nonmembers : array-like of shape (n_nonmembers, n_features)
-        Rows of the same distribution that it was not made from.
+        Samples of the same distribution that it was not made from.
 
     X_reference : array-like of shape (n_reference, n_features)
-        The attacker's own rows of the same distribution, neither members nor
+        The attacker's own samples of the same distribution, neither members nor
         non-members, at least two. Their spread scales all features.
 
     n_components : int, default=10
@@ -165,14 +178,14 @@ def domias_attack(
     -------
     result : AttackResult
         AUC and true-positive rate with intervals; lower is better for privacy, down
-        to 0.5 and 0.01. A weak attack on few rows: copies of 550 digits were told at
+        to 0.5 and 0.01. A weak attack on few samples: copies of 550 digits were told at
         an AUC of 0.87 only, so that it must not be the only one.
 
     Raises
     ------
     ValueError
-        If the reference is constant, two of the real sets share a row, or rows do not
-        fit together.
+        If the reference is constant, two of the real sets share a sample, or samples do
+        not fit together.
 
     References
     ----------
@@ -198,27 +211,57 @@ def domias_attack(
 
 def _domias_scores(S, R, X, n_components=10):
     """Return the log-density ratio of S against R in the components of R."""
-    center, whitening = principal_components(R, n_components)
+    center, whitening = _principal_components(R, n_components)
     S, R, X = ((rows - center) @ whitening for rows in (S, R, X))
-    return log_density(X, S) - log_density(X, R)
+    return _log_density(X, S) - _log_density(X, R)
+
+
+def _principal_components(R, n_components):
+    """Return the mean of scaled samples, and the map to components of unit variance."""
+    if len(R) < 2:
+        raise ValueError("X_reference has one sample, and no principal components.")
+    covariance = np.atleast_2d(np.cov(R, rowvar=False, dtype=np.float64))
+    variances, components = np.linalg.eigh(covariance)
+    # eigh sorts upwards.
+    variances, components = variances[::-1], components[:, ::-1]
+    # Features have a variance of 1, or none.
+    rank = np.count_nonzero(variances > _RANK_TOLERANCE * max(variances[0], 1))
+    if rank == 0:
+        raise ValueError("The samples of X_reference are all the same.")
+    kept = slice(min(n_components, rank))
+    center = R.mean(axis=0, dtype=np.float64)
+    return center, components[:, kept] / np.sqrt(variances[kept])
+
+
+def _log_density(X, data):
+    """Return the log of a Gaussian kernel density of data with Scott's bandwidth."""
+    n_rows, n_dims = data.shape
+    bandwidth = n_rows ** (-1 / (n_dims + 4))
+    log_norm = np.log(n_rows) + n_dims * np.log(bandwidth * np.sqrt(2 * np.pi))
+    density = np.empty(len(X))
+    for rows in gen_batches(len(X), max(1, _BLOCK_ENTRIES // n_rows)):
+        kernel = cdist(X[rows], data, "sqeuclidean")
+        kernel /= -2 * bandwidth**2
+        density[rows] = logsumexp(kernel, axis=1) - log_norm
+    return density
 
 
 @validate_params(
-    {
-        "minimum": ["array-like"],
-        "maximum": ["array-like"],
-        "X_members": ["array-like"],
-        "X_nonmembers": ["array-like"],
-    },
+    array_likes("minimum", "maximum", "X_members", "X_nonmembers"),
     prefer_skip_nested_validation=True,
 )
-def scaler_attack(minimum, maximum, X_members, X_nonmembers):
+def scaler_attack(
+    minimum: ArrayLike,
+    maximum: ArrayLike,
+    X_members: ArrayLike,
+    X_nonmembers: ArrayLike,
+) -> Bunch:
     r"""Attack by the extremes that a min-max scaler shipped with a model.
 
     A record that attains the released minimum or maximum of a feature was in the
     training set. Of n records with d independent features, a share of about
     :math:`1 - e^{-2 d / n}` attains one: nearly all of a small data set of embeddings.
-    Nothing that skcvae releases holds such extremes.
+    No release of skcvae holds such extremes.
 
     Parameters
     ----------
@@ -227,10 +270,10 @@ def scaler_attack(minimum, maximum, X_members, X_nonmembers):
         left out.
 
     X_members : array-like of shape (n_members, n_features)
-        Rows that the extremes were taken from.
+        Samples that the extremes were taken from.
 
     X_nonmembers : array-like of shape (n_nonmembers, n_features)
-        Rows of the same distribution that they were not taken from.
+        Samples of the same distribution that they were not taken from.
 
     Returns
     -------
@@ -241,7 +284,7 @@ def scaler_attack(minimum, maximum, X_members, X_nonmembers):
     Raises
     ------
     ValueError
-        If members and non-members share a row, or shapes do not fit together.
+        If members and non-members share a sample, or shapes do not fit together.
 
     Examples
     --------
@@ -257,77 +300,68 @@ def scaler_attack(minimum, maximum, X_members, X_nonmembers):
         X_members=X_members,
         X_nonmembers=X_nonmembers,
     )
-    minimum, maximum, M, H = sets.values()
+    low, high, M, H = sets.values()
     check_disjoint(X_members=M, X_nonmembers=H)
-    varying = (minimum < maximum).ravel()
-    n_accused = [
-        np.count_nonzero(
-            ((rows == minimum) | (rows == maximum))[:, varying].any(axis=1)
-        )
-        for rows in (M, H)
-    ]
-    tpr, fpr = (proportion(n, len(r)) for n, r in zip(n_accused, (M, H), strict=True))
+    varying = (low < high).ravel()
+    accused = [((low == X) | (high == X))[:, varying].any(axis=1) for X in (M, H)]
+    tpr, fpr = (proportion(np.count_nonzero(one), len(one)) for one in accused)
     return Bunch(tpr=tpr, fpr=fpr)
 
 
 @validate_params(
     {
-        "X_synthetic": ["array-like"],
-        "y_synthetic": ["array-like"],
-        "X_members": ["array-like"],
-        "y_members": ["array-like"],
-        "X_nonmembers": ["array-like"],
-        "y_nonmembers": ["array-like"],
+        **array_likes("X_synthetic", "y_synthetic", "X_members", "y_members"),
+        **array_likes("X_nonmembers", "y_nonmembers"),
         "estimator": [HasMethods(["fit", "predict"]), None],
         "X_reference": ["array-like", None],
     },
     prefer_skip_nested_validation=True,
 )
 def label_inference_gap(
-    X_synthetic,
-    y_synthetic,
-    X_members,
-    y_members,
-    X_nonmembers,
-    y_nonmembers,
+    X_synthetic: ArrayLike,
+    y_synthetic: ArrayLike,
+    X_members: ArrayLike,
+    y_members: ArrayLike,
+    X_nonmembers: ArrayLike,
+    y_nonmembers: ArrayLike,
     *,
-    estimator=None,
-    X_reference=None,
-):
+    estimator: BaseEstimator | None = None,
+    X_reference: ArrayLike | None = None,
+) -> Bunch:
     """Compare how well labels of members and of non-members can be inferred.
 
-    A classifier of synthetic rows predicts the label of a record whose features the
-    attacker knows. That it works is what the release is for; that it works better for
-    members is what it leaks of them.
+    A classifier of synthetic samples predicts the label of a record whose features the
+    attacker knows. To predict the labels of anybody is the purpose of a release. A
+    higher accuracy for members than for others is leakage.
 
     Parameters
     ----------
     X_synthetic : array-like of shape (n_synthetic, n_features)
-        Released rows.
+        Released samples.
 
     y_synthetic : array-like of shape (n_synthetic,)
         Their labels: classes, or another secret attribute.
 
     X_members : array-like of shape (n_members, n_features)
-        Rows that the release was made from.
+        Samples that the release was made from.
 
     y_members : array-like of shape (n_members,)
         Their labels.
 
     X_nonmembers : array-like of shape (n_nonmembers, n_features)
-        Rows of the same distribution that it was not made from. Of another
+        Samples of the same distribution that it was not made from. Of another
         distribution, the difference would be one of utility.
 
     y_nonmembers : array-like of shape (n_nonmembers,)
         Their labels.
 
     estimator : classifier, default=None
-        What is trained on the synthetic rows. None takes the label of the nearest
-        one, which sees copies; a linear model does not.
+        Classifier to train on the synthetic samples. None takes the label of the
+        nearest one, which detects copies; a linear model does not.
 
     X_reference : array-like of shape (n_reference, n_features), default=None
-        Rows whose spread scales all features. None takes that of the synthetic
-        rows.
+        Samples whose spread scales all features. None takes that of the synthetic
+        samples.
 
     Returns
     -------
@@ -339,7 +373,8 @@ def label_inference_gap(
     Raises
     ------
     ValueError
-        If members and non-members share a row, or rows and labels do not fit together.
+        If members and non-members share a sample, or samples and labels do not fit
+        together.
 
     Examples
     --------
@@ -352,36 +387,28 @@ def label_inference_gap(
     """
     S, M, H, _ = _scaled(X_synthetic, X_members, X_nonmembers, X_reference)
     y_S, y_M, y_H = (
-        check_labels(y, rows, name)
+        check_one_label_per_sample(y, rows, name)
         for y, rows, name in (
             (y_synthetic, S, "y_synthetic"),
             (y_members, M, "y_members"),
             (y_nonmembers, H, "y_nonmembers"),
         )
     )
-    model = None if estimator is None else clone(estimator).fit(S, y_S)
+    if estimator is None:
+        predicted = [y_S[nearest_neighbors(X, S)[1][:, 0]] for X in (M, H)]
+    else:
+        fitted = clone(estimator).fit(S, y_S)
+        predicted = [fitted.predict(X) for X in (M, H)]
     members, nonmembers = (
-        _accuracy(
-            _nearest_labels(S, y_S, rows) if model is None else model.predict(rows), y
-        )
-        for rows, y in ((M, y_M), (H, y_H))
+        proportion(np.count_nonzero(labels == y), len(y))
+        for labels, y in zip(predicted, (y_M, y_H), strict=True)
     )
     gap = difference(members, nonmembers)
     return Bunch(members=members, nonmembers=nonmembers, difference=gap)
 
 
-def _nearest_labels(S, y_S, rows):
-    """Return the label of the nearest synthetic row."""
-    return y_S[nearest_neighbors(rows, S)[1][:, 0]]
-
-
-def _accuracy(predicted, y):
-    """Return the share of right labels."""
-    return proportion(np.count_nonzero(predicted == y), len(y))
-
-
 def _scaled(X_synthetic, X_members, X_nonmembers, X_reference, scale="common"):
-    """Return checked rows on the scale of the reference, or of the synthetic rows."""
+    """Return checked samples, scaled by the reference or else by the synthetic ones."""
     sets = check_record_sets(
         X_synthetic=X_synthetic,
         X_members=X_members,

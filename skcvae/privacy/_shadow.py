@@ -1,11 +1,13 @@
 """Membership attack that trains copies of the generator: LiRA."""
 
+from collections.abc import Callable
 from numbers import Integral
 
 import numpy as np
 from joblib import Parallel, delayed
+from numpy.typing import ArrayLike
 from scipy import optimize, special
-from sklearn.base import clone
+from sklearn.base import BaseEstimator, clone
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import (
     HasMethods,
@@ -15,35 +17,31 @@ from sklearn.utils._param_validation import (
 )
 
 from .._neighbors import nearest_neighbors
-from .._record_sets import check_labels, scale_by
+from .._record_sets import array_likes, check_one_label_per_sample, scale_by
 from .._training import draw_seeds
-from ._attack_result import attack_result
+from ._attack_result import AttackResult, attack_result
 from ._audit_parts import synthesize
 from ._latent_search import check_candidates, latent_search_scores
 
 # Distances per square root of a feature, in standard deviations of the reference,
-# below which rows count as equal: copies may be rounded, and 0 has no logarithm.
+# below which samples count as equal: copies may be rounded, and 0 has no logarithm.
 _MIN_DISTANCE = 1e-6
 _MIN_OBJECTIVE = 1e-12
 # The least standard deviation of a record's scores, as a share of that of all scores.
 _MIN_RELATIVE_STD = 1e-3
 # How many deviations a member's scores are above those of a non-member, at least.
 _MIN_SEPARATION = 1.0
-# A half needs two rows for a generator to be trained on it.
+# A half needs two samples for a generator to be trained on it.
 _MIN_REFERENCE = 4
-# In and out of the training rows, two shadows each have a variance.
+# Two shadows trained with a sample, and two without it, have a variance each.
 _MIN_ONLINE = 4
 
 
 @validate_params(
     {
         "estimator": [HasMethods(["fit", "sample"]), HasMethods("fit_transform")],
-        "X_members": ["array-like"],
-        "y_members": ["array-like"],
-        "X_nonmembers": ["array-like"],
-        "y_nonmembers": ["array-like"],
-        "X_reference": ["array-like"],
-        "y_reference": ["array-like"],
+        **array_likes("X_members", "y_members", "X_nonmembers", "y_nonmembers"),
+        **array_likes("X_reference", "y_reference"),
         "synthetic": [tuple, HasMethods("sample"), HasMethods("make_decoder"), None],
         "n_shadows": [Interval(Integral, 2, None, closed="left")],
         "score": [StrOptions({"nearest", "latent_search"}), callable],
@@ -54,65 +52,66 @@ _MIN_ONLINE = 4
     },
     prefer_skip_nested_validation=True,
 )
-def shadow_attack(  # noqa: PLR0913  three labelled sets of rows are six of them
-    estimator,
-    X_members,
-    y_members,
-    X_nonmembers,
-    y_nonmembers,
-    X_reference,
-    y_reference,
+def shadow_attack(  # noqa: PLR0913  three labelled sets of samples are six of them
+    estimator: BaseEstimator,
+    X_members: ArrayLike,
+    y_members: ArrayLike,
+    X_nonmembers: ArrayLike,
+    y_nonmembers: ArrayLike,
+    X_reference: ArrayLike,
+    y_reference: ArrayLike,
     *,
-    synthetic=None,
-    n_shadows=16,
-    score="nearest",
-    mode="offline",
-    n_jobs=None,
-    random_state=None,
-    verbose=0,
-):
+    synthetic: tuple | object | None = None,
+    n_shadows: int = 16,
+    score: str | Callable = "nearest",
+    mode: str = "offline",
+    n_jobs: int | None = None,
+    random_state: int | np.random.RandomState | None = None,
+    verbose: int = 0,
+) -> AttackResult:
     r"""Infer membership by comparing with copies of the generator (LiRA).
 
-    Some rows look like members whether they are or not. The likelihood-ratio attack
-    [1]_ learns what is usual for each row: it trains shadow copies of the generator
-    on random halves of a pool, scores the row against each, and judges its score s
-    against the release by the mean and deviation of the scores of those shadows that
-    were trained with the row ("in") or without it ("out").
+    Some samples look like members whether they are or not. The likelihood-ratio attack
+    [1]_ learns the usual scores of each sample: it trains shadow copies of the
+    generator on random halves of a pool, scores the sample against each, and judges its
+    score s against the release by the mean and deviation of the scores of those shadows
+    that were trained with the sample ("in") or without it ("out").
 
-    - "online": members, non-members and reference are the pool. Each row is in half
+    - "online": members, non-members and reference are the pool. Each sample is in half
       of the shadows, and
       :math:`\Lambda = \log N(s; \mu_{in}, \sigma^2) - \log N(s; \mu_{out}, \sigma^2)`.
-    - "offline": the reference is the pool, and no shadow has seen a row attacked.
-      :math:`\Lambda = (s - \mu_{out}) / \sigma`, which ranks rows as the one-sided
+    - "offline": the reference is the pool, and no shadow has seen a sample attacked.
+      :math:`\Lambda = (s - \mu_{out}) / \sigma`, which ranks samples as the one-sided
       p-value of the original does. It finds less.
 
-    Few shadows say little about a single row, so that three things differ from the
-    original. Both cases share a variance. It is shrunk towards that of other rows, by
-    as much as the variances of all rows tell [2]_. And :math:`\mu_{in}` is at least
-    one deviation above :math:`\mu_{out}`: else, errors of the two would decide what a
-    high score means, and copies go undetected where the shadows do not copy.
+    Few shadows say little about a single sample. Three things differ from the original
+    for that: both cases share a variance; it is shrunk towards that of other samples,
+    by as much as the variances of all samples tell [2]_; and :math:`\mu_{in}` is at
+    least one deviation above :math:`\mu_{out}`. Without the last, errors of the two
+    means could reverse the score of a sample, and copies would go undetected where the
+    shadows do not copy.
 
     Parameters
     ----------
     estimator : estimator object
         The unfitted generator or anonymizer that made the release. It has
         `fit(X, y)` and `sample(y=...)`, or a `fit_transform(X, y)` that returns a
-        synthetic row for each row.
+        synthetic sample for each sample.
 
     X_members : array-like of shape (n_members, n_features)
-        Rows that the release was made from.
+        Samples that the release was made from.
 
     y_members : array-like of shape (n_members,)
         Their classes.
 
     X_nonmembers : array-like of shape (n_nonmembers, n_features)
-        Rows of the same population that it was not made from.
+        Samples of the same population that it was not made from.
 
     y_nonmembers : array-like of shape (n_nonmembers,)
         Their classes.
 
     X_reference : array-like of shape (n_reference, n_features)
-        The attacker's own rows of the same population, neither members nor
+        The attacker's own samples of the same population, neither members nor
         non-members. "offline" needs at least four, and some of each class; best are
         twice as many as members.
 
@@ -120,9 +119,9 @@ def shadow_attack(  # noqa: PLR0913  three labelled sets of rows are six of them
         Their classes.
 
     synthetic : tuple, object or None, default=None
-        The release: a tuple (X, y) of rows and their classes, or a fitted object with
-        `sample(y=...)`, from which a row is drawn for the label of each member. None
-        makes one, by fitting a clone of `estimator` to the members.
+        The release: a tuple (X, y) of samples and their classes, or a fitted object
+        with `sample(y=...)`, from which a sample is drawn for the label of each member.
+        None makes one, by fitting a clone of `estimator` to the members.
 
     n_shadows : int, default=16
         Number of shadow copies, at least 2, or 4 for "online". Each takes as long as
@@ -130,16 +129,16 @@ def shadow_attack(  # noqa: PLR0913  three labelled sets of rows are six of them
         halves, stratified by class.
 
     score : {"nearest", "latent_search"} or callable, default="nearest"
-        What is compared. "nearest" is minus the logarithm of the Euclidean distance
-        to the nearest synthetic row of the same class; to subtract that of the
-        reference, as attacks without shadows do, would change nothing, as it is the
-        same for all shadows. "latent_search" is minus the logarithm of the minimum
-        that :func:`latent_search_attack` finds from e = 0: it attacks a decoder. A
-        callable takes a release (a fitted object, or a tuple of synthetic rows and
-        classes), rows and their classes, and returns a score for each row.
+        The score to compare. "nearest" is minus the logarithm of the Euclidean distance
+        to the nearest synthetic sample of the same class. It is not calibrated by the
+        distance to the reference, which is the same for all shadows. "latent_search" is
+        minus the logarithm of the minimum that :func:`latent_search_attack` finds from
+        e = 0: it attacks a decoder. A callable takes a release (a fitted object, or a
+        tuple of synthetic samples and classes), samples and their classes, and returns
+        a score for each sample.
 
     mode : {"offline", "online"}, default="offline"
-        What the shadows are trained on, see above.
+        The pool that shadows are trained on, see above.
 
     n_jobs : int, default=None
         Number of shadows trained at the same time. None means 1 unless in a
@@ -155,13 +154,14 @@ def shadow_attack(  # noqa: PLR0913  three labelled sets of rows are six of them
     Returns
     -------
     result : AttackResult
-        AUC and true-positive rate with their intervals; no scores of single rows.
+        AUC and true-positive rate with their intervals; no scores of single samples.
 
     Raises
     ------
     ValueError
-        If sets share rows, shadows or reference rows are too few, a class is missing
-        in the release or the reference, or the score needs what the release lacks.
+        If sets share samples, shadows or reference samples are too few, a class is
+        missing in the release or the reference, or the score needs what the release
+        lacks.
 
     See Also
     --------
@@ -194,7 +194,7 @@ def shadow_attack(  # noqa: PLR0913  three labelled sets of rows are six of them
     X, y, n_members, R = check_candidates(
         X_members, y_members, X_nonmembers, y_nonmembers, X_reference=X_reference
     )
-    y_R = check_labels(y_reference, R, "y_reference")
+    y_R = check_one_label_per_sample(y_reference, R, "y_reference")
     _check_shadows(mode, n_shadows, y, y_R)
     _check_release(synthetic, estimator, score)
     target_seed, split_seed, *seeds = draw_seeds(
@@ -202,8 +202,9 @@ def shadow_attack(  # noqa: PLR0913  three labelled sets of rows are six of them
     )
     if synthetic is None:
         synthetic = _train(estimator, X[:n_members], y[:n_members], target_seed)
-    has_rows = isinstance(synthetic, tuple)
-    labels = np.asarray(synthetic[-1]) if has_rows else y[:n_members]
+    labels = y[:n_members]
+    if isinstance(synthetic, tuple):
+        labels = np.asarray(synthetic[-1])
     statistic = _Statistic(score, R, labels)
     target = statistic(synthetic, X, y, target_seed)
     _check_complete(target, y)
@@ -223,24 +224,24 @@ def shadow_attack(  # noqa: PLR0913  three labelled sets of rows are six of them
 
 
 def _check_shadows(mode, n_shadows, y, y_reference):
-    """Refuse shadows that would say nothing about the rows."""
+    """Refuse too few shadows, and a reference that is too small or lacks classes."""
     if mode == "online":
         if n_shadows < _MIN_ONLINE:
             raise ValueError(
                 f"mode='online' needs n_shadows of at least {_MIN_ONLINE}, two with "
-                f"and two without each row, got {n_shadows}."
+                f"and two without each sample, got {n_shadows}."
             )
         return
     if len(y_reference) < _MIN_REFERENCE:
         raise ValueError(
-            f"X_reference has {len(y_reference)} rows, and mode='offline' trains on "
+            f"X_reference has {len(y_reference)} samples, and mode='offline' trains on "
             f"halves of it: it needs {_MIN_REFERENCE} or more. Or use mode='online'."
         )
     unknown = np.setdiff1d(y, y_reference).tolist()
     if unknown:
         raise ValueError(
-            f"y_reference lacks the classes {unknown[:5]} of rows to attack, so that "
-            "shadows cannot learn them. Leave out the rows of these classes, or use "
+            f"y_reference lacks the classes {unknown[:5]} of samples to attack, so "
+            "that shadows cannot learn them. Leave these samples out, or use "
             "mode='online'."
         )
 
@@ -253,28 +254,28 @@ def _check_release(synthetic, estimator, score):
     ):
         raise ValueError(
             "score='latent_search' needs an estimator, and a fitted object as "
-            "synthetic, that have make_decoder. Use score='nearest' for rows."
+            "synthetic, that have make_decoder. Use score='nearest' for samples."
         )
-    has_rows = synthetic is None or isinstance(synthetic, tuple)
-    if score == "nearest" and not (has_rows or hasattr(synthetic, "sample")):
+    is_tuple = synthetic is None or isinstance(synthetic, tuple)
+    if score == "nearest" and not (is_tuple or hasattr(synthetic, "sample")):
         raise ValueError(
-            "score='nearest' needs released rows: synthetic must be a tuple (X, y) or "
-            "have sample(y=...)."
+            "score='nearest' needs released samples: synthetic must be a tuple (X, y) "
+            "or have sample(y=...)."
         )
 
 
 def _check_complete(scores, y):
-    """Refuse rows to attack whose class was not released."""
+    """Refuse samples to attack whose class was not released."""
     missing = np.unique(y[np.isnan(scores)]).tolist()
     if missing:
         raise ValueError(
-            f"The release has no rows of the classes {missing[:5]} of rows to attack. "
-            "Leave out the rows of these classes: there is nothing to compare with."
+            f"The release has no samples of the classes {missing[:5]}. Leave these "
+            "classes out of the attack: there is nothing to compare with."
         )
 
 
 class _Statistic:
-    """Score of rows against a release; NaN where it has no rows of a class."""
+    """Score of samples against a release; NaN where it has no samples of a class."""
 
     def __init__(self, score, reference, labels):
         self.score = score
@@ -283,7 +284,7 @@ class _Statistic:
 
     def __call__(self, release, X, y, seed):
         if self.score == "nearest":
-            # Only distances within the classes of the rows matter.
+            # Only distances within the classes of the samples matter.
             labels = self.labels[np.isin(self.labels, y)]
             S, y_S = synthesize(release, labels, seed, X.shape[1])
             return _nearest_scores(*scale_by(self.reference, S, X), y_S, y)
@@ -295,14 +296,14 @@ class _Statistic:
         scores = np.asarray(self.score(release, X, y), dtype=float)
         if scores.shape != (len(X),) or not np.isfinite(scores).all():
             raise ValueError(
-                f"score must return {len(X)} finite numbers, one for each row, got "
+                f"score must return {len(X)} finite numbers, one for each sample, got "
                 f"shape {scores.shape}."
             )
         return scores
 
 
 def _nearest_scores(S, X, y_S, y):
-    """Return minus the log-distance to the nearest synthetic row of the class."""
+    """Return minus the log-distance to the nearest synthetic sample of the class."""
     scores = np.full(len(X), np.nan)
     for label in np.unique(y):
         rows, of_class = y == label, y_S == label
@@ -314,7 +315,7 @@ def _nearest_scores(S, X, y_S, y):
 
 
 def _train(estimator, X, y, seed):
-    """Return a fitted clone, or a tuple of what it makes of the rows."""
+    """Return a fitted clone, or a tuple of what it makes of the samples."""
     estimator = clone(estimator)
     names = [
         name
@@ -328,7 +329,7 @@ def _train(estimator, X, y, seed):
 
 
 def _score_shadow(estimator, X_pool, y_pool, half, statistic, X, y, seed):
-    """Train one shadow; return the scores of the rows whose class it has seen."""
+    """Train one shadow; return the scores of the samples whose class it has seen."""
     train_seed, sample_seed = draw_seeds(np.random.RandomState(seed), 2)
     shadow = _train(estimator, X_pool[half], y_pool[half], train_seed)
     known = np.isin(y, y_pool[half])
@@ -338,7 +339,7 @@ def _score_shadow(estimator, X_pool, y_pool, half, statistic, X, y, seed):
 
 
 def _draw_halves(y, n_shadows, random_state):
-    """Return which rows each shadow is trained on, in complementary pairs."""
+    """Return which samples each shadow is trained on, in complementary pairs."""
     codes = np.unique(y, return_inverse=True)[1]
     ends = np.cumsum(np.bincount(codes))[:-1]
     halves = np.zeros((n_shadows, len(y)), dtype=bool)
@@ -352,7 +353,7 @@ def _draw_halves(y, n_shadows, random_state):
 
 
 def likelihood_ratios(target, shadows, is_in):
-    """Return how much more likely each row is a member; higher says "member".
+    """Return how much more likely each sample is a member; higher says "member".
 
     `target` has shape (n_rows,); the scores `shadows`, NaN where there is none, and
     `is_in`, what each shadow was trained on, have shape (n_shadows, n_rows).
@@ -364,7 +365,7 @@ def likelihood_ratios(target, shadows, is_in):
     variance = moderated_variances((squares_out + squares_in) / np.maximum(dof, 1), dof)
     least = _MIN_RELATIVE_STD * np.nanstd(shadows) or 1.0
     std = np.maximum(np.sqrt(variance), least)
-    # Offline, and where a row is alone in its class, one of the means is NaN.
+    # Offline, and where a sample is alone in its class, one of the means is NaN.
     center = np.nanmean([mean_in, mean_out], axis=0)
     separation = np.fmax((mean_in - mean_out) / std, _MIN_SEPARATION)
     return separation * (target - center) / std

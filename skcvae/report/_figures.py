@@ -16,7 +16,7 @@ from ..inspection import (
     TrainingHistoryDisplay,
 )
 from ..inspection._classes import spread_by_size
-from ..privacy._audit_membership import ROW_ATTACKS, score_records
+from ..privacy._audit_membership import SAMPLE_ATTACKS, score_records
 from ..privacy._audit_parts import check_parts
 from ._samples import Rows, clean, find_history, take
 
@@ -187,8 +187,8 @@ def _membership(run, audit, ax):
     if audit is None:
         raise ValueError("Not drawn: no attacks were run, see the section on privacy.")
     sets = (run.train, run.test, run.reference)
-    parts = check_parts(*((*rows, None) for rows in sets), min_rows=1)
-    ran = [a.result.name for a in audit.attacks if a.result.name in ROW_ATTACKS]
+    parts = check_parts(*((*rows, None) for rows in sets), min_samples=1)
+    ran = [a.result.name for a in audit.attacks if a.result.name in SAMPLE_ATTACKS]
     scores = score_records(ran, None, run.synthetic.X, parts, None, 0)
     members, others = (
         {name: both[side] for name, both in scores.items()} for side in (0, 1)

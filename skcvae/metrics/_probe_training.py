@@ -1,4 +1,4 @@
-"""What the utility probe trains and tests on: checked, scaled, and on the device."""
+"""The training of the probe: checks and scale of the samples, batches, and the net."""
 
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -8,29 +8,63 @@ import torch
 from sklearn.utils import check_array, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_consistent_length
+from skorch.callbacks import EarlyStopping
+from skorch.helper import predefined_split
+from torch import nn
+from torch.utils.data import IterableDataset
 
-from .._training import LabelledTensors
-from ._probe_net import BatchStream, cycle_rows
+from .._training import LabelledTensors, TensorLoader, TrainingNet, fork_torch_rng
 
-# In units of the scale. Logits of such rows would leave the range of float32.
+# In units of the scale. Logits of such samples would leave the range of float32.
 _MAX_SIZE = 1e30
+
+
+class BatchStream(IterableDataset):
+    """An epoch is the next `n_steps` batches (x, codes) of an endless iterator."""
+
+    def __init__(self, batches, n_steps):
+        self.batches = batches
+        self.n_steps = n_steps
+
+    def __iter__(self):
+        return islice(self.batches, self.n_steps)
+
+
+class ValidationLoader(TensorLoader):
+    """Batches (x, codes) of the validation samples, in their order."""
+
+    def __iter__(self):
+        for batch, x in super().__iter__():
+            yield x, batch["y"]
+
+
+class ProbeNet(TrainingNet):
+    """Training net that passes Ctrl-C on, which skorch takes for early stopping."""
+
+    def on_train_end(self, *args, **kwargs):
+        """Raise where neither the epochs nor the patience ran out."""
+        super().on_train_end(*args, **kwargs)
+        stopping = dict(self.callbacks_)["early_stopping"]
+        is_stopped = stopping.misses_ >= stopping.patience
+        if len(self.history) < self.max_epochs and not is_stopped:
+            raise KeyboardInterrupt
+
+
+def cycle_batches(samples, batch_size, seed):
+    """Yield batches of exactly `batch_size` samples for ever, in shuffled passes."""
+    generator = torch.Generator().manual_seed(seed)
+    order = torch.empty(0, dtype=torch.long)
+    while True:
+        while len(order) < batch_size:
+            shuffled = torch.randperm(len(samples), generator=generator)
+            order = torch.cat([order, shuffled])
+        chosen, order = order[:batch_size].to(samples.x.device), order[batch_size:]
+        yield samples.x.index_select(0, chosen), samples.y.index_select(0, chosen)
 
 
 @dataclass(frozen=True)
 class ProbeScale:
-    """The scale that all rows of a probe share.
-
-    Attributes
-    ----------
-    offset : ndarray of shape (n_features,)
-        Mean of each feature of the validation rows.
-
-    scale : float
-        Root mean square of their standard deviations.
-
-    device : torch.device
-        Where scaled rows go.
-    """
+    """Means of the validation samples, one scale, and the device to put samples on."""
 
     offset: np.ndarray
     scale: float
@@ -38,19 +72,19 @@ class ProbeScale:
 
     @classmethod
     def of(cls, X_val, device):
-        """Return the scale of validation rows."""
+        """Return the scale of validation samples."""
         with np.errstate(over="ignore", invalid="ignore"):
             variance = X_val.var(axis=0, dtype=np.float64)
         scale = float(np.sqrt(variance.mean()))
         if not np.isfinite(scale) or scale == 0:
             raise ValueError(
                 f"X_val has a standard deviation of {scale:g}, so that there is no "
-                "scale. Pass rows that differ and are not of extreme size."
+                "scale. Pass samples that differ and are not of extreme size."
             )
         return cls(X_val.mean(axis=0, dtype=np.float64), scale, device)
 
-    def rows(self, X, name):
-        """Return scaled rows as a float32 tensor on the device."""
+    def apply(self, X, name):
+        """Return scaled samples as a float32 tensor on the device."""
         with np.errstate(over="ignore"):
             Z = (X - self.offset.astype(X.dtype)) / X.dtype.type(self.scale)
         if not np.abs(Z).max() < _MAX_SIZE:
@@ -60,7 +94,7 @@ class ProbeScale:
             )
         return torch.from_numpy(Z.astype(np.float32, copy=False)).to(self.device)
 
-    def codes(self, y, classes):
+    def encode(self, y, classes):
         """Return class codes as an int64 tensor on the device."""
         codes = np.searchsorted(classes, y).clip(max=len(classes) - 1)
         if unknown := sorted(set(y[classes[codes] != y].tolist())):
@@ -73,25 +107,7 @@ class ProbeScale:
 
 @dataclass(frozen=True)
 class ProbeData:
-    """What a probe trains and tests on.
-
-    Attributes
-    ----------
-    stream : BatchStream
-        Training batches.
-
-    valid : LabelledTensors
-        Validation rows.
-
-    x_test : Tensor of shape (n_test, n_features)
-        Test rows, float32.
-
-    y_test : ndarray of shape (n_test,)
-        Their labels.
-
-    classes : ndarray of shape (n_classes,)
-        Labels of training and validation, sorted.
-    """
+    """Samples of a probe; `classes` are those of training and validation, sorted."""
 
     stream: BatchStream
     valid: LabelledTensors
@@ -101,41 +117,19 @@ class ProbeData:
 
 
 def prepare_data(source, val, test, device, *, batch_size, n_steps, seed):
-    """Check all parts, and return them scaled and encoded.
-
-    Parameters
-    ----------
-    source : tuple of (X, y), or object with `batches`
-        What to train on.
-
-    val, test : tuple of (X, y)
-        Real rows.
-
-    device : torch.device
-        Where to train.
-
-    batch_size, n_steps : int
-        Rows of a batch, and batches of an epoch.
-
-    seed : int
-        Seed of the batches.
-
-    Returns
-    -------
-    ProbeData
-    """
+    """Check all parts, and return them scaled and encoded, as `ProbeData`."""
     X_val, y_val = _check_part(*val, "X_val", "y_val")
     X_test, y_test = _check_part(*test, "X_test", "y_test")
     _check_width(X_test, "X_test", X_val)
     if len(np.unique(y_test)) < 2:
         raise ValueError("y_test holds one class. Scores need at least two.")
     scale = ProbeScale.of(X_val, device)
-    x_val, x_test = scale.rows(X_val, "X_val"), scale.rows(X_test, "X_test")
+    x_val, x_test = scale.apply(X_val, "X_val"), scale.apply(X_test, "X_test")
     if hasattr(source, "batches"):
         raw = source.batches(batch_size, random_state=seed)
         named = getattr(source, "classes_", None)
         checked = _check_batches(raw, batch_size, X_val)
-        classes, batches = _open_stream(checked, named, n_steps, scale, y_val, y_test)
+        classes, batches = _scale_stream(checked, named, n_steps, scale, y_val, y_test)
     elif len(source) != 2:
         raise ValueError(
             "source must be a pair (X, y) or have a method batches, got a tuple of "
@@ -145,25 +139,25 @@ def prepare_data(source, val, test, device, *, batch_size, n_steps, seed):
         X, y = _check_part(*source, "X of the source", "y of the source")
         _check_width(X, "X of the source", X_val)
         classes = _find_classes(y, y_val, y_test)
-        x, codes = scale.rows(X, "X of the source"), scale.codes(y, classes)
-        batches = cycle_rows(LabelledTensors(x, codes), batch_size, seed)
+        x, codes = scale.apply(X, "X of the source"), scale.encode(y, classes)
+        batches = cycle_batches(LabelledTensors(x, codes), batch_size, seed)
     return ProbeData(
         BatchStream(batches, n_steps),
-        LabelledTensors(x_val, scale.codes(y_val, classes)),
+        LabelledTensors(x_val, scale.encode(y_val, classes)),
         x_test,
         y_test,
         classes,
     )
 
 
-def _open_stream(checked, named, n_steps, scale, y_val, y_test):
-    """Return the classes, and an iterator of scaled rows and their codes."""
-    # The first epoch shows what is wrong before any training, and which labels come.
+def _scale_stream(checked, named, n_steps, scale, y_val, y_test):
+    """Return the classes, and an iterator of scaled samples and their codes."""
+    # The first epoch is checked before any training, and its labels are known.
     first = list(islice(checked, n_steps))
     labels = [y for _, y in first] + ([] if named is None else [np.asarray(named)])
     classes = _find_classes(np.concatenate(labels), y_val, y_test)
     batches = (
-        (scale.rows(X, "A batch of the stream"), scale.codes(y, classes))
+        (scale.apply(X, "A batch of the stream"), scale.encode(y, classes))
         for X, y in chain(first, checked)
     )
     return classes, batches
@@ -173,9 +167,8 @@ def _find_classes(y, y_val, y_test):
     """Return the sorted labels of training and validation."""
     check_classification_targets(y)
     kinds = {
-        "the source": _kind(y),
-        "y_val": _kind(y_val),
-        "y_test": _kind(y_test),
+        name: "strings" if labels.dtype.kind in "SU" else "numbers"
+        for name, labels in (("the source", y), ("y_val", y_val), ("y_test", y_test))
     }
     if len(set(kinds.values())) > 1:
         raise ValueError(
@@ -186,14 +179,13 @@ def _find_classes(y, y_val, y_test):
     classes = np.unique(np.concatenate([y, y_val]))
     if len(classes) < 2:
         raise ValueError(
-            f"A head needs two classes, and the source and y_val hold "
-            f"{classes.tolist()}."
+            f"A head needs two classes. The source and y_val hold {classes.tolist()}."
         )
     return classes
 
 
 def _check_batches(batches, batch_size, X_val):
-    """Yield the batches of a stream, each checked; refuse that they end."""
+    """Check and yield the batches of a stream; raise if it ends."""
     for batch in batches:
         if not (isinstance(batch, tuple | list) and len(batch) == 2):
             raise ValueError(
@@ -204,7 +196,7 @@ def _check_batches(batches, batch_size, X_val):
         _check_width(X, "X of a batch", X_val)
         if len(X) != batch_size:
             raise ValueError(
-                f"The stream was asked for batches of {batch_size} rows and yielded "
+                f"The stream was asked for batches of {batch_size} samples and yielded "
                 f"{len(X)}."
             )
         yield X, y
@@ -212,7 +204,7 @@ def _check_batches(batches, batch_size, X_val):
 
 
 def _check_part(X, y, X_name, y_name, are_targets=True):
-    """Return rows as floats, and their labels as strings or numbers."""
+    """Return samples as floats, and their labels as strings or numbers."""
     try:
         X = check_array(X, dtype=None, input_name=X_name)
         y = _check_labels(y)
@@ -240,13 +232,48 @@ def _check_labels(y):
     return y
 
 
-def _kind(y):
-    return "strings" if y.dtype.kind in "SU" else "numbers"
-
-
 def _check_width(X, name, X_val):
-    """Refuse rows of another number of features than X_val."""
+    """Refuse samples of another number of features than X_val."""
     if X.shape[1] != X_val.shape[1]:
         raise ValueError(
             f"{name} has {X.shape[1]} features, and X_val has {X_val.shape[1]}."
         )
+
+
+def train_head(stream, valid, n_classes, seed, *, patience, weight_decay, **net_params):
+    """Train a linear softmax head, and return the net with its best weights.
+
+    `seed` is that of the first weights. `net_params` are parameters of
+    :class:`skorch.NeuralNet`. A loss that is not finite raises FloatingPointError, an
+    interruption KeyboardInterrupt.
+    """
+    stopping = EarlyStopping(patience=patience, threshold=0, load_best=True)
+    net = ProbeNet(
+        nn.Linear,
+        module__in_features=valid.x.shape[1],
+        module__out_features=n_classes,
+        criterion=nn.CrossEntropyLoss,
+        optimizer=torch.optim.AdamW,
+        optimizer__weight_decay=weight_decay,
+        optimizer__fused=True,
+        iterator_train=_as_it_is,
+        iterator_valid=ValidationLoader,
+        train_split=predefined_split(valid),
+        callbacks=[("early_stopping", stopping)],
+        verbose=0,
+        **net_params,
+    )
+    try:
+        with fork_torch_rng(seed, valid.x.device):
+            net.fit(stream, None)
+    except FloatingPointError as error:
+        raise FloatingPointError(
+            "The loss of the probe is not finite. Use a smaller lr, or look for "
+            "samples of extreme size in the source."
+        ) from error
+    return net
+
+
+def _as_it_is(dataset, batch_size):
+    """Return a data set that makes its batches itself."""
+    return dataset
