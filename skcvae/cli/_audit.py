@@ -17,8 +17,7 @@ def audit(
         typer.Option(exists=True, help="Database that it was made from (X_train)."),
     ],
     nonmembers: Annotated[
-        Path,
-        typer.Option(exists=True, help="Other samples of the same kind (X_test)."),
+        Path, typer.Option(exists=True, help="Other samples of the same kind (X_test).")
     ],
     reference: Annotated[
         Path, typer.Option(exists=True, help="Samples that an attacker has (X_val).")
