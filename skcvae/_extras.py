@@ -1,21 +1,22 @@
 """Optional dependencies: imported at first use, with an error that names the extra."""
 
 from importlib import import_module
+from types import ModuleType
 
 
-def import_extra(module, extra, caller):
-    """Return an optional module, or say how to install it.
+def import_extra(module: str, extra: str, caller: str) -> ModuleType:
+    """Return an optional module, or raise an error that says how to install it.
 
     Parameters
     ----------
     module : str
-        Its full name.
+        Full name of the module.
 
     extra : str
-        The extra of skcvae that installs it.
+        Extra of skcvae that installs it.
 
     caller : str
-        What needs it, as the error names it.
+        Function or class that needs it, for the error.
     """
     package = module.partition(".")[0]
     try:
@@ -27,6 +28,6 @@ def import_extra(module, extra, caller):
         ) from error
 
 
-def import_pyplot(caller):
-    """Return matplotlib's pyplot, or say how to install it."""
+def import_pyplot(caller: str) -> ModuleType:
+    """Return matplotlib's pyplot, or raise an error that says how to install it."""
     return import_extra("matplotlib.pyplot", "plot", caller)

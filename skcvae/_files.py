@@ -1,22 +1,86 @@
-"""Files that are written whole or not at all."""
+"""Files of embeddings, and files that are written completely or not at all."""
 
 import os
+import zipfile
+from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+# Names of the arrays of samples and of labels in a file without splits.
+_WHOLE = (("X", "y"), ("embeddings", "labels"))
+_ACCEPTED = (
+    "X_train and y_train (with X_val, y_val, X_test and y_test where there are some), "
+    "X and y, or embeddings and labels"
+)
+SPLITS = ("train", "val", "test")
 
 
-@contextmanager
-def replacing(path):
-    """Give a path beside a file to write to; at the end it takes the file's place.
+def read_arrays(path: Path) -> tuple[dict[str, str], dict[str, np.ndarray]]:
+    """Read the samples and labels of a ``.npz`` file unchanged, and check their shapes.
 
     Parameters
     ----------
     path : Path
-        File to write or replace. Where the block fails, it stays as it was.
+        The file.
+
+    Returns
+    -------
+    names : dict of str to str
+        Name of each array in the file, by the key of
+        :func:`skcvae.datasets.load_embeddings`.
+
+    arrays : dict of str to ndarray
+        The arrays, by their names in the file.
+
+    Raises
+    ------
+    ValueError
+        If the file is not a ``.npz``, lacks an array, or shapes do not fit.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            names = _find_arrays(path, set(file))
+            arrays = {name: file[name] for name in names.values()}
+    except (zipfile.BadZipFile, AttributeError, TypeError) as error:
+        raise ValueError(f"{path} is not a .npz file.") from error
+    pairs = list(names.values())
+    for X_name, y_name in zip(pairs[::2], pairs[1::2], strict=True):
+        X, y = arrays[X_name], arrays[y_name]
+        if X.ndim != 2 or y.shape not in ((len(X),), (len(X), 1)):
+            raise ValueError(
+                f"{path}: {X_name} must have the shape (n_samples, n_features) and "
+                f"{y_name} (n_samples,) or (n_samples, 1), got {X.shape} and {y.shape}."
+            )
+    return names, arrays
+
+
+def _find_arrays(path, held):
+    """Return the names of the arrays to read, by their keys."""
+    splits = [s for s in SPLITS if {f"X_{s}", f"y_{s}"} <= held]
+    if "train" in splits:
+        found = [f"{kind}_{split}" for split in splits for kind in "Xy"]
+        return dict(zip(found, found, strict=True))
+    for pair in _WHOLE:
+        if set(pair) <= held:
+            return dict(zip("Xy", pair, strict=True))
+    raise ValueError(f"{path} needs the arrays {_ACCEPTED}; it holds {sorted(held)}.")
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a path beside a file to write to, and at the end replace the file by it.
+
+    Parameters
+    ----------
+    path : Path
+        File to write or replace. If the block fails, it stays unchanged.
 
     Yields
     ------
     partial : Path
-        Has the suffix of `path`, which some writers would otherwise append.
+        Has the suffix of `path`, because some writers append a missing suffix.
     """
     partial = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     try:
@@ -26,25 +90,16 @@ def replacing(path):
         partial.unlink(missing_ok=True)
 
 
-def write_whole(path, content):
-    """Write bytes to a file, and to the disk, before it replaces another.
-
-    Parameters
-    ----------
-    path : Path
-        File to write or replace.
-
-    content : bytes
-        All of it.
-    """
+def write_whole(path: Path, content: bytes) -> None:
+    """Write bytes to a file; an older file stays until all bytes are on the disk."""
     with replacing(path) as partial, partial.open("wb") as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
 
 
-def check_output(output, suffix, *inputs):
-    """Refuse an output that cannot be written, or that is an input; None is fine."""
+def check_output(output: Path | None, suffix: str, *inputs: Path) -> None:
+    """Refuse an output that cannot be written or that is an input; None is allowed."""
     if output is None:
         return
     if output.suffix != suffix:
@@ -58,7 +113,5 @@ def check_output(output, suffix, *inputs):
         for path in inputs
         for file in (path.glob("*.npz") if path.is_dir() else [path])
     ]
-    if any(
-        file.exists() and output.exists() and output.samefile(file) for file in files
-    ):
+    if output.exists() and any(f.exists() and output.samefile(f) for f in files):
         raise ValueError(f"{output} is an input, and would be lost. Name another file.")

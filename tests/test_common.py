@@ -27,10 +27,8 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from sklearn.utils.validation import check_is_fitted
 
 from skcvae import (
-    CGAN,
     CVAE,
     DPCVAE,
-    VAE,
     ClassGaussian,
     CVAEAnonymizer,
     CVAEOverSampler,
@@ -39,14 +37,14 @@ from skcvae import (
     GenerativeAnonymizer,
     GenerativeOverSampler,
     HardOverSampler,
-    HeadTailFusionSampler,
     KSameAnonymizer,
-    LatentVariationOverSampler,
     LongTailClassifier,
     ProgressiveOverSampler,
     QualityFilter,
     RemixSampler,
 )
+from skcvae.generators import CGAN, VAE
+from skcvae.over_sampling import HeadTailFusionSampler, LatentVariationOverSampler
 
 FAST = {
     "max_epochs": 1,
@@ -498,7 +496,8 @@ def with_column(values):
 def test_fault_16_rows_of_zeros_are_counted(estimator):
     rows = X.copy()
     rows[:3] = 0
-    with pytest.warns(UserWarning, match="3 of 40 rows of X are all zeros") as record:
+    message = "3 of 40 samples of X are all zeros"
+    with pytest.warns(UserWarning, match=message) as record:
         clone(estimator).fit(rows, y)
     if estimator in GENERATORS:
         assert record[0].filename == __file__

@@ -1,4 +1,4 @@
-"""Data sets: class sizes, rows that keep their labels, files that are refused."""
+"""Data sets: class sizes, aligned labels, files that are refused."""
 
 import numpy as np
 import pytest
@@ -48,7 +48,7 @@ def test_an_unknown_profile_is_refused():
         make_long_tailed([[0]], [0], profile="linear")
 
 
-def test_rows_keep_their_labels_and_order():
+def test_samples_keep_their_labels_and_order():
     X, y = labelled([30, 30, 30])
     shuffled = np.random.RandomState(0).permutation(len(y))
     X_new, y_new = make_long_tailed(
@@ -60,13 +60,13 @@ def test_rows_keep_their_labels_and_order():
     assert places == sorted(set(places))
 
 
-def test_small_classes_keep_all_rows_and_never_vanish():
+def test_small_classes_keep_all_samples_and_never_vanish():
     X, y = labelled([100, 2, 40])
     _, y_new = make_long_tailed(X, y, imbalance_ratio=1000, random_state=0)
     assert np.bincount(y_new).tolist() == [100, 2, 1]
 
 
-def test_the_seed_chooses_the_rows():
+def test_the_seed_chooses_the_samples():
     X, y = labelled([50, 50])
     first = make_long_tailed(X, y, imbalance_ratio=5, random_state=3)[0]
     np.testing.assert_array_equal(
@@ -117,7 +117,7 @@ def test_a_database_of_the_reference_loads(tmp_path, column):
 
 def test_a_column_of_two_labels_is_no_column_of_one(tmp_path):
     X, y = labelled([2, 2])
-    # As many labels as rows, in another shape.
+    # As many labels as samples, in another shape.
     np.savez(tmp_path / "bad.npz", embeddings=X, labels=y.reshape(2, 2))
     with pytest.raises(ValueError, match=r"labels \(n_samples,\).* and \(2, 2\)"):
         load_embeddings(tmp_path / "bad.npz")

@@ -29,7 +29,7 @@ def weights(tmp_path_factory):
     with torch.random.fork_rng([]):
         torch.manual_seed(0)
         state = timm.create_model("test_vit").state_dict()
-    # Of those of timm's start, rows hardly depend on the image.
+    # With the initial weights of timm, embeddings hardly depend on the image.
     save_file({k: v * 4 if v.ndim == 2 else v for k, v in state.items()}, path)
     return path
 
@@ -214,7 +214,7 @@ def test_skipped_images_are_listed_with_their_reason(run, embed, broken, tmp_pat
     assert_allclose(embeddings.X, embed(paths), atol=1e-5)
 
 
-def test_nan_keeps_rows_and_raise_stops(run, broken, tmp_path):
+def test_nan_keeps_embeddings_and_raise_stops(run, broken, tmp_path):
     result = run(broken, tmp_path / "nan.npz", "--on-error", "nan")
     assert result.exit_code == 0, result.output
     missing = np.isnan(load(tmp_path / "nan.npz")["X"]).all(axis=1)

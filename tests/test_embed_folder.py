@@ -1,4 +1,4 @@
-"""embed_folder: labels stay with their rows, files are whole, clusters lose nothing."""
+"""embed_folder: aligned labels, complete output files, Dask clusters."""
 
 import os
 import signal
@@ -34,7 +34,7 @@ def embedder(tmp_path_factory):
     with torch.random.fork_rng([]):
         torch.manual_seed(0)
         state = timm.create_model("test_vit").state_dict()
-    # Of those of timm's start, rows hardly depend on the image.
+    # With the initial weights of timm, embeddings hardly depend on the image.
     save_file({k: v * 4 if v.ndim == 2 else v for k, v in state.items()}, path)
     return FoundationEmbedder("test_vit", weights=path, image_size=32, device="cpu")
 
@@ -93,7 +93,7 @@ def names_in(folder):
 
 
 @pytest.mark.parametrize("with_out", [False, True])
-def test_rows_labels_and_paths_are_aligned(
+def test_embeddings_labels_and_paths_are_aligned(
     photos, embedder, tmp_path, blocks_of_4, with_out
 ):
     out = tmp_path / "X.npy" if with_out else None
@@ -105,7 +105,7 @@ def test_rows_labels_and_paths_are_aligned(
 
 
 @pytest.mark.parametrize("with_out", [False, True])
-def test_skip_drops_rows_labels_and_paths_together(
+def test_skip_drops_embeddings_labels_and_paths_together(
     broken, embedder, tmp_path, blocks_of_4, with_out
 ):
     out = tmp_path / "X.npy" if with_out else None
@@ -119,7 +119,7 @@ def test_skip_drops_rows_labels_and_paths_together(
     assert names_in(tmp_path) == (["X.npy", "photos"] if with_out else ["photos"])
 
 
-def test_nan_keeps_all_rows(broken, embedder, blocks_of_4):
+def test_nan_keeps_all_embeddings(broken, embedder, blocks_of_4):
     result = embed_folder(broken, embedder, on_error="nan")
     assert np.flatnonzero(np.isnan(result.X).all(axis=1)).tolist() == BAD
     assert [failure.index for failure in result.failures] == BAD
@@ -150,7 +150,9 @@ def test_the_embedder_is_not_changed(broken, embedder):
     assert embedder.on_error == "raise" and not hasattr(embedder, "failures_")
 
 
-def test_csv_rows_keep_order_labels_and_groups(photos, embedder, tmp_path, blocks_of_4):
+def test_csv_lines_keep_order_labels_and_groups(
+    photos, embedder, tmp_path, blocks_of_4
+):
     order = np.random.RandomState(0).permutation(N_IMAGES)
     paths = sorted(photos.glob("*/*.png"))
     lines = [f"{paths[i].relative_to(tmp_path)},{i % 3},patient {i}" for i in order]

@@ -1,4 +1,4 @@
-"""FoundationEmbedder: timm's own rows, weights, cache, failures, pipelines."""
+"""FoundationEmbedder: same result as timm, weights, cache, failures, pipelines."""
 
 import os
 import pickle
@@ -47,7 +47,7 @@ def weights(tmp_path_factory):
             torch.manual_seed(len(name))
             state = timm.create_model(name).state_dict()
         if name != "resnet18":
-            # Of those of timm's start, rows hardly depend on the image.
+            # With the initial weights of timm, embeddings hardly depend on the image.
             state = {k: v * 4 if v.ndim == 2 else v for k, v in state.items()}
         save_file(state, folder / f"{name}.safetensors")
     return folder
@@ -125,7 +125,7 @@ def vit(weights, photos):
 
 @pytest.fixture(scope="session")
 def expected(vit):
-    """The rows of the photos, from a loop of timm."""
+    """The embeddings of the photos, computed with timm alone."""
     model, batch = vit
     with torch.no_grad():
         return torch.cat([model(image[None]) for image in batch]).numpy()
@@ -136,7 +136,9 @@ def expected(vit):
 
 @pytest.mark.parametrize("num_workers", [0, 2])
 @pytest.mark.parametrize("batch_size", [1, 3, "auto"])
-def test_rows_equal_those_of_timm(make, photos, expected, batch_size, num_workers):
+def test_embeddings_equal_those_of_timm(
+    make, photos, expected, batch_size, num_workers
+):
     embedder = make(batch_size=batch_size, num_workers=num_workers)
     rows = embedder.fit_transform(photos)
     assert rows.dtype == np.float32
@@ -222,7 +224,7 @@ def test_image_size_is_that_of_the_model_by_default(make, weights, photos):
     reason="needs weights/vit_tiny_patch16_224.safetensors and data/clothing beside "
     "each other: set SKCVAE_DATA to data",
 )
-def test_rows_of_the_real_vit_equal_those_of_timm_and_tell_clothes_apart():
+def test_embeddings_of_the_real_vit_equal_those_of_timm_and_tell_clothes_apart():
     paths = [
         str(path)
         for label in ("hat", "pants")
@@ -244,7 +246,7 @@ def test_rows_of_the_real_vit_equal_those_of_timm_and_tell_clothes_apart():
 
 
 @pytest.mark.parametrize("wrap", [None, "state_dict", "model"])
-def test_checkpoints_of_plain_tensors_give_the_same_rows(
+def test_checkpoints_of_plain_tensors_give_the_same_embeddings(
     make, weights, photos, expected, tmp_path, wrap
 ):
     state = _backbone.load_file(weights / "test_vit.safetensors")
@@ -299,7 +301,7 @@ def test_weights_that_miss_a_tensor_are_refused(make, weights, photos, tmp_path)
 @pytest.mark.parametrize("name", ["w.safetensors", "w.pth"])
 def test_weights_that_are_no_weights_are_refused(make, photos, tmp_path, name):
     path = tmp_path / name
-    with pytest.raises(FileNotFoundError, match=f"weights=.*{name}' is no file"):
+    with pytest.raises(FileNotFoundError, match=f"weights=.*{name}' is not a file"):
         make(weights=path).fit(photos)
     path.write_text("a page that says: not found")
     with pytest.raises(ValueError, match=name):
@@ -335,7 +337,7 @@ def test_unknown_models_are_refused(make, weights, photos):
         ({"layers": ["a"]}, "layers"),
         ({"image_size": 40}, r"\(40, 40\) pixels.*divisible by patch size"),
         ({"device": "nonsense"}, "device"),
-        ({"pooling": "map", "memory": "cache"}, "memory keeps one row"),
+        ({"pooling": "map", "memory": "cache"}, "memory keeps one vector"),
     ],
 )
 def test_settings_that_the_model_refuses_are_refused_by_fit(
@@ -438,7 +440,7 @@ def test_the_model_is_frozen_and_in_evaluation_mode(make, photos):
     assert not any(parameter.requires_grad for parameter in model.parameters())
 
 
-def test_the_pickle_is_small_and_gives_the_same_rows(make, photos, expected):
+def test_the_pickle_is_small_and_gives_the_same_embeddings(make, photos, expected):
     embedder = make(on_error="nan").fit(photos)
     embedder.transform(photos)
     data = pickle.dumps(embedder)
@@ -464,7 +466,7 @@ def test_global_random_states_are_left_alone(make, photos, num_workers):
     assert global_states() == before
 
 
-def test_threads_get_the_same_rows(make, photos, expected):
+def test_threads_get_the_same_embeddings(make, photos, expected):
     _backbone.load_backbone.cache_clear()
     embedder = make(batch_size=2)
     with ThreadPoolExecutor(2) as pool:
@@ -630,7 +632,7 @@ BAD, GOOD = [2, 3, 7], [0, 1, 4, 5, 6, 8, 9]
 @pytest.mark.parametrize("block", [2, 1024])
 @pytest.mark.parametrize("memory", [True, False])
 @pytest.mark.parametrize("num_workers", [0, 1])
-def test_rows_stay_aligned_where_images_fail(
+def test_embeddings_stay_aligned_where_images_fail(
     make, broken, expected, tmp_path, monkeypatch, block, memory, num_workers
 ):
     monkeypatch.setattr(_embedder, "_BLOCK_SIZE", block)
@@ -656,7 +658,7 @@ def test_an_image_that_fails_stops_with_its_path(make, broken):
         make().fit_transform(broken)
 
 
-def test_a_stopped_run_keeps_the_rows_before_it(make, broken, tmp_path, forwards):
+def test_a_stopped_run_keeps_the_embeddings_before_it(make, broken, tmp_path, forwards):
     embedder = make(memory=tmp_path / "cache", batch_size=1)
     with pytest.raises(ValueError, match="Image 2 "):
         embedder.fit_transform(broken)
@@ -727,7 +729,9 @@ def test_a_second_run_computes_nothing(make, photos, expected, tmp_path, forward
     assert_allclose(first, expected, atol=1e-5)
 
 
-def test_other_settings_do_not_reuse_rows(make, photos, weights, tmp_path, forwards):
+def test_other_settings_do_not_reuse_embeddings(
+    make, photos, weights, tmp_path, forwards
+):
     other = _backbone.load_file(weights / "test_vit.safetensors")
     other["pos_embed"] = other["pos_embed"] + 0.1
     save_file(other, tmp_path / "other.safetensors")

@@ -1,4 +1,4 @@
-"""The store of embeddings: the rows that were put, or none, whatever happens."""
+"""The store of embeddings: it returns what was stored or nothing, in all failures."""
 
 import json
 import multiprocessing
@@ -74,7 +74,7 @@ def damage_page_of(key, file):
 
 
 @pytest.mark.parametrize("dim", [1, 24, 768, 5000])
-def test_rows_come_back_bit_for_bit_in_another_store(tmp_path, dim):
+def test_embeddings_come_back_bit_for_bit_in_another_store(tmp_path, dim):
     bits = np.random.RandomState(0).randint(2**32, size=(50, dim), dtype=np.uint32)
     rows = bits.view(np.float32)
     rows[np.isnan(rows)] = -0.0
@@ -91,7 +91,7 @@ def test_rows_come_back_bit_for_bit_in_another_store(tmp_path, dim):
         assert found[key].tobytes() == row.tobytes()
 
 
-def test_rows_that_lie_otherwise_in_memory_are_stored_by_value(tmp_path):
+def test_arrays_of_other_memory_layouts_are_stored_by_value(tmp_path):
     rows = np.asfortranarray(rows_of(keys_of(8)))[::2, ::-1]
     with EmbeddingStore(tmp_path) as store:
         store.put(keys_of(4), rows)
@@ -151,7 +151,7 @@ def test_of_a_key_that_comes_twice_the_last_row_counts(tmp_path):
 @pytest.mark.parametrize(
     "keys, rows, message",
     [
-        (["a", "b"], np.float32([[1, 2], [3, np.nan]]), "1 rows hold NaN.*'b'"),
+        (["a", "b"], np.float32([[1, 2], [3, np.nan]]), "1 embeddings hold NaN.*'b'"),
         (["a"], np.ones((1, 2)), "float32"),
         (["a"], [[1.0, 2.0]], "float32"),
         (["a"], np.ones(1, dtype=np.float32), "shape"),
@@ -161,7 +161,7 @@ def test_of_a_key_that_comes_twice_the_last_row_counts(tmp_path):
         ([], np.ones((1, 2), dtype=np.float32), "shape"),
     ],
 )
-def test_rows_that_are_no_embeddings_are_refused(tmp_path, keys, rows, message):
+def test_arrays_of_other_types_and_shapes_are_refused(tmp_path, keys, rows, message):
     with EmbeddingStore(tmp_path) as store:
         with pytest.raises(ValueError, match=message):
             store.put(keys, rows)
@@ -426,7 +426,7 @@ def test_a_row_that_the_file_takes_for_text_is_read(tmp_path):
         assert_rows_are_those_of(store.get(keys), keys)
 
 
-def test_rows_exchanged_between_keys_are_missing(tmp_path):
+def test_embeddings_exchanged_between_keys_are_missing(tmp_path):
     file = filled(tmp_path, ["a", "b"])
     with change(file) as content:
         a, b = (content.find(row.tobytes()) for row in rows_of(["a", "b"]))
@@ -582,7 +582,7 @@ def test_damage_in_the_middle_of_work_ends_in_a_fresh_file(tmp_path, method):
     assert damaged_files(tmp_path) == [f"{NAME}.damaged-1"]
 
 
-def test_rows_found_before_the_damage_are_returned(tmp_path):
+def test_embeddings_found_before_the_damage_are_returned(tmp_path):
     keys = keys_of(2000)
     damage_page_of(keys[1000], filled(tmp_path, keys))
     store = EmbeddingStore(tmp_path)
@@ -615,7 +615,7 @@ def test_processes_that_notice_damage_at_once_set_one_file_aside(tmp_path):
 
 
 def notice_damage(number, barrier, folder):
-    """Read until the file turns out damaged, and write to the fresh one."""
+    """Read until the file is found damaged, and write to the new one."""
     with EmbeddingStore(folder) as store:
         with pytest.warns(UserWarning, match="malformed"):
             store.get(keys_of(500))
@@ -717,7 +717,7 @@ def put_with_little_room(number, barrier, folder):
         assert_rows_are_those_of(store.get(keys), keys[:100])
 
 
-def test_without_room_the_folder_is_named_and_earlier_rows_stay(tmp_path):
+def test_without_room_the_folder_is_named_and_earlier_embeddings_stay(tmp_path):
     pytest.importorskip("resource")
     run_at_once(put_with_little_room, tmp_path)
     with EmbeddingStore(tmp_path) as store:

@@ -133,7 +133,7 @@ def test_a_split_is_a_sub_folder(tmp_path):
 
 def test_splits_are_not_taken_for_classes(tmp_path):
     make_files(tmp_path, "train/cat/1.jpg", "Test/cat/3.jpg")
-    with pytest.raises(ValueError, match=r"splits: .*split='Test'"):
+    with pytest.raises(ValueError, match=r"splits, not classes: .*split='Test'"):
         load_image_folder(tmp_path)
 
 
@@ -264,7 +264,7 @@ def test_twins_that_differ_in_case_are_two_images(tmp_path):
     ]
 
 
-def test_rows_of_a_csv_file_keep_their_order(tmp_path):
+def test_lines_of_a_csv_file_keep_their_order(tmp_path):
     path = write_csv(
         tmp_path,
         "age,label, group ,path\n"
@@ -302,8 +302,8 @@ def test_csv_files_of_spreadsheets_load(tmp_path, encoding, newline):
         ("path;label\na.jpg;cat\n", "separated by commas"),
         ("path,label,label\na.jpg,cat,dog\n", "each once"),
         ("path,label\n", "no image"),
-        ("path,label\na.jpg,cat\nb.jpg\n", "line 3: another number of values"),
-        ("path,label\na,b.jpg,cat\n", "line 2: another number of values"),
+        ("path,label\na.jpg,cat\nb.jpg\n", "line 3: the number of values is not"),
+        ("path,label\na,b.jpg,cat\n", "line 2: the number of values is not"),
         ("path,label\na.jpg, \n", "line 2: label is empty"),
         ("path,label\n,cat\n", "line 2: path is empty"),
         ("path,label,group\na.jpg,cat,\n", "line 2: group is empty"),

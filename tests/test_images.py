@@ -506,9 +506,9 @@ def test_missing_paths_are_reported_at_reading(source):
 @pytest.mark.parametrize(
     ("source", "reason"),
     [
-        (3, "int is no image"),
-        (["a.jpg", "b.jpg"], "list is no image"),
-        (object(), "object is no image"),
+        (3, "int is not an image"),
+        (["a.jpg", "b.jpg"], "list is not an image"),
+        (object(), "object is not an image"),
         ({"image": 1, "label": 2}, "dict without"),
         ({"bytes": None, "path": None}, "path is missing"),
         ({"bytes": b"", "path": "a.jpg"}, "is empty"),

@@ -36,20 +36,8 @@ _RELEASE = "a release holds the inner parts of a generator, and nothing else doe
 _SECTIONS = "the report shows what the public function leaves out of its result"
 PRIVATE_IMPORTS = {
     ("skcvae.anonymization._release", "skcvae.generators._released"): _RELEASE,
-    ("skcvae.anonymization._release", "skcvae.generators._sampling"): _RELEASE,
+    ("skcvae.anonymization._release", "skcvae.generators._base"): _RELEASE,
     ("skcvae.anonymization._release_file", "skcvae.generators._released"): _RELEASE,
-    ("skcvae.cli._databases", "skcvae.datasets._embeddings"): (
-        "a command must know which names of arrays a file has"
-    ),
-    ("skcvae.cli._report", "skcvae.report._report"): (
-        "a command says what to install before it trains"
-    ),
-    ("skcvae.report._figures", "skcvae.inspection._classes"): (
-        "figures and tables show the same classes"
-    ),
-    ("skcvae.report._samples", "skcvae.inspection._classes"): (
-        "figures and tables accept the same labels"
-    ),
     ("skcvae.report._figures", "skcvae.privacy._audit_membership"): _SECTIONS,
     ("skcvae.report._figures", "skcvae.privacy._audit_parts"): _SECTIONS,
     ("skcvae.report._sections", "skcvae.metrics._probe"): _SECTIONS,

@@ -77,7 +77,7 @@ def reliability(n_classes, **kwargs):
 
 
 # Each draws something of a number of classes; where classes do not matter, of so many
-# methods or rows.
+# methods or samples.
 DRAW = {
     "TrainingHistoryDisplay": lambda n, **kw: TrainingHistoryDisplay.from_estimator(
         History(), **kw
@@ -249,7 +249,7 @@ def test_methods_differ_by_more_than_colour(name):
         elif name == "ShotAccuracyDisplay":
             looks.append(handle.get_hatch())
     if name == "ProjectionDisplay":
-        # Real and generated rows do; that classes have a place each says the rest.
+        # Only real and generated samples need other looks: classes lie apart.
         assert len(set(looks)) == 2
     elif name == "MembershipROCDisplay":
         # The thin grey diagonal is a straight line.
@@ -347,11 +347,11 @@ BAD = {
     ),
     "coverage of other classes": (
         lambda: ClassCoverageDisplay.from_data({"a": [0.1, 0.2]}, [5, 4, 3]),
-        r"coverage\['a'\] must have one value for each of 3 classes",
+        r"values\['a'\] must have one value for each of 3 classes",
     ),
     "coverage in per cent": (
         lambda: ClassCoverageDisplay.from_data({"a": [10, 20]}, [5, 4]),
-        r"coverage\['a'\] must be shares",
+        r"values\['a'\] must be shares",
     ),
     "infinite radii": (
         lambda: SphereRadiusDisplay.from_data({"a": [np.inf, 1]}, [5, 4]),
@@ -371,7 +371,7 @@ BAD = {
     ),
     "nothing to draw": (
         lambda: SphereRadiusDisplay.from_data({}, [5, 4]),
-        "radii is empty",
+        "values is empty",
     ),
     "names too few": (
         lambda: FrechetVarianceDisplay.from_data([1, 2], [[1, 2], [3, 4]], ["a"]),
@@ -393,9 +393,9 @@ BAD = {
         lambda: NearestNeighborDistanceDisplay.from_data(X[:9, :2], X[:9], X[9:12]),
         "same features",
     ),
-    "a class without real rows": (
+    "a class without real samples": (
         lambda: ProjectionDisplay.from_data(X, labels(3), X, labels(3), classes=[0, 7]),
-        r"no real rows of the classes \[7\]",
+        r"no real samples of the classes \[7\]",
     ),
     "too many classes to colour": (
         lambda: ProjectionDisplay.from_data(

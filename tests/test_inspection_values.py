@@ -38,7 +38,7 @@ from skcvae.over_sampling import CVAEOverSampler
 from skcvae.privacy import tpr_at_fpr
 
 SMALL = {"max_epochs": 4, "latent_dim": 3, "device": "cpu", "random_state": 0}
-# Four epochs of 107 rows: what is learned does not matter here.
+# Four epochs of 107 samples suffice, because the fit does not matter here.
 pytestmark = pytest.mark.filterwarnings("ignore:The CVAE uses none")
 
 
@@ -176,7 +176,7 @@ def test_points_are_thinned_out_but_rare_classes_keep_theirs():
     assert drawn <= {tuple(row) for row in Z[:50_000]}
 
 
-def test_projection_is_fitted_on_real_rows_of_the_classes(separated_classes):
+def test_projection_is_fitted_on_real_samples_of_the_classes(separated_classes):
     X, y = separated_classes
     X_new, y_new = X[:40] + 3, y[:40]
     display = ProjectionDisplay.from_data(X, y, X_new, y_new, classes=[2, 0])
@@ -201,7 +201,7 @@ def test_projection_by_a_supervised_transformer(separated_classes):
     assert_allclose(display.synthetic[0], fitted.transform(X[:9][y[:9] == 0]))
 
 
-def test_projection_of_a_class_without_generated_rows(separated_classes):
+def test_projection_of_a_class_without_generated_samples(separated_classes):
     X, y = separated_classes
     display = ProjectionDisplay.from_data(X, y, X[y < 2], y[y < 2])
     assert display.synthetic[3].shape == (0, 2)
@@ -212,7 +212,7 @@ def test_projection_of_a_class_without_generated_rows(separated_classes):
 
 @pytest.mark.parametrize(
     ("transformer", "message"),
-    [(PCA(3), "two columns"), (TSNE(), "TSNE cannot project")],
+    [(PCA(3), "two columns"), (TSNE(), "TSNE has no `transform`")],
 )
 def test_projections_that_cannot_be_drawn(transformer, message, separated_classes):
     X, y = separated_classes
@@ -358,7 +358,7 @@ def test_nearest_distances_are_those_of_all_pairs():
     assert (display.distances["synthetic"] == 0).sum() == 3
 
 
-def test_far_rows_do_not_stretch_the_axis():
+def test_far_samples_do_not_stretch_the_axis():
     rng = np.random.RandomState(0)
     X_members, X_holdout = rng.normal(size=(2, 60, 5))
     X_synthetic = np.vstack([rng.normal(size=(1999, 5)), np.full((1, 5), 1e6)])

@@ -1,4 +1,4 @@
-"""Commands for anonymization: what they write, what they say, and what they refuse."""
+"""The commands anonymize, release, audit and probe: output files, messages, errors."""
 
 import json
 from functools import partial
@@ -9,9 +9,9 @@ from numpy.testing import assert_allclose, assert_array_equal
 from typer.testing import CliRunner
 
 from skcvae.anonymization import CVAEAnonymizer, GenerativeAnonymizer, KSameAnonymizer
-from skcvae.cli import _privacy_commands as commands
-from skcvae.cli import app
-from skcvae.cli._databases import read_rows
+from skcvae.anonymization import load as load_release
+from skcvae.cli import anonymize, app, audit, probe, release
+from skcvae.cli._databases import read_samples
 from skcvae.generators import ClassGaussian
 from skcvae.metrics import linear_probe
 from skcvae.privacy import privacy_audit
@@ -21,11 +21,11 @@ pytestmark = pytest.mark.filterwarnings(
 )
 
 
-def draw(n_rows, seed):
-    """Return rows of two overlapping classes, a third of them of the class "a"."""
+def draw(n_samples, seed):
+    """Return samples of two overlapping classes, a third of them of the class "a"."""
     rng = np.random.RandomState(seed)
-    y = np.where(np.arange(n_rows) % 3 == 0, "a", "b")
-    X = rng.normal(size=(n_rows, 4)) + 2 * (y == "b")[:, None]
+    y = np.where(np.arange(n_samples) % 3 == 0, "a", "b")
+    X = rng.normal(size=(n_samples, 4)) + 2 * (y == "b")[:, None]
     return X.astype(np.float32), y
 
 
@@ -47,8 +47,11 @@ def source(tmp_path):
 
 
 @pytest.fixture
-def lines():
-    return []
+def lines(monkeypatch):
+    """What the commands print."""
+    printed = []
+    monkeypatch.setattr("typer.echo", printed.append)
+    return printed
 
 
 def load(path):
@@ -61,12 +64,12 @@ def names_in(folder):
 
 
 def by_class(X, y):
-    """Return the rows of each class in an order that does not depend on the file's."""
+    """Return the samples of each class, sorted by their values."""
     return {label: X[y == label][np.lexsort(X[y == label].T)] for label in np.unique(y)}
 
 
-def assert_same_rows(arrays, X, y):
-    """Check that a file holds these rows with these labels, in whatever order."""
+def assert_same_samples(arrays, X, y):
+    """Check that a file holds these samples with these labels, in any order."""
     found = by_class(arrays["X_train"], arrays["y_train"])
     expected = by_class(X, y)
     assert found.keys() == expected.keys()
@@ -77,50 +80,52 @@ def assert_same_rows(arrays, X, y):
 # Anonymize
 
 
-def test_k_same_rows_are_written_and_real_ones_are_not(source, tmp_path, lines):
+def test_k_same_samples_are_written_and_real_ones_are_not(source, tmp_path, lines):
     output = tmp_path / "out.npz"
-    commands.run_anonymize(source, output, "k-same", k=4, echo=lines.append)
+    anonymize(source, output, "k-same", k=4)
     arrays = load(output)
     assert sorted(arrays) == ["X_train", "privacy", "y_train"]
     X, y = PARTS["train"]
-    assert_same_rows(arrays, KSameAnonymizer(k=4).fit_transform(X, y), y)
-    assert "120 rows of 2 classes, 4 features, made by k-same from 120 rows" in lines[0]
-    assert "no validation and no test rows" in lines[0]
+    assert_same_samples(arrays, KSameAnonymizer(k=4).fit_transform(X, y), y)
+    assert (
+        "120 samples of 2 classes, 4 features, made by k-same from 120 samples"
+        in lines[0]
+    )
+    assert "no validation and no test samples" in lines[0]
     assert lines[1] == "Privacy: k-anonymity (k-Same), k 4"
     assert any("Membership inference" in line for line in lines[2:])
     assert names_in(tmp_path) == ["out.npz", "photos.npz"]
 
 
-def test_gaussian_rows_are_those_of_the_anonymizer(source, tmp_path, lines):
+def test_gaussian_samples_are_those_of_the_anonymizer(source, tmp_path, lines):
     output = tmp_path / "out.npz"
-    options = {"variance": 0.5, "seed": 3, "echo": lines.append}
-    commands.run_anonymize(source, output, "gaussian", **options)
+    options = {"variance": 0.5, "seed": 3}
+    anonymize(source, output, "gaussian", **options)
     X, y = PARTS["train"]
     anonymizer = GenerativeAnonymizer(ClassGaussian(variance=0.5), random_state=3)
-    assert_same_rows(load(output), anonymizer.fit_transform(X, y), y)
+    assert_same_samples(load(output), anonymizer.fit_transform(X, y), y)
     assert lines[1:] == ["Privacy: no formal guarantee"]
-    # No row of the output is a real one.
+    # No sample of the output is a real one.
     assert not np.isin(load(output)["X_train"], X).any()
 
 
-def test_cvae_rows_follow_the_seed(source, tmp_path, monkeypatch):
+def test_cvae_samples_follow_the_seed(source, tmp_path, monkeypatch):
     made = []
 
     def make(**params):
         made.append(params)
         return CVAEAnonymizer(**params, max_epochs=2)
 
-    monkeypatch.setattr(commands.anonymization, "CVAEAnonymizer", make)
+    monkeypatch.setattr("skcvae.anonymization.CVAEAnonymizer", make)
     written = []
     for seed in (0, 0, 1):
-        commands.run_anonymize(
+        anonymize(
             source,
             tmp_path / "out.npz",
             "cvae",
             variance=0.5,
             seed=seed,
             device="cpu",
-            echo=lambda line: None,
         )
         written.append(load(tmp_path / "out.npz"))
     assert_array_equal(written[0]["X_train"], written[1]["X_train"])
@@ -142,9 +147,7 @@ def test_names_types_and_shapes_are_those_of_the_input(tmp_path, names, column):
         tmp_path / "train.npz",
         **{names[0]: X.astype(np.float16), names[1]: labels, "secret": X},
     )
-    commands.run_anonymize(
-        tmp_path / "train.npz", tmp_path / "out.npz", "gaussian", seed=0
-    )
+    anonymize(tmp_path / "train.npz", tmp_path / "out.npz", "gaussian", seed=0)
     arrays = load(tmp_path / "out.npz")
     assert sorted(arrays) == sorted([*names, "privacy"])
     rows, labels_new = (arrays[name] for name in names)
@@ -155,38 +158,32 @@ def test_names_types_and_shapes_are_those_of_the_input(tmp_path, names, column):
         assert_allclose(rows[labels_new.ravel() == code].mean(), mean, atol=0.3)
 
 
-def test_rows_of_integers_become_floats(tmp_path):
+def test_integer_samples_become_floats(tmp_path):
     X, y = PARTS["train"]
     np.savez(tmp_path / "train.npz", X=(10 * X).astype(np.int16), y=y)
-    commands.run_anonymize(
-        tmp_path / "train.npz", tmp_path / "out.npz", "gaussian", seed=0
-    )
+    anonymize(tmp_path / "train.npz", tmp_path / "out.npz", "gaussian", seed=0)
     rows = load(tmp_path / "out.npz")["X"]
     assert rows.dtype == np.float32
     assert (rows % 1 != 0).mean() > 0.9
 
 
 def test_the_order_of_the_records_is_lost(source, tmp_path):
-    """Else row i of k-Same would be near record i."""
+    """Otherwise sample i of k-Same would be near record i."""
     outputs = []
     X, y = PARTS["train"]
     for name, order in (("a", slice(None)), ("b", slice(None, None, -1))):
         np.savez(tmp_path / f"{name}.npz", X=X[order], y=y[order])
-        commands.run_anonymize(
-            tmp_path / f"{name}.npz", tmp_path / f"{name}_out.npz", "k-same", k=3
-        )
+        anonymize(tmp_path / f"{name}.npz", tmp_path / f"{name}_out.npz", "k-same", k=3)
         outputs.append(load(tmp_path / f"{name}_out.npz"))
     assert_array_equal(outputs[0]["y"], outputs[1]["y"])
     assert_allclose(outputs[0]["X"], outputs[1]["X"], atol=1e-6)
 
 
-def test_k_same_counts_the_persons_of_a_file(tmp_path, lines):
+def test_k_same_averages_over_the_groups_of_a_file(tmp_path, lines):
     X, y = PARTS["train"]
-    # Ten persons, each with rows of both classes.
+    # Ten persons, each with samples of both classes.
     np.savez(tmp_path / "train.npz", X=X, y=y, groups=np.arange(120) // 12)
-    commands.run_anonymize(
-        tmp_path / "train.npz", tmp_path / "out.npz", "k-same", k=5, echo=lines.append
-    )
+    anonymize(tmp_path / "train.npz", tmp_path / "out.npz", "k-same", k=5)
     assert lines[1] == "Privacy: k-anonymity (k-Same), k 5"
     assert "  unit: group" in lines
     rows = load(tmp_path / "out.npz")
@@ -196,22 +193,21 @@ def test_k_same_counts_the_persons_of_a_file(tmp_path, lines):
 
 
 def test_a_number_of_samples_is_drawn(source, tmp_path, lines):
-    commands.run_anonymize(
+    anonymize(
         source,
         tmp_path / "out.npz",
         "gaussian",
         n_samples=600,
         seed=0,
-        echo=lines.append,
     )
     y = load(tmp_path / "out.npz")["y_train"]
     assert len(y) == 600
     assert_allclose((y == "a").mean(), 1 / 3, atol=0.06)
-    assert "600 rows" in lines[0] and "from 120 rows" in lines[0]
+    assert "600 samples" in lines[0] and "from 120 samples" in lines[0]
 
 
 class Private(ClassGaussian):
-    """Stands for a generator with differential privacy."""
+    """A generator that states differential privacy."""
 
     def __init__(self, *, epsilon=None, delta=None, variance=1.0, random_state=None):
         super().__init__(variance=variance, random_state=random_state)
@@ -235,19 +231,18 @@ Private._parameter_constraints = {
 }
 
 
-def test_labels_of_private_rows_are_drawn(source, tmp_path, monkeypatch, lines):
-    """The real labels would be outside of the guarantee."""
-    monkeypatch.setattr(commands.generators, "DPClassGaussian", Private, raising=False)
+def test_labels_of_private_samples_are_drawn(source, tmp_path, monkeypatch, lines):
+    """Real labels are not covered by the guarantee."""
+    monkeypatch.setattr("skcvae.generators.DPClassGaussian", Private)
     counts = set()
     for seed in range(3):
-        commands.run_anonymize(
+        anonymize(
             source,
             tmp_path / "out.npz",
             "dp-gaussian",
             epsilon=2.0,
             delta=1e-5,
             seed=seed,
-            echo=lines.append,
         )
         counts.add(int((load(tmp_path / "out.npz")["y_train"] == "a").sum()))
     assert len(counts) > 1
@@ -269,7 +264,7 @@ def test_labels_of_private_rows_are_drawn(source, tmp_path, monkeypatch, lines):
         ("dp-cvae", {"epsilon": 1.0}, r"dp-cvae needs \['delta'\]"),
         ("dp-gaussian", {}, r"needs \['delta', 'epsilon'\]"),
         ("kSAME", {}, "must be one of"),
-        ("k-same", {"n_samples": 5}, "k-same draws no rows"),
+        ("k-same", {"n_samples": 5}, "k-same draws no samples"),
         ("k-same", {"k": 100}, "Classes with fewer than k=100"),
         ("gaussian", {"variance": -1.0}, "variance"),
         ("gaussian", {"n_samples": -1}, "n_samples"),
@@ -279,7 +274,7 @@ def test_options_that_do_not_fit_are_refused(
     source, tmp_path, method, options, message
 ):
     with pytest.raises(ValueError, match=message):
-        commands.run_anonymize(source, tmp_path / "out.npz", method, **options)
+        anonymize(source, tmp_path / "out.npz", method, **options)
     assert names_in(tmp_path) == ["photos.npz"]
 
 
@@ -296,7 +291,7 @@ def test_a_broken_run_leaves_the_old_file(source, tmp_path, monkeypatch, error):
     for method in ("fit", "privacy_statement"):
         monkeypatch.setattr(KSameAnonymizer, method, fail)
         with pytest.raises(error):
-            commands.run_anonymize(source, output, "k-same", echo=lambda line: None)
+            anonymize(source, output, "k-same")
         monkeypatch.undo()
         assert names_in(tmp_path) == ["out.npz", "photos.npz"]
         assert output.read_text() == "an older file"
@@ -307,7 +302,7 @@ def test_a_full_disk_leaves_the_old_file(source, tmp_path, monkeypatch):
     output.write_text("an older file")
     monkeypatch.setattr("os.fsync", lambda file: (_ for _ in ()).throw(OSError("full")))
     with pytest.raises(OSError, match="full"):
-        commands.run_anonymize(source, output, "k-same")
+        anonymize(source, output, "k-same")
     assert output.read_text() == "an older file"
     assert names_in(tmp_path) == ["out.npz", "photos.npz"]
 
@@ -315,10 +310,10 @@ def test_a_full_disk_leaves_the_old_file(source, tmp_path, monkeypatch):
 def run_all(source, output):
     """Return each command, ready to be run on one source."""
     return {
-        ".npz": lambda: commands.run_anonymize(source, output, "k-same"),
-        ".json": lambda: commands.run_probe(source, source, source, output=output),
-        ".json audit": lambda: commands.run_audit(*[source] * 4, output=output),
-        ".safetensors": lambda: commands.run_release(source, output, method="gaussian"),
+        ".npz": lambda: anonymize(source, output, "k-same"),
+        ".json": lambda: probe(source, source, source, output=output),
+        ".json audit": lambda: audit(*[source] * 4, output=output),
+        ".safetensors": lambda: release(source, output, method="gaussian"),
     }
 
 
@@ -354,27 +349,31 @@ def test_the_input_is_never_overwritten(source, tmp_path):
         (tmp_path / "split", source_of_folder),
     ):
         with pytest.raises(ValueError, match="is an input"):
-            commands.run_anonymize(first, second, "k-same")
+            anonymize(first, second, "k-same")
     assert source.read_bytes() == source_of_folder.read_bytes() == content
 
 
-def test_rows_of_a_split_are_found(tmp_path):
+def test_samples_of_a_split_are_found(tmp_path):
     np.savez(tmp_path / "splits.npz", **splits(groups_val=np.arange(90)))
     (tmp_path / "folder").mkdir()
     for split, (X, y) in PARTS.items():
         np.savez(tmp_path / "folder" / f"{split}.npz", embeddings=X, labels=y)
         for path in (tmp_path / "splits.npz", tmp_path / "folder"):
-            rows = read_rows(path, split)
-            assert_array_equal(rows.X, X)
-            assert_array_equal(rows.y, y)
-    assert_array_equal(read_rows(tmp_path / "splits.npz", "val").groups, np.arange(90))
-    assert read_rows(tmp_path / "splits.npz", "test").groups is None
+            samples = read_samples(path, split)
+            assert_array_equal(samples.X, X)
+            assert_array_equal(samples.y, y)
+    assert_array_equal(
+        read_samples(tmp_path / "splits.npz", "val").groups, np.arange(90)
+    )
+    assert read_samples(tmp_path / "splits.npz", "test").groups is None
     X, y = PARTS["test"]
     np.savez(tmp_path / "whole.npz", X=X, y=y)
-    assert_array_equal(read_rows(tmp_path / "whole.npz", "val").X, X)
+    assert_array_equal(read_samples(tmp_path / "whole.npz", "val").X, X)
     np.savez(tmp_path / "train_only.npz", X_train=X, y_train=y)
-    with pytest.raises(ValueError, match=r"no rows of the split 'val', only \['X_tr"):
-        read_rows(tmp_path / "train_only.npz", "val")
+    with pytest.raises(
+        ValueError, match=r"no samples of the split 'val', only \['X_tr"
+    ):
+        read_samples(tmp_path / "train_only.npz", "val")
 
 
 # Probe
@@ -383,27 +382,24 @@ def test_rows_of_a_split_are_found(tmp_path):
 @pytest.fixture
 def short_probe(monkeypatch):
     """Let the commands train for a few epochs, and return the function they call."""
-    probe = partial(linear_probe, max_epochs=5)
-    monkeypatch.setattr(commands, "linear_probe", probe)
-    return probe
+    short = partial(linear_probe, max_epochs=5)
+    monkeypatch.setattr("skcvae.metrics.linear_probe", short)
+    return short
 
 
 def test_the_probe_prints_and_writes_what_linear_probe_returns(
     source, tmp_path, short_probe, lines
 ):
-    commands.run_anonymize(
-        source, tmp_path / "out.npz", "k-same", k=3, echo=lines.append
-    )
+    anonymize(source, tmp_path / "out.npz", "k-same", k=3)
     lines.clear()
-    commands.run_probe(
+    probe(
         tmp_path / "out.npz",
         source,
         source,
-        noise_levels=[0.5],
+        noise=[0.5],
         seed=1,
         device="cpu",
         output=tmp_path / "probe.json",
-        echo=lines.append,
     )
     synthetic = load(tmp_path / "out.npz")
     expected = short_probe(
@@ -424,25 +420,21 @@ def test_the_probe_prints_and_writes_what_linear_probe_returns(
 def test_a_release_is_written_probed_and_audited(
     source, tmp_path, short_probe, monkeypatch, lines
 ):
-    release = tmp_path / "model.safetensors"
-    commands.run_release(
-        source, release, method="gaussian", class_prior="training", echo=lines.append
-    )
+    model = tmp_path / "model.safetensors"
+    release(source, model, method="gaussian", class_prior="training")
     assert "gaussian of 2 classes and 4 features, class prior training" in lines[0]
     assert lines[1] == "Privacy: no formal guarantee"
-    loaded = commands.anonymization.load(release)
+    loaded = load_release(model)
     assert_allclose(loaded.class_prior_, [1 / 3, 2 / 3], atol=1e-6)
-    probe = tmp_path / "probe.json"
-    commands.run_probe(
-        release, source, source, device="cpu", output=probe, echo=lines.append
-    )
-    assert json.loads(probe.read_text())["accuracy"] > 0.85
+    scores = tmp_path / "probe.json"
+    probe(model, source, source, device="cpu", output=scores)
+    assert json.loads(scores.read_text())["accuracy"] > 0.85
     # The search for latent vectors takes long.
-    rows_only = partial(privacy_audit, attacks=["nearest_neighbor"])
-    monkeypatch.setattr(commands, "privacy_audit", rows_only)
-    audit = tmp_path / "audit.json"
-    commands.run_audit(release, *[source] * 3, output=audit, echo=lines.append)
-    report = json.loads(audit.read_text())
+    samples_only = partial(privacy_audit, attacks=["nearest_neighbor"])
+    monkeypatch.setattr("skcvae.privacy.privacy_audit", samples_only)
+    output = tmp_path / "audit.json"
+    audit(model, *[source] * 3, output=output)
+    report = json.loads(output.read_text())
     assert (report["n_members"], report["n_nonmembers"]) == (120, 100)
     assert report["formal"]["guarantee"] == "no formal guarantee"
     assert names_in(tmp_path) == [
@@ -461,9 +453,9 @@ def test_a_release_is_written_probed_and_audited(
         ({"epsilon": 1.0}, r"cvae takes .* not \['epsilon'\]"),
     ],
 )
-def test_releases_that_cannot_be_are_refused(source, tmp_path, options, message):
+def test_impossible_releases_are_refused(source, tmp_path, options, message):
     with pytest.raises(ValueError, match=message):
-        commands.run_release(source, tmp_path / "model.safetensors", **options)
+        release(source, tmp_path / "model.safetensors", **options)
     assert names_in(tmp_path) == ["photos.npz"]
 
 
@@ -473,9 +465,9 @@ def test_releases_that_cannot_be_are_refused(source, tmp_path, options, message)
 def test_the_audit_prints_and_writes_what_privacy_audit_returns(
     source, tmp_path, lines
 ):
-    # Members that are published as they are.
+    # The members themselves are published.
     output = tmp_path / "audit.json"
-    commands.run_audit(*[source] * 4, seed=2, output=output, echo=lines.append)
+    audit(*[source] * 4, seed=2, output=output)
     parts = [a for s in ("train", "test", "val") for a in PARTS[s]]
     expected = privacy_audit(PARTS["train"], *parts, random_state=2)
     assert json.loads(output.read_text()) == json.loads(json.dumps(expected.to_dict()))
@@ -483,11 +475,11 @@ def test_the_audit_prints_and_writes_what_privacy_audit_returns(
     assert expected.maximum.low > 0.9
 
 
-def test_the_audit_reports_the_guarantee_of_the_rows(source, tmp_path, lines):
-    rows = tmp_path / "rows.npz"
-    commands.run_anonymize(source, rows, "k-same", k=7, echo=lines.append)
+def test_the_audit_reports_the_guarantee_of_the_samples(source, tmp_path, lines):
+    samples = tmp_path / "samples.npz"
+    anonymize(source, samples, "k-same", k=7)
     output = tmp_path / "audit.json"
-    commands.run_audit(rows, *[source] * 3, output=output, echo=lines.append)
+    audit(samples, *[source] * 3, output=output)
     formal = json.loads(output.read_text())["formal"]
     assert (formal["guarantee"], formal["k"]) == ("k-anonymity (k-Same)", 7)
     assert "k-anonymity" in lines[-2]
@@ -497,7 +489,7 @@ def test_the_audit_compares_the_groups_of_the_files(tmp_path):
     groups = {f"groups_{s}": np.arange(len(X)) for s, (X, _) in PARTS.items()}
     np.savez(tmp_path / "photos.npz", **splits(**groups))
     with pytest.raises(ValueError, match="group"):
-        commands.run_audit(*[tmp_path / "photos.npz"] * 4)
+        audit(*[tmp_path / "photos.npz"] * 4)
 
 
 # Command line
@@ -508,24 +500,24 @@ def invoke(*arguments):
 
 
 def test_workflow_on_the_command_line(source, tmp_path):
-    rows, report = tmp_path / "rows.npz", tmp_path / "audit.json"
+    samples, report = tmp_path / "samples.npz", tmp_path / "audit.json"
     model = tmp_path / "model.safetensors"
-    done = invoke("anonymize", source, "-o", rows, "--method", "k-same", "--k", 3)
+    done = invoke("anonymize", source, "-o", samples, "--method", "k-same", "--k", 3)
     assert done.exit_code == 0 and "k-anonymity (k-Same), k 3" in done.output
     done = invoke("release", source, "-o", model, "--method", "gaussian")
     assert done.exit_code == 0 and "class prior uniform" in done.output
     real = [("--members", source), ("--nonmembers", source), ("--reference", source)]
-    audit = [word for option in real for word in option]
-    done = invoke("audit", rows, *audit, "-o", report)
+    databases = [word for option in real for word in option]
+    done = invoke("audit", samples, *databases, "-o", report)
     assert done.exit_code == 0 and done.output.startswith("Privacy audit")
     assert json.loads(report.read_text())["n_members"] == 120
     real = "--validation", source, "--test", source
-    done = invoke("probe", rows, *real, "--noise", 0.5, "--noise", 2)
+    done = invoke("probe", samples, *real, "--noise", 0.5, "--noise", 2)
     assert done.exit_code == 0 and "accuracy" in done.output
 
 
-def test_mistakes_on_the_command_line_are_one_line(source, tmp_path):
-    output = tmp_path / "rows.npz"
+def test_errors_on_the_command_line_are_one_line(source, tmp_path):
+    output = tmp_path / "samples.npz"
     done = invoke("anonymize", source, "-o", output, "--epsilon", 1)
     assert done.exit_code == 1
     assert done.output.startswith("Error: cvae takes") and done.output.count("\n") == 1

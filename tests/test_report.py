@@ -1,4 +1,4 @@
-"""The HTML report: what it says, that it is a sound page, and how browsers show it."""
+"""The HTML report: its contents, valid markup, and how browsers show it."""
 
 import base64
 import fcntl
@@ -17,8 +17,8 @@ import pytest
 from typer.testing import CliRunner
 
 from skcvae.anonymization import GenerativeAnonymizer, KSameAnonymizer, load
-from skcvae.cli import _report as _command
 from skcvae.cli import app
+from skcvae.cli import report as report_command
 from skcvae.generators import CVAE, ClassGaussian
 from skcvae.metrics import linear_probe
 from skcvae.metrics._frechet import class_frechet_distance, frechet_distance
@@ -46,7 +46,7 @@ EVIL = [
 
 
 def draw(counts, seed, names=None, n_features=5):
-    """Return rows of Gaussian classes, of so many rows each."""
+    """Return samples of Gaussian classes of the given sizes."""
     rng = np.random.RandomState(seed)
     codes = np.repeat(np.arange(len(counts)), counts)
     centres = np.random.RandomState(0).normal(size=(len(counts), n_features))
@@ -89,7 +89,7 @@ def images(tree):
     ]
 
 
-# As many rows of each class in each set: all are compared.
+# Equal numbers of samples of each class in each set, so all are compared.
 COUNTS = [40, 30]
 TRAIN, TEST, REFERENCE = (draw(COUNTS, seed) for seed in (1, 2, 3))
 REAL = {
@@ -133,9 +133,9 @@ def tree(page):
 
 
 @pytest.fixture(scope="module")
-def rows(anonymizer):
+def run(anonymizer):
     """Return what the report of the anonymizer compares."""
-    return _samples.open_run(anonymizer, *TRAIN, *TEST, *REFERENCE, 0)
+    return _samples.prepare_run(anonymizer, *TRAIN, *TEST, *REFERENCE, 0)
 
 
 @pytest.fixture(scope="module")
@@ -177,20 +177,20 @@ def test_page_of_a_release_has_all_sections_with_how_to_read_them(tree):
 
 
 def test_class_counts_are_those_of_the_labels(tree):
-    assert table(tree, "Rows of each class") == {
+    assert table(tree, "Samples of each class") == {
         "0": {"training": "40", "test": "40", "generated": "40"},
         "1": {"training": "30", "test": "30", "generated": "30"},
     }
     assert "1.333" in text_of(section(tree, "data"))
 
 
-def test_quality_is_what_the_metrics_say(tree, rows, anonymizer):
+def test_quality_is_what_the_metrics_say(tree, run, anonymizer):
     found = table(tree, "Nearness")
-    # Rows were drawn for the labels of the training rows, from one seed.
-    assert np.array_equal(rows.synthetic.y, TRAIN[1])
+    # Samples were drawn for the labels of the training samples, from one seed.
+    assert np.array_equal(run.synthetic.y, TRAIN[1])
     for label, (X, y) in {
-        "generated rows": rows.synthetic,
-        "training rows": TRAIN,
+        "generated samples": run.synthetic,
+        "training samples": TRAIN,
     }.items():
         by_class = class_frechet_distance(TEST[0], X, y_real=TEST[1], y_synthetic=y)
         expected = {
@@ -204,24 +204,24 @@ def test_quality_is_what_the_metrics_say(tree, rows, anonymizer):
         sum(
             X[y == c].var(axis=0, ddof=1).mean() * (n - 1) for c, n in enumerate(COUNTS)
         )
-        for X, y in (rows.synthetic, TEST)
+        for X, y in (run.synthetic, TEST)
     ]
-    ratio = found["generated rows"]["variance within classes"]
+    ratio = found["generated samples"]["variance within classes"]
     assert ratio == shown(within[0] / within[1])
     # The draws have half of the variance: this is worth a warning.
     assert float(ratio) < 0.667
     assert "too alike" in text_of(section(tree, "training"))
 
 
-def test_utility_is_that_of_the_linear_probe(tree, rows):
-    found = table(tree, "Scores on the test rows")
-    sources = {"real rows": TRAIN, "synthetic rows": tuple(rows.synthetic)}
+def test_utility_is_that_of_the_linear_probe(tree, run):
+    found = table(tree, "Scores on the test samples")
+    sources = {"real samples": TRAIN, "synthetic samples": tuple(run.synthetic)}
     for label, source in sources.items():
         probe = linear_probe(
-            source, *REFERENCE, *TEST, random_state=rows.seeds[0], max_epochs=3
+            source, *REFERENCE, *TEST, random_state=run.seeds[0], max_epochs=3
         )
         assert found[label] == {
-            "rows": "70",
+            "samples": "70",
             "accuracy": shown(probe.accuracy),
             "balanced accuracy": shown(probe.balanced_accuracy),
             "AUROC": shown(probe.auroc),
@@ -231,11 +231,11 @@ def test_utility_is_that_of_the_linear_probe(tree, rows):
 
 
 @pytest.mark.filterwarnings("ignore:Few records")
-def test_privacy_is_that_of_the_audit_of_the_same_rows(tree, rows):
+def test_privacy_is_that_of_the_audit_of_the_same_samples(tree, run):
     audit = privacy_audit(
-        tuple(rows.synthetic), *TRAIN, *TEST, *REFERENCE, random_state=rows.seeds[1]
+        tuple(run.synthetic), *TRAIN, *TEST, *REFERENCE, random_state=run.seeds[1]
     )
-    found = table(tree, "Who was in the training rows?")
+    found = table(tree, "Who was in the training samples?")
     controls = table(tree, "Do the attacks work?")
     assert list(found) == [*(a.result.name for a in audit.attacks), "latent_search"]
     for attack in audit.attacks:
@@ -245,7 +245,7 @@ def test_privacy_is_that_of_the_audit_of_the_same_rows(tree, rows):
         value, low, high = attack.positive
         positive = controls[name]["members released"]
         assert positive == f"{value:.3g} [{low:.3g}, {high:.3g}]"
-        # The figure has the same attacks on the same rows.
+        # The figure has the same attacks on the same samples.
         alt = [e.get("alt") for e in tree.iter("img")]
         assert any(f"{name} {attack.result.auc.value:.3f}" in a for a in alt)
     privacy = text_of(section(tree, "privacy"))
@@ -258,17 +258,18 @@ def test_privacy_is_that_of_the_audit_of_the_same_rows(tree, rows):
 def test_over_sampling_is_not_audited_and_says_why(long_tailed):
     tree = parse(long_tailed)
     privacy = text_of(section(tree, "privacy"))
-    assert "generated rows of over-sampling are for training, not for publication" in (
-        privacy
+    assert (
+        "generated samples of over-sampling are for training, not for publication"
+        in (privacy)
     )
-    found = table(tree, "Rows of each class")
+    found = table(tree, "Samples of each class")
     # Sorted by name, not by size.
     assert [row["training"] for row in found.values()] == ["30", "6", "120"]
     assert [row["added"] for row in found.values()] == ["90", "114", "0"]
-    scores = table(tree, "Scores on the test rows")
-    # A fifth of each class stops the training: 24, 6 and 1 rows.
-    assert scores["real rows"]["rows"] == "125"
-    assert scores["real and added rows"]["rows"] == "329"
+    scores = table(tree, "Scores on the test samples")
+    # A fifth of each class stops the training: 24, 6 and 1 samples.
+    assert scores["real samples"]["samples"] == "125"
+    assert scores["real and added samples"]["samples"] == "329"
     for row in scores.values():
         shots = [float(row[f"accuracy, {name}"]) for name in ("many", "medium", "few")]
         assert np.mean(shots) == pytest.approx(
@@ -287,7 +288,7 @@ def test_release_without_a_reference_is_not_audited_and_says_why(tmp_path, anony
     page = tmp_path / "a.html"
     report(page, load(path, device="cpu"), *TRAIN, X_test=TEST[0], y_test=TEST[1])
     tree = parse(page)
-    assert "not audited: there are no reference rows" in text_of(
+    assert "not audited: there are no reference samples" in text_of(
         section(tree, "privacy")
     )
     assert table(tree, "The released file")["kind"] == {"value": "gaussian"}
@@ -305,17 +306,17 @@ def test_audit_that_is_impossible_says_why(tmp_path, anonymizer):
 
 
 @pytest.mark.usefixtures("without_figures")
-def test_rows_of_k_same_are_the_published_ones(tmp_path):
+def test_samples_of_k_same_are_the_published_ones(tmp_path):
     X, y = draw([40, 30, 3], 1)
     model = KSameAnonymizer(k=4, small_classes="suppress").fit(X, y)
-    run = _samples.open_run(model, X, y, *TEST, *REFERENCE, 0)
+    run = _samples.prepare_run(model, X, y, *TEST, *REFERENCE, 0)
     with pytest.warns(UserWarning, match="suppressed"):
         published = KSameAnonymizer(k=4, small_classes="suppress").fit_transform(X, y)
     np.testing.assert_array_equal(run.synthetic.X, published[:70])
     np.testing.assert_array_equal(run.synthetic.y, y[:70])
     report(tmp_path / "a.html", model, X, y, **REAL)
     tree = parse(tmp_path / "a.html")
-    assert table(tree, "Rows of each class")["2"]["generated"] == "0"
+    assert table(tree, "Samples of each class")["2"]["generated"] == "0"
     assert "k-anonymity (k-Same)" in text_of(section(tree, "privacy"))
     assert "Background knowledge" in text_of(section(tree, "privacy"))
 
@@ -345,7 +346,7 @@ def test_copies_are_a_warning(tmp_path):
     model = Copies().fit(*TRAIN)
     report(tmp_path / "a.html", model, *TRAIN, X_test=TEST[0], y_test=TEST[1])
     training = text_of(section(parse(tmp_path / "a.html"), "training"))
-    assert "nearer to training rows than test rows are" in training
+    assert "nearer to training samples than test samples are" in training
     assert "the median distance is 0 against" in training
 
 
@@ -375,16 +376,16 @@ def test_many_classes_have_a_summary_a_full_table_and_30_images(many_classes):
     assert many_classes.stat().st_size < 3e6
 
 
-def test_compared_sets_have_the_same_numbers_of_rows_of_each_class(monkeypatch):
+def test_compared_sets_have_the_same_numbers_of_samples_of_each_class(monkeypatch):
     X, y = draw([90, 20, 5], 1)
     model = GenerativeOverSampler(random_state=0).fit(X, y)
     X_test, y_test = draw([30, 30, 30], 2)
     arguments = (model, X, y, X_test, y_test, None, None, 0)
-    run = _samples.open_run(*arguments)
+    run = _samples.prepare_run(*arguments)
     for part in run.compared.values():
         assert np.bincount(part.y).tolist() == [30, 20, 5]
     monkeypatch.setattr(_samples, "_MAX_COMPARED", 11)
-    for part in _samples.open_run(*arguments).compared.values():
+    for part in _samples.prepare_run(*arguments).compared.values():
         assert np.bincount(part.y).tolist() == [6, 4, 1]
 
 
@@ -413,7 +414,7 @@ def test_page_is_valid_and_loads_nothing(name, request):
 
 def test_names_that_are_markup_stay_text(long_tailed):
     tree = parse(long_tailed)
-    found = table(tree, "Rows of each class")
+    found = table(tree, "Samples of each class")
     assert set(found) == {*EVIL[:2], "</script><b>$x_{$ & ' \ufffd\ufffd\ufffd"}
     scripts = list(tree.iter("script"))
     assert [e.get("type") for e in scripts] == ["application/json", None]
@@ -427,10 +428,10 @@ def test_names_that_are_markup_stay_text(long_tailed):
     assert any("&lt;script&gt;aler" in svg for svg in images(tree))
 
 
-def test_content_is_there_without_javascript(tree, rows):
+def test_content_is_there_without_javascript(tree, run):
     assert not list(tree.iter("noscript"))
     by_class = class_frechet_distance(
-        TEST[0], rows.synthetic.X, y_real=TEST[1], y_synthetic=rows.synthetic.y
+        TEST[0], run.synthetic.X, y_real=TEST[1], y_synthetic=run.synthetic.y
     )
     found = table(tree, "All classes")
     distances = [row["distance, generated"] for row in found.values()]
@@ -484,7 +485,7 @@ def test_faulty_input_is_refused_before_any_work(tmp_path, anonymizer):
     refuse(tmp_path, "neither `sample` nor", model=sampler)
     refuse(tmp_path, "not fitted yet", model=GenerativeAnonymizer())
     k_same = KSameAnonymizer().fit(TRAIN[0][:60], TRAIN[1][:60])
-    refuse(tmp_path, "same rows in the same order", model=k_same)
+    refuse(tmp_path, "same samples in the same order", model=k_same)
 
 
 def narrow():
@@ -497,7 +498,7 @@ def narrow():
 @pytest.fixture
 def database(tmp_path):
     np.savez(
-        tmp_path / "rows.npz",
+        tmp_path / "samples.npz",
         X_train=TRAIN[0],
         y_train=TRAIN[1],
         X_val=REFERENCE[0],
@@ -505,7 +506,7 @@ def database(tmp_path):
         X_test=TEST[0],
         y_test=TEST[1],
     )
-    return tmp_path / "rows.npz"
+    return tmp_path / "samples.npz"
 
 
 @pytest.mark.usefixtures("without_figures")
@@ -514,7 +515,7 @@ def test_command_writes_what_the_function_does(database, tmp_path):
     arguments = ["report", str(database), "-o", str(output), "--method", "k-same"]
     result = CliRunner().invoke(app, [*arguments, "--k", "3", "--device", "cpu"])
     assert result.exit_code == 0, result.output
-    assert "Fitting k-same to 70 rows." in result.output
+    assert "Fitting k-same to 70 samples." in result.output
     tree = parse(output)
     command = text_of(next(tree.iter("pre")))
     assert command.startswith(f"skcvae report {database} -o '{output}' --method k-same")
@@ -529,7 +530,7 @@ def test_command_writes_what_the_function_does(database, tmp_path):
 
 def test_command_refuses_what_it_cannot_do(database, tmp_path):
     np.savez(tmp_path / "whole.npz", X=TRAIN[0], y=TRAIN[1])
-    run, output = _command.run_report, tmp_path / "a.html"
+    run, output = report_command, tmp_path / "a.html"
     with pytest.raises(ValueError, match="has no splits"):
         run(tmp_path / "whole.npz", output, "gaussian")
     with pytest.raises(ValueError, match=r"must be one of .*over-sample"):
@@ -658,7 +659,7 @@ def test_browser_shows_the_page_without_errors(
             "s.dispatchEvent(new Event('change')); 1 }"
         )
         facts = browser.evaluate("document.getElementById('class-facts').textContent")
-        assert "training rows30" in facts
+        assert "training samples30" in facts
         assert browser.evaluate("document.getElementById('class-1').offsetWidth") > 0
         # Without it, all are.
         browser.call("Emulation.setScriptExecutionDisabled", value=True)

@@ -160,7 +160,7 @@ def test_no_view_is_made_of_test_images(paths, embedder):
 
 
 @pytest.mark.filterwarnings("ignore:The CVAE uses none of its latent")
-def test_views_then_generated_rows_in_a_cross_validation(embedder, tmp_path):
+def test_views_then_generated_embeddings_in_a_cross_validation(embedder, tmp_path):
     rng = np.random.RandomState(0)
     y = np.repeat(["dark", "bright"], [24, 8])
     levels = np.where(y == "dark", 0, 120)[:, None, None, None]

@@ -1,23 +1,24 @@
-"""Databases of rows and labels: what the commands read and write."""
+"""Databases of samples and labels: what the commands read and write."""
 
 import json
 from dataclasses import dataclass
 from io import BytesIO
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from .._files import write_whole
-from ..datasets._embeddings import read_arrays
+from .._files import read_arrays, write_whole
 
 
 @dataclass(frozen=True)
-class Rows:
-    """Rows of a database, and how it holds them.
+class Samples:
+    """Samples of a database, and how the database stores them.
 
     Attributes
     ----------
     X : ndarray of shape (n_samples, n_features)
-        Rows, of float32 or float64.
+        Samples, of float32 or float64.
 
     y : ndarray of shape (n_samples,)
         Labels.
@@ -26,34 +27,34 @@ class Rows:
         Groups, for example patients.
 
     names : tuple of (str, str)
-        Names of the arrays of rows and of labels.
+        Names of the arrays of samples and of labels.
 
     dtype : dtype
-        Type of the rows in the database.
+        Type of the samples in the database.
 
     is_column : bool
-        Whether the labels are a column there.
+        Whether the labels have the shape (n_samples, 1) in the database.
 
     statement : dict or None
-        Privacy statement, where `write_rows` has written the file.
+        Privacy statement, if `write_samples` wrote the file.
     """
 
     X: np.ndarray
     y: np.ndarray
     groups: np.ndarray | None
-    names: tuple
+    names: tuple[str, str]
     dtype: np.dtype
     is_column: bool
-    statement: dict | None
+    statement: dict[str, Any] | None
 
     @property
-    def labelled(self):
-        """Rows and labels."""
+    def labelled(self) -> tuple[np.ndarray, np.ndarray]:
+        """Samples and labels."""
         return self.X, self.y
 
 
-def read_rows(path, split):
-    """Return the rows of a split of a database, or all where it has no splits.
+def read_samples(path: Path, split: str) -> Samples:
+    """Return the samples of a split of a database, or all if it has no splits.
 
     Parameters
     ----------
@@ -61,16 +62,12 @@ def read_rows(path, split):
         File (.npz), or folder with one for each split.
 
     split : {"train", "val", "test"}
-        Which rows.
-
-    Returns
-    -------
-    Rows
+        The split.
 
     Raises
     ------
     ValueError
-        If the file is no database, or has other splits.
+        If the file is no database, or lacks the split.
     """
     if path.is_dir():
         path = path / f"{split}.npz"
@@ -78,8 +75,8 @@ def read_rows(path, split):
     suffix = "" if "X" in names else f"_{split}"
     if f"X{suffix}" not in names:
         raise ValueError(
-            f"{path} has no rows of the split {split!r}, only {sorted(arrays)}. Give a "
-            f"file with X_{split} and y_{split}, or one without splits."
+            f"{path} has no samples of the split {split!r}, only {sorted(arrays)}. "
+            f"Give a file with X_{split} and y_{split}, or one without splits."
         )
     X_name, y_name = names[f"X{suffix}"], names[f"y{suffix}"]
     X, y = arrays[X_name], arrays[y_name]
@@ -87,7 +84,7 @@ def read_rows(path, split):
         groups = file.get(f"groups{suffix}")
         statement = json.loads(str(file["privacy"])) if "privacy" in file else None
     dtype = np.float64 if X.dtype == np.float64 else np.float32
-    return Rows(
+    return Samples(
         X=X.astype(dtype, copy=False),
         y=y.ravel(),
         groups=groups,
@@ -98,8 +95,14 @@ def read_rows(path, split):
     )
 
 
-def write_rows(output, X, y, like, statement):
-    """Write a database whole or not at all.
+def write_samples(
+    output: Path,
+    X: np.ndarray,
+    y: np.ndarray,
+    like: Samples,
+    statement: dict[str, Any],
+) -> None:
+    """Write a database completely or not at all.
 
     Parameters
     ----------
@@ -107,10 +110,10 @@ def write_rows(output, X, y, like, statement):
         File (.npz).
 
     X, y : ndarray
-        Rows and labels.
+        Samples and labels.
 
-    like : Rows
-        Gives names and types. Where its rows are integers, float32 is written.
+    like : Samples
+        Gives names and types. If its samples are integers, float32 is written.
 
     statement : dict
         Privacy statement, written as JSON in the array `privacy`.
@@ -120,11 +123,11 @@ def write_rows(output, X, y, like, statement):
         X = X.astype(dtype)
     if not np.isfinite(X).all():
         raise ValueError(
-            f"The rows hold values that the type {dtype} of the database cannot. Save "
-            "its rows as float32."
+            f"Some values of the synthetic samples are too large for {dtype}, the type "
+            "of the database. Save its samples as float32."
         )
     arrays = (X, y[:, None] if like.is_column else y)
-    named = dict(zip(like.names, arrays, strict=True))
+    named: dict[str, Any] = dict(zip(like.names, arrays, strict=True))
     buffer = BytesIO()
     np.savez(buffer, **named, privacy=json.dumps(statement, allow_nan=False))
     write_whole(output, buffer.getvalue())

@@ -1,14 +1,15 @@
-"""The command ``skcvae embed``: photos in, a file of embeddings out."""
+"""The command ``skcvae embed``."""
 
 import shutil
 import zipfile
+from pathlib import Path
+from typing import Annotated
 
-import numpy as np
+import typer
 
-from .._files import replacing
-from ..embedding import embed_folder
+from ._common import Device, NpzOutput
 
-# Names of sub-folders, and of arrays of a MedMNIST file, by the suffix of the output.
+# Names of sub-folders, by the suffix of the arrays in the output.
 _SPLITS = {
     "train": ("train", "training"),
     "val": ("val", "valid", "validation"),
@@ -16,55 +17,88 @@ _SPLITS = {
 }
 
 
-def run_embed(source, output, embedder, on_error, cache, echo, splits=()):
-    """Embed a folder, a CSV file or a MedMNIST file, and write a ``.npz``.
+def embed(
+    source: Annotated[
+        Path,
+        typer.Argument(
+            exists=True,
+            help="Folder of class folders, also below train and test; CSV file with "
+            "the columns path, label and optionally group; or MedMNIST file (.npz).",
+        ),
+    ],
+    output: NpzOutput,
+    model: Annotated[
+        str, typer.Option(help="Name of a model of timm.")
+    ] = "vit_base_patch14_dinov2.lvd142m",
+    weights: Annotated[
+        Path | None, typer.Option(help="Its weights; without it they are downloaded.")
+    ] = None,
+    pooling: Annotated[
+        str, typer.Option(help="default, token, mean or token_mean.")
+    ] = "default",
+    image_size: Annotated[
+        int | None, typer.Option(min=1, help="Side of the images in pixels.")
+    ] = None,
+    split: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Sub-folder to embed as one split; repeatable. Without it, the "
+            "command looks for train, val (or validation) and test."
+        ),
+    ] = None,
+    on_error: Annotated[
+        str, typer.Option(help="Images that cannot be read: raise, nan or skip.")
+    ] = "raise",
+    cache: Annotated[
+        Path | None, typer.Option(help="Folder that keeps embeddings for later runs.")
+    ] = None,
+    device: Device = "auto",
+    workers: Annotated[
+        int, typer.Option(min=0, help="Number of processes that read images.")
+    ] = 0,
+) -> None:
+    """Turn a folder of photos into a file of embeddings for the other commands.
 
-    Parameters
-    ----------
-    source : Path
-        Folder of class folders, or of splits of them; CSV file; or a ``.npz`` with
-        `train_images`, `train_labels` and so on.
-
-    output : Path
-        File to write, whole or not at all: `X` and `y`, or `X_train`, `y_train`,
-        `X_val`, ... for splits, and `groups` where there are some.
-
-    embedder : FoundationEmbedder
-        Without `memory`, which is set here.
-
-    on_error : {"raise", "nan", "skip"}
-        What an image does that cannot be read.
-
-    cache : Path or None
-        Folder that keeps embeddings for later runs. None keeps them beside the output
-        until that is written, so that a run that was killed goes on.
-
-    echo : callable
-        Prints a line.
-
-    splits : sequence of str, default=()
-        Sub-folders to embed, each for itself. Without any, they are looked for.
+    If a run is interrupted, the next one continues it.
     """
+    import numpy as np
+
+    from .._files import replacing
+    from ..embedding import FoundationEmbedder
+
     if output.suffix != ".npz":
         raise ValueError(f"The output must be a .npz file, got {output}.")
+    # Without a cache of the user, the embeddings are kept until the output is written.
     folder = cache or output.with_name(f"{output.name}.cache")
-    embedder.set_params(memory=folder)
+    embedder = FoundationEmbedder(
+        model,
+        weights=weights,
+        pooling=pooling,
+        image_size=image_size,
+        device=device,
+        num_workers=workers,
+        memory=folder,
+        verbose=1,
+    )
     if source.suffix == ".npz":
         arrays, failures = _embed_medmnist(source, embedder), []
     else:
-        found = _name_splits(splits) if splits else _find_splits(source)
-        arrays, failures = _embed_splits(source, embedder, on_error, found)
+        splits = _name_splits(split) if split else _find_splits(source)
+        arrays, failures = _embed_splits(source, embedder, on_error, splits)
     for name, failure in failures:
-        echo(f"not read{name}: {failure.source}: {failure.reason}")
-    _save(output, arrays)
+        typer.echo(f"not read{name}: {failure.source}: {failure.reason}")
+    with replacing(output) as partial:
+        np.savez(partial, **arrays)
     if cache is None:
         shutil.rmtree(folder, ignore_errors=True)
     shapes = ", ".join(f"{k} {v.shape}" for k, v in arrays.items() if k[0] == "X")
-    echo(f"{output}: {shapes}; {len(failures)} images could not be read")
+    typer.echo(f"{output}: {shapes}; {len(failures)} images could not be read")
 
 
 def _embed_splits(source, embedder, on_error, splits):
     """Return the arrays of a folder or CSV file, and the failures."""
+    from ..embedding import embed_folder
+
     arrays, failures = {}, []
     for suffix, split in splits.items():
         found = embed_folder(source, embedder, split=split, on_error=on_error)
@@ -99,16 +133,17 @@ def _find_splits(source):
 
 def _embed_medmnist(source, embedder):
     """Return the arrays of a MedMNIST file; its images are always readable."""
-    images, labels = _read_medmnist(source)
     arrays = {}
-    for split in images:
-        arrays[f"X_{split}"] = embedder.fit_transform(images[split])
-        arrays[f"y_{split}"] = labels[split]
+    for split, (images, y) in _read_medmnist(source).items():
+        arrays[f"X_{split}"] = embedder.fit_transform(images)
+        arrays[f"y_{split}"] = y
     return arrays
 
 
 def _read_medmnist(source):
-    """Return the images and the labels of a MedMNIST file, by split."""
+    """Return images and labels of a MedMNIST file, by split."""
+    import numpy as np
+
     try:
         with np.load(source, allow_pickle=False) as file:
             arrays = dict(file)
@@ -122,20 +157,14 @@ def _read_medmnist(source):
             f"{source} needs arrays such as train_images and train_labels, but "
             f"holds {sorted(arrays)}."
         )
-    images = {split: arrays[f"{split}_images"] for split in splits}
-    labels = {split: arrays[f"{split}_labels"] for split in splits}
+    found = {}
     for split in splits:
-        n_images = images[split].shape[:1]
-        if labels[split].shape not in (n_images, (*n_images, 1)):
+        images, labels = arrays[f"{split}_images"], arrays[f"{split}_labels"]
+        n_images = images.shape[:1]
+        if labels.shape not in (n_images, (*n_images, 1)):
             raise ValueError(
                 f"{source}: {split}_labels must hold one label for each image, got the "
-                f"shape {labels[split].shape} for {split}_images of shape "
-                f"{images[split].shape}."
+                f"shape {labels.shape} for {split}_images of shape {images.shape}."
             )
-    return images, {split: y.ravel() for split, y in labels.items()}
-
-
-def _save(output, arrays):
-    """Write a file whole or not at all."""
-    with replacing(output) as partial:
-        np.savez(partial, **arrays)
+        found[split] = images, labels.ravel()
+    return found

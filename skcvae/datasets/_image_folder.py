@@ -21,17 +21,20 @@ _SPLITS = ("train", "training", "val", "valid", "validation", "dev", "test", "te
     {"path": [str, os.PathLike], "split": [str, None]},
     prefer_skip_nested_validation=True,
 )
-def load_image_folder(path, *, split=None):
-    """Load the paths and labels of images: class folders, or the rows of a CSV file.
+def load_image_folder(
+    path: str | os.PathLike[str], *, split: str | None = None
+) -> Bunch:
+    """Load the paths and labels of images from class folders or from a CSV file.
 
-    No image is opened. In a folder, each sub-folder is a class, and the images anywhere
-    below it belong to that class, as with torchvision's `ImageFolder`. Hidden files and
-    folders are left out. Links to files and folders are followed, but for links to
-    a folder that is read anyway: one above, a class, or one already seen in the class.
+    No image is opened. In a folder, each sub-folder is a class, and all images below it
+    belong to that class, as with torchvision's `ImageFolder`. Hidden files and folders
+    are left out. Links to files and folders are followed, except links to a folder
+    that is read anyway: a parent folder, a class, or a folder already read for the
+    class.
 
-    A CSV file has a header with the columns `path` and `label` and, optionally,
-    `group`, such as a patient; other columns are ignored. It is UTF-8 with commas.
-    Paths are relative to the folder of the file.
+    A CSV file has a header with the columns `path` and `label`, and optionally `group`,
+    such as a patient; other columns are ignored. It uses UTF-8 and commas. Paths are
+    relative to the folder of the file.
 
     Parameters
     ----------
@@ -45,14 +48,14 @@ def load_image_folder(path, *, split=None):
     Returns
     -------
     images : Bunch
-        - `paths`, object array of str of shape (n_images,): files, by their extensions
-          (JPEG, PNG, GIF, BMP, TIFF, WebP or PPM in any case), sorted by class and
-          path; of a CSV file, what its rows name, in their order. That files exist and
-          can be read is not checked.
+        - `paths`, object array of str of shape (n_images,): from a folder, the files
+          with the extensions of JPEG, PNG, GIF, BMP, TIFF, WebP or PPM in any case,
+          sorted by class and path; from a CSV file, the paths in the order of its
+          lines. The function does not check that files exist and can be read.
         - `y`, array of str of shape (n_images,): labels.
         - `groups`, array of str of shape (n_images,), or None.
-        - `skipped`, list of str: files in the folder that are no images by their
-          extension, or lie outside the class folders.
+        - `skipped`, list of str: files in the folder with other extensions, or outside
+          of the class folders.
 
     Raises
     ------
@@ -60,8 +63,8 @@ def load_image_folder(path, *, split=None):
         If the folder, a folder in it, or the file cannot be read.
 
     ValueError
-        If there is no image; if a split must be chosen, or is unknown; if two classes
-        are links to one folder; or if the CSV file lacks a column or value.
+        If there is no image, a split must be chosen or is unknown, two classes are
+        links to one folder, or the CSV file lacks a column or value.
 
     Warns
     -----
@@ -146,13 +149,13 @@ def _choose_split(root, split):
 
 
 def _refuse_splits(root, folders):
-    """Refuse to take train and test for classes."""
+    """Refuse class folders that are named train, val or test."""
     if folders and all(
         label.lower() in _SPLITS and _list_folder(folder)[0]
         for label, folder in folders.items()
     ):
         raise ValueError(
-            f"The sub-folders of {root} are no classes but splits: {list(folders)}. "
+            f"The sub-folders of {root} are splits, not classes: {list(folders)}. "
             f"Choose one, such as split={next(iter(folders))!r}."
         )
 
@@ -180,8 +183,8 @@ def _files_below(top, known):
     known = set(known)
     files = []
     for folder, folders, names in os.walk(top, onerror=_stop, followlinks=True):
-        # Changed in place, this tells os.walk what to enter, in an order that decides
-        # which of two links to a folder counts.
+        # os.walk enters what this list holds. If two links lead to one folder, only the
+        # first one is followed, so the order matters.
         folders[:] = [
             name
             for name in sorted(folders)
@@ -192,7 +195,7 @@ def _files_below(top, known):
 
 
 def _is_new(folder, top, known):
-    """Return whether a folder is to be entered, and note it."""
+    """Return whether a folder must be entered, and add it to the known ones."""
     real = os.path.realpath(folder)
     if real in known or _leads_up(folder, top):
         return False
@@ -201,7 +204,7 @@ def _is_new(folder, top, known):
 
 
 def _stop(error):
-    """Let a folder that cannot be read stop the search: os.walk would pass it over."""
+    """Raise the error of an unreadable folder, which os.walk would ignore."""
     raise error
 
 
@@ -210,18 +213,18 @@ def _is_image(file):
 
 
 def _read_csv(path):
-    """Return paths, labels and groups (or None) of the rows of a CSV file."""
+    """Return paths, labels and groups (or None) of a CSV file."""
     try:
-        # The mark that Excel puts before UTF-8 is no part of the first column.
+        # Excel writes a byte order mark before the first column; utf-8-sig skips it.
         with open(path, encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file, skipinitialspace=True, strict=True)
             columns = _columns(path, reader)
-            rows = [_values(path, reader.line_num, row, columns) for row in reader]
+            lines = [_values(path, reader.line_num, row, columns) for row in reader]
     except (UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f"{path} is not a CSV file in UTF-8: {error}.") from error
-    if not rows:
+    if not lines:
         raise ValueError(f"{path} names no image: it has a header only.")
-    paths, labels, *groups = zip(*rows, strict=True)
+    paths, labels, *groups = zip(*lines, strict=True)
     paths = [os.path.join(path.parent, file) for file in paths]
     return paths, labels, groups[0] if groups else None
 
@@ -240,12 +243,12 @@ def _columns(path, reader):
 
 
 def _values(path, line, row, columns):
-    """Return the values of a row, none of them empty."""
-    # DictReader keeps surplus values under None, and fills up with None.
+    """Return the values of a line, none of them empty."""
+    # DictReader puts surplus values under the key None, and None for missing values.
     if None in row or None in row.values():
         raise ValueError(
-            f"{path}, line {line}: another number of values than columns. Values with "
-            "commas need quotes."
+            f"{path}, line {line}: the number of values is not the number of columns. "
+            "Values with commas need quotes."
         )
     values = [row[name].strip() for name in columns]
     if not all(values):

@@ -1,8 +1,10 @@
 """Long-tailed versions of balanced data sets."""
 
 from numbers import Real
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.utils import _safe_indexing, check_random_state, indexable
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 
@@ -24,25 +26,30 @@ _PROFILES = {
     prefer_skip_nested_validation=True,
 )
 def make_long_tailed(
-    X, y, *, imbalance_ratio=100, profile="exponential", random_state=None
-):
-    r"""Thin out classes, so that their sizes fall exponentially or in one step.
+    X: ArrayLike,
+    y: ArrayLike,
+    *,
+    imbalance_ratio: float = 100,
+    profile: str = "exponential",
+    random_state: int | np.random.RandomState | None = None,
+) -> tuple[Any, Any]:
+    r"""Remove samples at random, so that class sizes fall exponentially or in one step.
 
-    Classes are taken in sorted order. With the exponential profile, the class at
-    position c of C, from 0 on, keeps
+    Classes are taken in sorted order. With the exponential profile, class c = 0, 1,
+    ..., C - 1 keeps
 
     .. math:: \max(1, \lfloor n_1 \, \rho^{-c / (C - 1)} \rfloor)
 
-    of its rows [1]_; :math:`n_1` is the size of the first class and :math:`\rho` the
+    of its samples [1]_; :math:`n_1` is the size of the first class and :math:`\rho` the
     imbalance ratio. With the step profile [1]_ [2]_, the first
-    :math:`\lfloor C / 2 \rfloor` classes (at least one) keep :math:`n_1` rows, and
+    :math:`\lfloor C / 2 \rfloor` classes (at least one) keep :math:`n_1` samples, and
     the others :math:`\max(1, \lfloor n_1 / \rho \rfloor)`. A class that has fewer
-    rows keeps all of them.
+    samples keeps all of them.
 
     Parameters
     ----------
     X : array-like of shape (n_samples, n_features)
-        Rows.
+        Samples.
 
     y : array-like of shape (n_samples,)
         Their classes.
@@ -51,16 +58,16 @@ def make_long_tailed(
         Size of the first class over that of the last, at least 1.
 
     profile : {"exponential", "step"}, default="exponential"
-        How class sizes fall: from class to class, or once, after the first half of the
+        Class sizes fall from class to class, or once after the first half of the
         classes.
 
     random_state : int, RandomState instance or None, default=None
-        Chooses the rows that stay.
+        Seed of the choice of samples to keep.
 
     Returns
     -------
     X_long_tailed : array-like of shape (n_samples_new, n_features)
-        The rows that stay, in their order and type.
+        The samples that are kept, in the order and type of `X`.
 
     y_long_tailed : array-like of shape (n_samples_new,)
         Their classes.

@@ -1,4 +1,4 @@
-"""Embeddings of images by frozen foundation models, and views of images before them."""
+"""Embeddings of images by frozen foundation models, and random views of images."""
 
 from ._embedder import FoundationEmbedder
 from ._folder import embed_folder

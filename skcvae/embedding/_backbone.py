@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -23,7 +24,7 @@ POOLINGS = ("default", "token", "mean", "token_mean", "map")
 
 @dataclass
 class Backbone:
-    """A frozen model with what its images need.
+    """A frozen model, and the preprocessing of its images.
 
     Attributes
     ----------
@@ -31,23 +32,23 @@ class Backbone:
         In evaluation mode, on its device, without gradients.
 
     transform : callable
-        From an RGB image to a tensor (3, height, width).
+        Turns an RGB image into a tensor of shape (3, height, width).
 
     fingerprint : str
-        Changes with the weights and with the preprocessing.
+        Differs for other weights or another preprocessing.
 
     batch_limit : int or None
         Largest batch that the memory is known to hold.
     """
 
     model: nn.Module
-    transform: callable
+    transform: Callable
     fingerprint: str
     batch_limit: int | None = None
 
     @property
-    def device(self):
-        """Where the model runs."""
+    def device(self) -> torch.device:
+        """Device of the model."""
         return next(self.model.parameters()).device
 
     def output_shape(self, pooling, layers):
@@ -61,7 +62,7 @@ class Backbone:
             except torch.OutOfMemoryError:
                 raise
             except Exception as error:
-                # The models of timm check their input each in its own way.
+                # Each model of timm checks its input in its own way.
                 raise ValueError(
                     f"The model gives no features with pooling={pooling!r}, "
                     f"layers={layers!r} and images of {tuple(image.shape[2:])} pixels: "
@@ -74,7 +75,7 @@ class Backbone:
         self._shapes = {}
 
 
-# A cross-validation builds the same model for each fold: the last one is kept.
+# The cache keeps a cross-validation from building the same model for each fold.
 @lru_cache(maxsize=1)
 def load_backbone(model_name, weights, weights_stamp, image_size, device):
     """Build a model with its weights; the same arguments give the same object.
@@ -88,13 +89,13 @@ def load_backbone(model_name, weights, weights_stamp, image_size, device):
         Local file of weights; None downloads those of timm.
 
     weights_stamp : tuple or None
-        Size and time of the file: a file that was exchanged is read again.
+        Size and time of the file, so that a changed file is read again.
 
     image_size : int or None
         Side of the images in pixels; None is the model's own.
 
     device : torch.device
-        Where it runs.
+        Device of the model.
 
     Returns
     -------
@@ -105,14 +106,14 @@ def load_backbone(model_name, weights, weights_stamp, image_size, device):
             f"timm has no model {model_name!r}; timm.list_models() names them."
         )
     settings = {"pretrained": True, "num_classes": 0}
-    # timm draws weights before it loads others.
+    # timm draws random weights before it loads others.
     with fork_torch_rng(0, torch.device("cpu")):
         if weights is None:
             model = _download(model_name, image_size, settings)
         else:
             settings["pretrained_cfg_overlay"] = {"state_dict": read_weights(weights)}
             model = _load(model_name, image_size, settings, weights)
-    # The state dict would stay in memory, and in every copy of the configuration.
+    # Otherwise the state dict would stay in memory.
     model.pretrained_cfg.pop("state_dict", None)
     model.eval().requires_grad_(False)
     config = resolve_model_data_config(model)
@@ -128,7 +129,7 @@ def load_backbone(model_name, weights, weights_stamp, image_size, device):
 
 
 def _create(model_name, image_size, settings):
-    """Create a model, for images of another size where it has to know that."""
+    """Create a model, and tell it the size of the images if it takes one."""
     if image_size is not None:
         try:
             return timm.create_model(model_name, img_size=image_size, **settings)
@@ -143,7 +144,7 @@ def _download(model_name, image_size, settings):
     try:
         return _create(model_name, image_size, settings)
     except Exception as error:
-        # The errors of httpx are no OSError.
+        # The errors of httpx are not subclasses of OSError.
         library = type(error).__module__.partition(".")[0]
         if not isinstance(error, OSError) and not library.startswith("httpx"):
             raise
@@ -155,13 +156,13 @@ def _download(model_name, image_size, settings):
 
 
 def _load(model_name, image_size, settings, weights):
-    """Create a model with the weights of a file, all of them."""
+    """Create a model with the weights of a file, which must hold all of them."""
     copied = _CopiedTensors()
     try:
         with copied:
             model = _create(model_name, image_size, settings)
     except Exception as error:
-        # What goes wrong depends on the model.
+        # The type of the error depends on the model.
         raise ValueError(
             f"The weights in {weights} do not fit the model {model_name!r}: {error}"
         ) from error
@@ -177,7 +178,7 @@ def _load(model_name, image_size, settings, weights):
 
 
 class _CopiedTensors(TorchFunctionMode):
-    """Notes which tensors are loaded: timm leaves missing ones at random values."""
+    """Records which tensors are loaded, because timm leaves missing ones random."""
 
     def __init__(self):
         super().__init__()
@@ -185,31 +186,33 @@ class _CopiedTensors(TorchFunctionMode):
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         if func is torch.Tensor.copy_:
-            # With the tensor, as the id of one that is deleted may be used again.
+            # The reference keeps the tensor alive, so that its id stays unique.
             self.tensors[id(args[0])] = args[0]
         return func(*args, **(kwargs or {}))
 
 
 def read_weights(path):
-    """Return the state dict of a safetensors or checkpoint file; runs no code of it."""
+    """Return the state dict of a file, without running code from the file."""
     path = Path(path)
     if path.suffix == ".safetensors":
         try:
             return load_file(path)
         except SafetensorError as error:
-            raise ValueError(f"{path} is no whole safetensors file: {error}") from error
+            raise ValueError(
+                f"{path} is not a complete safetensors file: {error}"
+            ) from error
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise ValueError(
-            f"{path} is no checkpoint of plain tensors. Nothing else is read, since "
-            f"that would run code of the file: {error}"
+            f"{path} is not a checkpoint of plain tensors. Other checkpoints are "
+            f"refused, because reading them would run code from the file: {error}"
         ) from error
     for key in ("state_dict", "model"):
         if isinstance(state, dict) and isinstance(state.get(key), dict):
             state = state[key]
     if not isinstance(state, dict):
-        raise ValueError(f"{path} holds a {type(state).__name__}, no state dict.")
+        raise ValueError(f"{path} holds a {type(state).__name__}, not a state dict.")
     return clean_state_dict(state)
 
 
@@ -220,7 +223,7 @@ def weights_digest(path):
 
 
 def _remote_source(model):
-    """Return where timm takes the weights of a model from."""
+    """Return the source of the weights that timm downloads."""
     config = model.pretrained_cfg
     keys = ("hf_hub_id", "hf_hub_filename", "url", "architecture", "tag")
     return {key: config.get(key) for key in keys}
@@ -232,7 +235,7 @@ def embed_batch(model, images, pooling, layers):
     Parameters
     ----------
     model : nn.Module
-        Of timm.
+        Model of timm.
 
     images : Tensor of shape (n, 3, height, width)
         Preprocessed images.
@@ -241,8 +244,8 @@ def embed_batch(model, images, pooling, layers):
         One of `POOLINGS`.
 
     layers : sequence of int or None
-        Blocks whose features are pooled and joined, in the model's order; None is the
-        last one, normalised.
+        Blocks whose features are pooled and concatenated, in the model's order; None is
+        the last one, normalised.
 
     Returns
     -------
@@ -269,12 +272,12 @@ def embed_batch(model, images, pooling, layers):
 
 
 def is_memory_error(error):
-    """Tell whether an error of torch says that memory is short."""
+    """Return whether an error of torch means that memory is short."""
     return isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error)
 
 
 def _pool_intermediate(feature, pooling):
-    """Pool what a block returns: a grid (n, c, h, w), with prefix tokens or without."""
+    """Pool a grid (n, c, h, w) that a block returns, with or without prefix tokens."""
     if not isinstance(feature, tuple):
         return _pool_grid(feature, pooling, "NCHW")
     grid, prefix = feature

@@ -1,8 +1,11 @@
-"""The first step of a pipeline: images to embeddings."""
+"""Embedding of images, as the first step of a pipeline."""
 
 import hashlib
+import os
+from collections.abc import Iterator, Sequence
 from numbers import Integral
 from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -23,7 +26,7 @@ from ._images import as_sources
 from ._loading import Failure, ImageDataset, cache_key, collate, describe, failure_error
 from ._store import EmbeddingStore
 
-# Images that are looked up in the cache, and kept in it, at a time.
+# Number of images that are looked up in the cache at a time.
 _BLOCK_SIZE = 1024
 _NOT_FINITE = "the model gives NaN or infinity, which dtype='float32' may avoid"
 _AUTO_BATCH_SIZE = {"cpu": 32, "cuda": 256}
@@ -34,53 +37,56 @@ class FoundationEmbedder(
 ):
     """Embed images by a frozen foundation model of timm.
 
-    Nothing is learned from the images: :meth:`fit` builds the model, and so does the
-    first :meth:`transform`. The model is always in evaluation mode.
+    The embedder learns nothing from the images: :meth:`fit`, or else the first
+    :meth:`transform`, builds the model. The model is always in evaluation mode.
 
     Parameters
     ----------
     model_name : str, default="vit_base_patch14_dinov2.lvd142m"
-        Name of a model of timm, `timm.list_models()`. Images are resized, cropped and
-        normalised as its configuration says.
+        Name of a model in `timm.list_models()`. Images are resized, cropped and
+        normalised according to its configuration.
 
     weights : str or path-like, default=None
         Local file of its weights: safetensors, or a checkpoint of plain tensors. No
-        code of the file is run, and no network is used. None downloads the weights.
+        code from the file is run, and no network is used. None downloads the weights.
 
     pooling : {"default", "token", "mean", "token_mean", "map"}, default="default"
-        The model's own pooling; the class token; the average of the patches; both
-        joined; or no pooling, for a map (n_patches, n_features) or (n_channels,
-        height, width) for each image.
+        - "default": the model's own pooling
+        - "token": the class token
+        - "mean": the average of the patches
+        - "token_mean": class token and average, concatenated
+        - "map": no pooling; each image gives a map of shape (n_patches, n_features) or
+          (n_channels, height, width)
 
     layers : sequence of int, default=None
-        Blocks whose pooled features are joined, in the model's order; negative ones
-        count from the end. None is the last one.
+        Blocks whose pooled features are concatenated, in the model's order; negative
+        indices count from the end. None is the last block.
 
     image_size : int, default=None
         Side of the images in pixels; None is the model's own.
 
     batch_size : int or "auto", default="auto"
         Images per batch. "auto" starts with 32 on a CPU and 256 on a GPU, and halves
-        it where the memory does not suffice.
+        the number if the memory does not suffice.
 
     device : str or torch.device, default="auto"
-        "auto" is CUDA where there is a GPU, else the CPU.
+        "auto" is CUDA if there is a GPU, else the CPU.
 
     dtype : {"auto", "float32", "float16", "bfloat16"}, default="auto"
         Type that the model computes in, by automatic mixed precision. "auto" is
         bfloat16 or float16 on a GPU, and float32 on a CPU. The output is float32.
 
     num_workers : int, default=0
-        Processes that read and transform images, beside the one that runs the model.
+        Number of additional processes that read and transform images.
 
     memory : str or path-like, default=None
-        Folder that keeps the embeddings, by the content of the image, the weights and
-        the preprocessing. A second run, or one that goes on after it was killed,
-        reads them.
+        Folder that keeps the embeddings. A later run reads them if the content of the
+        image, the weights and the preprocessing are the same. So a run that was killed
+        continues when it is started again.
 
     on_error : {"raise", "nan"}, default="raise"
-        What an image does that cannot be read: stop, or become a row of NaN, so that
-        the rows stay aligned with their labels.
+        What to do with an image that cannot be read: raise an error, or return an
+        embedding of NaN, so that embeddings stay aligned with their labels.
 
     verbose : int, default=0
         1 shows a progress bar with images per second and the time left.
@@ -93,16 +99,17 @@ class FoundationEmbedder(
 
     See Also
     --------
-    ViewOverSampler : Random views of the images of small classes, before this step.
-    embed_folder : Images of a folder or a CSV file, also more than fit into memory.
+    ViewOverSampler : Adds random views of the images of small classes, before this
+        step.
+    embed_folder : Embeds a folder or a CSV file, also if the result exceeds memory.
 
     Notes
     -----
-    :meth:`transform` of the same image gives the same row in any batch, up to rounding.
-    The model is not in the pickle: it is built anew, by its name.
+    An image has the same embedding in any batch, up to rounding. A pickle does not
+    contain the model, which is built again from its name.
 
-    EXIF orientation is applied, and no other metadata is read. Animated images count
-    by their first frame; transparent ones are put on white.
+    EXIF orientation is applied, and other metadata are ignored. The first frame of an
+    animated image is used, and transparent images get a white background.
 
     Examples
     --------
@@ -137,19 +144,19 @@ class FoundationEmbedder(
 
     def __init__(
         self,
-        model_name="vit_base_patch14_dinov2.lvd142m",
+        model_name: str = "vit_base_patch14_dinov2.lvd142m",
         *,
-        weights=None,
-        pooling="default",
-        layers=None,
-        image_size=None,
-        batch_size="auto",
-        device="auto",
-        dtype="auto",
-        num_workers=0,
-        memory=None,
-        on_error="raise",
-        verbose=0,
+        weights: str | os.PathLike[str] | None = None,
+        pooling: str = "default",
+        layers: Sequence[int] | None = None,
+        image_size: int | None = None,
+        batch_size: int | str = "auto",
+        device: str | torch.device = "auto",
+        dtype: str = "auto",
+        num_workers: int = 0,
+        memory: str | os.PathLike[str] | None = None,
+        on_error: str = "raise",
+        verbose: int = 0,
     ):
         self.model_name = model_name
         self.weights = weights
@@ -165,8 +172,8 @@ class FoundationEmbedder(
         self.verbose = verbose
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y=None):
-        """Check the images' container and build the model; no image is read.
+    def fit(self, X: Any, y: None = None) -> Self:
+        """Check the type of `X` and build the model, without reading an image.
 
         Parameters
         ----------
@@ -185,31 +192,29 @@ class FoundationEmbedder(
         self._prepare()
         return self
 
-    def transform(self, X):
+    def transform(self, X: Any) -> np.ndarray:
         """Embed images.
 
         Parameters
         ----------
         X : sequence of images
-            Paths, PIL images, encoded bytes, uint8 arrays or views: in a list, a pandas
-            Series, a data frame of one column, an array of shape (n, height, width)
-            or (n, height, width, 3), or a data set of images.
+            Paths, PIL images, encoded bytes, uint8 arrays or views in a list, a pandas
+            Series or a data frame of one column; an array of shape (n, height, width)
+            or (n, height, width, 3); or a data set of images.
 
         Returns
         -------
         embeddings : ndarray of shape (n_images, n_features), float32
-            One row for each image, in their order.
+            One embedding for each image, in the same order.
 
         Raises
         ------
         ValueError
-            With ``on_error="raise"``, for the first image that cannot be read.
+            If an image cannot be read with ``on_error="raise"``.
         """
-        sources = as_sources(X)
-        blocks = [rows for _, rows in self.iter_embeddings(sources)]
-        return np.concatenate(blocks)
+        return np.concatenate([block for _, block in self.iter_embeddings(X)])
 
-    def iter_embeddings(self, sources):
+    def iter_embeddings(self, sources: Any) -> Iterator[tuple[range, np.ndarray]]:
         """Embed images block by block, in bounded memory.
 
         Parameters
@@ -220,15 +225,15 @@ class FoundationEmbedder(
         Yields
         ------
         indices : range
-            Of the images of the block.
+            Indices of the images of the block.
 
-        rows : ndarray of shape (n_block, n_features), float32
+        embeddings : ndarray of shape (n_block, n_features), float32
             Their embeddings.
         """
         self._validate_params()
         sources = as_sources(sources)
         backbone = self._prepare()
-        self.failures_ = []
+        self.failures_: list[Failure] = []
         progress = tqdm(
             total=len(sources), unit="image", desc="embedding", disable=not self.verbose
         )
@@ -237,8 +242,8 @@ class FoundationEmbedder(
                 indices = range(start, min(start + _BLOCK_SIZE, len(sources)))
                 yield indices, self._embed_block(backbone, sources, indices, progress)
 
-    def get_feature_names_out(self, input_features=None):
-        """Return the names of the features, known since the first images.
+    def get_feature_names_out(self, input_features: None = None) -> np.ndarray:
+        """Return the names of the features, after `fit` or the first `transform`.
 
         Parameters
         ----------
@@ -255,13 +260,13 @@ class FoundationEmbedder(
         return super().get_feature_names_out()
 
     def _embed_block(self, backbone, sources, indices, progress):
-        """Return the rows of a block: from the cache where they are there."""
+        """Return the embeddings of a block, from the cache if it has them."""
         shape = backbone.output_shape(self.pooling, self.layers)
-        rows = np.full((len(indices), *shape), np.nan, dtype=np.float32)
+        embeddings = np.full((len(indices), *shape), np.nan, dtype=np.float32)
         if self.memory is None:
             for positions, batch in self._compute(backbone, sources, indices, progress):
-                rows[positions] = batch
-            return rows
+                embeddings[positions] = batch
+            return embeddings
         settings = (
             f"{backbone.fingerprint}-{self.pooling}-{self.layers}-{self._dtype()}"
         )
@@ -270,24 +275,24 @@ class FoundationEmbedder(
         with EmbeddingStore(self.memory) as store:
             known = store.get([key for key in keys if key is not None])
             missing = []
-            for row, key in enumerate(keys):
+            for position, key in enumerate(keys):
                 if key in known:
-                    rows[row] = known[key]
+                    embeddings[position] = known[key]
                 else:
-                    missing.append(row)
+                    missing.append(position)
             progress.update(len(indices) - len(missing))
-            missing_indices = [indices[row] for row in missing]
+            missing_indices = [indices[position] for position in missing]
             computed = self._compute(backbone, sources, missing_indices, progress)
-            # Batch by batch, so that a run that is killed loses no more than one.
+            # Each batch is stored at once, so that a killed run loses at most one.
             for positions, batch in computed:
                 positions = [missing[position] for position in positions]
-                rows[positions] = batch
+                embeddings[positions] = batch
                 kept = [i for i, p in enumerate(positions) if keys[p] is not None]
                 store.put([keys[positions[i]] for i in kept], batch[kept])
-        return rows
+        return embeddings
 
     def _compute(self, backbone, sources, indices, progress):
-        """Yield positions and rows of batches of images; failures are reported."""
+        """Yield positions and embeddings of batches of images, and report failures."""
         if not len(indices):
             return
         loader = DataLoader(
@@ -295,25 +300,25 @@ class FoundationEmbedder(
             batch_size=self._start_batch_size(backbone),
             num_workers=self.num_workers,
             collate_fn=collate,
-            # Without one of its own, a loader draws from torch's global generator.
+            # Otherwise the loader draws from torch's global generator.
             generator=torch.Generator(),
         )
         for positions, images, failures in loader:
             n_images = len(positions) + len(failures)
             if positions:
-                rows = self._forward(backbone, images)
-                finite = np.isfinite(rows).all(axis=tuple(range(1, rows.ndim)))
+                batch = self._forward(backbone, images)
+                finite = np.isfinite(batch).all(axis=tuple(range(1, batch.ndim)))
                 failures += [
                     (position, _NOT_FINITE)
                     for position, good in zip(positions, finite, strict=True)
                     if not good
                 ]
-                yield np.array(positions)[finite], rows[finite]
+                yield np.array(positions)[finite], batch[finite]
             self._report(failures, sources, indices)
             progress.update(n_images)
 
     def _report(self, failures, sources, indices):
-        """Note images that could not be read, or stop at the first."""
+        """Record images that could not be read, or raise an error for the first."""
         for position, reason in failures:
             index = indices[position]
             failure = Failure(index, describe(sources[index]), reason)
@@ -322,7 +327,7 @@ class FoundationEmbedder(
             self.failures_.append(failure)
 
     def _forward(self, backbone, images):
-        """Run the model on a batch, in halves where the memory does not suffice."""
+        """Run the model on a batch, in halves if the memory does not suffice."""
         device = backbone.device
         limit = backbone.batch_limit or len(images)
         if self.batch_size == "auto" and len(images) > limit:
@@ -346,9 +351,9 @@ class FoundationEmbedder(
         return self._forward(backbone, images)
 
     def _prepare(self):
-        """Return the model, and note how many features it gives."""
+        """Return the model, and store its number of features."""
         backbone = self._backbone()
-        # A plain attribute, as whoever lists or shows attributes reads it too.
+        # scikit-learn's mixin for feature names reads this attribute.
         self._n_features_out = backbone.output_shape(self.pooling, self.layers)[0]
         return backbone
 
@@ -357,12 +362,12 @@ class FoundationEmbedder(
         weights, stamp = self.weights, None
         if weights is not None:
             if not Path(weights).is_file():
-                raise FileNotFoundError(f"weights={str(weights)!r} is no file.")
+                raise FileNotFoundError(f"weights={str(weights)!r} is not a file.")
             status = Path(weights).stat()
             weights, stamp = str(weights), (status.st_size, status.st_mtime_ns)
         if self.pooling == "map" and self.memory is not None:
             raise ValueError(
-                "memory keeps one row per image, and pooling='map' gives a map. Use "
+                "memory keeps one vector per image, and pooling='map' gives a map. Use "
                 "memory=None or another pooling."
             )
         device = resolve_device(self.device)

@@ -1,26 +1,34 @@
-"""Embeddings of folders of images, of any size, on one machine or several."""
+"""Embeddings of folders of images, on one machine or on a Dask cluster."""
 
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from sklearn.base import clone
 from sklearn.utils import Bunch
 
 from ..datasets import load_image_folder
+from ._embedder import FoundationEmbedder
 from ._loading import Failure, failure_error
 
-# Images of one task of a cluster: what is lost with a worker.
+# Number of images in one task of a cluster. A lost worker loses at most one task.
 _SHARD_SIZE = 256
 
 
 def embed_folder(
-    path, embedder, *, split=None, out=None, on_error="raise", client=None
-):
+    path: str | os.PathLike[str],
+    embedder: FoundationEmbedder,
+    *,
+    split: str | None = None,
+    out: str | os.PathLike[str] | None = None,
+    on_error: str = "raise",
+    client: Any = None,
+) -> Bunch:
     """Embed the images of a folder or a CSV file.
 
-    Memory stays flat where `out` is given. What is embedded is kept, where the
-    embedder has `memory`: a run that was killed goes on there.
+    With `out`, the embeddings do not have to fit into memory. If the embedder has
+    `memory`, a run that was killed continues when it is started again.
 
     Parameters
     ----------
@@ -34,30 +42,29 @@ def embed_folder(
         Sub-folder to take, for folders split/class/image.
 
     out : str or path-like, default=None
-        File (.npy) that the embeddings are written to, whole or not at all. None
-        keeps them in memory.
+        File (.npy) for the embeddings. It is written completely or not at all. None
+        keeps the embeddings in memory.
 
     on_error : {"raise", "nan", "skip"}, default="raise"
-        What an image does that cannot be read: stop; become a row of NaN; or be left
-        out, with its label.
+        What to do with an image that cannot be read: raise an error, return an
+        embedding of NaN, or leave out the image and its label.
 
     client : distributed.Client, default=None
-        Dask cluster that embeds shards of images on all its workers, and those of a
-        worker that is lost on others. The images must have the same paths there.
-        `num_workers` does not count: workers of Dask may start no processes.
+        Dask cluster whose workers embed shards of images. If a worker is lost, others
+        embed its shards. The images must have the same paths there. `num_workers` is
+        ignored, because workers of Dask may not start processes.
 
     Returns
     -------
     embeddings : Bunch
         `X`, float32 of shape (n_images, n_features), a read-only memory map with
         `out`; `y`, the labels; `paths`; `groups`, or None; `kept`, the indices of the
-        rows among all images of the folder; `failures`, a list of Failure.
+        returned images among all images of the folder; `failures`, a list of Failure.
 
     Raises
     ------
     ValueError
-        For an unknown `on_error`, and for the first image that cannot be read with
-        ``on_error="raise"``.
+        If `on_error` is unknown, or an image cannot be read with ``on_error="raise"``.
 
     Examples
     --------
@@ -86,17 +93,17 @@ def embed_folder(
     n_images = len(images.paths)
     n_features = len(embedder.fit(images.paths).get_feature_names_out())
     shards = _embed_locally if client is None else _embed_on(client)
-    rows = _RowFile(out, n_images, n_features)
+    array = _OutputArray(out, n_images, n_features)
     failures = []
-    with rows:
+    with array:
         for indices, block, failed in shards(embedder, images.paths):
-            rows.X[indices.start : indices.stop] = block
+            array.X[indices.start : indices.stop] = block
             failures += failed
         failures.sort(key=lambda failure: failure.index)
         kept = np.arange(n_images)
         if on_error == "skip":
             kept = np.delete(kept, [failure.index for failure in failures])
-        X = rows.finish(kept)
+        X = array.finish(kept)
     groups = None if images.groups is None else images.groups[kept]
     return Bunch(
         X=X,
@@ -109,12 +116,12 @@ def embed_folder(
 
 
 def _embed_locally(embedder, paths):
-    """Yield the indices, rows and failures of blocks of images."""
+    """Yield the indices, embeddings and failures of blocks of images."""
     n_seen = 0
-    for indices, rows in embedder.iter_embeddings(paths):
+    for indices, embeddings in embedder.iter_embeddings(paths):
         failures = embedder.failures_[n_seen:]
         n_seen = len(embedder.failures_)
-        yield indices, rows, failures
+        yield indices, embeddings, failures
 
 
 def _embed_on(client):
@@ -134,32 +141,34 @@ def _embed_on(client):
             embedder=on_worker,
             pure=False,
         )
-        for _, (start, rows, failures) in as_completed(futures, with_results=True):
+        for _, (start, embeddings, failures) in as_completed(
+            futures, with_results=True
+        ):
             if failures and embedder.on_error == "raise":
                 raise failure_error(failures[0])
-            yield range(start, start + len(rows)), rows, failures
+            yield range(start, start + len(embeddings)), embeddings, failures
 
     return embed
 
 
 def _embed_shard(start, paths, embedder):
     """Embed a shard on a worker."""
-    rows = embedder.transform(paths)
+    embeddings = embedder.transform(paths)
     failures = [
         Failure(start + f.index, f.source, f.reason) for f in embedder.failures_
     ]
-    return start, rows, failures
+    return start, embeddings, failures
 
 
-class _RowFile:
-    """Rows in memory, or in a temporary file that becomes `out` when it is whole."""
+class _OutputArray:
+    """Array in memory, or in a temporary file that is finally renamed to `out`."""
 
-    def __init__(self, out, n_rows, n_features):
+    def __init__(self, out, n_images, n_features):
         self.out = None if out is None else Path(out)
         if self.out is not None and self.out.is_dir():
             raise IsADirectoryError(f"out={str(out)!r} is a folder.")
         self._temporary = []
-        self.X = self._allocate(n_rows, n_features)
+        self.X = self._allocate(n_images, n_features)
 
     def __enter__(self):
         return self
@@ -169,7 +178,7 @@ class _RowFile:
             path.unlink(missing_ok=True)
 
     def finish(self, kept):
-        """Return the rows to keep, written and renamed where there is a file."""
+        """Return the embeddings to keep; with a file, write it and give it its name."""
         if len(kept) < len(self.X):
             whole, self.X = self.X, self._allocate(len(kept), self.X.shape[1])
             for start in range(0, len(kept), _SHARD_SIZE):
@@ -181,11 +190,11 @@ class _RowFile:
         os.replace(self._temporary[-1], self.out)
         return np.load(self.out, mmap_mode="r")
 
-    def _allocate(self, n_rows, n_features):
+    def _allocate(self, n_images, n_features):
         if self.out is None:
-            return np.empty((n_rows, n_features), dtype=np.float32)
+            return np.empty((n_images, n_features), dtype=np.float32)
         name = f".{self.out.name}.{os.getpid()}.{len(self._temporary)}"
         self._temporary.append(self.out.with_name(name))
         return np.lib.format.open_memmap(
-            self._temporary[-1], "w+", np.float32, (n_rows, n_features)
+            self._temporary[-1], "w+", np.float32, (n_images, n_features)
         )

@@ -1,4 +1,4 @@
-"""Images as they are: what a user may pass, and how it becomes an RGB image."""
+"""Sources of images that a user may pass, and how they become RGB images."""
 
 import hashlib
 import os
@@ -8,14 +8,15 @@ from contextlib import contextmanager
 from io import BytesIO
 from numbers import Number
 from operator import index as as_index
+from typing import Any
 
 import numpy as np
 from PIL import Image
 from sklearn.utils._missing import is_pandas_na, is_scalar_nan
 
-# Few and common formats: each is a decoder that files of strangers can attack.
+# Only common formats, because untrusted files can attack each further decoder.
 _FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "PPM")
-# Above, Pillow warns of a decompression bomb.
+# Pillow warns of a decompression bomb above this number.
 _MAX_PIXELS = 89_478_485
 _MAX_BYTES = 2**30
 
@@ -34,11 +35,11 @@ _TIFF_PHOTOMETRIC = 262
 
 
 class ImageReadError(ValueError):
-    """An image that cannot be used; the text is a short reason, without its path."""
+    """An image cannot be used; the text is a short reason without the path."""
 
 
 class _Items(Sequence):
-    """Items of a list or data set, of which (image, label) tuples give the image."""
+    """Images of a list or data set; of an (image, label) tuple, the image."""
 
     def __init__(self, items):
         self._items = items
@@ -52,8 +53,7 @@ class _Items(Sequence):
         except IndexError:
             raise
         except Exception as error:
-            # A data set that decodes by itself fails here, but :func:`read_bytes` is
-            # where failures are expected.
+            # :func:`read_bytes` raises this error later, where failures are expected.
             return ImageReadError(
                 f"the data set fails to give the image ({type(error).__name__})"
             )
@@ -62,16 +62,16 @@ class _Items(Sequence):
         return item
 
 
-def as_sources(X):
-    """Return what a user passed as a sequence of image sources, none of them read.
+def as_sources(X: Any) -> Any:
+    """Return the images of a user as a sequence of image sources, without reading any.
 
     Parameters
     ----------
     X : list, ndarray, Series, DataFrame of one column, or data set
         Paths, PIL images, encoded bytes, uint8 arrays, or dicts with the keys "bytes"
         and "path", in a list, object array, Series or column; or an array of pixels of
-        shape (n, h, w), (n, h, w, 1), (n, h, w, 3) or (n, h, w, 4); or anything with a
-        length and integer index that gives images or (image, label) tuples.
+        shape (n, h, w), (n, h, w, 1), (n, h, w, 3) or (n, h, w, 4); or an object with a
+        length and integer indices that gives images or (image, label) tuples.
 
     Returns
     -------
@@ -81,12 +81,12 @@ def as_sources(X):
     Raises
     ------
     TypeError, ValueError
-        If `X` is one image, holds numbers that are no pixels, has several columns, or
-        is empty. What is wrong with single images is found by :func:`read_image`.
+        If `X` is one image, holds numbers other than pixels, has several columns, or is
+        empty. Errors of single images are raised by :func:`read_image`.
     """
     if isinstance(X, _Items):
         return X
-    _refuse_what_is_no_sequence(X)
+    _check_is_sequence(X)
     X = _to_array(X)
     if isinstance(X, np.ndarray):
         return _check_array(X)
@@ -95,7 +95,7 @@ def as_sources(X):
     return _Items(X)
 
 
-def _refuse_what_is_no_sequence(X):
+def _check_is_sequence(X):
     if isinstance(X, str | os.PathLike):
         raise TypeError(
             f"X must be a list of images, got the single path {os.fspath(X)!r}. Give "
@@ -123,7 +123,7 @@ def _refuse_what_is_no_sequence(X):
 
 
 def _to_array(X):
-    """Return a column of a frame as an array, and anything else as it is."""
+    """Return the column of a data frame as an array, and other types unchanged."""
     if hasattr(X, "columns"):
         if X.shape[1] != 1:
             raise ValueError(
@@ -135,7 +135,7 @@ def _to_array(X):
 
 
 def _refuse_numbers(item):
-    """Refuse a list whose first item can be no image, before all of it is read."""
+    """Refuse a list whose first item cannot be an image."""
     if isinstance(item, list) or (isinstance(item, Number) and not is_scalar_nan(item)):
         raise TypeError(
             "X must be a list of paths, PIL images, bytes or uint8 arrays, got a list "
@@ -144,7 +144,7 @@ def _refuse_numbers(item):
 
 
 def _check_array(X):
-    """Check the shape and type, and return a column of sources flat."""
+    """Check shape and type, and return a column of sources with one dimension."""
     if X.dtype.kind in "OUT":
         if X.ndim == 1 or (X.ndim == 2 and X.shape[1] == 1):
             return X.ravel()
@@ -177,11 +177,11 @@ def _check_pixels_shape(shape):
     )
 
 
-def read_bytes(source):
+def read_bytes(source: Any) -> bytes | None:
     """Return the encoded bytes of a path, dict or bytes, or None for pixels.
 
-    Files are read once. Raises ImageReadError for what is no source, and for files
-    that are missing, empty, unreadable or not regular.
+    Raises ImageReadError for other types, and for files that are missing, empty,
+    unreadable or not regular.
     """
     if isinstance(source, Mapping):
         source = _pick(source)
@@ -192,28 +192,28 @@ def read_bytes(source):
     elif isinstance(source, str | os.PathLike):
         data = _read_file(source)
     else:
-        raise _what_is_wrong_with(source)
+        raise _error_of(source)
     if not data:
         raise ImageReadError("the file is empty")
     return data
 
 
 def _pick(mapping):
-    """Return the bytes of a dict, or its path where it has none."""
+    """Return the bytes of a dict, or its path if it has no bytes."""
     if not {"bytes", "path"} & set(mapping):
         raise ImageReadError('a dict without the key "bytes" or "path"')
     data = mapping.get("bytes")
     return mapping.get("path") if data is None else data
 
 
-def _what_is_wrong_with(source):
+def _error_of(source):
     if isinstance(source, ImageReadError):
         return source
     if source is None or is_scalar_nan(source) or is_pandas_na(source):
         return ImageReadError("the path is missing")
     return ImageReadError(
-        f"{type(source).__name__} is no image: give a path, PIL image, uint8 array or "
-        "bytes"
+        f"{type(source).__name__} is not an image: give a path, PIL image, uint8 array "
+        "or bytes"
     )
 
 
@@ -222,7 +222,7 @@ def _read_file(path):
         raise ImageReadError("the path is missing")
     try:
         status = os.stat(path)
-        # Other kinds, such as pipes, may never end.
+        # Reading other kinds, such as pipes, may never end.
         if stat.S_ISREG(status.st_mode) and status.st_size <= _MAX_BYTES:
             with open(path, "rb") as file:
                 return file.read()
@@ -238,12 +238,12 @@ def _read_file(path):
     raise ImageReadError("not a regular file")
 
 
-def fingerprint(source):
+def fingerprint(source: Any) -> str:
     """Return the SHA-256 of a source's content, as 64 hexadecimal digits.
 
-    Of paths, dicts and bytes it is that of the encoded bytes. Of PIL images and arrays
-    it is that of mode, size and pixels as :func:`read_image` returns them, so that it
-    tells apart all that changes the result: palette, transparency and orientation.
+    The content of paths, dicts and bytes are the encoded bytes. The content of PIL
+    images and arrays are mode, size and pixels as :func:`read_image` returns them, so
+    that palette, transparency and orientation change the hash.
     """
     data = read_bytes(source)
     if data is not None:
@@ -254,15 +254,15 @@ def fingerprint(source):
     return digest.hexdigest()
 
 
-def read_image(source, *, max_pixels=_MAX_PIXELS):
+def read_image(source: Any, *, max_pixels: int = _MAX_PIXELS) -> Image.Image:
     """Return an image as an upright RGB image without metadata.
 
-    The format is that of the first bytes; the file extension does not matter. JPEG,
-    PNG, GIF, BMP, TIFF, WebP and PPM are read. The orientation of EXIF data is applied,
-    and no EXIF data is kept. Of several frames or pages, the first is read (of a PIL
-    image, the current one). Transparent pixels are laid on white, but for the single
-    transparent colour of a 16-bit PNG. Grey of 12 or 16 bits is scaled linearly from
-    the whole range of its bit depth to 0..255. Colour profiles are ignored.
+    The first bytes decide on the format, not the file extension. JPEG, PNG, GIF, BMP,
+    TIFF, WebP and PPM are read. The orientation of EXIF data is applied, and no EXIF
+    data are kept. Of several frames or pages, the first is read (of a PIL image, the
+    current one). Transparent pixels get a white background, except the transparent
+    colour of a 16-bit PNG. Grey of 12 or 16 bits is scaled linearly from the full range
+    of its bit depth to 0..255. Colour profiles are ignored.
 
     Parameters
     ----------
@@ -271,20 +271,19 @@ def read_image(source, *, max_pixels=_MAX_PIXELS):
         (h, w, 3), or (h, w, 4) with transparency last.
 
     max_pixels : int, default=89_478_485
-        Larger images are refused before they are decoded, as decompression bombs. Twice
-        `PIL.Image.MAX_IMAGE_PIXELS` is a limit too.
+        Larger images are refused before they are decoded, as decompression bombs.
+        Twice `PIL.Image.MAX_IMAGE_PIXELS` is another limit.
 
     Returns
     -------
     image : PIL.Image.Image
-        A new image. One that the user gave stays as it is; if it was opened but not
-        read yet, it is read, as Pillow does at the first use of its pixels.
+        A new image. A PIL image of the user is not changed, but its pixels are read.
 
     Raises
     ------
     ImageReadError
-        If the image cannot be used: missing, damaged, truncated, too large, in another
-        format, or with numbers whose range is unknown (float and 32-bit integers).
+        If the image is missing, damaged, truncated, too large, in another format, or
+        holds numbers whose range is unknown (float and 32-bit integers).
     """
     data = read_bytes(source)
     if isinstance(source, np.ndarray):
@@ -302,7 +301,7 @@ def read_image(source, *, max_pixels=_MAX_PIXELS):
 
 @contextmanager
 def _damage_refused(image_format):
-    """Turn whatever Pillow raises for a bad file into an ImageReadError."""
+    """Turn any error of Pillow for a bad file into an ImageReadError."""
     try:
         yield
     except ImageReadError:
@@ -312,7 +311,7 @@ def _damage_refused(image_format):
     except MemoryError as error:
         raise ImageReadError("not enough memory to decode it") from error
     except Exception as error:
-        # Plugins raise all kinds for damaged files. Their texts may quote the file.
+        # Plugins raise many types for damaged files. Their texts may quote the file.
         raise ImageReadError(
             f"a damaged or truncated {image_format or 'image'} ({type(error).__name__})"
         ) from error
@@ -369,7 +368,7 @@ def _orientation(image):
     try:
         return image.getexif().get(_ORIENTATION)
     except Exception:
-        # Damaged EXIF data does not damage the pixels.
+        # The pixels may be intact although the EXIF data are damaged.
         return None
 
 
@@ -385,13 +384,13 @@ def _to_8_bits(image):
     top = 2 ** tags.get(_TIFF_BITS_PER_SAMPLE, (16,))[0] - 1
     grey = (pixels.astype(np.uint32) * 255 + top // 2) // top
     if tags.get(_TIFF_PHOTOMETRIC) == 0:
-        # White is zero, which Pillow heeds for 8 bits only.
+        # White is zero. Pillow respects this only for 8 bits.
         grey = 255 - grey
     return Image.fromarray(grey.astype(np.uint8))
 
 
 def _on_white(image):
-    # A copy, because conversion writes alpha into the palette.
+    # Conversion writes alpha into the palette, so it needs a copy.
     image = image.copy()
     rgba = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
     white = Image.new("RGB", rgba.size, "white")

@@ -1,17 +1,68 @@
-"""Images on their way from a source to a batch, and those that fail."""
+"""How images are read in batches: views, a data set for torch, and failures."""
 
-from collections import namedtuple
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
+from PIL import Image
 from torch.utils.data import Dataset
 
+from .._training import fork_torch_rng
 from ._images import ImageReadError, fingerprint, read_image
-from ._views import View, open_view
 
+_CPU = torch.device("cpu")
 _MAX_ASPECT = 100
 
-Failure = namedtuple("Failure", ["index", "source", "reason"])
+
+class Failure(NamedTuple):
+    """An image that could not be read."""
+
+    index: int  # type: ignore[assignment]
+    source: str
+    reason: str
+
+
+class View:
+    """An image and a random transformation of it, which is applied when it is read.
+
+    A view keeps the image as it was given and a seed. So thousands of views need little
+    memory, and a view is the same whenever and in whatever process it is read.
+
+    Parameters
+    ----------
+    source : str, path-like, bytes, dict, PIL image or ndarray
+        The image.
+
+    augment : callable
+        Takes an upright RGB image of PIL and returns an image of PIL.
+
+    seed : int
+        Seed of torch's random numbers, which torchvision uses.
+    """
+
+    def __init__(self, source, augment: Callable, seed: int):
+        self.source = source
+        self.augment = augment
+        self.seed = seed
+
+    def open(self) -> Image.Image:
+        """Return the view, an RGB image of PIL."""
+        image = read_image(self.source)
+        with fork_torch_rng(self.seed, _CPU):
+            view = self.augment(image)
+        if not isinstance(view, Image.Image):
+            raise TypeError(
+                f"augment must return an image of PIL, got {type(view).__name__}. "
+                "Leave out steps such as ToTensor and Normalize: the embedder does "
+                "what its model needs."
+            )
+        return view.convert("RGB")
+
+
+def _open_view(source):
+    """Return the image of a view, and any other source unchanged."""
+    return source.open() if isinstance(source, View) else source
 
 
 class ImageDataset(Dataset):
@@ -20,13 +71,13 @@ class ImageDataset(Dataset):
     Parameters
     ----------
     sources : sequence
-        Images, as :func:`read_image` takes them.
+        Images, as :func:`read_image` takes them, and views.
 
     indices : sequence of int
-        Which of them, in which order.
+        Indices of the images to read, in order.
 
     transform : callable
-        From an image to a tensor.
+        Turns an image into a tensor.
     """
 
     def __init__(self, sources, indices, transform):
@@ -38,30 +89,31 @@ class ImageDataset(Dataset):
         return len(self.indices)
 
     def __getitem__(self, position):
-        """Return the position, and either a tensor or the reason why there is none."""
+        """Return the position, and a tensor and None, or None and why it failed."""
         try:
-            image = read_image(open_view(self.sources[self.indices[position]]))
+            image = read_image(_open_view(self.sources[self.indices[position]]))
         except ImageReadError as error:
             return position, None, str(error)
         if max(image.size) > _MAX_ASPECT * min(image.size):
-            # Its short side is enlarged to the model's size, and the long one with it.
+            # The model's transform enlarges the short side, and the long one with it.
             return position, None, f"its sides differ by more than {_MAX_ASPECT} times"
         return position, self.transform(image), None
 
 
 def cache_key(source, settings):
-    """Return the key of an image in the cache, None where it cannot be read."""
+    """Return the key of an image in the cache, or None if it cannot be read."""
     try:
-        return f"{fingerprint(open_view(source))}-{settings}"
+        return f"{fingerprint(_open_view(source))}-{settings}"
     except ImageReadError:
         return None
 
 
 def failure_error(failure):
-    """Return the error that a failure raises with ``on_error="raise"``."""
+    """Return the error to raise for a failure with ``on_error="raise"``."""
     return ValueError(
         f"Image {failure.index} ({failure.source}) cannot be read: {failure.reason}. "
-        "With on_error='nan', such images become rows of NaN, listed in failures_."
+        "With on_error='nan', such images get an embedding of NaN and are listed in "
+        "failures_."
     )
 
 

@@ -1,13 +1,15 @@
-"""Embeddings on disk by content, in one SQLite file."""
+"""A store of embeddings by key, in one SQLite file."""
 
 import os
 import sqlite3
 import threading
 import weakref
 import zlib
+from collections.abc import Iterable
 from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 from filelock import FileLock
@@ -16,7 +18,6 @@ from .._warnings import warn_user
 
 _SCHEMA_VERSION = 1
 
-# Pages of this size hold rows of usual lengths with little waste.
 _CREATE = f"""
 BEGIN IMMEDIATE;
 CREATE TABLE IF NOT EXISTS embeddings (
@@ -28,19 +29,20 @@ CREATE TABLE IF NOT EXISTS embeddings (
 PRAGMA user_version = {_SCHEMA_VERSION};
 COMMIT;
 """
+# Embeddings of usual lengths waste little space in pages of this size.
 _PAGE_SIZE = 16384
 
 _SELECT = "SELECT dim, checksum, row FROM embeddings WHERE key = ?"
 
-# An update in place leaves the index alone, so that it also works where the key that
-# the table holds is the damaged part.
+# An update in place does not change the index, so it also works if the key in the table
+# is damaged.
 _UPSERT = """
 INSERT INTO embeddings VALUES (?, ?, ?, ?) ON CONFLICT (key) DO UPDATE
 SET dim = excluded.dim, checksum = excluded.checksum, row = excluded.row
 """
 
-# Errors that say something of the disk, the rights or other processes. All others
-# come of damaged content, as the statements never change.
+# Errors caused by the disk, by permissions or by other processes. The statements are
+# fixed, so all other errors mean damaged content.
 _ENVIRONMENT_ERRORS = {
     sqlite3.SQLITE_PERM,
     sqlite3.SQLITE_BUSY,
@@ -57,11 +59,11 @@ _ENVIRONMENT_ERRORS = {
 
 _SECONDS_TO_WAIT = 60.0
 
-# SQLite's own memory of its locks does not survive a fork, not even for connections
-# that the child opens. So each store is closed before a fork, which waits until no
-# thread is in the middle of something.
+# SQLite's record of its locks does not survive a fork, not even for connections that
+# the child opens. So all stores are closed before a fork, and the fork waits until no
+# thread uses a store.
 _LOCK = threading.RLock()
-_STORES = weakref.WeakSet()
+_STORES: weakref.WeakSet["EmbeddingStore"] = weakref.WeakSet()
 
 
 def _close_before_fork():
@@ -82,19 +84,19 @@ if hasattr(os, "register_at_fork"):
 class EmbeddingStore:
     """Embeddings by key, in one SQLite file that processes and threads may share.
 
-    The file is opened at first use. Each :meth:`put` is one transaction: if the
-    process is killed, those before it stay. Each entry carries its dimension and a
-    checksum of its key and bytes. An entry that is damaged counts as missing, and the
-    next :meth:`put` overwrites it. A file that is no database any more is renamed to
-    `embeddings.sqlite.damaged-<n>` with a warning, and a fresh one is begun.
+    The file is opened at first use. Each :meth:`put` is one transaction, so earlier
+    ones survive if the process is killed. Each entry has its dimension and a checksum
+    of its key and bytes. A damaged entry counts as missing, and the next :meth:`put`
+    overwrites it. A file that is damaged as a whole is renamed to
+    `embeddings.sqlite.damaged-<n>` with a warning, and a new file is started.
 
-    Processes of one machine may share a folder. Machines may not, not even through a
-    network drive: SQLite's locks do not work there. Give each machine its own.
+    Processes of one machine may share a folder. Several machines may not, because
+    SQLite's locks do not work on network drives. Give each machine its own folder.
 
     Parameters
     ----------
     folder : str or path-like
-        Where the file is; it is made if needed.
+        Folder of the file; it is created if needed.
 
     Attributes
     ----------
@@ -102,16 +104,16 @@ class EmbeddingStore:
         Absolute path of the folder.
 
     n_damaged : int
-        How many damaged entries this object has met. A pickled copy starts at 0.
+        Number of damaged entries that this object found. A pickled copy starts at 0.
 
     Raises
     ------
     OSError
-        By every method, where the folder cannot be read or written, its disk is full,
-        or another process holds the file for more than 60 seconds.
+        By every method, if the folder cannot be read or written, its disk is full, or
+        another process locks the file for more than 60 seconds.
 
     ValueError
-        By every method, where another version of skcvae made the file.
+        By every method, if another version of skcvae made the file.
 
     Examples
     --------
@@ -124,104 +126,104 @@ class EmbeddingStore:
     {'b': array([0., 1., 0.], dtype=float32)}
     """
 
-    def __init__(self, folder):
+    def __init__(self, folder: str | os.PathLike[str]):
         self.folder = Path(folder).absolute()
         self.n_damaged = 0
         self._path = self.folder / "embeddings.sqlite"
-        self._connection = None
-        self._file_id = None
+        self._connection: sqlite3.Connection | None = None
+        self._file_id: tuple[int, int] | None = None
         with _LOCK:
             _STORES.add(self)
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         self._run(lambda connection: None)
         return self
 
-    def __exit__(self, *exc_info):
+    def __exit__(self, *exc_info: object) -> None:
         self.close()
 
     def __reduce__(self):
         return type(self), (self.folder,)
 
-    def close(self):
+    def close(self) -> None:
         """Close the file; the next use opens it again."""
         with _LOCK:
             if self._connection is not None:
                 self._connection.close()
             self._connection = None
 
-    def get(self, keys):
+    def get(self, keys: Iterable[str]) -> dict[str, np.ndarray]:
         """Look up embeddings.
 
         Parameters
         ----------
         keys : iterable of str
-            What to look up.
+            Keys to look up.
 
         Returns
         -------
-        rows : dict from str to ndarray of shape (d,)
-            Read-only float32 embeddings of the keys that are there and intact.
+        embeddings : dict from str to ndarray of shape (d,)
+            Read-only float32 embeddings of the keys that exist and are intact.
         """
-        keys, rows = list(keys), {}
-        self._run(self._read, keys, rows)
-        return rows
+        found: dict[str, np.ndarray] = {}
+        self._run(self._read, list(keys), found)
+        return found
 
-    def put(self, keys, rows):
-        """Store embeddings, all or none; those of the same key are replaced.
+    def put(self, keys: Iterable[str], embeddings: np.ndarray) -> None:
+        """Store all embeddings or none, and replace those with the same keys.
 
         Parameters
         ----------
         keys : iterable of str
-            Where to find the rows again; of a key that comes twice, the last counts.
+            Key of each embedding; if a key occurs twice, its last embedding is kept.
 
-        rows : ndarray of shape (n_keys, d), dtype float32
+        embeddings : ndarray of shape (n_keys, d), dtype float32
             Embeddings, without NaN.
 
         Raises
         ------
         ValueError
-            If `rows` has another type or shape, or holds NaN.
+            If `embeddings` has another type or shape, or holds NaN.
         """
         keys = list(keys)
-        if len(keys) == len(rows) == 0:
+        if len(keys) == len(embeddings) == 0:
             return
-        _check_rows(keys, rows)
-        self._run(self._write, keys, np.ascontiguousarray(rows, dtype="<f4"))
+        _check_embeddings(keys, embeddings)
+        self._run(self._write, keys, np.ascontiguousarray(embeddings, dtype="<f4"))
 
-    def __len__(self):
+    def __len__(self) -> int:
         (length,) = self._run(_count)
         return length
 
-    def _read(self, connection, keys, rows):
-        """Add the intact rows of the keys to a dict."""
+    def _read(self, connection, keys, found):
+        """Add the intact embeddings of the keys to a dict."""
         connection.execute("BEGIN")
         for key in keys:
             seed = zlib.crc32(key.encode())
             for dim, checksum, row in connection.execute(_SELECT, (key,)):
-                # A damaged header may turn any value into one of another type.
+                # A damaged header may change the type of a value.
                 if isinstance(row, bytes) and (dim, checksum) == (
                     len(row) / 4,
                     zlib.crc32(row, seed),
                 ):
-                    rows[key] = np.frombuffer(row, dtype="<f4")
+                    found[key] = np.frombuffer(row, dtype="<f4")
                 else:
                     self.n_damaged += 1
 
-    def _write(self, connection, keys, rows):
-        """Insert or update the rows."""
-        dim = rows.shape[1]
+    def _write(self, connection, keys, embeddings):
+        """Insert or update the embeddings."""
+        dim = embeddings.shape[1]
         connection.execute("BEGIN IMMEDIATE")
         connection.executemany(
             _UPSERT,
             (
                 (key, dim, zlib.crc32(row, zlib.crc32(key.encode())), row)
-                for key, row in zip(keys, rows, strict=True)
+                for key, row in zip(keys, embeddings, strict=True)
             ),
         )
 
     def _run(self, operation, *args):
-        """Run a transaction; where the file turns out damaged, again on a fresh one."""
+        """Run a transaction; if the file is damaged, run it again on a new file."""
         with _LOCK, self._clear_errors():
             try:
                 with self._connect() as connection:
@@ -235,7 +237,7 @@ class EmbeddingStore:
 
     @contextmanager
     def _clear_errors(self):
-        """Name the folder in errors of the disk, and say what to do."""
+        """Add the folder and a remedy to errors of the disk."""
         try:
             yield
         except (OSError, sqlite3.DatabaseError) as error:
@@ -249,7 +251,7 @@ class EmbeddingStore:
     def _connect(self):
         """Return a connection to the file that is in the folder now."""
         if self._connection is not None and _file_id(self._path) != self._file_id:
-            # Another process has set the file aside, or somebody has deleted it.
+            # Another process has renamed the file, or somebody has deleted it.
             self.close()
         if self._connection is None:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -258,7 +260,7 @@ class EmbeddingStore:
         return self._connection
 
     def _open(self):
-        """Open the file, or begin it."""
+        """Open or create the file."""
         self._connection = sqlite3.connect(
             self._path,
             timeout=_SECONDS_TO_WAIT,
@@ -273,8 +275,8 @@ class EmbeddingStore:
             raise
 
     def _prepare(self, connection):
-        """Check the version, set the journal, and make the table in a new file."""
-        # Damage may turn a row into text that cannot be decoded.
+        """Check the version, set the journal, and create the table in a new file."""
+        # Damage may turn an embedding into text that cannot be decoded.
         connection.text_factory = bytes
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         if version not in (0, _SCHEMA_VERSION):
@@ -283,8 +285,8 @@ class EmbeddingStore:
                 f"version {_SCHEMA_VERSION}. Use another folder, or delete the file."
             )
         connection.execute(f"PRAGMA page_size = {_PAGE_SIZE}")
-        # Where the file system has no shared memory, SQLite's default journal stays:
-        # slower, as safe.
+        # Without shared memory in the file system, SQLite keeps its default journal,
+        # which is slower and equally safe.
         with suppress(sqlite3.OperationalError):
             connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")
@@ -299,19 +301,19 @@ class EmbeddingStore:
                 return
             targets = (Path(f"{self._path}.damaged-{n}") for n in count(1))
             target = next(path for path in targets if not path.exists())
-            # Journals that stayed would be taken for those of the fresh file.
+            # SQLite would use an old journal for the new file.
             for suffix in ("-journal", "-wal", "-shm", ""):
                 with suppress(FileNotFoundError):
                     os.rename(f"{self._path}{suffix}", f"{target}{suffix}")
         warn_user(
-            f"The file of embeddings {str(self._path)!r} is damaged ({error}). It is "
-            f"now called {target.name!r}, and a fresh one is begun; embeddings that "
-            "were only in there are computed again. You may delete it.",
+            f"The file of embeddings {str(self._path)!r} is damaged ({error}). It was "
+            f"renamed to {target.name!r}, and a new file is started. Embeddings that "
+            "were only in the old file are computed again. You may delete it.",
         )
 
     def _file_lock(self):
         """Return the lock for opening the file and for setting it aside."""
-        # A name that SQLite itself never uses.
+        # SQLite never uses this name.
         return FileLock(self.folder / "embeddings.lock", timeout=_SECONDS_TO_WAIT)
 
 
@@ -321,7 +323,7 @@ def _count(connection):
 
 
 def _file_id(path):
-    """Return what tells a file from another of the same name, None if there is none."""
+    """Return what identifies a file, or None if it does not exist."""
     try:
         status = os.stat(path)
     except FileNotFoundError:
@@ -330,24 +332,23 @@ def _file_id(path):
 
 
 def _means_damage(error):
-    """Return whether an error of SQLite comes of what the file holds."""
+    """Return whether an error of SQLite means that the file is damaged."""
     code = getattr(error, "sqlite_errorcode", None)
     return code is not None and code & 0xFF not in _ENVIRONMENT_ERRORS
 
 
-def _check_rows(keys, rows):
-    """Raise an error unless there is one float32 row without NaN for each key."""
-    if not isinstance(rows, np.ndarray) or rows.dtype != np.float32:
-        raise ValueError("rows must be an ndarray of dtype float32.")
-    if rows.ndim != 2 or len(rows) != len(keys):
+def _check_embeddings(keys, embeddings):
+    """Raise an error unless there is one float32 embedding without NaN for each key."""
+    if not isinstance(embeddings, np.ndarray) or embeddings.dtype != np.float32:
+        raise ValueError("embeddings must be an ndarray of dtype float32.")
+    if embeddings.ndim != 2 or len(embeddings) != len(keys):
         raise ValueError(
-            f"rows must have the shape (n_keys, d); got {rows.shape} for "
+            f"embeddings must have the shape (n_keys, d); got {embeddings.shape} for "
             f"{len(keys)} keys."
         )
-    failed = np.isnan(rows).any(axis=1)
+    failed = np.isnan(embeddings).any(axis=1)
     if failed.any():
         raise ValueError(
-            f"{failed.sum()} rows hold NaN, the first that of the key "
-            f"{keys[failed.argmax()]!r}. An image that failed has no embedding: leave "
-            "its row out."
+            f"{failed.sum()} embeddings hold NaN, the first that of the key "
+            f"{keys[failed.argmax()]!r}. Leave out images that could not be read."
         )

@@ -1,44 +1,48 @@
 """Over-sampling by augmented views of images, before they are embedded."""
 
+from collections.abc import Callable
 from contextlib import suppress
+from typing import Any
 
 import numpy as np
 from imblearn.over_sampling.base import BaseOverSampler
 from imblearn.utils import check_target_type
+from numpy.typing import ArrayLike
+from PIL import Image
 from sklearn.utils import check_consistent_length, check_random_state
 
 from .._doc_links import DocLinkMixin
 from .._training import draw_seeds
 from ._images import ImageReadError, as_sources
-from ._views import View, flip_crop_jitter
+from ._loading import View
 
 
 class ViewOverSampler(DocLinkMixin, BaseOverSampler):
     """Over-sample images by random views of them: crops, flips, other colours.
 
-    The classical augmentation, in the place where it belongs: before the model that
-    embeds. In a pipeline, views are made of training images only, and the embedder
-    after this step turns all of them into rows; a sampler of rows, such as
-    :class:`~skcvae.over_sampling.CVAEOverSampler`, may follow it.
+    This is classical data augmentation, applied before the images are embedded. In a
+    pipeline, the step makes views of training images only, and the embedder after it
+    embeds images and views. A sampler of embeddings, such as
+    :class:`~skcvae.over_sampling.CVAEOverSampler`, may follow the embedder.
 
     .. note::
-        Never resample before you split: a view of a test image in the training set is
-        nearly a copy of it. Pipelines of imbalanced-learn take care of that.
+        Split the data before you resample: a view of a test image in the training set
+        is nearly a copy of it. A pipeline of imbalanced-learn does this correctly.
 
     Parameters
     ----------
     augment : callable, default=None
         Takes an upright RGB image of PIL and returns one, such as a transform of
-        `torchvision.transforms.v2`. Its random numbers must be those of torch, which
-        are seeded for each view. None is a crop of at least half of the image, at the
-        size of the image, mirrored or not, with up to a fifth more or less brightness,
-        contrast and saturation.
+        `torchvision.transforms.v2`. It must draw its random numbers from torch, which
+        is seeded for each view. None crops at least half of the image, resizes the crop
+        to the size of the image, mirrors it with probability 1/2, and changes
+        brightness, contrast and saturation by up to a fifth.
 
     sampling_strategy : float, str, dict or callable, default="auto"
-        Which classes to fill up, as imbalanced-learn has it: the desired ratio of
-        minority to majority (binary only), "minority", "not minority", "not majority"
-        ("auto"), "all", a dict from label to the number of images after resampling, or
-        a function that returns such a dict for `y`.
+        Classes to fill up, as in imbalanced-learn: the desired ratio of minority to
+        majority (binary only), "minority", "not minority", "not majority" ("auto"),
+        "all", a dict from label to the number of images after resampling, or a function
+        that returns such a dict for `y`.
 
     random_state : int, RandomState instance or None, default=None
         Seed of the views.
@@ -49,17 +53,17 @@ class ViewOverSampler(DocLinkMixin, BaseOverSampler):
         Number of views to make for each class.
 
     sample_indices_ : ndarray of shape (n_images_new,)
-        Which image of `X` each image of the output is, or is a view of.
+        Index in `X` of each image of the output, or of the image that it is a view of.
 
     See Also
     --------
-    FoundationEmbedder : The step after it.
+    FoundationEmbedder : Embeds images and views.
     skcvae.over_sampling.CVAEOverSampler : Over-samples embeddings.
 
     Notes
     -----
-    A view is made when the embedder reads it, by its `num_workers`. Each image of a
-    class has as many views as any other one of it, or one more.
+    The workers of the embedder make a view when they read it. The numbers of views of
+    two images of a class differ by at most one.
 
     Examples
     --------
@@ -82,18 +86,24 @@ class ViewOverSampler(DocLinkMixin, BaseOverSampler):
         "random_state": ["random_state"],
     }
 
-    def __init__(self, augment=None, *, sampling_strategy="auto", random_state=None):
+    def __init__(
+        self,
+        augment: Callable[[Image.Image], Image.Image] | None = None,
+        *,
+        sampling_strategy: float | str | dict | Callable = "auto",
+        random_state: int | np.random.RandomState | None = None,
+    ):
         super().__init__(sampling_strategy=sampling_strategy)
         self.augment = augment
         self.random_state = random_state
 
-    def fit_resample(self, X, y):
+    def fit_resample(self, X: Any, y: ArrayLike) -> tuple[np.ndarray, Any]:
         """Add views of the images of small classes.
 
         Parameters
         ----------
         X : sequence of images
-            As :meth:`FoundationEmbedder.transform` takes them.
+            As in :meth:`FoundationEmbedder.transform`.
 
         y : array-like of shape (n_images,)
             Class of each image.
@@ -101,9 +111,9 @@ class ViewOverSampler(DocLinkMixin, BaseOverSampler):
         Returns
         -------
         X_resampled : ndarray of shape (n_images_new,), object
-            The images of `X`, first and as they were given, then the views. A
+            The images of `X` as they were given, then the views. A
             :class:`FoundationEmbedder` reads both; the method `open` of a view returns
-            it as an image of PIL.
+            an image of PIL.
 
         y_resampled : array-like of shape (n_images_new,)
             Their classes, in the type of `y`.
@@ -111,8 +121,8 @@ class ViewOverSampler(DocLinkMixin, BaseOverSampler):
         Raises
         ------
         TypeError, ValueError
-            If `X` is no sequence of images, `y` holds no classes, or `augment`
-            returns no image.
+            If `X` is not a sequence of images, `y` does not hold classes, or `augment`
+            does not return an image.
         """
         self._validate_params()
         return super().fit_resample(_as_objects(X), y)
@@ -131,11 +141,11 @@ class ViewOverSampler(DocLinkMixin, BaseOverSampler):
             chosen.append(np.resize(of_class, n_views))
         self.sample_indices_ = np.concatenate(chosen)
         added = self.sample_indices_[len(X) :]
-        augment = flip_crop_jitter if self.augment is None else self.augment
+        augment = _flip_crop_jitter if self.augment is None else self.augment
         views = np.empty(len(added), dtype=object)
         for i, seed in enumerate(draw_seeds(rng, len(added))):
             views[i] = View(X[added[i]], augment, seed)
-        # A function that does not work is to be known now, not amid the embedding.
+        # An `augment` that fails must fail now, not while the views are embedded.
         with suppress(ImageReadError):
             for view in views[:1]:
                 view.open()
@@ -152,6 +162,20 @@ class ViewOverSampler(DocLinkMixin, BaseOverSampler):
         tags.input_tags.string = True
         tags.sampler_tags.sample_indices = True
         return tags
+
+
+def _flip_crop_jitter(image):
+    """Return a random crop of an image at its own size, mirrored or not, recoloured."""
+    from torchvision.transforms import v2
+
+    transform = v2.Compose(
+        [
+            v2.RandomResizedCrop((image.height, image.width), scale=(0.5, 1.0)),
+            v2.RandomHorizontalFlip(),
+            v2.ColorJitter(brightness=0.2, contrast=0.2, saturation=0.2),
+        ]
+    )
+    return transform(image)
 
 
 def _as_objects(X):

@@ -140,7 +140,7 @@ class DensityGenerator(DocLinkMixin, BaseEstimator):
         self.classes_, self.class_count_ = classes, counts
         self.offset_, self.scale_ = offset, scale
         self._class_means = None if means is None else means.shrunk
-        self._output_dtype = X.dtype
+        self._output_dtype = np.asarray(X).dtype
         return self
 
     def sample(

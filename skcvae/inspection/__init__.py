@@ -1,8 +1,8 @@
-"""Displays: what a generator learned and what its samples are worth.
+"""Displays of the training of generators, of their samples, and of classifiers.
 
 As in scikit-learn, a class method `from_estimator`, `from_data` or `from_predictions`
-computes and draws, the attributes hold what was drawn, and `plot` draws it again. They
-need matplotlib, ``pip install "skcvae[plot]"``, from the first call on.
+computes and draws. The attributes hold what was drawn, and `plot` draws it again.
+Displays need matplotlib: ``pip install "skcvae[plot]"``.
 """
 
 from ._class_counts import ClassCountDisplay

@@ -1,19 +1,27 @@
-"""Numbers of rows of the classes, before and after resampling."""
+"""Numbers of samples of the classes, before and after resampling."""
+
+from dataclasses import dataclass
+from typing import Any, Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .._extras import import_pyplot
 from ._base import (
     COLORS,
     GREY,
+    Axes,
     BaseDisplay,
     add_legend,
+    all_labels,
+    by_size,
+    check_classes,
+    label_classes,
     label_logarithmic,
     with_defaults,
 )
-from ._classes import all_labels, by_size, check_classes, label_classes
 
-# Of more classes, no class is drawn as a pair of markers.
+# Up to this number of classes, each is drawn as a pair of markers.
 _MAX_MARKERS = 50
 _MARKERS = {
     "before": {"linestyle": "none", "marker": "o"},
@@ -21,33 +29,30 @@ _MARKERS = {
 }
 _MANY = {
     "before": {"linestyle": "-", "drawstyle": "steps-mid"},
-    # Points: neighbours may differ much.
+    # A line would jump, because neighbouring classes may differ much.
     "after": {"linestyle": "none", "marker": ".", "markersize": 4},
 }
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class ClassCountDisplay(BaseDisplay):
-    """Rows of each class before and after resampling, on a logarithmic axis.
+    """Samples of each class before and after resampling, on a logarithmic axis.
 
     Parameters
     ----------
     labels : ndarray of shape (n_classes,)
-        Classes, from the largest before resampling; of equal ones, the lower label
-        comes first.
+        Classes, sorted by size before resampling, the largest first, then by label.
 
     before, after : ndarray of shape (n_classes,)
-        Their numbers of rows.
+        Numbers of samples of the classes.
 
     Attributes
     ----------
     lines_ : dict of str to matplotlib Line2D
         "before" and "after".
 
-    ax_ : matplotlib Axes
-        The axes.
-
-    figure_ : matplotlib Figure
-        The figure.
+    ax_, figure_ : matplotlib Axes and Figure
+        Axes and figure of the last plot.
 
     Examples
     --------
@@ -57,24 +62,30 @@ class ClassCountDisplay(BaseDisplay):
     (['a', 'b'], [2, 1], [2, 2])
     """
 
-    _title = "Rows of the classes"
+    _title = "Samples per class"
 
-    def __init__(self, *, labels, before, after):
-        self.labels = labels
-        self.before = before
-        self.after = after
+    labels: np.ndarray
+    before: np.ndarray
+    after: np.ndarray
 
     @classmethod
-    def from_data(cls, y_before, y_after, *, ax=None, **kwargs):
+    def from_data(
+        cls,
+        y_before: ArrayLike,
+        y_after: ArrayLike,
+        *,
+        ax: Axes | None = None,
+        **kwargs: Any,
+    ) -> Self:
         """Count and draw.
 
         Parameters
         ----------
         y_before : array-like of shape (n_before,)
-            Classes of the rows before resampling.
+            Classes of the samples before resampling.
 
         y_after : array-like of shape (n_after,)
-            Classes of the rows after it. A class may have vanished.
+            Classes of the samples after resampling. Classes may be missing.
 
         ax : matplotlib Axes, default=None
             Axes to draw on.
@@ -85,12 +96,12 @@ class ClassCountDisplay(BaseDisplay):
         Returns
         -------
         display : ClassCountDisplay
-            What was drawn.
+            The display.
 
         Raises
         ------
         ValueError
-            If there are no labels, or some are missing.
+            If there are no labels, or some are missing values.
 
         TypeError
             If labels are strings in one and numbers in the other.
@@ -124,10 +135,10 @@ class ClassCountDisplay(BaseDisplay):
         if counts.min():
             ax.set_yscale("log")
         else:
-            # A class that one of the two lacks is at 0.
+            # A class that is missing before or after has no place on a log axis.
             ax.set_yscale("symlog", linthresh=1)
             ax.set_ylim(-0.2, None)
         label_logarithmic(ax.yaxis, counts.min(), counts.max())
         label_classes(ax, self.labels, self.before)
-        ax.set_ylabel("rows")
+        ax.set_ylabel("samples")
         add_legend(ax)

@@ -1,76 +1,127 @@
-"""One number for each class, along the classes by size, for several methods."""
+"""Curves of one number per class, with the classes in the order of their sizes."""
 
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
 from numbers import Integral
+from typing import Any, Self
 
 import numpy as np
-from sklearn.utils import check_scalar
+from numpy.typing import ArrayLike
+from sklearn.utils import check_array, check_scalar
 
 from .._extras import import_pyplot
 from ._base import (
+    Axes,
     BaseDisplay,
     add_legend,
-    check_curves,
+    bands,
+    by_size,
+    label_classes,
     line_style,
     with_defaults,
 )
-from ._classes import bands, by_size, check_class_count, label_classes
 
 _N_BANDS = 25
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class _ClassCurvesDisplay(BaseDisplay):
     """Curves over classes in the order of their sizes.
 
-    A subclass names its title and the axis of the values.
+    A subclass sets `_title` and `_ylabel`.
     """
 
     _ylabel = ""
 
-    def __init__(self, *, ranks, values, low, high, labels, class_count):
-        self.ranks = ranks
-        self.values = values
-        self.low = low
-        self.high = high
-        self.labels = labels
-        self.class_count = class_count
+    ranks: np.ndarray
+    values: dict[str, np.ndarray]
+    low: dict[str, np.ndarray] | None
+    high: dict[str, np.ndarray] | None
+    labels: np.ndarray
+    class_count: np.ndarray
 
     @classmethod
-    def _from_values(cls, values, name, class_count, labels, max_classes, ax, kwargs):
-        """Sort the classes, summarise many of them, and draw."""
+    def from_data(
+        cls,
+        values: Mapping[str, ArrayLike],
+        class_count: ArrayLike,
+        *,
+        labels: ArrayLike | None = None,
+        max_classes: int = 50,
+        ax: Axes | None = None,
+        **kwargs: Any,
+    ) -> Self:
+        """Draw the values of each class, as a curve for each method or data set.
+
+        Parameters
+        ----------
+        values : dict of str to array-like of shape (n_classes,)
+            Values by method or data set. NaN for a class without samples.
+
+        class_count : array-like of shape (n_classes,)
+            Numbers of training samples of the classes, in the same order.
+
+        labels : array-like of shape (n_classes,), default=None
+            The classes, such as `classes_` of a generator. None counts from 0.
+
+        max_classes : int, default=50
+            If there are more classes, neighbours are put into 25 groups, or into this
+            many groups if it is less. Means are drawn, with bands from the 10 to the
+            90 % quantile.
+
+        ax : matplotlib Axes, default=None
+            Axes to draw on.
+
+        **kwargs : dict
+            Arguments of :class:`matplotlib.lines.Line2D` for all curves.
+
+        Returns
+        -------
+        display : object
+            The display.
+
+        Raises
+        ------
+        ValueError
+            If lengths differ, or values are impossible.
+        """
         import_pyplot(f"{cls.__name__}.from_data")
         check_scalar(max_classes, "max_classes", Integral, min_val=1)
-        counts = check_class_count(class_count)
-        values = check_curves(values, name, len(counts), "classes")
-        labels = np.arange(len(counts)) if labels is None else np.asarray(labels)
-        if labels.shape != counts.shape:
+        counts = _check_class_count(class_count)
+        curves = _check_curves(values, len(counts))
+        names = np.arange(len(counts)) if labels is None else np.asarray(labels)
+        if names.shape != counts.shape:
             raise ValueError(
                 f"labels must have one label for each of {len(counts)} classes, got "
-                f"shape {labels.shape}."
+                f"shape {names.shape}."
             )
-        cls._check_values(values, name)
+        for method, curve in curves.items():
+            cls._check_curve(curve, f"values[{method!r}]")
         order = by_size(counts)
         ranks = np.arange(1.0, len(order) + 1)
-        values = {method: curve[order] for method, curve in values.items()}
+        curves = {method: curve[order] for method, curve in curves.items()}
         low = high = None
         if len(order) > max_classes:
             n_bands = min(_N_BANDS, max_classes)
             ranks = bands(ranks, n_bands)[0]
-            summaries = {m: bands(curve, n_bands) for m, curve in values.items()}
-            values, low, high = (
+            summaries = {m: bands(curve, n_bands) for m, curve in curves.items()}
+            curves, low, high = (
                 {m: summary[i] for m, summary in summaries.items()} for i in range(3)
             )
         return cls(
             ranks=ranks,
-            values=values,
+            values=curves,
             low=low,
             high=high,
-            labels=labels[order],
+            labels=names[order],
             class_count=counts[order],
         ).plot(ax=ax, **kwargs)
 
     @staticmethod
-    def _check_values(values, name):
-        """Refuse values that cannot be."""
+    @abstractmethod
+    def _check_curve(curve, name):
+        """Refuse impossible values."""
 
     def _draw(self, ax, kwargs):
         from matplotlib.lines import Line2D
@@ -95,7 +146,7 @@ class _ClassCurvesDisplay(BaseDisplay):
         add_legend(ax, **self._legend_title())
 
     def _legend_title(self):
-        """Return arguments of a legend that say what a summary shows."""
+        """Return the title of the legend if the curves are summaries."""
         if self.low is None:
             return {}
         n_members = len(self.labels) / len(self.ranks)
@@ -107,100 +158,56 @@ class _ClassCurvesDisplay(BaseDisplay):
 
 
 class ClassCoverageDisplay(_ClassCurvesDisplay):
-    """Share of each class's reference rows that generated rows cover.
+    """Share of each class's reference samples that generated samples cover.
 
-    Classes stand in the order of their training rows: what a generator adds shows
-    where the curve of its rows lies above that of the training rows themselves, and
-    in how flat it is towards the small classes. Coverage may be of any definition, for
-    example the share of reference rows that are nearest to some generated row.
+    Classes are sorted by their numbers of training samples. A generator covers more
+    than the training samples where its curve lies above theirs, and covers small
+    classes well where its curve stays high at the right end. Any definition of coverage
+    can be drawn, for example the share of reference samples that are nearest to some
+    generated sample.
 
     Parameters
     ----------
     ranks : ndarray of shape (n_points,)
-        Where to draw: 1 is the largest class. For many classes, the mean rank of each
-        group of neighbours.
+        Horizontal positions: 1 is the largest class. For many classes, the mean rank of
+        each group of neighbouring classes.
 
     values : dict of str to ndarray of shape (n_points,)
-        Coverage by method, of each class, or the mean of each group; NaN leaves a gap.
+        Coverage of each class, or the mean of each group, by method; NaN leaves a gap.
 
     low, high : dict of str to ndarray of shape (n_points,), or None
-        Quantiles of 10 and 90 % of the classes of each group.
+        10 and 90 % quantiles over the classes of each group.
 
     labels : ndarray of shape (n_classes,)
         Classes, from the largest.
 
     class_count : ndarray of shape (n_classes,)
-        Their training rows.
+        Numbers of training samples of the classes.
 
     Attributes
     ----------
     lines_ : dict of str to matplotlib Line2D
         Curves by method.
 
-    ax_ : matplotlib Axes
-        The axes.
-
-    figure_ : matplotlib Figure
-        The figure.
+    ax_, figure_ : matplotlib Axes and Figure
+        Axes and figure of the last plot.
 
     Examples
     --------
     >>> from skcvae.inspection import ClassCoverageDisplay
     >>> display = ClassCoverageDisplay.from_data(
-    ...     {"generated": [0.4, 0.6], "training rows": [0.1, 0.9]}, [20, 500])
+    ...     {"generated": [0.4, 0.6], "training samples": [0.1, 0.9]}, [20, 500])
     >>> display.labels.tolist(), display.values["generated"].tolist()
     ([1, 0], [0.6, 0.4])
     """
 
     _title = "Coverage of the classes"
-    _ylabel = "share of reference rows covered"
-
-    @classmethod
-    def from_data(
-        cls, coverage, class_count, *, labels=None, max_classes=50, ax=None, **kwargs
-    ):
-        """Draw the coverage of each class by several methods.
-
-        Parameters
-        ----------
-        coverage : dict of str to array-like of shape (n_classes,)
-            Coverage by method, in [0, 1]. NaN for a class without rows.
-
-        class_count : array-like of shape (n_classes,)
-            Numbers of training rows of the classes, in the same order.
-
-        labels : array-like of shape (n_classes,), default=None
-            The classes, such as `classes_` of a generator. None counts from 0.
-
-        max_classes : int, default=50
-            Of more classes, 25 groups of neighbours are drawn, or as many as this:
-            their means, with bands from the 10 to the 90 % quantile.
-
-        ax : matplotlib Axes, default=None
-            Axes to draw on.
-
-        **kwargs : dict
-            Arguments of :class:`matplotlib.lines.Line2D` for all curves.
-
-        Returns
-        -------
-        display : ClassCoverageDisplay
-            What was drawn.
-
-        Raises
-        ------
-        ValueError
-            If lengths differ, or values are no shares.
-        """
-        return cls._from_values(
-            coverage, "coverage", class_count, labels, max_classes, ax, kwargs
-        )
+    _ylabel = "share of reference samples covered"
 
     @staticmethod
-    def _check_values(values, name):
-        for method, curve in values.items():
-            if np.nanmin(curve, initial=0) < 0 or np.nanmax(curve, initial=0) > 1:
-                raise ValueError(f"{name}[{method!r}] must be shares in [0, 1].")
+    def _check_curve(curve, name):
+        if np.nanmin(curve, initial=0) < 0 or np.nanmax(curve, initial=0) > 1:
+            raise ValueError(f"{name} must be shares in [0, 1].")
 
     def _draw(self, ax, kwargs):
         super()._draw(ax, kwargs)
@@ -208,40 +215,37 @@ class ClassCoverageDisplay(_ClassCurvesDisplay):
 
 
 class SphereRadiusDisplay(_ClassCurvesDisplay):
-    """Radius of the smallest sphere around the rows of each class.
+    """Radius of the smallest sphere around the samples of each class.
 
-    Classes stand in the order of their training rows. Few rows span a small sphere;
-    generated rows should bring it to the size that it has with all rows, and not
-    beyond.
+    Classes are sorted by their numbers of training samples. A sphere around few samples
+    is too small. Generated samples should enlarge it to about the size of the sphere
+    around all real samples of the class.
 
     Parameters
     ----------
     ranks : ndarray of shape (n_points,)
-        Where to draw: 1 is the largest class. For many classes, the mean rank of each
-        group of neighbours.
+        Horizontal positions: 1 is the largest class. For many classes, the mean rank of
+        each group of neighbouring classes.
 
     values : dict of str to ndarray of shape (n_points,)
-        Radius by data set, of each class, or the mean of each group; NaN leaves a gap.
+        Radius of each class, or the mean of each group, by data set; NaN leaves a gap.
 
     low, high : dict of str to ndarray of shape (n_points,), or None
-        Quantiles of 10 and 90 % of the classes of each group.
+        10 and 90 % quantiles over the classes of each group.
 
     labels : ndarray of shape (n_classes,)
         Classes, from the largest.
 
     class_count : ndarray of shape (n_classes,)
-        Their training rows.
+        Numbers of training samples of the classes.
 
     Attributes
     ----------
     lines_ : dict of str to matplotlib Line2D
         Curves by data set.
 
-    ax_ : matplotlib Axes
-        The axes.
-
-    figure_ : matplotlib Figure
-        The figure.
+    ax_, figure_ : matplotlib Axes and Figure
+        Axes and figure of the last plot.
 
     Examples
     --------
@@ -255,57 +259,51 @@ class SphereRadiusDisplay(_ClassCurvesDisplay):
     _title = "Smallest enclosing spheres of the classes"
     _ylabel = "radius"
 
-    @classmethod
-    def from_data(
-        cls, radii, class_count, *, labels=None, max_classes=50, ax=None, **kwargs
-    ):
-        """Draw the radii of the classes in several data sets.
-
-        Parameters
-        ----------
-        radii : dict of str to array-like of shape (n_classes,)
-            Radii by data set, such as before and after resampling. NaN for a class
-            without rows.
-
-        class_count : array-like of shape (n_classes,)
-            Numbers of training rows of the classes, in the same order.
-
-        labels : array-like of shape (n_classes,), default=None
-            The classes, such as `classes_` of a generator. None counts from 0.
-
-        max_classes : int, default=50
-            Of more classes, 25 groups of neighbours are drawn, or as many as this:
-            their means, with bands from the 10 to the 90 % quantile.
-
-        ax : matplotlib Axes, default=None
-            Axes to draw on.
-
-        **kwargs : dict
-            Arguments of :class:`matplotlib.lines.Line2D` for all curves.
-
-        Returns
-        -------
-        display : SphereRadiusDisplay
-            What was drawn.
-
-        Raises
-        ------
-        ValueError
-            If lengths differ, or radii are negative.
-        """
-        return cls._from_values(
-            radii, "radii", class_count, labels, max_classes, ax, kwargs
-        )
-
     @staticmethod
-    def _check_values(values, name):
-        for data_set, curve in values.items():
-            if np.nanmin(curve, initial=0) < 0:
-                raise ValueError(f"{name}[{data_set!r}] must not be negative.")
+    def _check_curve(curve, name):
+        if np.nanmin(curve, initial=0) < 0:
+            raise ValueError(f"{name} must not be negative.")
 
     def _draw(self, ax, kwargs):
         super()._draw(ax, kwargs)
-        # Radii have no bound, so that there can be room for the legend above them.
+        # The legend gets space above the curves.
         drawn = self.values if self.high is None else self.high
         highest = max(np.nanmax(curve, initial=0) for curve in drawn.values())
         ax.set_ylim(0, (highest or 1) * (1.1 + 0.06 * len(drawn)))
+
+
+def _check_class_count(class_count):
+    """Return the numbers of samples of the classes."""
+    counts = check_array(class_count, ensure_2d=False, input_name="class_count")
+    if counts.ndim != 1 or counts.min() < 0:
+        raise ValueError(
+            "class_count must be one number of samples for each class, none of them "
+            f"negative, got shape {counts.shape} and the minimum {counts.min():g}."
+        )
+    return counts
+
+
+def _check_curves(values, n_classes):
+    """Return float arrays by name, with one value for each class."""
+    if not hasattr(values, "items"):
+        raise TypeError(
+            f"values must be a dict from name to values, got {type(values).__name__}."
+        )
+    if not values:
+        raise ValueError("values is empty: there is nothing to draw.")
+    checked = {}
+    for name, curve in values.items():
+        curve = check_array(
+            curve,
+            ensure_2d=False,
+            dtype=np.float64,
+            ensure_all_finite="allow-nan",
+            input_name=f"values[{name!r}]",
+        )
+        if curve.shape != (n_classes,):
+            raise ValueError(
+                f"values[{name!r}] must have one value for each of {n_classes} "
+                f"classes, got shape {curve.shape}."
+            )
+        checked[name] = curve
+    return checked

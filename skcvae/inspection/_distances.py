@@ -1,11 +1,15 @@
 """Distances to the nearest record."""
 
+from dataclasses import dataclass
+from typing import Any, Self
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .._extras import import_pyplot
 from .._record_sets import check_disjoint, check_record_sets
 from ..metrics import nearest_neighbors
-from ._base import COLORS, LINES, BaseDisplay, add_legend, with_defaults
+from ._base import COLORS, LINES, Axes, BaseDisplay, add_legend, with_defaults
 
 _LABELS = {
     "synthetic": "generated to members",
@@ -14,23 +18,24 @@ _LABELS = {
 }
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class NearestNeighborDistanceDisplay(BaseDisplay):
-    """Distances from generated rows, and from real ones, to the nearest member.
+    """Distances from generated samples, and from real ones, to the nearest member.
 
-    Members are the rows that the generator was fitted on. The curve to compare with is
-    that of hold-out rows, which are as near to members as chance brings them: generated
-    rows that come nearer were made too much from single members. Curves start at 0,
-    where copies are.
+    Members are the samples that the generator was fitted on. Compare the curve of
+    generated samples with that of hold-out samples, which are near to members by chance
+    only. Generated samples that are nearer resemble single members too much. Copies of
+    members have the distance 0, where the curves start.
 
-    That generated rows are as far as hold-out rows is no proof of privacy, as distances
-    miss most of what an attacker can learn: run
+    Equal distances of generated and hold-out samples do not prove privacy, because
+    distances miss most of what an attacker can learn. Run
     :func:`~skcvae.privacy.privacy_audit`.
 
     Parameters
     ----------
     distances : dict of str to ndarray
-        Euclidean or cosine distances to the nearest member, of the rows of
-        "synthetic", "holdout" and "members"; of the last to another one.
+        Euclidean or cosine distances to the nearest member of the samples "synthetic",
+        "holdout" and "members"; members are compared with the other members.
 
     metric : str
         The metric.
@@ -40,15 +45,12 @@ class NearestNeighborDistanceDisplay(BaseDisplay):
     lines_ : dict of str to matplotlib Line2D
         Cumulative distributions by the same names.
 
-    ax_ : matplotlib Axes
-        The axes.
-
-    figure_ : matplotlib Figure
-        The figure.
+    ax_, figure_ : matplotlib Axes and Figure
+        Axes and figure of the last plot.
 
     See Also
     --------
-    skcvae.privacy.distance_to_closest_record_share : The same as one number.
+    skcvae.privacy.distance_to_closest_record_share : The comparison as one number.
 
     Examples
     --------
@@ -63,37 +65,36 @@ class NearestNeighborDistanceDisplay(BaseDisplay):
 
     _title = "Distances to the nearest member"
 
-    def __init__(self, *, distances, metric="euclidean"):
-        self.distances = distances
-        self.metric = metric
+    distances: dict[str, np.ndarray]
+    metric: str = "euclidean"
 
     @classmethod
     def from_data(
         cls,
-        X_synthetic,
-        X_members,
-        X_holdout,
+        X_synthetic: ArrayLike,
+        X_members: ArrayLike,
+        X_holdout: ArrayLike,
         *,
-        metric="euclidean",
-        ax=None,
-        **kwargs,
-    ):
+        metric: str = "euclidean",
+        ax: Axes | None = None,
+        **kwargs: Any,
+    ) -> Self:
         """Find the nearest members and draw.
 
         Parameters
         ----------
         X_synthetic : array-like of shape (n_synthetic, n_features)
-            Generated rows.
+            Generated samples.
 
         X_members : array-like of shape (n_members, n_features)
-            Rows that the generator was fitted on.
+            Samples that the generator was fitted on.
 
         X_holdout : array-like of shape (n_holdout, n_features)
-            Rows of the same distribution that it was not fitted on; of other
-            patients, or whatever the groups are.
+            Samples of the same distribution that it was not fitted on. If the data have
+            groups, such as patients, they must be of other groups.
 
         metric : {"euclidean", "cosine"}, default="euclidean"
-            The distance, see :func:`~skcvae.metrics.nearest_neighbors`.
+            Distance, see :func:`~skcvae.metrics.nearest_neighbors`.
 
         ax : matplotlib Axes, default=None
             Axes to draw on.
@@ -104,12 +105,12 @@ class NearestNeighborDistanceDisplay(BaseDisplay):
         Returns
         -------
         display : NearestNeighborDistanceDisplay
-            What was drawn.
+            The display.
 
         Raises
         ------
         ValueError
-            If members and hold-out share a row, or rows do not fit together.
+            If members and hold-out share a sample, or numbers of features differ.
         """
         import_pyplot(f"{cls.__name__}.from_data")
         S, M, H = check_record_sets(
@@ -133,9 +134,9 @@ class NearestNeighborDistanceDisplay(BaseDisplay):
                 kwargs, Line2D, color=COLORS[i], linestyle=LINES[i], label=_LABELS[name]
             )
             self.lines_[name] = ax.ecdf(distances, **style)
-        # Single rows that are far away would press all others to the left.
+        # A single sample that is far away must not stretch the axis.
         farthest = max(np.quantile(found, 0.999) for found in self.distances.values())
         ax.set_xlim(0, 1.05 * farthest or 1)
         metric = self.metric.replace("euclidean", "Euclidean")
-        ax.set(xlabel=f"{metric} distance", ylabel="share of rows")
+        ax.set(xlabel=f"{metric} distance", ylabel="share of samples")
         add_legend(ax)

@@ -1,10 +1,16 @@
 """Fréchet distance against the variance of the latents."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.utils import check_array
 
 from .._extras import import_pyplot
 from ._base import (
+    Axes,
     BaseDisplay,
     add_legend,
     label_logarithmic,
@@ -14,11 +20,13 @@ from ._base import (
 )
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class FrechetVarianceDisplay(BaseDisplay):
-    r"""Distance of generated to real rows against the variance of the latents.
+    r"""Distance of generated to real samples against the variance of the latents.
 
-    Too small a variance repeats the middle of each class, too large a one leaves it:
-    the best is in between. Both axes are logarithmic, unless there is a zero.
+    With a small variance, samples are too near to the centre of their class; with a
+    large variance, too far from it. The best variance is in between. Both axes are
+    logarithmic, unless a value is zero.
 
     Parameters
     ----------
@@ -26,21 +34,18 @@ class FrechetVarianceDisplay(BaseDisplay):
         Variances :math:`\sigma^2`, ascending.
 
     distances : dict of str to ndarray of shape (n_variances,)
-        Distances by generator; the means, if there were several runs.
+        Distances by generator; means over runs if there are several.
 
     errors : dict of str to ndarray of shape (n_variances,), or None
-        Standard deviations over the runs.
+        Standard deviations over runs.
 
     Attributes
     ----------
     lines_ : dict of str to matplotlib Line2D
         Curves by generator.
 
-    ax_ : matplotlib Axes
-        The axes.
-
-    figure_ : matplotlib Figure
-        The figure.
+    ax_, figure_ : matplotlib Axes and Figure
+        Axes and figure of the last plot.
 
     Examples
     --------
@@ -51,16 +56,23 @@ class FrechetVarianceDisplay(BaseDisplay):
     [40.0, 21.0, 22.0]
     """
 
-    _title = "Distance to real rows"
+    _title = "Distance to real samples"
 
-    def __init__(self, *, variances, distances, errors=None):
-        self.variances = variances
-        self.distances = distances
-        self.errors = errors
+    variances: np.ndarray
+    distances: dict[str, np.ndarray]
+    errors: dict[str, np.ndarray] | None = None
 
     @classmethod
-    def from_data(cls, variances, distances, names, *, ax=None, **kwargs):
-        """Draw distances that were measured.
+    def from_data(
+        cls,
+        variances: ArrayLike,
+        distances: ArrayLike,
+        names: Sequence[str],
+        *,
+        ax: Axes | None = None,
+        **kwargs: Any,
+    ) -> Self:
+        """Draw measured distances.
 
         Parameters
         ----------
@@ -69,11 +81,11 @@ class FrechetVarianceDisplay(BaseDisplay):
 
         distances : array-like of shape (n_generators, n_variances) or \
                 (n_generators, n_variances, n_runs)
-            Fréchet distances, or others; of several runs, the means are drawn with
-            their standard deviations as error bars.
+            Fréchet or other distances. With several runs, means are drawn, with
+            standard deviations as error bars.
 
         names : sequence of str
-            Names of the generators, all different.
+            Distinct names of the generators.
 
         ax : matplotlib Axes, default=None
             Axes to draw on.
@@ -84,7 +96,7 @@ class FrechetVarianceDisplay(BaseDisplay):
         Returns
         -------
         display : FrechetVarianceDisplay
-            What was drawn.
+            The display.
 
         Raises
         ------
@@ -92,15 +104,15 @@ class FrechetVarianceDisplay(BaseDisplay):
             If numbers are negative or not finite, or shapes do not fit.
         """
         import_pyplot(f"{cls.__name__}.from_data")
-        variances, distances = _check(variances, distances, names)
-        order = np.argsort(variances, kind="stable")
-        distances = distances[:, order]
+        sigma2, runs = _check(variances, distances, names)
+        order = np.argsort(sigma2, kind="stable")
+        runs = runs[:, order]
         errors = None
-        if distances.shape[2] > 1:
-            errors = dict(zip(names, distances.std(axis=2, ddof=1), strict=True))
+        if runs.shape[2] > 1:
+            errors = dict(zip(names, runs.std(axis=2, ddof=1), strict=True))
         return cls(
-            variances=variances[order],
-            distances=dict(zip(names, distances.mean(axis=2), strict=True)),
+            variances=sigma2[order],
+            distances=dict(zip(names, runs.mean(axis=2), strict=True)),
             errors=errors,
         ).plot(ax=ax, **kwargs)
 
@@ -125,7 +137,7 @@ class FrechetVarianceDisplay(BaseDisplay):
         add_legend(ax)
 
     def _label_variances(self, ax):
-        """Put ticks at the variances that are not too near to the one before."""
+        """Put a tick at each variance that is not too near to the previous tick."""
         positions = self.variances
         if positions.min() > 0:
             ax.set_xscale("log")

@@ -1,10 +1,14 @@
-"""Training of a generator, epoch by epoch."""
+"""Losses of a generator by epoch."""
+
+from dataclasses import dataclass
+from typing import Any, Self
 
 import numpy as np
 
 from .._extras import import_pyplot
 from ._base import (
     COLORS,
+    Axes,
     BaseDisplay,
     add_legend_below,
     fitted_generator,
@@ -18,11 +22,12 @@ _LABELS = {"total": "total", "reconstruction": "reconstruction", "kl": "KL"}
 _VALIDATION = {"marker": "o", "markerfacecolor": "white", "markersize": 4}
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class TrainingHistoryDisplay(BaseDisplay):
     """Loss, reconstruction and KL term of each epoch.
 
-    The KL term has an axis of its own, on the right: beside the reconstruction of a
-    wide embedding it would be a flat line. It is drawn without its weight `beta`.
+    The KL term has its own axis on the right, because it is much smaller than the
+    reconstruction of a wide embedding. It is drawn without its weight `beta`.
 
     Parameters
     ----------
@@ -30,11 +35,11 @@ class TrainingHistoryDisplay(BaseDisplay):
         Numbers of the epochs.
 
     train : dict of str to ndarray of shape (n_epochs,)
-        Means over the training rows: "total", and where the estimator has them
-        "reconstruction" and "kl". For a CVAE with ``objective="elbo"``, nats per row.
+        Means over the training samples: "total", and if the estimator has them
+        "reconstruction" and "kl". A CVAE with ``objective="elbo"`` has nats per sample.
 
     valid : dict of str to ndarray of shape (n_epochs,), default=None
-        The same of the validation rows.
+        Means over the validation samples.
 
     Attributes
     ----------
@@ -52,7 +57,7 @@ class TrainingHistoryDisplay(BaseDisplay):
 
     See Also
     --------
-    skcvae.CVAE : Has a `history_`.
+    skcvae.CVAE : A generator with a `history_`.
 
     Examples
     --------
@@ -68,20 +73,21 @@ class TrainingHistoryDisplay(BaseDisplay):
 
     _title = "Training history"
 
-    def __init__(self, *, epochs, train, valid=None):
-        self.epochs = epochs
-        self.train = train
-        self.valid = valid
+    epochs: np.ndarray
+    train: dict[str, np.ndarray]
+    valid: dict[str, np.ndarray] | None = None
 
     @classmethod
-    def from_estimator(cls, estimator, *, ax=None, **kwargs):
+    def from_estimator(
+        cls, estimator: Any, *, ax: Axes | None = None, **kwargs: Any
+    ) -> Self:
         """Draw the history of an estimator.
 
         Parameters
         ----------
         estimator : object
             Fitted :class:`~skcvae.CVAE`, or a fitted sampler, anonymizer or classifier
-            with a `history_` of its own or with a `generator_` that has one.
+            that has a `history_`, or a `generator_` with one.
 
         ax : matplotlib Axes, default=None
             Axes to draw on.
@@ -92,17 +98,17 @@ class TrainingHistoryDisplay(BaseDisplay):
         Returns
         -------
         display : TrainingHistoryDisplay
-            What was drawn.
+            The display.
 
         Raises
         ------
         ValueError
-            If there is no history: a Gaussian is fitted in one step.
+            If there is no history, as for a Gaussian, which is fitted in one step.
         """
         import_pyplot(f"{cls.__name__}.from_estimator")
         history = fitted_generator(estimator, "history_").history_
         display = cls(
-            epochs=np.array([row["epoch"] for row in history], dtype=int),
+            epochs=np.array([epoch["epoch"] for epoch in history], dtype=int),
             train=_columns(history, "train"),
             valid=_columns(history, "valid") or None,
         )
@@ -117,18 +123,18 @@ class TrainingHistoryDisplay(BaseDisplay):
                 style = self._style(part, term, kwargs)
                 (line,) = on.plot(self.epochs, values, **style)
                 self.lines_[f"{part}_{term}"] = line
-        ax.set(xlabel="epoch", ylabel="loss per row")
+        ax.set(xlabel="epoch", ylabel="loss per sample")
         ax.xaxis.get_major_locator().set_params(integer=True)
         if self.kl_ax_ is not None:
             color = COLORS[list(_TERMS).index("kl")]
-            self.kl_ax_.set_ylabel("KL term per row", color=color)
+            self.kl_ax_.set_ylabel("KL term per sample", color=color)
             self.kl_ax_.tick_params(axis="y", colors=color)
             self.kl_ax_.spines["top"].set_visible(False)
         handles = self._handles()
         add_legend_below(ax, handles=handles, ncols=len(handles), columnspacing=1.2)
 
     def _handles(self):
-        """Return what the legend shows: the terms, and what validation looks like."""
+        """Return the entries of the legend: the terms, and one for validation."""
         from matplotlib.lines import Line2D
 
         handles = [self.lines_[f"train_{term}"] for term in self.train]
@@ -142,7 +148,7 @@ class TrainingHistoryDisplay(BaseDisplay):
         from matplotlib.lines import Line2D
 
         label = _LABELS[term] + (" (right)" if term == "kl" else "")
-        # A single epoch would make no line.
+        # A single epoch makes no line.
         markers = {"marker": "o"} if len(self.epochs) == 1 else {}
         return with_defaults(
             kwargs,
@@ -159,8 +165,8 @@ def _columns(history, part):
     """Return the terms that a history has for "train" or "valid"."""
     columns = {}
     for term, column in _TERMS.items():
-        # An interrupted epoch has no row of means.
-        values = [row.get(f"{part}_{column}", np.nan) for row in history]
+        # An interrupted epoch has no means.
+        values = [epoch.get(f"{part}_{column}", np.nan) for epoch in history]
         if not np.isnan(values).all():
             columns[term] = np.array(values, dtype=np.float64)
     return columns

@@ -1,44 +1,53 @@
-"""Where the encoder puts rows."""
+"""Latent means of samples in the plane."""
 
+from dataclasses import dataclass
 from numbers import Integral
+from typing import Any, Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.decomposition import PCA
 from sklearn.utils import check_array, check_scalar
 
 from .._extras import import_pyplot
 from ._base import (
     GREY,
+    Axes,
     BaseDisplay,
     add_legend_beside,
+    check_classes,
     fitted_generator,
     line_style,
+    shorten,
+    spread_by_size,
+    thin,
     with_defaults,
 )
-from ._classes import check_classes, shorten, spread_by_size, thin
 
 # Radius of the circle that holds 95 % of a standard normal distribution in the plane.
 _RADIUS = np.sqrt(-2 * np.log(0.05))
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class LatentSpaceDisplay(BaseDisplay):
-    """Latent means of rows, coloured by class.
+    """Latent means of samples, coloured by class.
 
-    A conditional autoencoder is told the class, and need not encode it: its classes
-    should lie on top of each other, around the origin. Where they lie apart, rows drawn
-    for one class from the latents of all would have features of the others.
+    The decoder of a conditional autoencoder knows the class, so the latents need not
+    contain it: the classes should overlap, around the origin. If they lie apart,
+    samples drawn for one class from the latents of all classes get features of other
+    classes.
 
-    With more than two latent dimensions, their two principal components are drawn.
-    The circle holds 95 % of the standard normal distribution, in either case. Means of
-    a well-trained encoder spread less than it: what lacks is the encoder's variance.
+    With more than two latent dimensions, their two principal components are drawn. The
+    circle contains 95 % of the standard normal distribution. The means of a
+    well-trained encoder spread less, because they lack the encoder's variance.
 
     Parameters
     ----------
-    points : dict of label to ndarray of shape (n_rows, 2)
-        Points to draw of each class that has a colour.
+    points : dict of label to ndarray of shape (n_points, 2)
+        Points of each class that has a colour.
 
-    others : ndarray of shape (n_rows, 2)
-        Points to draw of all other classes, in grey.
+    others : ndarray of shape (n_points, 2)
+        Points of all other classes, in grey.
 
     n_others : int
         Number of the other classes.
@@ -51,11 +60,8 @@ class LatentSpaceDisplay(BaseDisplay):
     lines_ : dict of label to matplotlib Line2D
         Points by class.
 
-    ax_ : matplotlib Axes
-        The axes.
-
-    figure_ : matplotlib Figure
-        The figure.
+    ax_, figure_ : matplotlib Axes and Figure
+        Axes and figure of the last plot.
 
     Examples
     --------
@@ -71,24 +77,31 @@ class LatentSpaceDisplay(BaseDisplay):
 
     _title = "Latent space"
 
-    def __init__(self, *, points, others, n_others, axis_labels):
-        self.points = points
-        self.others = others
-        self.n_others = n_others
-        self.axis_labels = axis_labels
+    points: dict[Any, np.ndarray]
+    others: np.ndarray
+    n_others: int
+    axis_labels: tuple[str, str]
 
     @classmethod
-    def from_estimator(cls, estimator, X, y, *, ax=None, **kwargs):
-        """Encode rows and draw their latent means.
+    def from_estimator(
+        cls,
+        estimator: Any,
+        X: ArrayLike,
+        y: ArrayLike,
+        *,
+        ax: Axes | None = None,
+        **kwargs: Any,
+    ) -> Self:
+        """Encode samples and draw their latent means.
 
         Parameters
         ----------
         estimator : object
             Fitted :class:`~skcvae.CVAE`, or a fitted sampler or anonymizer whose
-            `generator_` is one: anything with a method `encode(X, y)`.
+            `generator_` is one, or another object with a method `encode(X, y)`.
 
         X : array-like of shape (n_samples, n_features)
-            Rows.
+            Samples.
 
         y : array-like of shape (n_samples,)
             Their classes.
@@ -103,15 +116,24 @@ class LatentSpaceDisplay(BaseDisplay):
         Returns
         -------
         display : LatentSpaceDisplay
-            What was drawn.
+            The display.
         """
         import_pyplot(f"{cls.__name__}.from_estimator")
         Z = fitted_generator(estimator, "encode").encode(X, y)
         return cls.from_data(Z, y, ax=ax, **kwargs)
 
     @classmethod
-    def from_data(cls, Z, y, *, max_classes=10, max_points=10_000, ax=None, **kwargs):
-        """Draw latents that are there already, as of another encoder.
+    def from_data(
+        cls,
+        Z: ArrayLike,
+        y: ArrayLike,
+        *,
+        max_classes: int = 10,
+        max_points: int = 10_000,
+        ax: Axes | None = None,
+        **kwargs: Any,
+    ) -> Self:
+        """Draw given latents, for example of another encoder.
 
         Parameters
         ----------
@@ -119,15 +141,16 @@ class LatentSpaceDisplay(BaseDisplay):
             Latents, of at least two dimensions.
 
         y : array-like of shape (n_samples,)
-            Classes of the rows.
+            Classes of the samples.
 
         max_classes : int, default=10
-            Number of classes that have a colour. Of more classes, so many are
-            picked, evenly from the largest to the smallest, and the others are grey.
+            Number of classes that have a colour. If there are more, the coloured
+            classes are spread evenly from the largest to the smallest, and the others
+            are grey.
 
         max_points : int, default=10000
-            Number of points drawn, about; of more rows, each class is thinned out
-            evenly.
+            Approximate number of points drawn. If there are more samples, points are
+            left out evenly in each class.
 
         ax : matplotlib Axes, default=None
             Axes to draw on.
@@ -138,25 +161,25 @@ class LatentSpaceDisplay(BaseDisplay):
         Returns
         -------
         display : LatentSpaceDisplay
-            What was drawn.
+            The display.
 
         Raises
         ------
         ValueError
-            If there is only one latent dimension, or rows and labels do not fit.
+            If there is only one latent dimension, or lengths differ.
         """
         import_pyplot(f"{cls.__name__}.from_data")
         check_scalar(max_classes, "max_classes", Integral, min_val=1)
         check_scalar(max_points, "max_points", Integral, min_val=1)
         Z = check_array(Z, dtype=np.float64, input_name="Z")
-        y = check_classes(y, Z, "y")
+        labels = check_classes(y, Z, "y")
         plane, axis_labels = _to_plane(Z)
-        shown = spread_by_size(y, max_classes)
-        hidden = ~np.isin(y, shown)
-        n_others = len(np.unique(y[hidden]))
+        shown = spread_by_size(labels, max_classes)
+        hidden = ~np.isin(labels, shown)
+        n_others = len(np.unique(labels[hidden]))
         n_points = max(1, max_points // (len(shown) + bool(n_others)))
-        points = {c: thin(plane[y == c], n_points) for c in shown.tolist()}
-        n_drawn = sum(len(rows) for rows in points.values())
+        points = {c: thin(plane[labels == c], n_points) for c in shown.tolist()}
+        n_drawn = sum(map(len, points.values()))
         return cls(
             points=points,
             others=thin(plane[hidden], max(1, max_points - n_drawn)),
@@ -194,7 +217,7 @@ def _to_plane(Z):
         )
     if Z.shape[1] == 2:
         return Z, ("$z_1$", "$z_2$")
-    # A solver that draws no random numbers. The origin stays where it is.
+    # This solver draws no random numbers. The latents are not centred.
     pca = PCA(2, svd_solver="covariance_eigh").fit(Z)
     shares = pca.explained_variance_ratio_
     labels = (f"component {i + 1} ({100 * s:.0f} %)" for i, s in enumerate(shares))

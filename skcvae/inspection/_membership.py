@@ -1,44 +1,47 @@
-"""ROC curves of membership attacks where false accusations are few."""
+"""ROC curves of membership attacks, at low false-positive rates."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.metrics import roc_curve
 
 from .._extras import import_pyplot
-from .._statistics import auc
-from ._base import COLORS, LINES, BaseDisplay, add_legend, with_defaults
+from .._statistics import Estimate, auc
+from ._base import COLORS, LINES, Axes, BaseDisplay, add_legend, with_defaults
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class MembershipROCDisplay(BaseDisplay):
     """ROC curves of membership attacks, on logarithmic axes.
 
-    An attack that is sure of a few members does harm, even where its AUC is near 0.5:
-    what counts is the left end of the curve [1]_. How far left it can be read depends
-    on the number of non-members: the dotted line is one of them, the resolution, and
-    in the grey region the curve rests on fewer than five.
+    An attack that identifies a few members with certainty does harm, even if its AUC is
+    near 0.5, so the left end of the curve matters most [1]_. The number of non-members
+    limits how far to the left the curve can be read: the dotted line marks the rate of
+    one false positive, and in the grey region there are fewer than five.
 
-    Curves are steps, as no threshold lies between two scores.
+    Curves are drawn as steps, because no threshold lies between two scores.
 
     Parameters
     ----------
     fpr, tpr : dict of str to ndarray of shape (n_thresholds,)
-        Shares of the non-members accused and of the members found, by attack.
+        False-positive and true-positive rates by attack.
 
     auc : dict of str to Estimate
         Area under each curve, with its 95 % interval over records.
 
     n_members, n_nonmembers : int
-        Numbers of records attacked; of several attacks, the smallest.
+        Numbers of records attacked, the smallest over the attacks.
 
     Attributes
     ----------
     lines_ : dict of str to matplotlib Line2D
         Curves by attack.
 
-    ax_ : matplotlib Axes
-        The axes.
-
-    figure_ : matplotlib Figure
-        The figure.
+    ax_, figure_ : matplotlib Axes and Figure
+        Axes and figure of the last plot.
 
     See Also
     --------
@@ -61,21 +64,27 @@ class MembershipROCDisplay(BaseDisplay):
 
     _title = "Membership attacks"
 
-    def __init__(self, *, fpr, tpr, auc, n_members, n_nonmembers):
-        self.fpr = fpr
-        self.tpr = tpr
-        self.auc = auc
-        self.n_members = n_members
-        self.n_nonmembers = n_nonmembers
+    fpr: dict[str, np.ndarray]
+    tpr: dict[str, np.ndarray]
+    auc: dict[str, Estimate]
+    n_members: int
+    n_nonmembers: int
 
     @classmethod
-    def from_scores(cls, member_scores, nonmember_scores, *, ax=None, **kwargs):
+    def from_scores(
+        cls,
+        member_scores: ArrayLike | Mapping[str, ArrayLike],
+        nonmember_scores: ArrayLike | Mapping[str, ArrayLike],
+        *,
+        ax: Axes | None = None,
+        **kwargs: Any,
+    ) -> Self:
         """Draw the curves of one or several attacks.
 
         Parameters
         ----------
         member_scores : array-like of shape (n_members,), or dict of str to such
-            Scores of members; higher says "member". A dict has them by attack.
+            Scores of members; a higher score means "member". A dict has them by attack.
 
         nonmember_scores : array-like of shape (n_nonmembers,), or dict of str to such
             Scores of non-members, by the same attacks.
@@ -89,7 +98,7 @@ class MembershipROCDisplay(BaseDisplay):
         Returns
         -------
         display : MembershipROCDisplay
-            What was drawn.
+            The display.
 
         Raises
         ------
@@ -147,10 +156,10 @@ def _by_attack(scores):
 
 
 def _curve(member_scores, nonmember_scores):
-    """Return false- and true-positive rates, one for each share of non-members."""
+    """Return false- and true-positive rates, one for each false-positive rate."""
     scores = np.concatenate([member_scores, nonmember_scores])
     is_member = np.repeat([1, 0], [len(member_scores), len(nonmember_scores)])
     fpr, tpr, _ = roc_curve(is_member, scores, drop_intermediate=False)
-    # Of thresholds that accuse the same non-members, the one that finds most members.
+    # Of thresholds with the same false positives, keep the one with most true ones.
     last = np.append(fpr[1:] > fpr[:-1], True)
     return fpr[last], tpr[last]

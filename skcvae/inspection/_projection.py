@@ -1,34 +1,48 @@
-"""Real and generated rows in the plane."""
+"""Real and generated samples in the plane."""
 
+from dataclasses import dataclass
 from numbers import Integral
+from typing import Any, Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.base import clone
 from sklearn.decomposition import PCA
 from sklearn.utils import check_scalar, column_or_1d
 
 from .._extras import import_pyplot
 from .._record_sets import check_record_sets
-from ._base import COLORS, BaseDisplay, add_legend_beside, with_defaults
-from ._classes import all_labels, check_classes, shorten, spread_by_size, thin
+from ._base import (
+    COLORS,
+    Axes,
+    BaseDisplay,
+    add_legend_beside,
+    all_labels,
+    check_classes,
+    shorten,
+    spread_by_size,
+    thin,
+    with_defaults,
+)
 
 _MARKERS = {"real": "o", "synthetic": "x"}
 _LABELS = {"real": "real", "synthetic": "generated"}
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class ProjectionDisplay(BaseDisplay):
-    """Real and generated rows of some classes, projected to two dimensions.
+    """Real and generated samples of some classes, projected to two dimensions.
 
-    The projection is fitted on the real rows of these classes, and generated rows are
-    put into it: what they have in other directions is not seen. Generated rows that
-    form a smaller or larger cloud than the real ones, or lie in a gap between two
-    clouds, ask for another `variance` or a longer training. That they look right here
-    proves little: compare :class:`NearestNeighborDistanceDisplay`.
+    The projection is fitted on the real samples of these classes and applied to the
+    generated ones, so differences in other directions are not visible. If the generated
+    samples form a smaller or larger cloud than the real ones, or lie in a gap between
+    two clouds, try another `variance` or a longer training. Samples that agree here may
+    still differ: see :class:`NearestNeighborDistanceDisplay`, too.
 
     Parameters
     ----------
-    real, synthetic : dict of label to ndarray of shape (n_rows, 2)
-        Points to draw of each class.
+    real, synthetic : dict of label to ndarray of shape (n_points, 2)
+        Points of each class.
 
     axis_labels : tuple of str
         Labels of the two axes.
@@ -38,11 +52,8 @@ class ProjectionDisplay(BaseDisplay):
     lines_ : dict of (str, label) to matplotlib Line2D
         Points by "real" or "synthetic" and class.
 
-    ax_ : matplotlib Axes
-        The axes.
-
-    figure_ : matplotlib Figure
-        The figure.
+    ax_, figure_ : matplotlib Axes and Figure
+        Axes and figure of the last plot.
 
     Examples
     --------
@@ -56,56 +67,54 @@ class ProjectionDisplay(BaseDisplay):
     ((50, 2), (2, 2))
     """
 
-    _title = "Real and generated rows"
+    _title = "Real and generated samples"
 
-    def __init__(self, *, real, synthetic, axis_labels):
-        self.real = real
-        self.synthetic = synthetic
-        self.axis_labels = axis_labels
+    real: dict[Any, np.ndarray]
+    synthetic: dict[Any, np.ndarray]
+    axis_labels: tuple[str, str]
 
     @classmethod
     def from_data(
         cls,
-        X_real,
-        y_real,
-        X_synthetic,
-        y_synthetic,
+        X_real: ArrayLike,
+        y_real: ArrayLike,
+        X_synthetic: ArrayLike,
+        y_synthetic: ArrayLike,
         *,
-        classes=None,
-        transformer=None,
-        max_points=10_000,
-        ax=None,
-        **kwargs,
-    ):
-        """Project and draw rows.
+        classes: ArrayLike | None = None,
+        transformer: Any = None,
+        max_points: int = 10_000,
+        ax: Axes | None = None,
+        **kwargs: Any,
+    ) -> Self:
+        """Project and draw samples.
 
         Parameters
         ----------
         X_real : array-like of shape (n_real, n_features)
-            Real rows.
+            Real samples.
 
         y_real : array-like of shape (n_real,)
             Their classes.
 
         X_synthetic : array-like of shape (n_synthetic, n_features)
-            Generated rows.
+            Generated samples.
 
         y_synthetic : array-like of shape (n_synthetic,)
             Their classes.
 
         classes : array-like of shape (n_classes,), default=None
-            Classes to draw, at most as many as there are colours, 7. None draws all
-            if they are at most 5, else 5 of them, evenly from the largest to the
-            smallest.
+            Classes to draw, at most 7, the number of colours. None draws at most 5
+            classes, spread evenly from the largest to the smallest.
 
         transformer : object, default=None
-            Transformer with two outputs. It is cloned and fitted on the real rows
-            of these classes and their labels, so that it may be supervised, as
-            linear discriminant analysis is. None takes two principal components.
+            Transformer with two outputs. It is cloned and fitted on the real samples of
+            these classes and their labels, so it may be supervised, as linear
+            discriminant analysis is. None uses two principal components.
 
         max_points : int, default=10000
-            Number of points drawn, about; of more rows, each class is thinned out
-            evenly.
+            Approximate number of points drawn. If there are more samples, points are
+            left out evenly in each class.
 
         ax : matplotlib Axes, default=None
             Axes to draw on.
@@ -116,28 +125,27 @@ class ProjectionDisplay(BaseDisplay):
         Returns
         -------
         display : ProjectionDisplay
-            What was drawn.
+            The display.
 
         Raises
         ------
         ValueError
-            If a class has no real rows, rows do not fit together, or the transformer
-            returns something else than two columns.
+            If a class has no real samples, shapes do not fit, or the transformer does
+            not return two columns.
         """
         import_pyplot(f"{cls.__name__}.from_data")
         check_scalar(max_points, "max_points", Integral, min_val=1)
-        rows = check_record_sets(X_real=X_real, X_synthetic=X_synthetic)
-        X_real, X_synthetic = rows.values()
-        y_real = check_classes(y_real, X_real, "y_real")
-        y_synthetic = check_classes(y_synthetic, X_synthetic, "y_synthetic")
-        all_labels(y_real, y_synthetic)
-        shown = _check_shown(classes, y_real)
-        kept = np.isin(y_real, shown)
-        project, axis_labels = _fit(transformer, X_real[kept], y_real[kept])
+        X, S = check_record_sets(X_real=X_real, X_synthetic=X_synthetic).values()
+        y = check_classes(y_real, X, "y_real")
+        y_S = check_classes(y_synthetic, S, "y_synthetic")
+        all_labels(y, y_S)
+        shown = _check_shown(classes, y)
+        kept = np.isin(y, shown)
+        project, axis_labels = _fit(transformer, X[kept], y[kept])
         n_points = max(1, max_points // (2 * len(shown)))
         real, synthetic = (
-            {c: project(thin(X[y == c], n_points)) for c in shown.tolist()}
-            for X, y in ((X_real, y_real), (X_synthetic, y_synthetic))
+            {c: project(thin(part[labels == c], n_points)) for c in shown.tolist()}
+            for part, labels in ((X, y), (S, y_S))
         )
         display = cls(real=real, synthetic=synthetic, axis_labels=axis_labels)
         return display.plot(ax=ax, **kwargs)
@@ -177,11 +185,11 @@ def _check_shown(classes, y_real):
     classes = column_or_1d(classes)
     unknown = [c for c in classes.tolist() if c not in set(y_real.tolist())]
     if unknown:
-        raise ValueError(f"There are no real rows of the classes {unknown[:5]}.")
+        raise ValueError(f"There are no real samples of the classes {unknown[:5]}.")
     if not 1 <= len(classes) <= len(COLORS):
         raise ValueError(
-            f"{len(classes)} classes were asked for. Choose 1 to {len(COLORS)}: there "
-            "are no more colours that everybody can tell apart."
+            f"{len(classes)} classes were asked for. Choose 1 to {len(COLORS)}: more "
+            "colours cannot be told apart."
         )
     return classes
 
@@ -192,10 +200,10 @@ def _fit(transformer, X, y):
     if transformer is None:
         if X.shape[1] < 2 or len(X) < 2:
             raise ValueError(
-                "Two principal components need two features and two real rows, got "
+                "Two principal components need two features and two real samples, got "
                 f"{X.shape[1]} and {len(X)}."
             )
-        # A solver that draws no random numbers.
+        # This solver draws no random numbers.
         transformer = PCA(2, svd_solver="covariance_eigh").fit(X)
         shares = transformer.explained_variance_ratio_
         axis_labels = tuple(
@@ -204,16 +212,15 @@ def _fit(transformer, X, y):
         )
     elif not hasattr(transformer, "transform"):
         raise ValueError(
-            f"{type(transformer).__name__} cannot project rows that it was not fitted "
-            "on: it has no `transform`."
+            f"{type(transformer).__name__} has no `transform` to project new samples."
         )
     else:
         transformer = clone(transformer).fit(X, y)
 
-    def project(rows):
+    def project(samples):
         points = np.empty((0, 2))
-        if len(rows):
-            points = np.asarray(transformer.transform(rows), dtype=np.float64)
+        if len(samples):
+            points = np.asarray(transformer.transform(samples), dtype=np.float64)
         if points.ndim != 2 or points.shape[1] != 2:
             raise ValueError(
                 f"The transformer must return two columns, got shape {points.shape}."

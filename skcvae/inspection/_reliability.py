@@ -1,38 +1,42 @@
-"""Whether a classifier is right as often as it says."""
+"""Reliability diagram of a classifier of any number of classes."""
+
+from dataclasses import dataclass
+from typing import Any, Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.utils.validation import check_is_fitted
 
 from .._extras import import_pyplot
 from .._statistics import proportion
 from ..metrics import expected_calibration_error
-from ._base import COLORS, GREY, BaseDisplay, add_legend, with_defaults
+from ._base import COLORS, GREY, Axes, BaseDisplay, add_legend, with_defaults
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class ReliabilityDisplay(BaseDisplay):
     r"""Accuracy against confidence for any number of classes.
 
-    The confidence of a row is its largest probability. Rows are put into bins by it;
-    the mean confidence of a bin should be the share of its rows that are classified
-    correctly [1]_. Error bars are Wilson's 95 % intervals of that share, grey bars the
-    share of the rows in the bin.
+    The confidence of a sample is its largest probability. Samples are put into bins by
+    their confidence. In a calibrated classifier, the mean confidence of a bin equals
+    the share of its samples that are classified correctly [1]_. Error bars are Wilson's
+    95 % intervals of that share. Grey bars show the share of the samples in the bin.
 
-    :class:`sklearn.calibration.CalibrationDisplay` draws the probability of one class
-    of two, and refuses more classes.
+    :class:`sklearn.calibration.CalibrationDisplay` is for two classes only.
 
     Parameters
     ----------
     edges : ndarray of shape (n_bins + 1,)
-        Bounds of the bins; the upper one belongs to a bin.
+        Bounds of the bins; the upper bound belongs to the bin.
 
     confidence, accuracy : ndarray of shape (n_bins,)
-        Means over the rows of each bin; NaN for an empty bin.
+        Means over the samples of each bin; NaN for an empty bin.
 
     low, high : ndarray of shape (n_bins,)
-        Bounds of the interval of the accuracy.
+        Bounds of the confidence interval of the accuracy.
 
     share : ndarray of shape (n_bins,)
-        Share of the rows in each bin.
+        Share of the samples in each bin.
 
     error : float
         Expected calibration error, the mean of \|accuracy - confidence\| over the
@@ -46,11 +50,8 @@ class ReliabilityDisplay(BaseDisplay):
     bars_ : matplotlib BarContainer
         The shares.
 
-    ax_ : matplotlib Axes
-        The axes.
-
-    figure_ : matplotlib Figure
-        The figure.
+    ax_, figure_ : matplotlib Axes and Figure
+        Axes and figure of the last plot.
 
     See Also
     --------
@@ -75,17 +76,25 @@ class ReliabilityDisplay(BaseDisplay):
 
     _title = "Reliability"
 
-    def __init__(self, *, edges, confidence, accuracy, low, high, share, error):
-        self.edges = edges
-        self.confidence = confidence
-        self.accuracy = accuracy
-        self.low = low
-        self.high = high
-        self.share = share
-        self.error = error
+    edges: np.ndarray
+    confidence: np.ndarray
+    accuracy: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    share: np.ndarray
+    error: float
 
     @classmethod
-    def from_estimator(cls, estimator, X, y, *, n_bins=15, ax=None, **kwargs):
+    def from_estimator(
+        cls,
+        estimator: Any,
+        X: ArrayLike,
+        y: ArrayLike,
+        *,
+        n_bins: int = 15,
+        ax: Axes | None = None,
+        **kwargs: Any,
+    ) -> Self:
         """Predict probabilities and draw.
 
         Parameters
@@ -94,7 +103,7 @@ class ReliabilityDisplay(BaseDisplay):
             Fitted classifier with `predict_proba`.
 
         X : array-like of shape (n_samples, n_features)
-            Test rows.
+            Test samples.
 
         y : array-like of shape (n_samples,)
             Their true classes.
@@ -111,7 +120,7 @@ class ReliabilityDisplay(BaseDisplay):
         Returns
         -------
         display : ReliabilityDisplay
-            What was drawn.
+            The display.
         """
         import_pyplot(f"{cls.__name__}.from_estimator")
         check_is_fitted(estimator)
@@ -126,8 +135,15 @@ class ReliabilityDisplay(BaseDisplay):
 
     @classmethod
     def from_predictions(
-        cls, y_true, y_prob, *, labels=None, n_bins=15, ax=None, **kwargs
-    ):
+        cls,
+        y_true: ArrayLike,
+        y_prob: ArrayLike,
+        *,
+        labels: ArrayLike | None = None,
+        n_bins: int = 15,
+        ax: Axes | None = None,
+        **kwargs: Any,
+    ) -> Self:
         """Draw from predicted probabilities.
 
         Parameters
@@ -140,7 +156,7 @@ class ReliabilityDisplay(BaseDisplay):
 
         labels : array-like of shape (n_classes,), default=None
             Class of each column, in sorted order, as in `estimator.classes_`. None
-            takes the sorted classes of `y_true`, which must then be as many.
+            uses the sorted classes of `y_true`, which must be as many as columns.
 
         n_bins : int, default=15
             Number of bins of the same width.
@@ -154,20 +170,20 @@ class ReliabilityDisplay(BaseDisplay):
         Returns
         -------
         display : ReliabilityDisplay
-            What was drawn.
+            The display.
 
         Raises
         ------
         ValueError
-            If `y_prob` holds no probabilities, or `labels` and `y_true` do not fit it.
+            If `y_prob` does not hold probabilities, or `labels` or `y_true` do not fit.
         """
         import_pyplot(f"{cls.__name__}.from_predictions")
-        # Checks the input, too.
+        # This function checks the input, too.
         error = expected_calibration_error(y_true, y_prob, labels=labels, n_bins=n_bins)
-        y_true, y_prob = np.asarray(y_true).ravel(), np.asarray(y_prob, dtype=float)
-        classes = np.unique(y_true) if labels is None else np.asarray(labels)
-        confidence = y_prob.max(axis=1)
-        correct = classes[y_prob.argmax(axis=1)] == y_true
+        y, P = np.asarray(y_true).ravel(), np.asarray(y_prob, dtype=float)
+        classes = np.unique(y) if labels is None else np.asarray(labels)
+        confidence = P.max(axis=1)
+        correct = classes[P.argmax(axis=1)] == y
         edges = np.arange(n_bins + 1) / n_bins
         bins = np.searchsorted(edges[1:-1], confidence)
         sizes = np.bincount(bins, minlength=n_bins)
@@ -201,7 +217,7 @@ class ReliabilityDisplay(BaseDisplay):
             align="edge",
             color=GREY,
             edgecolor="white",
-            label="share of rows",
+            label="share of samples",
         )
         ax.plot([0, 1], [0, 1], color="0.5", linewidth=1, label="perfectly calibrated")
         filled = self.share > 0

@@ -1,19 +1,25 @@
-"""Accuracy by shots as bars."""
+"""Bars of the accuracy over classes with many, medium and few training samples."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .._extras import import_pyplot
 from ..metrics import shot_accuracy_score
-from ._base import COLORS, BaseDisplay, add_legend_beside, with_defaults
+from ._base import COLORS, Axes, BaseDisplay, add_legend_beside, with_defaults
 
 _GROUPS = ("overall", "many", "medium", "few")
 _HATCHES = ("", "//", "..", "xx", "\\\\", "--", "oo", "++")
-# Bars of more methods are too narrow for a number.
+# With more methods, bars are too narrow for a number.
 _MAX_NUMBERED = 3
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class ShotAccuracyDisplay(BaseDisplay):
-    """Accuracy over all classes, and over those of many, some and few training rows.
+    """Accuracy over all classes, and over classes with many, medium and few samples.
 
     Parameters
     ----------
@@ -22,18 +28,15 @@ class ShotAccuracyDisplay(BaseDisplay):
         without classes.
 
     few, many : float
-        Bounds of the groups, in training rows.
+        Bounds of the groups, in numbers of training samples.
 
     Attributes
     ----------
     bars_ : dict of str to matplotlib BarContainer
-        Bars by method: means over runs.
+        Bars by method; heights are means over runs.
 
-    ax_ : matplotlib Axes
-        The axes.
-
-    figure_ : matplotlib Figure
-        The figure.
+    ax_, figure_ : matplotlib Axes and Figure
+        Axes and figure of the last plot.
 
     See Also
     --------
@@ -50,37 +53,44 @@ class ShotAccuracyDisplay(BaseDisplay):
     [[0.75, 0.5, nan, 1.0]]
     """
 
-    _title = "Accuracy by training rows of the class"
+    _title = "Accuracy by training samples of the class"
 
-    def __init__(self, *, scores, few=20, many=100):
-        self.scores = scores
-        self.few = few
-        self.many = many
+    scores: dict[str, np.ndarray]
+    few: float = 20
+    many: float = 100
 
     @classmethod
     def from_predictions(
-        cls, y_true, predictions, *, y_train, few=20, many=100, ax=None, **kwargs
-    ):
+        cls,
+        y_true: ArrayLike,
+        predictions: Mapping[str, ArrayLike],
+        *,
+        y_train: ArrayLike,
+        few: float = 20,
+        many: float = 100,
+        ax: Axes | None = None,
+        **kwargs: Any,
+    ) -> Self:
         """Score predictions and draw.
 
         Parameters
         ----------
         y_true : array-like of shape (n_samples,)
-            True classes of the test rows.
+            True classes of the test samples.
 
         predictions : dict of str to array-like of shape (n_samples,) or \
                 (n_runs, n_samples)
-            Predicted classes by method. Of several runs, such as of several random
-            states, means are drawn, with standard deviations as error bars.
+            Predicted classes by method. With several runs, for example with several
+            random states, means are drawn, with standard deviations as error bars.
 
         y_train : array-like of shape (n_train,)
-            Classes of the training rows, before any resampling.
+            Classes of the training samples, before any resampling.
 
         few : float, default=20
-            A class of fewer training rows belongs to "few".
+            A class with fewer training samples belongs to "few".
 
         many : float, default=100
-            A class of more training rows belongs to "many".
+            A class with more training samples belongs to "many".
 
         ax : matplotlib Axes, default=None
             Axes to draw on.
@@ -91,12 +101,12 @@ class ShotAccuracyDisplay(BaseDisplay):
         Returns
         -------
         display : ShotAccuracyDisplay
-            What was drawn.
+            The display.
 
         Raises
         ------
         TypeError
-            If the predictions are no dict.
+            If `predictions` is not a dict.
 
         ValueError
             If lengths differ.
@@ -142,7 +152,7 @@ class ShotAccuracyDisplay(BaseDisplay):
                 ax.bar_label(bars, fmt="{:.2f}", fontsize="x-small", padding=1)
         ax.set_xticks(range(len(_GROUPS)), self._group_labels())
         ax.set(xlim=(-0.5, len(_GROUPS) - 0.5), ylim=(0, 1.05))
-        ax.set_xlabel("classes by training rows")
+        ax.set_xlabel("classes by training samples")
         ax.set_ylabel("accuracy" + (", mean and std over runs" if repeated else ""))
         add_legend_beside(ax)
 

@@ -86,7 +86,8 @@ def privacy_audit(  # noqa: PLR0913  three sets of records, and the release
         labels; or a fitted anonymizer, generator or loaded release, of which
         ``sample(y=y_members)`` is attacked. More released samples leak more: give as
         many as you mean to publish. Where it is a
-        :class:`~skcvae.generators.DecoderMixin`, the decoder is attacked, too; where it has `privacy_statement`, that is the formal part.
+        :class:`~skcvae.generators.DecoderMixin`, the decoder is attacked, too; where it
+        has `privacy_statement`, that is the formal part.
 
     X_members : array-like of shape (n_members, n_features)
         Samples that the release was made from, at least 20; 500 for a useful answer.

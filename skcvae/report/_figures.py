@@ -1,10 +1,11 @@
-"""Figures of a report, as images that the page holds itself."""
+"""Figures of a report, as images inside of the page."""
 
 import base64
 import warnings
 from contextlib import contextmanager
 from functools import partial
 from io import BytesIO
+from typing import Any
 
 import numpy as np
 
@@ -15,47 +16,52 @@ from ..inspection import (
     ProjectionDisplay,
     TrainingHistoryDisplay,
 )
-from ..inspection._classes import spread_by_size
+from ..privacy import PrivacyAudit
 from ..privacy._audit_membership import SAMPLE_ATTACKS, score_records
 from ..privacy._audit_parts import check_parts
-from ._samples import Rows, clean, find_history, take
+from ._samples import Run, Samples, clean, find_history, take
 
-# Inches, and CSS pixels of one.
-_SIZE = (4.8, 3.6)
-_CSS_PIXELS = 96
+_SIZE_IN_INCHES = (4.8, 3.6)
+_CSS_PIXELS_PER_INCH = 96
 _MAX_POINTS = 1500
 _MAX_CLASS_POINTS = 400
-# Classes with an image of their own.
+# Largest number of classes with an image of their own.
 MAX_CLASS_IMAGES = 30
 
 
-def draw_figures(run, audit):
-    """Return the figures as dicts: title, and either an image or why there is none."""
+def draw_figures(run: Run, audit: PrivacyAudit | None) -> list[dict[str, Any]]:
+    """Return the figures as dicts of a title and either an image or a reason."""
     return [
         _draw("Training history", partial(_history, run), has_formulas=True),
-        _draw("Rows of the classes", partial(_class_counts, run)),
-        _draw("Projection of real and generated rows", partial(_projection, run)),
-        _draw("Distances to the nearest training row", partial(_distances, run)),
+        _draw("Samples per class", partial(_class_counts, run)),
+        _draw("Projection of real and generated samples", partial(_projection, run)),
+        _draw("Distances to the nearest training sample", partial(_distances, run)),
         _draw(
             "Membership attacks", partial(_membership, run, audit), has_formulas=True
         ),
     ]
 
 
-def draw_classes(run):
-    """Return figures of at most 30 classes by their position in `run.classes`."""
-    shown = spread_by_size(run.train.y, MAX_CLASS_IMAGES)
-    figures = {}
-    for position, label in enumerate(run.classes):
-        if label in shown:
-            name = run.names[position]
-            draw = partial(_one_class, run, label, name)
-            figures[position] = _draw(f"Class {name}", draw)
-    return figures
+def draw_classes(run: Run) -> dict[int, dict[str, Any]]:
+    """Return figures of at most 30 classes by their position in `run.classes`.
+
+    Larger numbers of classes are thinned out evenly, from the largest to the smallest.
+    """
+    positions = np.argsort(-run.counts(run.train), kind="stable")
+    if len(positions) > MAX_CLASS_IMAGES:
+        kept = np.linspace(0, len(positions) - 1, MAX_CLASS_IMAGES).round()
+        positions = positions[kept.astype(int)]
+    names = run.names
+    return {
+        i: _draw(
+            f"Class {names[i]}", partial(_one_class, run, run.classes[i], names[i])
+        )
+        for i in sorted(positions.tolist())
+    }
 
 
 def _draw(title, draw, has_formulas=False):
-    """Return a figure, or why there is none: what `draw` raises says it."""
+    """Return a figure, or the reason why `draw` raises an error instead."""
     try:
         with _canvas(has_formulas) as (figure, ax):
             caption, alt = draw(ax)
@@ -63,7 +69,7 @@ def _draw(title, draw, has_formulas=False):
             image = _to_data_uri(figure)
     except ValueError as error:
         return {"title": title, "reason": str(error)}
-    width, height = (round(side * _CSS_PIXELS) for side in _SIZE)
+    width, height = (round(side * _CSS_PIXELS_PER_INCH) for side in _SIZE_IN_INCHES)
     return {
         "title": title,
         "caption": caption,
@@ -76,17 +82,17 @@ def _draw(title, draw, has_formulas=False):
 
 @contextmanager
 def _canvas(has_formulas):
-    """Yield a figure of matplotlib's default style, whatever the user has set."""
+    """Yield a figure of matplotlib's default style, without the user's settings."""
     import matplotlib
     from matplotlib import style
     from matplotlib.figure import Figure
 
     settings = {
-        # Letters stay letters: the reader's fonts have those that matplotlib lacks.
+        # The browser draws the letters, as matplotlib's fonts lack many of them.
         "svg.fonttype": "none",
         "svg.hashsalt": "skcvae",
         "font.size": 11,
-        # Class names are no formulas.
+        # Class names with dollar signs are not formulas.
         "text.parse_math": has_formulas,
     }
     with (
@@ -95,7 +101,7 @@ def _canvas(has_formulas):
         warnings.catch_warnings(),
     ):
         warnings.filterwarnings("ignore", message="Glyph .* missing")
-        figure = Figure(figsize=_SIZE, layout="constrained")
+        figure = Figure(figsize=_SIZE_IN_INCHES, layout="constrained")
         yield figure, figure.subplots()
 
 
@@ -107,7 +113,7 @@ def _to_data_uri(figure):
 
 
 def _named(y):
-    """Return labels that an image may hold: strings without control characters."""
+    """Return labels whose strings have no control characters, as images need them."""
     if y.dtype.kind not in "SU":
         return y
     classes, codes = np.unique(y, return_inverse=True)
@@ -124,8 +130,8 @@ def _history(run, ax):
     TrainingHistoryDisplay.from_estimator(run.generator, ax=ax)
     last = history[-1]
     return (
-        "Curves that still fall at the right end ask for more epochs; validation that "
-        "rises while training falls is overfitting. A KL term of 0 means that the "
+        "If curves still fall at the right end, train for more epochs. If validation "
+        "rises while training falls, the model overfits. If the KL term is 0, the "
         "latents are not used.",
         f"Loss by epoch: {len(history)} epochs, the last one at "
         f"{last.get('train_loss', float('nan')):.4g}.",
@@ -133,23 +139,26 @@ def _history(run, ax):
 
 
 def _class_counts(run, ax):
-    """Draw numbers of rows of the classes."""
+    """Draw numbers of samples of the classes."""
     after = run.synthetic.y
     if run.added is not None:
         after = np.concatenate([run.train.y, run.added.y])
     ClassCountDisplay.from_data(_named(run.train.y), _named(after), ax=ax)
     counts = run.counts(run.train)
-    what = "generated rows" if run.added is None else "training and added rows together"
+    what = (
+        "generated samples"
+        if run.added is None
+        else "training and added samples together"
+    )
     return (
-        f"Before: training rows. After: {what}. The axis is logarithmic: equal steps "
-        "are equal ratios.",
-        f"Rows of {len(counts)} classes, from {counts.max():,} down to "
-        f"{counts.min():,} training rows.",
+        f"Before: training samples. After: {what}. The axis is logarithmic.",
+        f"Samples of {len(counts)} classes, from {counts.max():,} down to "
+        f"{counts.min():,} training samples.",
     )
 
 
 def _projection(run, ax):
-    """Draw real and generated rows of some classes."""
+    """Draw real and generated samples of some classes."""
     ProjectionDisplay.from_data(
         run.train.X,
         _named(run.train.y),
@@ -159,35 +168,35 @@ def _projection(run, ax):
         ax=ax,
     )
     return (
-        "Two principal components of the training rows, of at most five classes. "
-        "Generated rows (crosses) should cover the clouds of the real ones (circles). "
-        "That they look right here proves little: most directions are not seen.",
-        "Scatter plot of training rows and generated rows in two components.",
+        "Two principal components of the training samples, of at most five classes. "
+        "Generated samples (crosses) should cover the clouds of the real ones "
+        "(circles). Differences in other directions are not visible.",
+        "Scatter plot of training samples and generated samples in two components.",
     )
 
 
 def _distances(run, ax):
-    """Draw distances to the nearest training row."""
+    """Draw distances to the nearest training sample."""
     display = NearestNeighborDistanceDisplay.from_data(
         run.compared["synthetic"].X, run.train.X, run.compared["test"].X, ax=ax
     )
     medians = {n: float(np.median(d)) for n, d in display.distances.items()}
     return (
-        "Members are the training rows, hold-out the test rows. A curve of generated "
-        "rows left of that of the hold-out means that they were made too much from "
-        "single training rows. That it is not is no proof of privacy.",
-        "Distributions of the distance to the nearest training row: medians "
-        f"{medians['synthetic']:.4g} of generated rows, {medians['holdout']:.4g} of "
-        "test rows.",
+        "Members are the training samples, hold-out the test samples. If the curve of "
+        "generated samples is to the left of the curve of the hold-out, they resemble "
+        "single training samples too much. The opposite does not prove privacy.",
+        "Distributions of the distance to the nearest training sample: medians "
+        f"{medians['synthetic']:.4g} of generated samples, {medians['holdout']:.4g} of "
+        "test samples.",
     )
 
 
 def _membership(run, audit, ax):
-    """Draw ROC curves of the attacks on rows."""
+    """Draw ROC curves of the attacks on generated samples."""
     if audit is None:
         raise ValueError("Not drawn: no attacks were run, see the section on privacy.")
     sets = (run.train, run.test, run.reference)
-    parts = check_parts(*((*rows, None) for rows in sets), min_samples=1)
+    parts = check_parts(*((*samples, None) for samples in sets), min_samples=1)
     ran = [a.result.name for a in audit.attacks if a.result.name in SAMPLE_ATTACKS]
     scores = score_records(ran, None, run.synthetic.X, parts, None, 0)
     members, others = (
@@ -196,9 +205,9 @@ def _membership(run, audit, ax):
     display = MembershipROCDisplay.from_scores(members, others, ax=ax)
     areas = ", ".join(f"{n} {a.value:.3f}" for n, a in display.auc.items())
     return (
-        "Share of the members found, against the share of others who are wrongly "
-        "accused. The left end matters most: an attack that is sure of a few members "
-        "does harm. On the diagonal, an attack is guessing.",
+        "True-positive against false-positive rate. The left end matters most, because "
+        "an attack that identifies a few members with certainty does harm. Guessing "
+        "gives the diagonal.",
         f"ROC curves of membership attacks, with areas {areas}.",
     )
 
@@ -208,12 +217,12 @@ def _one_class(run, label, name, ax):
     real = take(run.train, run.train.y == label)
     synthetic = take(run.synthetic, run.synthetic.y == label)
     if not len(synthetic.y):
-        raise ValueError("No image: no rows of this class are generated.")
+        raise ValueError("No image: no samples of this class are generated.")
     if len(np.unique(real.X, axis=0)) < 2:
-        raise ValueError("No image: its training rows do not differ.")
-    real, synthetic = (Rows(r.X, np.full(len(r.y), name)) for r in (real, synthetic))
+        raise ValueError("No image: its training samples do not differ.")
+    real, synthetic = (Samples(r.X, np.full(len(r.y), name)) for r in (real, synthetic))
     ProjectionDisplay.from_data(*real, *synthetic, max_points=_MAX_CLASS_POINTS, ax=ax)
     return (
-        f"Class {name} in two principal components of its training rows.",
-        f"Scatter plot of training rows and generated rows of the class {name}.",
+        f"Class {name} in two principal components of its training samples.",
+        f"Scatter plot of training samples and generated samples of the class {name}.",
     )

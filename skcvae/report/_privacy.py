@@ -1,24 +1,25 @@
-"""The section of a report on privacy: an audit in plain words, and no verdict."""
+"""The section of a report on privacy: an audit in plain words, without a verdict."""
 
 import warnings
+from typing import Any
 
-from ..privacy import privacy_audit
-from ._samples import clean
+from ..privacy import PrivacyAudit, privacy_audit
+from ._samples import Run, clean
 
 _NOT_AUDITED = (
-    "not audited: there are no reference rows. An attacker has rows of the same kind, "
-    "and the attacks are calibrated by them: split some off before the model is "
-    "trained, and pass them as X_reference and y_reference."
+    "not audited: there are no reference samples. An attacker has samples of the same "
+    "kind, which calibrate the attacks: split some off before the model is trained, "
+    "and pass them as X_reference and y_reference."
 )
 _FOR_TRAINING = (
-    "not audited: generated rows of over-sampling are for training, not for "
-    "publication. They stand beside the real rows, and were not made to hide them."
+    "not audited: generated samples of over-sampling are for training, not for "
+    "publication. They are used together with the real samples and do not hide them."
 )
 _ASKS = {
-    "nearest_neighbor": "is there a generated row very near to the record?",
+    "nearest_neighbor": "is there a generated sample very near to the record?",
     "nearest_by_feature": "the same, with each feature on its own scale.",
-    "domias": "are generated rows denser around the record than they should be?",
-    "latent_search": "can the released decoder make the record?",
+    "domias": "are generated samples denser around the record than reference samples?",
+    "latent_search": "can the released decoder generate the record?",
 }
 
 
@@ -35,15 +36,15 @@ class _Published:
         return self.rows
 
 
-def audit(run, groups):
-    """Return the audit, or None, and why there is none."""
+def audit(run: Run, groups: dict[str, Any]) -> tuple[PrivacyAudit | None, str]:
+    """Return the audit and "", or None and the reason why there is none."""
     if not run.is_release:
         return None, _FOR_TRAINING
     if run.reference is None:
         return None, _NOT_AUDITED
     try:
         with warnings.catch_warnings():
-            # The notes of the audit say that there are few rows.
+            # The notes of the audit repeat this warning.
             warnings.filterwarnings("ignore", "Few records", UserWarning)
             found = privacy_audit(
                 _Published(run),
@@ -51,7 +52,7 @@ def audit(run, groups):
                 *run.test,
                 *run.reference,
                 **groups,
-                statement=formal_guarantee(run),
+                statement=_formal_guarantee(run),
                 random_state=run.seeds[1],
             )
     except ValueError as error:
@@ -59,25 +60,27 @@ def audit(run, groups):
     return found, ""
 
 
-def formal_guarantee(run):
-    """Return the privacy statement of what made the rows."""
+def _formal_guarantee(run):
+    """Return the privacy statement of the model or of its generator."""
     for part in (run.model, run.generator):
         if hasattr(part, "privacy_statement"):
             return part.privacy_statement()
     return {"guarantee": "no formal guarantee"}
 
 
-def describe_privacy(run, found, reason):
+def describe_privacy(
+    run: Run, found: PrivacyAudit | None, reason: str
+) -> dict[str, Any]:
     """Return tables and sentences on the audit and the guarantee."""
-    section = {"reason": reason, "formal": _list_formal(formal_guarantee(run))}
+    section = {"reason": reason, "formal": _list_formal(_formal_guarantee(run))}
     if found is None:
         return section
     return section | {
         "sizes": [
-            ("members, the training rows", found.n_members),
-            ("non-members, the test rows", found.n_nonmembers),
-            ("reference rows of the attacker", found.n_reference),
-            ("generated rows attacked", found.n_synthetic),
+            ("members, the training samples", found.n_members),
+            ("non-members, the test samples", found.n_nonmembers),
+            ("reference samples of the attacker", found.n_reference),
+            ("generated samples attacked", found.n_synthetic),
         ],
         "asks": [(a.result.name, _ASKS[a.result.name]) for a in found.attacks],
         "tables": [_controls(found), _attacks(found), *_classes(found)],
@@ -101,8 +104,8 @@ def _list_formal(statement):
 def _controls(found):
     """Return the table of controls."""
     return {
-        "caption": "Do the attacks work? AUC where members themselves were released "
-        "(must be near 1), and where other rows were (must be near 0.5)",
+        "caption": "Do the attacks work? AUC if the members themselves are released "
+        "(must be near 1), and if other samples are released (must be near 0.5)",
         "head": ["attack", "members released", "others released", "usable"],
         "rows": [
             [a.result.name, a.positive, a.negative, _usable(a)] for a in found.attacks
@@ -119,7 +122,7 @@ def _usable(attack):
 def _attacks(found):
     """Return the table of attacks."""
     return {
-        "caption": "Who was in the training rows? The attacks on this release",
+        "caption": "Who was in the training samples? The attacks on this release",
         "head": ["attack", "AUC", "TPR at 1 % FPR", "AUC, 10 % most isolated"],
         "rows": [
             [a.result.name, a.result.auc, a.result.tpr, a.isolated]
@@ -129,18 +132,18 @@ def _attacks(found):
 
 
 def _classes(found):
-    """Return the table of the worst classes, if any could be tested."""
+    """Return the table of the classes of highest AUC in a list, if there are any."""
     if not found.classes:
         return []
     return [
         {
             "caption": f"The classes of highest AUC by {found.class_attack}, of "
             f"{found.n_classes_tested} tested; {found.n_classes_small} had too few "
-            "rows. Intervals are corrected for the choice",
+            "samples. Intervals are corrected for the selection",
             "head": ["class", "AUC", "members", "non-members"],
             "rows": [
-                [clean(row.label), row.auc, row.n_members, row.n_nonmembers]
-                for row in found.classes
+                [clean(c.label), c.auc, c.n_members, c.n_nonmembers]
+                for c in found.classes
             ],
         }
     ]
@@ -150,24 +153,27 @@ def _closeness(found):
     """Return facts on copies and distances."""
     distance = "median distance, in root mean square deviations of the reference: "
     return [
-        ("generated rows that equal a training row", found["n_copies"]),
-        ("share of the training rows nearly copied", found["near_members"]),
-        ("share of the test rows nearly copied, by chance", found["near_nonmembers"]),
+        ("generated samples that equal a training sample", found["n_copies"]),
+        ("share of the training samples nearly copied", found["near_members"]),
         (
-            "share of generated rows nearer to a training than to a test row; 0.5 by "
-            "chance",
+            "share of the test samples nearly copied, by chance",
+            found["near_nonmembers"],
+        ),
+        (
+            "share of generated samples nearer to a training than to a test sample; "
+            "0.5 by chance",
             found["share"],
         ),
-        (f"{distance}generated to training rows", found["synthetic_to_member"]),
-        (f"{distance}generated to test rows", found["synthetic_to_nonmember"]),
-        (f"{distance}test to training rows", found["nonmember_to_member"]),
+        (f"{distance}generated to training samples", found["synthetic_to_member"]),
+        (f"{distance}generated to test samples", found["synthetic_to_nonmember"]),
+        (f"{distance}test to training samples", found["nonmember_to_member"]),
     ]
 
 
 def _attribute(found):
-    """Return facts on labels that the generated rows give away."""
+    """Return the accuracies of guessing labels from the generated samples."""
     return [
-        ("accuracy for training rows", found["members"]),
-        ("accuracy for test rows", found["nonmembers"]),
-        ("difference; 0 if membership does not matter", found["difference"]),
+        ("accuracy for training samples", found["members"]),
+        ("accuracy for test samples", found["nonmembers"]),
+        ("difference; 0 if membership has no effect", found["difference"]),
     ]

@@ -2,17 +2,21 @@
 
 import base64
 import hashlib
+import os
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
+from numpy.typing import ArrayLike
 
 from .._extras import import_extra, import_pyplot
 from .._files import check_output, write_whole
 from .._statistics import Estimate
 from ._figures import MAX_CLASS_IMAGES, draw_classes, draw_figures
 from ._privacy import audit, describe_privacy
-from ._samples import clean, open_run
+from ._samples import clean, prepare_run
 from ._sections import (
     describe_data,
     describe_reproduction,
@@ -23,85 +27,86 @@ from ._sections import (
 )
 
 
-def report(  # noqa: PLR0913  three sets of rows with their groups
-    path,
-    model,
-    X,
-    y,
+def report(  # noqa: PLR0913  three sets of samples with their groups
+    path: str | os.PathLike[str],
+    model: Any,
+    X: ArrayLike,
+    y: ArrayLike,
     *,
-    X_test,
-    y_test,
-    X_reference=None,
-    y_reference=None,
-    groups=None,
-    groups_test=None,
-    groups_reference=None,
-    title=None,
-    command=None,
-    device="cpu",
-    random_state=0,
-):
+    X_test: ArrayLike,
+    y_test: ArrayLike,
+    X_reference: ArrayLike | None = None,
+    y_reference: ArrayLike | None = None,
+    groups: ArrayLike | None = None,
+    groups_test: ArrayLike | None = None,
+    groups_reference: ArrayLike | None = None,
+    title: str | None = None,
+    command: str | None = None,
+    device: str | torch.device = "cpu",
+    random_state: int | np.random.RandomState | None = 0,
+) -> Path:
     """Write a report on a release or on over-sampling, as one HTML file.
 
-    It says what the data are and what was trained; how near generated rows are to test
-    rows, beside how near training rows are; what a linear head learns from them; what
-    attacks on a release find, without a verdict; and has figures, a view of each
-    class, versions and seeds. The file needs no network and no JavaScript.
+    The report describes the data and the training. It compares generated samples with
+    test samples, and training samples with test samples for reference. It scores a
+    linear head that is trained on generated samples. It lists what attacks on a release
+    find, without a verdict. It has figures, a view of each class, versions and seeds.
+    The file needs no network and no JavaScript.
 
     .. note::
-        The report tells of the real rows, and of the seed: show it to those who may
-        see the data. It is no part of a release.
+        The report contains facts about the real samples, and the seed. Show it only to
+        people who may see the data, and do not publish it with a release.
 
-    Fréchet distances, precision, recall, density and coverage compare sets of the same
-    numbers of rows of each class, the smallest that training, test and generated rows
-    have, and at most 5,000 in all. The linear head is that of
-    :func:`~skcvae.metrics.linear_probe`.
+    Fréchet distances, precision, recall, density and coverage compare training, test
+    and generated sets with equal numbers of samples of each class, at most 5,000
+    samples each. The linear head is that of :func:`~skcvae.metrics.linear_probe`.
 
     Parameters
     ----------
-    path : str or Path
-        File to write, ending in ``.html``: whole, or not at all.
+    path : str or path-like
+        File to write, ending in ``.html``. It is written completely or not at all.
 
     model : object
-        Fitted anonymizer, or release of :func:`~skcvae.anonymization.load`; or fitted
-        over-sampler with a generator, or a generator, whose rows fill up all classes
-        to the largest.
+        Fitted anonymizer; release of :func:`~skcvae.anonymization.load`; fitted
+        over-sampler with a generator; or fitted generator, whose samples fill up all
+        classes to the size of the largest.
 
     X : array-like of shape (n_samples, n_features)
-        Rows that it was fitted on; of :class:`~skcvae.anonymization.KSameAnonymizer`,
-        in the same order.
+        Samples that the model was fitted on. For
+        :class:`~skcvae.anonymization.KSameAnonymizer`, they must have the same order.
 
     y : array-like of shape (n_samples,)
         Their classes.
 
     X_test : array-like of shape (n_test, n_features)
-        Real rows that nothing was fitted on. They are the non-members of the audit.
+        Real samples that nothing was fitted on. They are the non-members of the audit.
 
     y_test : array-like of shape (n_test,)
         Their classes, two or more.
 
     X_reference : array-like of shape (n_reference, n_features), default=None
-        Other real rows: those that an attacker has, and that stop the training of the
-        linear head. None leaves the audit out, and takes a fifth of the training rows
-        to stop by.
+        Other real samples. They are the knowledge of the attacker, and stop the
+        training of the linear head. With None, there is no audit, and a fifth of the
+        training samples stops the training.
 
     y_reference : array-like of shape (n_reference,), default=None
         Their classes.
 
     groups, groups_test, groups_reference : array-like, default=None
-        Group of each row, as the patient, for :func:`~skcvae.privacy.privacy_audit`.
+        Group of each sample, such as the patient, for
+        :func:`~skcvae.privacy.privacy_audit`.
 
     title : str, default=None
-        Title. None names the model.
+        Title. None uses the name of the model's class.
 
     command : str, default=None
         Command that reproduces the report.
 
     device : str or torch.device, default="cpu"
-        Where to train the linear head.
+        Device that trains the linear head.
 
     random_state : int, RandomState instance or None, default=0
-        Seed of all that the report draws.
+        Seed of the report's random draws.
 
     Returns
     -------
@@ -114,13 +119,13 @@ def report(  # noqa: PLR0913  three sets of rows with their groups
         If matplotlib or jinja2 is missing.
 
     ValueError
-        If the file cannot be written, rows do not fit together or to the model, or the
-        model generates no rows.
+        If the file cannot be written, the numbers of features differ, or the model
+        cannot generate samples.
 
     See Also
     --------
-    skcvae.privacy.privacy_audit : The attacks, as numbers.
-    skcvae.metrics.linear_probe : The scores.
+    skcvae.privacy.privacy_audit : Results of the attacks as numbers.
+    skcvae.metrics.linear_probe : Scores of the linear head.
 
     Examples
     --------
@@ -137,10 +142,12 @@ def report(  # noqa: PLR0913  three sets of rows with their groups
     ...     "Linear probe" in path.read_text(encoding="utf-8")
     True
     """
-    template = open_template()
+    template = _make_template()
     path = Path(path)
     check_output(path, ".html")
-    run = open_run(model, X, y, X_test, y_test, X_reference, y_reference, random_state)
+    run = prepare_run(
+        model, X, y, X_test, y_test, X_reference, y_reference, random_state
+    )
     found, reason = audit(
         run,
         {
@@ -168,14 +175,14 @@ def report(  # noqa: PLR0913  three sets of rows with their groups
     return path
 
 
-def open_template():
-    """Return the template; say what to install before any long work."""
+def _make_template():
+    """Return the template, or raise an error that names a missing package."""
     import_pyplot("report")
     jinja2 = import_extra("jinja2", "plot", "report")
     folder = files(__package__)
     script = (folder / "picker.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    # All that a user gives is data, not markup.
+    # Texts of the user must not act as markup.
     environment = jinja2.Environment(
         autoescape=True,
         undefined=jinja2.StrictUndefined,
@@ -191,7 +198,7 @@ def open_template():
 
 
 def _format_cell(value):
-    """Return a number, an estimate or a text as a page shows it."""
+    """Return the text of a number, an estimate or a text in a page."""
     if value is None or (isinstance(value, float) and np.isnan(value)):
         return "\u2013"
     if isinstance(value, Estimate):

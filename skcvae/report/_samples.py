@@ -1,27 +1,28 @@
-"""The rows that a report compares: real ones, checked, and generated ones, drawn."""
+"""The real and generated samples that a report compares."""
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from .._generation import draw
-from .._record_sets import check_record_sets
+from .._record_sets import check_one_label_per_sample, check_record_sets
 from .._training import draw_seeds
-from ..inspection._classes import check_classes
+from .._validation import check_labels
 
-# Rows of each set in comparisons whose time grows with their square.
+# The time of comparisons grows with the square of this number of samples.
 _MAX_COMPARED = 5000
-# Training rows that stop the probe where nothing else can: one in so many.
+# Without reference samples, one in five training samples stops the probe.
 _ONE_IN = 5
-# Joiners inside of words of some scripts; other invisible characters are replaced.
+# Some scripts need these invisible characters inside of words.
 _JOINERS = "\u200c\u200d"
 
 
-class Rows(NamedTuple):
-    """Rows and their labels."""
+class Samples(NamedTuple):
+    """Samples and their labels."""
 
     X: np.ndarray
     y: np.ndarray
@@ -29,78 +30,87 @@ class Rows(NamedTuple):
 
 @dataclass(frozen=True)
 class Run:
-    """What a report is about.
+    """The model and the samples of a report.
 
     Attributes
     ----------
     model : object
-        What was given: anonymizer, release, over-sampler or generator.
+        The given anonymizer, release, over-sampler or generator.
 
     generator : object
-        What draws the rows: the model or its `generator_`.
+        The object that draws samples: the model or its `generator_`.
 
     is_release : bool
-        Whether its rows are meant to be published.
+        Whether generated samples are meant to be published.
 
-    train, test : Rows
-        Real rows.
+    train, test : Samples
+        Real samples.
 
-    reference : Rows or None
-        What an attacker has.
+    reference : Samples or None
+        Real samples that an attacker has.
 
-    synthetic : Rows
-        A generated row for each training row of a class that can be drawn.
+    synthetic : Samples
+        A generated sample for each training sample of a class that can be drawn.
 
-    added : Rows or None
-        What over-sampling adds; None for a release.
+    added : Samples or None
+        Samples that over-sampling adds; None for a release.
 
-    compared : dict of str to Rows
-        "train", "test" and "synthetic", with the same numbers of rows of each class.
+    compared : dict of str to Samples
+        "train", "test" and "synthetic", with equal numbers of samples of each class.
 
-    fitting, stopping : Rows
-        Real rows for the probe: to train on, and to stop by.
+    fitting, stopping : Samples
+        Real samples to train the probe on, and for its early stopping.
 
     classes : ndarray of shape (n_classes,)
-        Labels of the training rows, sorted.
+        Labels of the training samples, sorted.
 
     seeds : list of int
-        For what is drawn after the rows.
+        Seeds of the probe and of the audit.
     """
 
-    model: object
-    generator: object
+    model: Any
+    generator: Any
     is_release: bool
-    train: Rows
-    test: Rows
-    reference: Rows | None
-    synthetic: Rows
-    added: Rows | None
-    compared: dict
-    fitting: Rows
-    stopping: Rows
+    train: Samples
+    test: Samples
+    reference: Samples | None
+    synthetic: Samples
+    added: Samples | None
+    compared: dict[str, Samples]
+    fitting: Samples
+    stopping: Samples
     classes: np.ndarray
-    seeds: list
+    seeds: list[int]
 
     @property
-    def names(self):
+    def names(self) -> list[str]:
         """Names of the classes as text."""
         return [clean(label) for label in self.classes.tolist()]
 
-    def counts(self, rows):
-        """Return the number of rows of each class."""
-        return np.array([np.count_nonzero(rows.y == c) for c in self.classes])
+    def counts(self, samples: Samples) -> np.ndarray:
+        """Return the number of samples of each class."""
+        return np.array([np.count_nonzero(samples.y == c) for c in self.classes])
 
 
-def open_run(model, X, y, X_test, y_test, X_reference, y_reference, random_state):
-    """Check real rows, and draw generated ones."""
+def prepare_run(
+    model: Any,
+    X: ArrayLike,
+    y: ArrayLike,
+    X_test: ArrayLike,
+    y_test: ArrayLike,
+    X_reference: ArrayLike | None,
+    y_reference: ArrayLike | None,
+    random_state: int | np.random.RandomState | None,
+) -> Run:
+    """Check the real samples, and draw generated ones."""
     generator = _find_generator(model)
-    train, test, reference = _check_rows(
+    train, test, reference = _check_samples(
         (X, y), (X_test, y_test), (X_reference, y_reference), model
     )
     rng = check_random_state(random_state)
-    row_seed, added_seed, *seeds = draw_seeds(rng, 5)
+    synthetic_seed, added_seed, *seeds = draw_seeds(rng, 5)
     is_release = _is_release(model)
-    synthetic = _draw_like(generator, train.y, row_seed)
+    synthetic = _draw_like(generator, train.y, synthetic_seed)
     added = None if is_release else _draw_missing(model, generator, train, added_seed)
     fitting, stopping = train, reference
     if reference is None:
@@ -122,48 +132,49 @@ def open_run(model, X, y, X_test, y_test, X_reference, y_reference, random_state
     )
 
 
-def clean(value):
-    """Return text without characters that no document may hold, or nobody sees."""
+def clean(value: object) -> str:
+    """Return text without invisible characters and those that HTML does not allow."""
     return "".join(
         c if c.isprintable() or c in _JOINERS else "\ufffd" for c in str(value)
     )
 
 
-def innermost(run):
-    """Return the generator itself, also where an anonymizer holds it."""
+def innermost(run: Run) -> Any:
+    """Return the generator, or the generator that an anonymizer holds."""
     return getattr(run.generator, "generator_", run.generator)
 
 
-def find_history(run):
+def find_history(run: Run) -> Any:
     """Return the training history, or None."""
     return getattr(innermost(run), "history_", None)
 
 
 def _find_generator(model):
-    """Return what draws rows; refuse what is unfitted, or draws none."""
+    """Return the object that draws samples; refuse an unfitted model."""
     if hasattr(model, "fit"):
         check_is_fitted(model)
     if hasattr(model, "sample") or hasattr(model, "centroids_"):
         return model
     if not hasattr(getattr(model, "generator_", None), "sample"):
         raise ValueError(
-            f"A report needs a model that generates rows, and {type(model).__name__} "
-            "has neither `sample` nor a `generator_`. Pass a fitted anonymizer, "
-            "generative over-sampler or generator, or a loaded release."
+            "A report needs a model that generates samples, and "
+            f"{type(model).__name__} has neither `sample` nor a `generator_`. Pass a "
+            "fitted anonymizer, generative over-sampler or generator, or a loaded "
+            "release."
         )
     return model.generator_
 
 
 def _is_release(model):
-    """Tell whether what a model generates is meant to be published."""
-    # Over-samplers keep the real rows, whatever their generator guarantees.
+    """Return whether the samples of a model are meant to be published."""
+    # Over-samplers return the real samples, even if their generator is private.
     return hasattr(model, "privacy_statement") and not hasattr(
         model, "sampling_strategy_"
     )
 
 
-def _check_rows(train, test, reference, model):
-    """Return the real rows, of one precision and with one label each."""
+def _check_samples(train, test, reference, model):
+    """Return the real samples, with one precision and one label each."""
     if (reference[0] is None) != (reference[1] is None):
         raise ValueError("Give both of X_reference and y_reference, or neither.")
     given = {"": train, "_test": test, "_reference": reference}
@@ -174,30 +185,31 @@ def _check_rows(train, test, reference, model):
             f"X has {sets['X'].shape[1]} features, and the model was fitted on "
             f"{wanted}."
         )
-    rows = []
+    checked = []
     for name, (_, y) in given.items():
         X = sets.get(f"X{name}")
         if X is None:
-            rows.append(None)
+            checked.append(None)
             continue
-        y = check_classes(y, X, f"y{name}")
-        rows.append(Rows(X, np.array(y.tolist())))
-    kinds = {part.y.dtype.kind in "SU" for part in rows if part is not None}
+        check_labels(y)
+        y = check_one_label_per_sample(y, X, f"y{name}")
+        checked.append(Samples(X, np.array(y.tolist())))
+    kinds = {part.y.dtype.kind in "SU" for part in checked if part is not None}
     if len(kinds) > 1:
         raise ValueError("Labels must be strings in all sets, or numbers in all.")
-    return rows
+    return checked
 
 
 def _draw_like(generator, y, seed):
-    """Return a row for each label that can be drawn."""
+    """Return a sample for each label that can be drawn."""
     if hasattr(generator, "centroids_"):
         if len(generator.labels_) != len(y):
             raise ValueError(
-                f"X has {len(y)} rows, and the anonymizer was fitted on "
-                f"{len(generator.labels_)}: pass the same rows in the same order."
+                f"X has {len(y)} samples, and the anonymizer was fitted on "
+                f"{len(generator.labels_)}: pass the same samples in the same order."
             )
         kept = ~generator.suppressed_
-        return Rows(generator.centroids_[generator.labels_[kept]], y[kept])
+        return Samples(generator.centroids_[generator.labels_[kept]], y[kept])
     known = np.isin(y, getattr(generator, "classes_", y))
     if not known.any():
         raise ValueError("The model draws none of the classes in y.")
@@ -205,7 +217,7 @@ def _draw_like(generator, y, seed):
 
 
 def _draw_missing(model, generator, train, seed):
-    """Return the rows that over-sampling adds: by default, all to fill up classes."""
+    """Return the samples that over-sampling adds, or that fill up all classes."""
     classes, counts = np.unique(train.y, return_counts=True)
     fill_up = dict(zip(classes.tolist(), counts.max() - counts, strict=True))
     strategy = getattr(model, "sampling_strategy_", fill_up)
@@ -213,32 +225,32 @@ def _draw_missing(model, generator, train, seed):
         np.array(list(strategy), dtype=train.y.dtype), list(strategy.values())
     )
     if not len(labels):
-        return Rows(train.X[:0], train.y[:0])
+        return Samples(train.X[:0], train.y[:0])
     return _sample(generator, labels, seed)
 
 
 def _sample(generator, y, seed):
     """Return generated rows of these labels, which keep the type of `y`."""
     X, labels = draw(generator, y, random_state=seed)
-    return Rows(X, labels.astype(y.dtype, copy=False))
+    return Samples(X, labels.astype(y.dtype, copy=False))
 
 
-def _split_off(rows, rng):
-    """Return most rows, and one in five of each class to stop the probe by."""
-    held_out = np.zeros(len(rows.y), dtype=bool)
-    for label in np.unique(rows.y):
-        members = rng.permutation(np.flatnonzero(rows.y == label))
+def _split_off(samples, rng):
+    """Return four fifths of the samples of each class, and the other fifth."""
+    held_out = np.zeros(len(samples.y), dtype=bool)
+    for label in np.unique(samples.y):
+        members = rng.permutation(np.flatnonzero(samples.y == label))
         held_out[members[: len(members) // _ONE_IN]] = True
-    return take(rows, ~held_out), take(rows, held_out)
+    return take(samples, ~held_out), take(samples, held_out)
 
 
-def take(rows, chosen):
-    """Return some of the rows."""
-    return Rows(rows.X[chosen], rows.y[chosen])
+def take(samples: Samples, chosen: np.ndarray) -> Samples:
+    """Return some of the samples, by a mask or by indices."""
+    return Samples(samples.X[chosen], samples.y[chosen])
 
 
 def _same_numbers(rng, **parts):
-    """Return parts of the sets with as many rows of each class as all have."""
+    """Return random parts of the sets with equal numbers of samples of each class."""
     labels = np.unique(np.concatenate([part.y for part in parts.values()]))
     sizes = np.min(
         [[np.count_nonzero(p.y == c) for c in labels] for p in parts.values()], axis=0

@@ -1,10 +1,11 @@
-"""What the sections of a report say: facts, tables and warnings, without markup."""
+"""Contents of the sections of a report: facts, tables and warnings without markup."""
 
 import inspect
 import platform
 import warnings
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
+from typing import Any
 
 import numpy as np
 from sklearn.utils import Bunch
@@ -19,20 +20,20 @@ from ..metrics import (
     shot_accuracy_score,
 )
 from ..metrics._probe import run_probe
-from ._samples import Rows, clean, find_history, innermost
+from ._samples import Run, Samples, clean, find_history, innermost
 
-# Of more classes, the first section has a summary.
+# With more classes, the first section has a summary.
 _MAX_LISTED = 50
-# Generated rows of less or more variance within classes than these shares are off.
-_FAR_VARIANCE = (2 / 3, 1.5)
-# Imbalance ratio from which on data are long-tailed.
+# A ratio of the variances within classes outside of these bounds gives a warning.
+_VARIANCE_BOUNDS = (2 / 3, 1.5)
+# Data with at least this imbalance ratio are long-tailed.
 _LONG_TAILED = 10
 _N_NEIGHBORS = 5
 _LOSSES = {
-    "train_loss": "final training loss per row",
+    "train_loss": "final training loss per sample",
     "train_reconstruction": "  of it reconstruction",
     "train_kl": "  KL term",
-    "valid_loss": "final validation loss per row",
+    "valid_loss": "final validation loss per sample",
 }
 _PACKAGES = (
     "numpy",
@@ -42,21 +43,21 @@ _PACKAGES = (
     "torch",
     "matplotlib",
 )
-# What `linear_probe` takes where nothing is given.
-_PROBE = {
+# The default arguments of `linear_probe`.
+_PROBE: dict[str, Any] = {
     name: parameter.default
     for name, parameter in inspect.signature(linear_probe).parameters.items()
     if parameter.default is not parameter.empty
 }
 
 
-def describe_data(run):
-    """Return the facts on the real rows, and a table of classes."""
+def describe_data(run: Run) -> dict[str, Any]:
+    """Return the facts on the real samples, and a table of classes."""
     counts = run.counts(run.train)
     facts = [
-        ("training rows", len(run.train.y)),
-        ("test rows", len(run.test.y)),
-        ("reference rows", 0 if run.reference is None else len(run.reference.y)),
+        ("training samples", len(run.train.y)),
+        ("test samples", len(run.test.y)),
+        ("reference samples", 0 if run.reference is None else len(run.reference.y)),
         ("features", run.train.X.shape[1]),
         ("classes", len(run.classes)),
         ("imbalance ratio, largest to smallest class", counts.max() / counts.min()),
@@ -68,7 +69,7 @@ def describe_data(run):
         table = _summarise(columns)
     else:
         table = {
-            "caption": "Rows of each class",
+            "caption": "Samples of each class",
             "head": ["class", *columns],
             "rows": [
                 [name, *(int(column[i]) for column in columns.values())]
@@ -79,17 +80,17 @@ def describe_data(run):
 
 
 def _generated_counts(run):
-    """Return the column of generated rows by its name."""
+    """Return the column of generated samples by its name."""
     if run.added is None:
         return {"generated": run.counts(run.synthetic)}
     return {"added": run.counts(run.added)}
 
 
 def _summarise(columns):
-    """Return quantiles of the numbers of rows over the classes."""
+    """Return quantiles of the numbers of samples over the classes."""
     shares = {"smallest": 0, "10 %": 0.1, "median": 0.5, "90 %": 0.9, "largest": 1}
     return {
-        "caption": "Rows of a class, from the smallest to the largest",
+        "caption": "Samples of a class, from the smallest to the largest",
         "head": ["classes", *columns],
         "rows": [
             [name, *(float(np.quantile(column, q)) for column in columns.values())]
@@ -98,10 +99,10 @@ def _summarise(columns):
     }
 
 
-def describe_training(run):
-    """Return the facts on the model, and its parameters other than the defaults."""
+def describe_training(run: Run) -> dict[str, Any]:
+    """Return the facts on the model, and its parameters that are not the defaults."""
     model, generator = run.model, innermost(run)
-    facts = [("model", type(model).__name__)]
+    facts: list[tuple[str, Any]] = [("model", type(model).__name__)]
     if generator is not model:
         facts.append(("generator", type(generator).__name__))
     history = find_history(run)
@@ -124,7 +125,7 @@ def describe_training(run):
 
 
 def _describe_parameters(model, generator):
-    """Return a table of parameters that are not the defaults, or of a manifest."""
+    """Return a table of changed parameters, or of the manifest of a release."""
     if hasattr(model, "manifest_"):
         rows = [
             [name, clean(value)]
@@ -153,68 +154,69 @@ def _changed_parameters(estimator):
     return rows
 
 
-def measure_quality(run):
-    """Return a table of how near generated rows are to test rows, and its numbers."""
+def measure_quality(run: Run) -> Bunch:
+    """Return distances of generated and of training samples to the test samples."""
     test, sets = run.compared["test"], {}
-    for name, label in (("synthetic", "generated rows"), ("train", "training rows")):
+    for name, label in (
+        ("synthetic", "generated samples"),
+        ("train", "training samples"),
+    ):
         sets[label] = _compare(test, run.compared[name])
-    head = ["compared with the test rows", "Fréchet distance"]
+    head = ["compared with the test samples", "Fréchet distance"]
     head += ["mean over classes", "precision", "recall", "density", "coverage"]
     head += ["variance within classes"]
     keys = ("frechet", "class_mean", "precision", "recall", "density", "coverage")
     rows = [[label, *(s[k] for k in (*keys, "variance"))] for label, s in sets.items()]
-    generated = sets["generated rows"]
+    generated = sets["generated samples"]
     classes = _by_class(run, *(s["by_class"] for s in sets.values()))
     return Bunch(
-        table={"caption": "Nearness to the test rows", "head": head, "rows": rows},
-        n_rows=len(test.y),
+        table={"caption": "Nearness to the test samples", "head": head, "rows": rows},
+        n_samples=len(test.y),
         n_neighbors=_N_NEIGHBORS,
         variance=generated["variance"],
         classes=classes,
     )
 
 
-def _compare(test, rows):
-    """Return the distances and shares of some rows and the test rows; None if few."""
+def _compare(test, samples):
+    """Return measures of samples against test samples; None if there are too few."""
     result = dict.fromkeys(("frechet", "precision", "recall", "density", "coverage"))
     if len(test.y) > 1:
-        result["frechet"] = frechet_distance(test.X, rows.X)
+        result["frechet"] = frechet_distance(test.X, samples.X)
     if len(test.y) > _N_NEIGHBORS:
         result |= precision_recall_density_coverage(
-            test.X, rows.X, n_neighbors=_N_NEIGHBORS
+            test.X, samples.X, n_neighbors=_N_NEIGHBORS
         )
     result |= {"by_class": {}, "class_mean": None}
     if np.unique(test.y, return_counts=True)[1].max(initial=0) > 1:
         with warnings.catch_warnings():
-            # The table shows which classes have too few rows.
+            # The table shows the classes with too few samples.
             warnings.simplefilter("ignore", UserWarning)
             found = class_frechet_distance(
-                test.X, rows.X, y_real=test.y, y_synthetic=rows.y
+                test.X, samples.X, y_real=test.y, y_synthetic=samples.y
             )
         distances = zip(found.classes.tolist(), found.distances.tolist(), strict=True)
         result |= {"by_class": dict(distances), "class_mean": found.mean}
     spread = _variance_within(test)
-    result["variance"] = _variance_within(rows) / spread if spread else None
+    result["variance"] = _variance_within(samples) / spread if spread else None
     return result
 
 
-def _variance_within(rows):
+def _variance_within(samples):
     """Return the mean variance of the features around the means of the classes."""
-    classes, codes = np.unique(rows.y, return_inverse=True)
+    X = samples.X
+    classes, codes = np.unique(samples.y, return_inverse=True)
     if len(codes) <= len(classes):
         return 0.0
     squares = sum(
-        (
-            (rows.X[codes == c] - rows.X[codes == c].mean(axis=0, dtype=np.float64))
-            ** 2
-        ).sum()
+        ((X[codes == c] - X[codes == c].mean(axis=0, dtype=np.float64)) ** 2).sum()
         for c in range(len(classes))
     )
-    return float(squares / ((len(codes) - len(classes)) * rows.X.shape[1]))
+    return float(squares / ((len(codes) - len(classes)) * X.shape[1]))
 
 
 def _by_class(run, generated, training):
-    """Return a dict for each class: its numbers of rows and Fréchet distances."""
+    """Return a dict for each class: its numbers of samples and Fréchet distances."""
     columns = {"training": run.counts(run.train), "test": run.counts(run.test)}
     columns |= _generated_counts(run)
     return [
@@ -234,14 +236,14 @@ def _finite(value):
     return None if value is None or not np.isfinite(value) else float(value)
 
 
-def measure_utility(run, device):
-    """Return a table of linear probes on real rows, and on what a user would have."""
-    sources = {"real rows": run.fitting}
+def measure_utility(run: Run, device: Any) -> dict[str, Any]:
+    """Return scores of linear probes on real and on synthetic or added samples."""
+    sources = {"real samples": run.fitting}
     if run.added is None:
-        sources["synthetic rows"] = run.synthetic
+        sources["synthetic samples"] = run.synthetic
     elif len(run.added.y):
         pairs = zip(run.fitting, run.added, strict=True)
-        sources["real and added rows"] = Rows(*map(np.concatenate, pairs))
+        sources["real and added samples"] = Samples(*map(np.concatenate, pairs))
     counts = run.counts(run.train)
     is_long_tailed = counts.max() >= _LONG_TAILED * counts.min()
     names = ["accuracy", "balanced_accuracy", "auroc", "f1", "kappa"]
@@ -250,7 +252,7 @@ def measure_utility(run, device):
     for label, source in sources.items():
         try:
             with warnings.catch_warnings():
-                # Many classes with a row each to stop by are no regression.
+                # Many classes of one sample look like a regression to scikit-learn.
                 warnings.filterwarnings("ignore", "The number of unique classes")
                 result, shot = _probe(run, source, device)
         except ValueError as error:
@@ -260,10 +262,10 @@ def measure_utility(run, device):
             + [_finite(shot[name]) for name in shots]
         )
         reasons.add(result.auroc_reason)
-    head = ["trained on", "rows", "accuracy", "balanced accuracy", "AUROC", "F1"]
+    head = ["trained on", "samples", "accuracy", "balanced accuracy", "AUROC", "F1"]
     head += ["Cohen's kappa", *(f"accuracy, {name}" for name in shots)]
     return {
-        "table": {"caption": "Scores on the test rows", "head": head, "rows": rows},
+        "table": {"caption": "Scores on the test samples", "head": head, "rows": rows},
         "auroc_reason": "; ".join(sorted(reasons - {""})),
         "n_stopping": len(run.stopping.y),
         "is_long_tailed": is_long_tailed,
@@ -271,26 +273,27 @@ def measure_utility(run, device):
 
 
 def _probe(run, source, device):
-    """Return what `linear_probe` finds, and accuracies by shot."""
+    """Return the result of `linear_probe`, and accuracies by shot."""
     settings = {**_PROBE, "device": device, "random_state": run.seeds[0]}
     result, predicted = run_probe(source, run.stopping, run.test, **settings)
     shot = shot_accuracy_score(run.test.y, predicted, y_train=run.train.y)
     return result, shot
 
 
-def find_warnings(run, quality):
-    """Return sentences on what went wrong, if anything did."""
+def find_warnings(run: Run, quality: Bunch) -> list[str]:
+    """Return a sentence on each problem."""
     found = []
     if getattr(innermost(run), "n_active_dims_", None) == 0:
         found.append(
-            "Posterior collapse: the CVAE uses none of its latent dimensions. Rows are "
-            "independent noise around their class mean. Train longer, or lower beta."
+            "Posterior collapse: the CVAE uses none of its latent dimensions. Samples "
+            "are independent noise around their class mean. Train longer, or lower "
+            "beta."
         )
-    low, high = _FAR_VARIANCE
+    low, high = _VARIANCE_BOUNDS
     if quality.variance is not None and not low <= quality.variance <= high:
         found.append(
-            "The variance of generated rows within their classes is "
-            f"{quality.variance:.3g} times that of test rows: they are "
+            "The variance of generated samples within their classes is "
+            f"{quality.variance:.3g} times that of test samples: they are "
             + ("too alike." if quality.variance < low else "too scattered.")
         )
     if sentence := _nearer_than_holdout(run):
@@ -298,13 +301,14 @@ def find_warnings(run, quality):
     missing = sorted(set(run.test.y.tolist()) - set(run.classes.tolist()))
     if missing:
         found.append(
-            f"The test rows hold classes without training rows: {clean(missing[:5])}."
+            "Some classes of the test samples have no training samples: "
+            f"{clean(missing[:5])}."
         )
     return found
 
 
 def _nearer_than_holdout(run):
-    """Say that generated rows are nearer to training rows than test rows are."""
+    """Return a warning if generated samples are nearer to training than test ones."""
     if not len(run.compared["test"].y):
         return ""
     medians = {
@@ -314,13 +318,15 @@ def _nearer_than_holdout(run):
     if medians["synthetic"].high >= medians["test"].low:
         return ""
     return (
-        "Generated rows are nearer to training rows than test rows are: the median "
-        f"distance is {medians['synthetic'].value:.4g} against "
-        f"{medians['test'].value:.4g}. They may be made too much from single rows."
+        "Generated samples are nearer to training samples than test samples are: the "
+        f"median distance is {medians['synthetic'].value:.4g} against "
+        f"{medians['test'].value:.4g}. They may resemble single samples too much."
     )
 
 
-def describe_reproduction(title, command, random_state):
+def describe_reproduction(
+    title: str, command: str | None, random_state: Any
+) -> dict[str, Any]:
     """Return date, versions and seed."""
     versions = [("Python", platform.python_version())]
     for name in ("skcvae", *_PACKAGES):

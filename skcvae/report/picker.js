@@ -9,12 +9,12 @@
     Array.from(document.querySelectorAll(".card"), (card) => [card.id, card]),
   );
   const labels = [
-    ["training", "training rows"],
-    ["test", "test rows"],
-    ["generated", "generated rows"],
-    ["added", "added rows"],
-    ["frechet", "Fréchet distance, generated rows"],
-    ["baseline", "Fréchet distance, training rows"],
+    ["training", "training samples"],
+    ["test", "test samples"],
+    ["generated", "generated samples"],
+    ["added", "added samples"],
+    ["frechet", "Fréchet distance, generated samples"],
+    ["baseline", "Fréchet distance, training samples"],
   ];
 
   const format = (value) => {

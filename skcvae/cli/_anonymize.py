@@ -1,0 +1,75 @@
+"""The command ``skcvae anonymize``."""
+
+from typing import Annotated
+
+import typer
+
+from ._common import (
+    Database,
+    Delta,
+    Device,
+    Epsilon,
+    K,
+    NpzOutput,
+    SecretSeed,
+    echo_statement,
+    make_anonymizer,
+)
+
+
+def anonymize(
+    source: Database,
+    output: NpzOutput,
+    method: Annotated[
+        str, typer.Option(help="cvae, gaussian, k-same, dp-cvae or dp-gaussian.")
+    ] = "cvae",
+    k: K = None,
+    epsilon: Epsilon = None,
+    delta: Delta = None,
+    variance: Annotated[
+        float | None, typer.Option(min=0, help="Variance of the draws, 1 by default.")
+    ] = None,
+    n_samples: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Number of samples to draw; by default as many as there are."
+        ),
+    ] = None,
+    seed: SecretSeed = None,
+    device: Device = "auto",
+) -> None:
+    """Replace the training samples of a database by synthetic ones.
+
+    cvae, gaussian and k-same keep the number of samples of each class. The
+    methods dp-cvae and dp-gaussian draw the labels, too, because differential
+    privacy does not cover real labels. k-same averages over groups, such as
+    patients, if the file has the array groups. Validation and test samples are
+    real and are not written.
+    """
+    import numpy as np
+
+    from .._files import check_output
+    from ._databases import read_samples, write_samples
+
+    check_output(output, ".npz", source)
+    options = {"k": k, "epsilon": epsilon, "delta": delta, "variance": variance}
+    anonymizer = make_anonymizer(method, options, seed, device)
+    if method == "k-same" and n_samples is not None:
+        raise ValueError("k-same draws no samples: leave their number out.")
+    real = read_samples(source, "train")
+    if method.startswith("dp-") or n_samples is not None:
+        X, y = anonymizer.fit(real.X, real.y).sample(n_samples)
+    elif method == "k-same":
+        X, y = anonymizer.fit_transform(real.X, real.y, groups=real.groups), real.y
+    else:
+        X, y = anonymizer.fit_transform(real.X, real.y), real.y
+    statement = anonymizer.privacy_statement()
+    # In the original order, a reader could match synthetic samples with real ones.
+    order = np.lexsort((X[:, 0], y))
+    write_samples(output, X[order], y[order], real, statement)
+    typer.echo(
+        f"{output}: {len(X)} samples of {len(np.unique(y))} classes, {X.shape[1]} "
+        f"features, made by {method} from {len(real.X)} samples. It holds no "
+        "validation and no test samples: those are real."
+    )
+    echo_statement(statement)
