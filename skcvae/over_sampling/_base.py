@@ -36,7 +36,9 @@ class BaseDenseOverSampler(DocLinkMixin, BaseOverSampler):
 
     @_fit_context(prefer_skip_nested_validation=False)
     def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
-        """Check the input and count the missing samples, without resampling.
+        """Check the samples, count the missing ones, and train a model if there is one.
+
+        :meth:`fit_resample` does all of this, too: call `fit` only for its attributes.
 
         Parameters
         ----------
@@ -49,9 +51,9 @@ class BaseDenseOverSampler(DocLinkMixin, BaseOverSampler):
         Returns
         -------
         self : object
-            The sampler, with `sampling_strategy_`.
+            The fitted sampler.
         """
-        self._check_and_count(X, y)
+        self._train(*self._check_and_count(X, y))
         return self
 
     def fit_resample(self, X: _XType, y: _YType) -> tuple[_XType, _YType]:
@@ -84,6 +86,9 @@ class BaseDenseOverSampler(DocLinkMixin, BaseOverSampler):
 
             X_resampled = pd.concat([X, X_resampled[len(X) :]], ignore_index=True)
         return X_resampled, y_resampled
+
+    def _train(self, X, y):
+        """Train the model, if the sampler has one."""
 
     @abstractmethod
     def _draw_samples(self, X, y, labels):
@@ -145,37 +150,15 @@ class BaseGenerativeOverSampler(BaseDenseOverSampler):
     has the parameters `sampling_strategy`, `memory` and `random_state`.
     """
 
-    @_fit_context(prefer_skip_nested_validation=False)
-    def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
-        """Train the generator, without resampling.
-
-        :meth:`fit_resample` trains too: call this only for `generator_`.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Training samples.
-
-        y : array-like of shape (n_samples,)
-            Class of each sample.
-
-        Returns
-        -------
-        self : object
-            The fitted sampler.
-        """
-        self._fit_generator(*self._check_and_count(X, y))
-        return self
-
     @abstractmethod
     def _make_generator(self):
         """Return the unfitted generator."""
 
-    def _fit_generator(self, X, y):
+    def _train(self, X, y):
         fit_into(self, self._make_generator(), X, y, self.memory)
 
     def _draw_samples(self, X, y, labels):
-        self._fit_generator(X, y)
+        self._train(X, y)
         seed = drawing_seed(self.generator_, self.random_state)
         return self._draw_fitted(X, y, labels, seed)
 

@@ -200,7 +200,7 @@ class HardOverSampler(BaseGenerativeOverSampler):
         generator = ClassGaussian() if self.generator is None else self.generator
         return clone_generator(generator, self.random_state, self.memory)
 
-    def _fit_generator(self, X, y):
+    def _train(self, X, y):
         classifier = self.classifier
         if classifier is None:
             classifier = LogisticRegression(class_weight="balanced", max_iter=1000)
@@ -209,7 +209,7 @@ class HardOverSampler(BaseGenerativeOverSampler):
         self.classifier_ = fit_classifier(classifier, X, y, seed)
         # A classifier that does not fit is refused before the generator is trained.
         make_logits(self.classifier_, X, y, torch.device("cpu"))
-        super()._fit_generator(X, y)
+        super()._train(X, y)
 
     def _draw_fitted(self, X, y, labels, random_state):
         seeds = check_random_state(random_state)

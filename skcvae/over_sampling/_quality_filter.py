@@ -433,29 +433,10 @@ def check_scorer(scorer):
 
 
 def fit_scorer(scorer, generator, X, y, random_state):
-    """Fit a scorer on the training samples.
+    """Return a fitted scorer, and its function of samples and labels.
 
-    Parameters
-    ----------
-    scorer : str, estimator or callable
-        As `QualityFilter` takes it.
-
-    generator : estimator or None
-        The fitted generator of the sampler.
-
-    X, y : ndarray
-        Training samples and labels.
-
-    random_state : int, RandomState instance or None
-        Seed of scorers that have no integer of their own.
-
-    Returns
-    -------
-    fitted : estimator or callable
-        What scores.
-
-    score : callable
-        Takes samples and labels, and returns a score for each.
+    `generator` is that of the sampler, or None. `random_state` seeds scorers that have
+    no integer of their own.
     """
     if isinstance(scorer, str) and scorer == "generator":
         if not hasattr(generator, "score_samples"):

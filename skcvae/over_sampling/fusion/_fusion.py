@@ -151,17 +151,7 @@ def render(decoder, samples):
 def share_labels(codes, fused):
     """Return the share of each class in the labels of training samples, then new ones.
 
-    Parameters
-    ----------
-    codes : ndarray of shape (n_samples,)
-        Class codes of the training samples.
-
-    fused : FusedSamples
-        The tail has the share of the label that it has of the units.
-
-    Returns
-    -------
-    ndarray of shape (n_samples + n_new, n_classes), float32
+    The tail has the share of the label that it has of the units.
     """
     of_tail = fused.masks.mean(axis=1)
     shares = np.zeros((len(codes) + len(of_tail), codes.max() + 1), dtype=np.float32)
@@ -182,34 +172,9 @@ def fit_agreement(policy, X, y, seed):
 
 
 def redraw_refused(fusion, fused, X, labels, classifier, rng):
-    """Draw samples again, in place, that a classifier takes for another class.
+    """Draw `fused` samples again, in place, where a classifier does not say `labels`.
 
-    Samples that it refuses each time become their tail sample.
-
-    Parameters
-    ----------
-    fusion : Fusion
-        Draws.
-
-    fused : FusedSamples
-        Samples that are drawn already.
-
-    X : ndarray of shape (n_samples, ...)
-        Training samples.
-
-    labels : ndarray of shape (n_new,)
-        What the classifier must say.
-
-    classifier : estimator
-        Fitted.
-
-    rng : RandomState
-        Of the draws.
-
-    Returns
-    -------
-    n_repeated : int
-        Number of samples that became their tail sample.
+    Samples that it refuses each time become their tail sample; return how many.
     """
     left = _refused(classifier, fused.samples, labels, np.arange(len(labels)))
     for _ in range(_MAX_DRAWS - 1):

@@ -2,12 +2,10 @@
 
 import copy
 from numbers import Integral, Real
-from typing import Self
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import _fit_context
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import (
@@ -255,29 +253,6 @@ class HeadTailFusionSampler(BaseDenseOverSampler):
         self.verbose = verbose
         self.net_params = net_params
 
-    @_fit_context(prefer_skip_nested_validation=False)
-    def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
-        """Train the networks, without resampling.
-
-        :meth:`fit_resample` trains too.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, ...)
-            Training samples: vectors, patch tokens or feature maps.
-
-        y : array-like of shape (n_samples,)
-            Class of each sample.
-
-        Returns
-        -------
-        self : object
-            The fitted sampler.
-        """
-        X, y = self._check_and_count(X, y)
-        self._train(X, y, check_random_state(self.random_state))
-        return self
-
     def encode(self, X: ArrayLike) -> NDArray[np.float32]:
         """Return the sparse codes of samples.
 
@@ -348,7 +323,10 @@ class HeadTailFusionSampler(BaseDenseOverSampler):
         check_net_params(self.net_params, RESERVED, type(self).__name__)
         return X, y, binarize_y
 
-    def _train(self, X, y, rng):
+    def _train(self, X, y):
+        self._train_networks(X, y, check_random_state(self.random_state))
+
+    def _train_networks(self, X, y, rng):
         """Train the networks; return scaled samples and class codes."""
         device = resolve_device(self.device)
         classes, codes = np.unique(y, return_inverse=True)
@@ -371,7 +349,7 @@ class HeadTailFusionSampler(BaseDenseOverSampler):
 
     def _draw_samples(self, X, y, labels):
         rng = check_random_state(self.random_state)
-        Z, codes = self._train(X, y, rng)
+        Z, codes = self._train_networks(X, y, rng)
         fusion = Fusion(
             self.net_.module_,
             self._scaler,
