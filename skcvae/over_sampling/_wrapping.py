@@ -175,6 +175,7 @@ class _ResamplingSource(_Source):
 
     def __init__(self, sampler, X, y):
         super().__init__(sampler, X, y)
+        _check_frozen_seeds(sampler)
         self._n_real = Counter(y.tolist())
         self._seeds = {
             name: check_random_state(seed) for name, seed in _own_seeds(sampler)
@@ -201,6 +202,19 @@ class _ResamplingSource(_Source):
             )
         self.sampler = sampler
         return samples[n_real:], labels[n_real:]
+
+
+def _check_frozen_seeds(sampler):
+    """Refuse frozen generators inside that would draw the same in each call."""
+    for name, part in sampler.get_params().items():
+        own = getattr(unfrozen(part), "random_state", None)
+        is_frozen = isinstance(part, FrozenEstimator) and hasattr(part, "sample")
+        if is_frozen and isinstance(own, Integral):
+            raise ValueError(
+                f"The frozen generator {name!r} of {type(sampler).__name__} has "
+                f"random_state={own}, with which each call draws the same samples. Set "
+                "it to None on the generator before you freeze it."
+            )
 
 
 def _own_seeds(sampler):
