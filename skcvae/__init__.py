@@ -1,8 +1,8 @@
 """Generative over-sampling of embeddings, in the idiom of scikit-learn.
 
-Generators learn p(x | y) on the embeddings of a frozen foundation model; samplers
-decide which y to ask for. Submodules are imported at first use, so that
-``import skcvae`` stays cheap.
+Generators learn p(x | y) on the embeddings of a frozen foundation model. Samplers
+decide how many samples of which class to draw. Submodules are imported at first use, so
+that ``import skcvae`` stays cheap.
 """
 
 from importlib import import_module
@@ -10,11 +10,9 @@ from importlib import import_module
 __version__ = "0.1.0.dev0"
 
 _SUBMODULE_OF = {
-    "CGAN": "generators",
     "CVAE": "generators",
     "ClassGaussian": "generators",
     "DPCVAE": "generators",
-    "VAE": "generators",
     "DPClassGaussian": "generators",
     "FlowMatching": "generators",
     "CVAEAnonymizer": "anonymization",
@@ -24,8 +22,6 @@ _SUBMODULE_OF = {
     "CVAEOverSampler": "over_sampling",
     "GenerativeOverSampler": "over_sampling",
     "HardOverSampler": "over_sampling",
-    "HeadTailFusionSampler": "over_sampling",
-    "LatentVariationOverSampler": "over_sampling",
     "LongTailClassifier": "long_tail",
     "PriorCorrectedClassifier": "long_tail",
     "ProgressiveOverSampler": "over_sampling",
@@ -47,10 +43,8 @@ _SUBMODULES = (
 )
 
 __all__ = [
-    "CGAN",
     "CVAE",
     "DPCVAE",
-    "VAE",
     "CVAEAnonymizer",
     "CVAEOverSampler",
     "ClassGaussian",
@@ -60,9 +54,7 @@ __all__ = [
     "GenerativeAnonymizer",
     "GenerativeOverSampler",
     "HardOverSampler",
-    "HeadTailFusionSampler",
     "KSameAnonymizer",
-    "LatentVariationOverSampler",
     "LongTailClassifier",
     "PriorCorrectedClassifier",
     "ProgressiveOverSampler",

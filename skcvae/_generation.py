@@ -1,4 +1,4 @@
-"""What all users of a generator share: copy it, fit it or load it, and draw from it."""
+"""Copy a generator, fit it or load it from a cache, and draw from it."""
 
 import inspect
 from concurrent.futures import ThreadPoolExecutor
@@ -19,9 +19,9 @@ from threadpoolctl import threadpool_limits
 from . import __version__
 from ._validation import check_variance
 
-# Raised when a fitted generator has other parts than before: older entries of a cache
-# would load, and then fail.
-_CACHE_FORMAT = 3
+# Increase it when a fitted generator gets other parts: older entries of a cache would
+# load and then fail.
+_CACHE_FORMAT = 4
 # Few enough samples that a chunk stays in the processor's cache.
 _CHUNK_SIZE = 2048
 _KEYWORDS = ("n_samples", "y", "random_state")
@@ -57,17 +57,16 @@ def check_drawable(source, methods=("sample",)):
         )
     inner = unfrozen(source)
     name = type(inner).__name__
-    lacking = [m for m in methods if not callable(getattr(inner, m, None))]
-    if lacking:
-        raise TypeError(
-            f"{name} is not a generator: it has no method {lacking[0]}. A generator "
-            "has fit(X, y) and sample(n_samples=None, *, y=None, random_state=None)."
-        )
-    parameters = inspect.signature(inner.sample).parameters.values()
-    if any(p.kind is p.VAR_KEYWORD for p in parameters):
-        return
-    lacking = [n for n in _KEYWORDS if n not in {p.name for p in parameters}]
-    if lacking:
+    for method in methods:
+        if not callable(getattr(inner, method, None)):
+            raise TypeError(
+                f"{name} is not a generator: it has no method {method}. A generator "
+                "has fit(X, y) and sample(n_samples=None, *, y=None, "
+                "random_state=None)."
+            )
+    parameters = inspect.signature(inner.sample).parameters
+    lacking = [keyword for keyword in _KEYWORDS if keyword not in parameters]
+    if lacking and not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
         raise TypeError(
             f"{name}.sample does not take {' and '.join(lacking)}, so it cannot draw "
             "samples of given classes. Make a density of scikit-learn a generator by "
@@ -79,8 +78,8 @@ def check_drawable(source, methods=("sample",)):
 def clone_generator(generator, random_state=None, memory=None, seed=None):
     """Return the copy of a generator that an estimator fits.
 
-    A generator whose own `random_state` is an integer keeps it. Any other is seeded by
-    the estimator around it, if that has a seed. A frozen generator is not copied.
+    A generator whose own `random_state` is an integer keeps it. The estimator around it
+    seeds any other, if it has a seed. A frozen generator is not copied.
 
     Parameters
     ----------
@@ -94,7 +93,8 @@ def clone_generator(generator, random_state=None, memory=None, seed=None):
         Cache of the estimator, which needs an integer seed.
 
     seed : int or None, default=None
-        What `random_state` was turned into, where one seed does not do for all parts.
+        Seed of this generator, where parts of the estimator need different ones. None
+        is `random_state`.
 
     Returns
     -------
@@ -185,9 +185,8 @@ def fit_generator(generator, X, y, memory=None):
     kind = type(plain).__module__, type(plain).__qualname__
     key = joblib.hash((__version__, _CACHE_FORMAT, kind, plain.get_params(), X, y))
 
-    # A function of this call: joblib remembers which functions it has checked, and
-    # would not write down a function that it knows from another cache, so that the
-    # next process would train again.
+    # A new function for each call: joblib does not store the code of a function that
+    # it has stored in another cache, and the next process would then train again.
     def fit(key):
         return _fit(plain, X, y)
 
@@ -224,8 +223,8 @@ def _check_frozen(generator, X, y):
 def fit_into(estimator, generator, X, y, memory):
     """Set `generator_` of an estimator to the generator, fitted.
 
-    When training is interrupted, `generator_` is the last finished epoch, if there was
-    one.
+    When training is interrupted, `generator_` is the generator after the last finished
+    epoch, if there was one.
     """
     try:
         estimator.generator_ = fit_generator(generator, X, y, memory)
@@ -236,7 +235,7 @@ def fit_into(estimator, generator, X, y, memory):
 
 
 def draw(source, y=None, *, n_samples=None, variance=None, random_state=None):
-    """Draw samples: the one function by which all parts of skcvae do it.
+    """Draw samples; all parts of skcvae that use a generator call this function.
 
     Parameters
     ----------
@@ -339,35 +338,12 @@ def make_stream(generator, classes, device, *, variance=None, seed=None):
 
 @torch.inference_mode()
 def fill_by_class(codes, n_features, dtype, seed, device, draw_chunk):
-    """Fill an array chunk by chunk, so that memory stays bounded.
+    """Return an array of samples for class codes, drawn in chunks of bounded size.
 
-    Samples are drawn class after class: a chunk then holds few classes, each of which
-    takes a product with its own matrices.
-
-    Parameters
-    ----------
-    codes : ndarray of shape (n_samples,)
-        Class codes.
-
-    n_features : int
-        Number of features.
-
-    dtype : numpy.dtype
-        Type of the array.
-
-    seed : int
-        Seed of all chunks.
-
-    device : torch.device
-        Where to draw.
-
-    draw_chunk : callable
-        Takes the places of samples, their codes and a :class:`torch.Generator`, and
-        returns samples of the type of the array.
-
-    Returns
-    -------
-    ndarray of shape (n_samples, n_features)
+    `draw_chunk` takes the places of samples in the array, their codes and a
+    :class:`torch.Generator`, and returns samples of the type `dtype`. Samples are drawn
+    class after class: a chunk then holds few classes, each of which takes a product
+    with its own matrices.
     """
     X = np.empty((len(codes), n_features), dtype=dtype)
     out = torch.from_numpy(X)

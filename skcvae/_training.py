@@ -11,8 +11,8 @@ from skorch.callbacks import Callback, GradientNormClipping
 from torch.utils.data import Dataset
 from tqdm.auto import tqdm
 
-# Far above the norms of sound steps. One sample far out can otherwise send the weights
-# of a Gaussian likelihood to where no later step brings them back from.
+# Far above the norms of sound steps. Without it, one sample far out can move the
+# weights of a Gaussian likelihood so far that no later step brings them back.
 _MAX_GRADIENT_NORM = 100.0
 _MAX_SEED = np.iinfo(np.int32).max
 
@@ -39,7 +39,7 @@ def resolve_device(device):
 
 def draw_seeds(random_state, n_seeds):
     """Draw `n_seeds` integer seeds from a RandomState."""
-    return [int(seed) for seed in random_state.randint(_MAX_SEED, size=n_seeds)]
+    return random_state.randint(_MAX_SEED, size=n_seeds).tolist()
 
 
 @contextmanager
@@ -55,12 +55,12 @@ def fork_torch_rng(seed, device):
 
 
 class LabelledTensors(Dataset):
-    """Rows and class codes that are already on the training device.
+    """Samples and class codes, both on the training device.
 
     Parameters
     ----------
     x : Tensor of shape (n_samples, n_features)
-        Rows.
+        Samples.
 
     y : Tensor of shape (n_samples,)
         Class codes, int64.
@@ -79,10 +79,10 @@ class LabelledTensors(Dataset):
 
 
 class TensorLoader:
-    """Iterate over batches by indexing tensors, without a per-row collation.
+    """Iterate over batches by indexing tensors, without collating single samples.
 
-    A last batch of a single row joins the one before it, because batch
-    normalisation cannot train on one row.
+    A last batch of a single sample joins the one before it, because batch
+    normalisation cannot train on one sample.
 
     Parameters
     ----------
@@ -90,26 +90,26 @@ class TensorLoader:
         What to iterate over. A `Subset` is gathered once, here.
 
     batch_size : int
-        Number of rows per batch.
+        Number of samples per batch.
 
     shuffle : bool, default=False
-        Whether to visit the rows in a new random order in each pass.
+        Whether to visit the samples in a new random order in each pass.
     """
 
     def __init__(self, dataset, batch_size, shuffle=False):
         if not isinstance(dataset, LabelledTensors):
-            rows, _ = dataset[np.arange(len(dataset))]
-            # A subset is gathered as what it is a subset of.
+            gathered, _ = dataset[np.arange(len(dataset))]
+            # A subset gets the class of the dataset that it is a subset of.
             while not isinstance(dataset, LabelledTensors):
                 dataset = dataset.dataset
-            dataset = type(dataset)(**rows)
+            dataset = type(dataset)(**gathered)
         self.dataset = dataset
         self.batch_size = batch_size
         self.shuffle = shuffle
 
     def _bounds(self):
-        n_rows = len(self.dataset)
-        bounds = [*range(0, n_rows, self.batch_size), n_rows]
+        n_samples = len(self.dataset)
+        bounds = [*range(0, n_samples, self.batch_size), n_samples]
         if len(bounds) > 2 and bounds[-1] - bounds[-2] == 1:
             del bounds[-2]
         return bounds
@@ -123,7 +123,7 @@ class TensorLoader:
         if self.shuffle:
             order = torch.randperm(len(x), device=x.device)
         for start, stop in pairwise(self._bounds()):
-            # index_select gathers rows several times faster than indexing does.
+            # index_select gathers samples several times faster than indexing does.
             batch = x.index_select(0, order[start:stop])
             yield {"x": batch, "y": y.index_select(0, order[start:stop])}, batch
 
@@ -156,12 +156,11 @@ def check_net_params(net_params, reserved, owner):
 class TrainingNet(NeuralNet):
     """skorch's NeuralNet with a loop that is safe to interrupt and never returns NaN.
 
-    It differs from :class:`skorch.NeuralNet` in three ways. On a GPU the losses of
-    an epoch are read once, at its end, so that no batch waits for the device. A loss
-    that is not finite raises :class:`FloatingPointError` (on a CPU at the batch, on
-    a GPU at the end of the epoch). When training is interrupted in the middle of an
-    epoch, the weights of the last finished epoch come back and `interrupted_` is
-    True.
+    It differs from :class:`skorch.NeuralNet` in three ways. On a GPU it reads the
+    losses of an epoch once, at its end, so that no batch waits for the device. A loss
+    that is not finite raises :class:`FloatingPointError` (on a CPU at the batch, on a
+    GPU at the end of the epoch). An interruption in the middle of an epoch restores the
+    weights of the last finished epoch and sets `interrupted_`.
     """
 
     def on_train_begin(self, *args, **kwargs):
@@ -191,7 +190,7 @@ class TrainingNet(NeuralNet):
             # after an epoch has been finished.
             if len(self.history) > self.n_finished_epochs_:
                 self.interrupted_ = True
-                # Callbacks read the last row of the history when training ends.
+                # Callbacks read the last entry of the history when training ends.
                 if self._finished_state is not None:
                     self.history.pop()
                     self.module_.load_state_dict(self._finished_state)
@@ -220,12 +219,12 @@ class TrainingNet(NeuralNet):
 
     def _read_batches(self):
         """Turn the tensors that the batches of this epoch recorded into floats."""
-        rows = self.history[-1]["batches"]
-        for name in {n for row in rows for n in row if torch.is_tensor(row[n])}:
-            recorded = [row for row in rows if name in row]
-            values = torch.stack([row[name] for row in recorded]).tolist()
-            for row, value in zip(recorded, values, strict=True):
-                row[name] = value
+        batches = self.history[-1]["batches"]
+        for name in {n for b in batches for n in b if torch.is_tensor(b[n])}:
+            recorded = [batch for batch in batches if name in batch]
+            values = torch.stack([batch[name] for batch in recorded]).tolist()
+            for batch, value in zip(recorded, values, strict=True):
+                batch[name] = value
 
     def _check_finite(self, prefix, *losses):
         """Raise if a loss is NaN or infinite."""
@@ -235,11 +234,12 @@ class TrainingNet(NeuralNet):
                 f"The {prefix} loss became {broken[0]} in epoch {len(self.history)}. "
                 "The estimator is left unfitted. Use a smaller lr, clip the gradients "
                 "(net_params={'callbacks': [('clip', skorch.callbacks."
-                "GradientNormClipping(1.0))]}), or look for rows of extreme size in X."
+                "GradientNormClipping(1.0))]}), or look for samples of extreme size "
+                "in X."
             )
 
     def release_training_state(self):
-        """Keep what sampling needs, on the CPU: small, and free of the GPU."""
+        """Keep only what sampling needs, on the CPU."""
         self.trim_for_prediction()
         self.module_.to("cpu")
         self.device = "cpu"
@@ -249,7 +249,7 @@ class EpochProgress(Callback):
     """One progress bar over all epochs, with the last losses beside it."""
 
     def on_train_begin(self, net, **kwargs):
-        """Open the bar."""
+        """Show the bar."""
         self.bar_ = tqdm(total=net.max_epochs, unit="epoch", desc="training")
 
     def on_epoch_end(self, net, **kwargs):

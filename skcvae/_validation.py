@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from numbers import Real
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.utils._missing import is_pandas_na, is_scalar_nan
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
@@ -97,20 +98,20 @@ def encode_labels(y, classes):
 
 
 def forget_fit(estimator):
-    """Delete what an earlier fit learned: a failed fit leaves nothing behind."""
-    fitted = [n for n in vars(estimator) if n.endswith("_") and not n.startswith("_")]
-    for name in fitted:
-        delattr(estimator, name)
+    """Delete what an earlier fit learned, so that a failed fit leaves nothing."""
+    for name in list(vars(estimator)):
+        if name.endswith("_") and not name.startswith("_"):
+            delattr(estimator, name)
 
 
-def check_samples(estimator, X, y, reset=True):
-    """Validate rows and labels of an estimator; float32 and float64 are kept."""
+def check_samples(estimator, X, y, reset=True) -> tuple[NDArray, NDArray]:
+    """Validate samples and labels of an estimator; float32 and float64 are kept."""
     check_numbers(X)
     check_labels(y)
     check_classification_targets(y)
     if type_of_target(y).startswith("multilabel"):
         raise ValueError(
-            "Multilabel targets are not supported: y must hold one class per row."
+            "Multilabel targets are not supported: y must hold one class per sample."
         )
     X, y = validate_data(
         estimator,
@@ -126,7 +127,7 @@ def check_samples(estimator, X, y, reset=True):
 
 
 def check_finite_in_float32(X, feature_names=None):
-    """Refuse values whose differences float32, in which models compute, cannot hold."""
+    """Refuse values whose differences overflow float32, in which models compute."""
     limit = np.finfo(np.float32).max / 1000
     too_large = np.flatnonzero((np.abs(X) > limit).any(axis=0))
     if len(too_large):
@@ -142,13 +143,13 @@ def warn_about_zeros(X):
     n_zero = int((~X.any(axis=1)).sum())
     if n_zero:
         warn_user(
-            f"{n_zero} of {len(X)} rows of X are all zeros. If a feature extraction "
+            f"{n_zero} of {len(X)} samples of X are all zeros. If a feature extraction "
             "failed on them, remove them.",
         )
 
 
 def check_weighted_samples(estimator, X, y, sample_weight):
-    """Return the rows of positive weight, their labels and weights.
+    """Return the samples of positive weight, their labels and weights.
 
     Raises
     ------

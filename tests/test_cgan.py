@@ -10,7 +10,8 @@ from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from skorch.callbacks import Callback
 from skorch.dataset import ValidSplit
 
-from skcvae import CGAN, ClassGaussian, GenerativeAnonymizer, GenerativeOverSampler
+from skcvae import ClassGaussian, GenerativeAnonymizer, GenerativeOverSampler
+from skcvae.generators import CGAN
 from skcvae.generators._cgan_net import gradient_penalty
 
 

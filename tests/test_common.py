@@ -543,7 +543,8 @@ def with_column(values):
 def test_samples_of_zeros_are_counted_in_a_warning(estimator):
     rows = X.copy()
     rows[:3] = 0
-    with pytest.warns(UserWarning, match="3 of 40 rows of X are all zeros") as record:
+    message = "3 of 40 samples of X are all zeros"
+    with pytest.warns(UserWarning, match=message) as record:
         clone(estimator).fit(rows, y)
     if estimator in GENERATORS:
         assert record[0].filename == __file__

@@ -18,7 +18,7 @@ from skcvae.generators._class_whitening import (
     estimate_covariance_shrinkage,
     fit_class_whitening,
 )
-from skcvae.generators._ode import integrate_dopri5, integrate_midpoint
+from skcvae.generators._flow_net import integrate_dopri5, integrate_midpoint
 from skcvae.metrics import maximum_mean_discrepancy
 
 
@@ -251,7 +251,7 @@ def test_dopri5_takes_more_steps_for_less_error(swirled):
 
 
 def test_dopri5_gives_up_where_the_velocity_is_too_steep(monkeypatch):
-    monkeypatch.setattr("skcvae.generators._ode._MAX_STEPS", 100)
+    monkeypatch.setattr("skcvae.generators._flow_net._MAX_STEPS", 100)
     with pytest.raises(RuntimeError, match="larger tol"):
         integrate_dopri5(lambda x, t: x * 0 + 1 / (1 - t) ** 2, torch.ones(1, 2), 1e-6)
 

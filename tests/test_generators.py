@@ -22,7 +22,7 @@ from skcvae.generators import CGAN, CVAE, VAE, ClassGaussian, FlowMatching
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:The C?VAE uses none"),
-    pytest.mark.filterwarnings("ignore:Generated rows are"),
+    pytest.mark.filterwarnings("ignore:Generated samples are"),
 ]
 
 # A multiple of the number of rows that are drawn at a time.
@@ -750,7 +750,7 @@ def test_rows_of_zeros_are_counted(make, small):
     X, y = small
     X = X.copy()
     X[[3, 60]] = 0
-    with pytest.warns(UserWarning, match="2 of 90 rows of X are all zeros"):
+    with pytest.warns(UserWarning, match="2 of 90 samples of X are all zeros"):
         make().fit(X, y)
 
 

@@ -8,7 +8,8 @@ import torch
 from sklearn.base import clone
 from skorch.dataset import ValidSplit
 
-from skcvae import CGAN, CVAE, DPCVAE, VAE, CVAEOverSampler, FlowMatching
+from skcvae import CVAE, DPCVAE, CVAEOverSampler, FlowMatching
+from skcvae.generators import CGAN, VAE
 
 pytestmark = [
     pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),

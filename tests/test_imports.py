@@ -36,7 +36,7 @@ _RELEASE = "a release holds the inner parts of a generator, and nothing else doe
 _SECTIONS = "the report shows what the public function leaves out of its result"
 PRIVATE_IMPORTS = {
     ("skcvae.anonymization._release", "skcvae.generators._released"): _RELEASE,
-    ("skcvae.anonymization._release", "skcvae.generators._sampling"): _RELEASE,
+    ("skcvae.anonymization._release", "skcvae.generators._base"): _RELEASE,
     ("skcvae.anonymization._release_file", "skcvae.generators._released"): _RELEASE,
     ("skcvae.cli._databases", "skcvae.datasets._embeddings"): (
         "a command must know which names of arrays a file has"

@@ -25,7 +25,7 @@ ALL_ROWS = {"within_class": False}
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:transform anonymizes nothing"),
-    pytest.mark.filterwarnings("ignore:.* rows of X are all zeros"),
+    pytest.mark.filterwarnings("ignore:.* samples of X are all zeros"),
     pytest.mark.filterwarnings("ignore:The number of unique classes"),
 ]
 

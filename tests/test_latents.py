@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from skcvae.generators._latents import aggregate_prior, draw_latents, standard_prior
+from skcvae.generators._samplers import aggregate_prior, draw_latents, standard_prior
 
 _LATENT_DIM = 3
 

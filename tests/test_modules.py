@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn.functional import one_hot
 
 from skcvae.generators import CVAE
-from skcvae.generators._modules import (
+from skcvae.generators._cvae_net import (
     BACKBONES,
     ConditionalVAE,
     LabelledLinear,

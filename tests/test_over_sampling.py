@@ -171,7 +171,7 @@ def test_integers_are_rounded_without_bias(sampler):
 
 
 @each_sampler
-@pytest.mark.filterwarnings("ignore:.* rows of X are all zeros")
+@pytest.mark.filterwarnings("ignore:.* samples of X are all zeros")
 def test_booleans_follow_their_share(sampler):
     rows = np.column_stack([X[:, 0] > 0, X[:, 1] > -1, X[:, 2] > 1.2])
     sampler = clone(sampler).set_params(sampling_strategy={2: 2000})

@@ -222,7 +222,7 @@ def test_reference_objective_and_own_architectures_are_refused(rows, path):
     own = {k: v for k, v in FAST.items() if k != "latent_dim"}
 
     def architecture(n_features, n_classes, latent_dim):
-        from skcvae.generators._modules import SmallBackbone
+        from skcvae.generators._cvae_net import SmallBackbone
 
         class Own(torch.nn.Module):
             def __init__(self):

@@ -16,8 +16,7 @@ from skcvae._training import (
     resolve_device,
 )
 from skcvae.generators import CVAE
-from skcvae.generators._cvae_net import NegativeELBO
-from skcvae.generators._modules import BACKBONES, ConditionalVAE
+from skcvae.generators._cvae_net import BACKBONES, ConditionalVAE, NegativeELBO
 
 _CPU = torch.device("cpu")
 

@@ -10,7 +10,7 @@ from sklearn.exceptions import ConvergenceWarning, NotFittedError
 
 from skcvae import GenerativeAnonymizer, GenerativeOverSampler
 from skcvae.generators import CVAE, VAE
-from skcvae.generators._latents import labelled_prior
+from skcvae.generators._samplers import labelled_prior
 
 _NET = {"module__hidden_dim": 32}
 

@@ -9,8 +9,8 @@ import torch
 
 from .._training import resolve_device
 from ..generators import DecoderMixin
+from ..generators._base import SamplingMixin
 from ..generators._released import build_sampler, can_be_released, describe_sampler
-from ..generators._sampling import SamplingMixin
 from ._release_file import (
     labels_from_json,
     labels_to_json,

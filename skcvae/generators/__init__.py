@@ -1,4 +1,4 @@
-"""Generators: estimators that learn p(x | y) and draw rows for any label."""
+"""Generators: estimators that learn p(x | y) and draw samples for any label."""
 
 from ._base import BaseGenerator
 from ._cgan import CGAN

@@ -5,6 +5,7 @@ from numbers import Integral, Real
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import solve_triangular
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import Interval
@@ -19,40 +20,40 @@ from ._decoder import DecoderMixin
 from ._net_generator import NetGenerator
 from ._samplers import CGANSampler
 
-# Generated rows must have a variance of this share of the real one, or more.
+# Generated samples must have at least this share of the variance of real ones.
 _MIN_VARIANCE = 0.5
-_N_MODEL_ROWS = 8192
+_N_MODEL_SAMPLES = 8192
 
 
 class CGAN(DecoderMixin, NetGenerator):
     r"""Conditional Wasserstein GAN with gradient penalty, around class means.
 
-    A critic :math:`D` learns to score real rows above generated ones, a generator
-    :math:`G` to have its rows scored high [1]_ [2]_:
+    Do not use it to over-sample embeddings: its samples are as useful there as those of
+    :class:`ClassGaussian`, and take far longer. Use it for its critic, or for shapes of
+    few features, with an `lr` of about 0.01.
+
+    The critic :math:`D` learns to score real samples above generated ones. The
+    generator :math:`G` learns to have its samples scored high [1]_ [2]_:
 
     .. math::
         \min_G \max_D \; E\, D(x, y) - E\, D(G(\varepsilon, y), y)
         - \lambda \, E \left(\lVert \nabla_{\hat x} D(\hat x, y) \rVert - 1\right)^2,
 
-    where :math:`\hat x` lies anywhere between a real and a generated row. Both see
-    rows minus the shrunk mean that their class has without them, as in :class:`CVAE`.
-    The generator network is that of the CVAE,
+    where :math:`\hat x` lies anywhere between a real and a generated sample. Both see
+    samples minus the shrunk mean that their class has without them, as in
+    :class:`CVAE`. The generator network is that of the CVAE,
 
     .. math::
         G(\varepsilon, y) = f(z, y) + s(z, y) \, L e,
         \quad \varepsilon = (z, e) \sim N(0, I),
 
-    with :math:`L L^\top` the covariance of the residuals; at first, :math:`f = 0` and
-    :math:`s = 1`, so that training starts from the rows of :class:`ClassGaussian`. What
-    draws has the running average of the weights, and an affine map after it gives its
-    rows, all classes together, the mean and covariance of the residuals: the game of
-    the two networks decides about shape only. Labels enter as a learned bias for each
-    class.
+    with :math:`L L^\top` the covariance of the residuals. At first :math:`f = 0` and
+    :math:`s = 1`: training starts from the samples of :class:`ClassGaussian`. Sampling
+    takes the running average of the weights. An affine map after it gives the samples
+    of all classes together the mean and covariance of the residuals, so that training
+    decides about their shape only. Labels enter as a learned bias for each class.
 
-    The critic stays: :meth:`score_samples` rates rows. To generate embeddings, prefer
-    :class:`CVAE` or :class:`ClassGaussian`: with many features and few rows, do not
-    expect this to beat them. It is for shapes of few features, with an `lr` of about
-    0.01.
+    The critic is kept: :meth:`score_samples` rates samples.
 
     Parameters
     ----------
@@ -68,11 +69,11 @@ class CGAN(DecoderMixin, NetGenerator):
         lacks), or "auto" as in :class:`ClassGaussian`. It does not touch training.
 
     max_epochs : int or "auto", default="auto"
-        Passes over the rows. "auto" takes as many as make 1500 steps, but at least 10
-        and at most 300.
+        Passes over the samples. "auto" takes as many as make 1500 steps, but at least
+        10 and at most 300.
 
     batch_size : int, default=256
-        Rows per step.
+        Samples per step.
 
     lr : float, default=3e-4
         Learning rate of the critic at first; the generator has 0.3 of it. Both fall
@@ -83,7 +84,7 @@ class CGAN(DecoderMixin, NetGenerator):
 
     random_state : int, RandomState instance or None, default=None
         Seed of initialisation, training and sampling. The same integer gives the same
-        bits on the same device and number of threads, and NumPy's and torch's global
+        bits on the same device and number of threads. NumPy's and torch's global
         random states are neither read nor changed.
 
     verbose : int, default=0
@@ -100,13 +101,13 @@ class CGAN(DecoderMixin, NetGenerator):
         Labels seen in :meth:`fit`, sorted.
 
     class_count_ : ndarray of shape (n_classes,)
-        Number of training rows of each class.
+        Number of training samples of each class.
 
     class_means_ : ndarray of shape (n_classes, n_features)
         Shrunk class means, in scaled units: (x - `offset_`) / `scale_`.
 
     mean_shrinkage_ : float
-        Number of pseudo-rows at the overall mean, k0, by which they are shrunk.
+        Number of pseudo-samples at the overall mean, k0, by which they are shrunk.
 
     covariance_factor_ : ndarray of shape (n_features, n_features)
         Cholesky factor L of the covariance of the residuals, in scaled units.
@@ -120,7 +121,7 @@ class CGAN(DecoderMixin, NetGenerator):
         residuals, before that map. Far below 1, the generator has collapsed.
 
     history_ : skorch.history.History
-        One row per epoch: `train_loss`, which is the critic's with its penalty,
+        One entry per epoch: `train_loss`, which is the critic's with its penalty,
         `train_critic_loss` without it (minus the estimated distance),
         `train_generator_loss`, `train_gradient_penalty`, `dur` (seconds), and the same
         of a validation set where there is one.
@@ -142,8 +143,8 @@ class CGAN(DecoderMixin, NetGenerator):
 
     See Also
     --------
-    CVAE : The same model of a row, trained by likelihood.
-    ClassGaussian : What the training starts from.
+    CVAE : The same model of a sample, trained by likelihood.
+    ClassGaussian : The distribution that training starts from.
 
     Notes
     -----
@@ -169,7 +170,7 @@ class CGAN(DecoderMixin, NetGenerator):
     >>> scores = generator.score_samples(X_new, y_new)
     """
 
-    _sampling_parameters = ("variance", "verbose")
+    _sampling_parameters: tuple[str, ...] = ("variance", "verbose")
 
     _parameter_constraints: dict = {
         **NetGenerator._parameter_constraints,
@@ -180,17 +181,17 @@ class CGAN(DecoderMixin, NetGenerator):
     def __init__(
         self,
         *,
-        latent_dim=32,
-        penalty=10.0,
-        variance=1.0,
-        max_epochs="auto",
-        batch_size=256,
-        lr=3e-4,
-        device="auto",
-        random_state=None,
-        verbose=0,
-        net_params=None,
-    ):
+        latent_dim: int = 32,
+        penalty: float = 10.0,
+        variance: ArrayLike | dict = 1.0,
+        max_epochs: int | str = "auto",
+        batch_size: int = 256,
+        lr: float = 3e-4,
+        device: str | torch.device = "auto",
+        random_state: int | np.random.RandomState | None = None,
+        verbose: int = 0,
+        net_params: dict | None = None,
+    ) -> None:
         self.latent_dim = latent_dim
         self.penalty = penalty
         self.variance = variance
@@ -202,17 +203,18 @@ class CGAN(DecoderMixin, NetGenerator):
         self.verbose = verbose
         self.net_params = net_params
 
-    def score_samples(self, X, y):
-        """Return the critic's score of each row; higher means more like a real one.
+    def score_samples(self, X: ArrayLike, y: ArrayLike) -> NDArray:
+        """Return the critic's score of each sample; higher means more like a real one.
 
         Scores have no unit: compare those of one class with each other, for example to
-        drop the generated rows of the lowest scores. The critic has seen rows between
-        the real and the generated ones: those far from both may get any score.
+        drop the generated samples of the lowest scores. The critic has learned from
+        samples between real and generated ones: samples far from both may get any
+        score.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Rows.
+            Samples.
 
         y : array-like of shape (n_samples,)
             Their labels; each must be in `classes_`.
@@ -220,7 +222,7 @@ class CGAN(DecoderMixin, NetGenerator):
         Returns
         -------
         scores : ndarray of shape (n_samples,)
-            Score of each row.
+            Score of each sample.
         """
         check_is_fitted(self)
         X, y = check_samples(self, X, y, reset=False)
@@ -239,30 +241,31 @@ class CGAN(DecoderMixin, NetGenerator):
         return build_net(self, n_samples, len(self.classes_), device)
 
     @torch.inference_mode()
-    def _learn_sampling(self, net, rows):
-        """Find the map that gives generated rows the moments of the training rows."""
-        order = torch.randperm(len(rows), device=rows.x.device)
-        y = rows.y[order.repeat(-(-_N_MODEL_ROWS // len(rows)))]
-        noise = torch.randn(len(y), self.latent_dim + rows.x.shape[1], device=y.device)
+    def _learn_sampling(self, net, data):
+        """Give generated samples the mean and covariance of the training samples."""
+        order = torch.randperm(len(data), device=data.x.device)
+        y = data.y[order.repeat(-(-_N_MODEL_SAMPLES // len(data)))]
+        noise = torch.randn(len(y), self.latent_dim + data.x.shape[1], device=y.device)
         generated = net.module_.eval().average(noise, y).double().cpu().numpy()
         if not np.isfinite(generated).all():
             raise FloatingPointError(
-                "The weights diverged in the last step: generated rows are not finite. "
-                "The estimator is left unfitted. Use a smaller lr."
+                "The weights diverged in the last step: generated samples are not "
+                "finite. The estimator is left unfitted. Use a smaller lr."
             )
         mean = generated.mean(axis=0)
         spread = residual_factor(generated - mean)
         real = self.covariance_factor_
         self.output_factor_ = solve_triangular(spread.T, real.T, lower=False).T
-        self.output_shift_ = rows.x.double().mean(dim=0).cpu().numpy()
+        self.output_shift_ = data.x.double().mean(dim=0).cpu().numpy()
         self.output_shift_ -= self.output_factor_ @ mean
         self.variance_ratio_ = float(np.sum(spread**2) / np.sum(real**2))
         if not _MIN_VARIANCE <= self.variance_ratio_ <= 1 / _MIN_VARIANCE:
             sort = "collapsed" if self.variance_ratio_ < 1 else "drifted away"
+            ratio = f"{self.variance_ratio_:.2g}"
             warn_user(
-                f"The generator has {sort}: its rows have {self.variance_ratio_:.2g} "
-                "times the variance of the training rows around their class means. Use "
-                "a smaller lr, fewer epochs or a larger penalty, or ClassGaussian.",
+                f"The generator has {sort}: its samples have {ratio} times the "
+                "variance of the training samples around their class means. Use a "
+                "smaller lr, fewer epochs or a larger penalty, or ClassGaussian.",
                 ConvergenceWarning,
             )
 

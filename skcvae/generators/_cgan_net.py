@@ -8,7 +8,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR
 from torch.optim.swa_utils import AveragedModel
 
 from .._training import TrainingNet
-from ._modules import LabelledLinear, NoiseScale, SmallDecoder
+from ._cvae_net import LabelledLinear, NoiseScale, SmallDecoder
 from ._net_generator import (
     assemble_net,
     count_batches,
@@ -30,10 +30,10 @@ def update_average(average, current, n_averaged):
     return torch.lerp(average, current, 1 - _AVERAGE_DECAY)
 
 
-class RowGenerator(nn.Module):
-    """Rows f(z, y) + s(z, y) L e of standard normal noise z and e.
+class GeneratorNet(nn.Module):
+    """Samples f(z, y) + s(z, y) L e of standard normal noise z and e.
 
-    At first f is 0 and s is 1: a training starts from a Gaussian.
+    At first f is 0 and s is 1: training starts from a Gaussian.
 
     **Shape**
 
@@ -52,13 +52,13 @@ class RowGenerator(nn.Module):
         nn.init.zeros_(self.decoder.out.bias)
 
     def forward(self, noise, y):
-        """Return a row for each row of noise."""
+        """Return a sample for each noise vector."""
         z, e = noise[:, : self.latent_dim], noise[:, self.latent_dim :]
         return self.decoder.decode(z, y) + self.scale(z, y).exp() * (e @ self.factor.T)
 
 
 class Critic(nn.Module):
-    """Score of labelled rows: higher for real than for generated ones.
+    """Score of labelled samples: higher for real than for generated ones.
 
     **Shape**
 
@@ -73,7 +73,7 @@ class Critic(nn.Module):
         self.out = nn.Linear(hidden_dim, 1)
 
     def forward(self, x, y):
-        """Return the score of each row."""
+        """Return the score of each sample."""
         hidden = nn.functional.leaky_relu(self.first(x, y), _SLOPE)
         hidden = nn.functional.leaky_relu(self.second(hidden), _SLOPE)
         return self.out(hidden).squeeze(1)
@@ -85,18 +85,18 @@ class AdversarialPair(nn.Module):
     **Shape**
 
     - Input: ``(n, n_features)`` and class codes ``(n,)``
-    - Output: generated rows of the same classes, ``(n, n_features)``
+    - Output: generated samples of the same classes, ``(n, n_features)``
     """
 
     def __init__(self, factor, n_classes, latent_dim, hidden_dim=256, critic_dim=256):
         super().__init__()
-        self.generator = RowGenerator(factor, n_classes, latent_dim, hidden_dim)
+        self.generator = GeneratorNet(factor, n_classes, latent_dim, hidden_dim)
         self.critic = Critic(len(factor), n_classes, critic_dim)
         self.average = AveragedModel(self.generator, avg_fn=update_average)
         self.average.requires_grad_(False)
 
     def forward(self, x, y):
-        """Generate a row of the class of each row."""
+        """Generate a sample of the class of each sample."""
         n_noise = self.generator.latent_dim + x.shape[1]
         noise = torch.randn(len(x), n_noise, device=x.device)
         return self.generator(noise, y)
@@ -105,8 +105,8 @@ class AdversarialPair(nn.Module):
 def gradient_penalty(critic, real, generated, y):
     r"""Return how far the gradients of the scores are from norm 1.
 
-    :math:`(\lVert \nabla_x D(x, y) \rVert - 1)^2`, averaged over rows x that lie
-    anywhere between a real and a generated row (Gulrajani et al., 2017).
+    :math:`(\lVert \nabla_x D(x, y) \rVert - 1)^2`, averaged over samples x that lie
+    anywhere between a real and a generated sample (Gulrajani et al., 2017).
     """
     share = torch.rand(len(real), 1, device=real.device)
     x = torch.lerp(generated, real, share).requires_grad_(True)
@@ -121,7 +121,7 @@ def gradient_penalty(critic, real, generated, y):
 class CGANNet(TrainingNet):
     """skorch net whose steps train the critic, then the generator, on each batch.
 
-    One optimizer serves both: it leaves alone what has no gradient.
+    One optimizer serves both: it skips weights that have no gradient.
 
     Parameters
     ----------
@@ -144,11 +144,11 @@ class CGANNet(TrainingNet):
 
     @torch.no_grad()
     def validation_step(self, batch, **fit_params):
-        """Return the loss of the critic on rows that it is not trained on."""
+        """Return the loss of the critic on samples that it is not trained on."""
         self._set_training(False)
-        rows, real = batch
-        self._generator_loss(rows["y"], real)
-        return {"loss": self._critic_loss(rows["y"], real), "y_pred": None}
+        y, real = batch[0]["y"], batch[1]
+        self._generator_loss(y, real)
+        return {"loss": self._critic_loss(y, real), "y_pred": None}
 
     def _step(self, compute_loss, trained, batch):
         """Take one step with one of the two networks; return its loss."""
@@ -195,7 +195,7 @@ def build_net(cgan, n_samples, n_classes, device):
         Its parameters and `covariance_factor_` are read.
 
     n_samples, n_classes : int
-        Number of training rows, and of classes.
+        Number of training samples, and of classes.
 
     device : torch.device
         Where to train.

@@ -1,9 +1,10 @@
-"""A Gaussian around each class mean: the closed-form rival of the CVAE."""
+"""A Gaussian around each class mean: the closed-form baseline."""
 
 from numbers import Real
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from .._class_means import fit_class_means, leave_one_out_residuals
@@ -22,32 +23,32 @@ def gaussian_factor(covariance):
 
 
 class ClassGaussian(DecoderMixin, BaseGenerator):
-    r"""Gaussian generator with shrunk class means and a covariance, or shrunk ones.
+    r"""Gaussian generator: shrunk class means, and one covariance or one per class.
 
     :math:`x \mid y = c \sim N(m_c, v_c W)`, where :math:`W` is the within-class
     covariance of all classes with the shrinkage of Ledoit and Wolf [1]_ and
 
     .. math:: m_c = (n_c \bar{x}_c + k_0 \bar{x}) / (n_c + k_0)
 
-    is the class mean, shrunk towards the mean of all rows by an amount estimated from
-    the data (empirical Bayes). With ``covariance_type="full"`` each class has a
-    covariance of its own, shrunk towards :math:`W` in the same way. It has no training
-    loop and is a strong rival on embeddings with few rows per class; prefer
-    :class:`CVAE` where classes have shapes that are not Gaussian.
+    is the class mean, shrunk towards the mean of all samples by an amount estimated
+    from the data (empirical Bayes). With ``covariance_type="full"`` each class has a
+    covariance of its own, shrunk towards :math:`W` in the same way. There is no
+    training loop. It is a strong baseline on embeddings with few samples per class;
+    prefer :class:`CVAE` where classes have shapes that are not Gaussian.
 
     Parameters
     ----------
     mean_shrinkage : "auto" or float, default="auto"
-        The number of pseudo-rows :math:`k_0 \ge 0` that pull each class mean to the
+        The number of pseudo-samples :math:`k_0 \ge 0` that pull each class mean to the
         overall mean. "auto" takes the ratio of the variance within to the variance
         between classes.
 
     covariance_type : {"tied", "full"}, default="tied"
         "tied" is one covariance for all classes. "full" is
         :math:`(n_c S_c + k W) / (n_c + k)` for each class, with :math:`S_c` the second
-        moment of its leave-one-out residuals, and the number of pseudo-rows k
-        estimated as that of the means is. It is closer to the rows, and tells more of
-        them: audit what you publish.
+        moment of its leave-one-out residuals, and the number of pseudo-samples k
+        estimated as that of the means is. It fits the samples more closely, and
+        reveals more about them: audit what you publish.
 
     covariance_shrinkage : "auto" or float, default="auto"
         Weight in [0, 1] of the scaled identity in the covariance. "auto" takes the
@@ -56,8 +57,9 @@ class ClassGaussian(DecoderMixin, BaseGenerator):
     variance : float, dict, array-like of shape (n_classes,) or "auto", default=1.0
         Factor :math:`v_c` of the covariance at sampling: one number, one for each
         class in the order of `classes_`, or a dict from label to number (1 for the
-        labels it lacks). "auto" is :math:`1 + 1 / (n_c + k_0)`: of a class of few rows
-        the mean is not exactly known, and a new row lies farther from its estimate.
+        labels it lacks). "auto" is :math:`1 + 1 / (n_c + k_0)`: the mean of a class of
+        few samples is not exactly known, and a new sample lies farther from the
+        estimate.
 
     random_state : int, RandomState instance or None, default=None
         Seed of :meth:`sample`.
@@ -68,7 +70,7 @@ class ClassGaussian(DecoderMixin, BaseGenerator):
         Labels seen in :meth:`fit`, sorted.
 
     class_count_ : ndarray of shape (n_classes,)
-        Number of training rows of each class.
+        Number of training samples of each class.
 
     class_means_ : ndarray of shape (n_classes, n_features)
         Shrunk class means, in scaled units: (x - `offset_`) / `scale_`.
@@ -78,7 +80,7 @@ class ClassGaussian(DecoderMixin, BaseGenerator):
 
     whitening_ : ClassWhitening or None
         Coordinates in which `covariance_` is the identity, covariances of the classes
-        in them, and `k0`, the number of pseudo-rows; None for "tied".
+        in them, and `k0`, the number of pseudo-samples; None for "tied".
 
     mean_shrinkage_ : float
         The value of :math:`k_0` in use; infinite where classes do not differ.
@@ -114,7 +116,7 @@ class ClassGaussian(DecoderMixin, BaseGenerator):
     ((3, 64), [3, 3, 8])
     """
 
-    #: The variance is that of the training rows by construction.
+    #: The variance is that of the training samples by construction.
     _checks_generation = False
 
     _parameter_constraints: dict = {
@@ -134,12 +136,12 @@ class ClassGaussian(DecoderMixin, BaseGenerator):
     def __init__(
         self,
         *,
-        mean_shrinkage="auto",
-        covariance_type="tied",
-        covariance_shrinkage="auto",
-        variance=1.0,
-        random_state=None,
-    ):
+        mean_shrinkage: float | str = "auto",
+        covariance_type: str = "tied",
+        covariance_shrinkage: float | str = "auto",
+        variance: ArrayLike | dict = 1.0,
+        random_state: int | np.random.RandomState | None = None,
+    ) -> None:
         self.mean_shrinkage = mean_shrinkage
         self.covariance_type = covariance_type
         self.covariance_shrinkage = covariance_shrinkage

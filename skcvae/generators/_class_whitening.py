@@ -4,9 +4,9 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
 from .._class_means import make_definite
+from ._samplers import indices_of_classes
 
 # Numbers that the factors of all classes may take: 64 MiB in float32.
 _MAX_NUMBERS = 2**24
@@ -21,7 +21,7 @@ class ClassWhitening:
     Attributes
     ----------
     whitener, colouring : ndarray of shape (n_features, n_features)
-        Right factors that take rows to principal components of unit variance, and
+        Right factors that take samples to principal components of unit variance, and
         back.
 
     factor : ndarray of shape (n_classes, rank, rank)
@@ -29,7 +29,7 @@ class ClassWhitening:
         components.
 
     k0 : float
-        Number of pseudo-rows of unit covariance by which these are shrunk.
+        Number of pseudo-samples of unit covariance by which these are shrunk.
     """
 
     whitener: np.ndarray
@@ -38,38 +38,11 @@ class ClassWhitening:
     k0: float
 
 
-def turn_classes(e, codes, factor):
-    """Give standard normal rows the covariance of their class, in leading components.
-
-    Parameters
-    ----------
-    e : Tensor of shape (n_samples, n_features)
-        Rows.
-
-    codes : Tensor of shape (n_samples,)
-        Class codes, sorted: there is one matrix product for each run of equal codes.
-
-    factor : Tensor of shape (n_classes, rank, rank)
-        Cholesky factor of the covariance of each class.
-
-    Returns
-    -------
-    Tensor of shape (n_samples, n_features)
-    """
-    rank = factor.shape[1]
-    classes, counts = codes.unique_consecutive(return_counts=True)
-    runs = e[:, :rank].split(counts.tolist())
-    turned = [
-        run @ factor[code].T for code, run in zip(classes.tolist(), runs, strict=True)
-    ]
-    return torch.cat([torch.cat(turned), e[:, rank:]], dim=1)
-
-
 def fit_class_whitening(residuals, codes, n_classes, covariance):
     """Estimate the `ClassWhitening` of leave-one-out residuals.
 
-    The covariance of all rows is given. That of each class is shrunk towards it, in as
-    many leading components as fit into memory.
+    The covariance of all samples is given. That of each class is shrunk towards it, in
+    as many leading components as fit into memory.
     """
     residuals = residuals.astype(np.float64)
     n_features = residuals.shape[1]
@@ -85,10 +58,10 @@ def fit_class_whitening(residuals, codes, n_classes, covariance):
 
 
 def estimate_covariance_shrinkage(residuals, codes, n_classes):
-    r"""Estimate k0, the number of pseudo-rows that have the covariance of all rows.
+    r"""Estimate k0, the number of pseudo-samples of the covariance of all samples.
 
-    The one-way analysis of variance of :mod:`~skcvae.generators._class_means`, for the
-    matrices :math:`r r'` of the rows in place of the rows:
+    The one-way analysis of variance of :mod:`skcvae._class_means`, of the matrices
+    :math:`r r'` in place of the samples r:
     :math:`k_0 = \sigma_w^2 / \sigma_b^2` in the Frobenius norm. Infinite where classes
     do not differ, and at least 1, so that no covariance is singular.
     """
@@ -98,29 +71,23 @@ def estimate_covariance_shrinkage(residuals, codes, n_classes):
     overall = residuals.T @ residuals / n_samples
     total, between, squared_counts = np.sum(np.sum(residuals**2, axis=1) ** 2), 0.0, 0
     within = total
-    for rows in _rows_of_classes(codes, n_classes):
-        moment = residuals[rows].T @ residuals[rows] / len(rows)
-        within -= len(rows) * np.sum(moment**2)
-        between += len(rows) * np.sum((moment - overall) ** 2)
-        squared_counts += len(rows) ** 2
+    for members in indices_of_classes(codes, n_classes):
+        moment = residuals[members].T @ residuals[members] / len(members)
+        within -= len(members) * np.sum(moment**2)
+        between += len(members) * np.sum((moment - overall) ** 2)
+        squared_counts += len(members) ** 2
     within /= n_samples - n_classes
     between -= (n_classes - 1) * within
     between /= n_samples - squared_counts / n_samples
     return max(float(within / between), 1.0) if between > 0 else np.inf
 
 
-def _rows_of_classes(codes, n_classes):
-    """Return the indices of the rows of each class."""
-    ends = np.cumsum(np.bincount(codes, minlength=n_classes))
-    return np.split(np.argsort(codes, kind="stable"), ends[:-1])
-
-
 def _class_factors(E, codes, n_classes, k0):
     """Return the Cholesky factor of (n_c S_c + k0 I) / (n_c + k0) of every class."""
     identity = np.eye(E.shape[1])
     factor = np.empty((n_classes, *identity.shape))
-    for code, rows in enumerate(_rows_of_classes(codes, n_classes)):
-        own = 1 / (1 + k0 / len(rows))
-        moment = E[rows].T @ E[rows] / len(rows)
+    for code, members in enumerate(indices_of_classes(codes, n_classes)):
+        own = 1 / (1 + k0 / len(members))
+        moment = E[members].T @ E[members] / len(members)
         factor[code] = np.linalg.cholesky(own * moment + (1 - own) * identity)
     return factor

@@ -1,10 +1,12 @@
 """The conditional variational autoencoder as an estimator."""
 
 import copy
+from collections.abc import Callable
 from numbers import Integral, Real
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike, NDArray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
@@ -14,12 +16,10 @@ from .._scaling import estimate_range, scale_rows
 from .._training import TensorLoader
 from .._validation import check_samples, encode_labels
 from .._warnings import warn_user
-from ._cvae_net import OBJECTIVES, build_net
+from ._cvae_net import BACKBONES, OBJECTIVES, ConditionalVAE, build_net
 from ._decoder import DecoderMixin
-from ._latents import aggregate_prior, standard_prior
-from ._modules import BACKBONES, ConditionalVAE
 from ._net_generator import NetGenerator
-from ._samplers import CVAESampler, ObservationNoise
+from ._samplers import CVAESampler, ObservationNoise, aggregate_prior, standard_prior
 
 # A latent dimension counts as used when its posterior mean varies this much.
 _ACTIVE_VARIANCE = 0.01
@@ -35,12 +35,12 @@ class CVAE(DecoderMixin, NetGenerator):
         \log N(x; m_y + f(z, y), s(z, y)^2 \operatorname{diag}(\sigma^2))
         - \beta \, \mathrm{KL}(q(z \mid x, y) \,\|\, N(0, I)),
 
-    where :math:`m_y` is the class mean, shrunk towards the mean of all rows by an
+    where :math:`m_y` is the class mean, shrunk towards the mean of all samples by an
     amount estimated from the data. The noise :math:`\sigma` of each feature and its
-    factor :math:`s` for each row are learned, so that :math:`\beta = 1` is the natural
-    weight. Networks see each row minus the mean that its class has without it, so that
-    a class of few rows does not look narrower than it is. Labels enter as a learned
-    bias for each class.
+    factor :math:`s` for each sample are learned, so that :math:`\beta = 1` is the
+    natural weight. Networks see each sample minus the mean that its class has without
+    it, so that a class of few samples does not look narrower than it is. Labels enter
+    as a learned bias for each class.
 
     Prefer :class:`ClassGaussian` where time is short or classes differ by their means
     only; prefer this where their shapes differ.
@@ -69,19 +69,19 @@ class CVAE(DecoderMixin, NetGenerator):
         :class:`ClassGaussian`. It does not touch training.
 
     prior : {"aggregate", "standard"}, default="aggregate"
-        Where latents come from. "aggregate" is a Gaussian fitted to the latents of the
-        training rows; each class has its own mean and covariance, shrunk towards those
-        of all classes. "standard" is N(0, I), as in the thesis.
-        It does not touch training.
+        Distribution of the latents. "aggregate" is a Gaussian fitted to the latents of
+        the training samples. Each class has its own mean and covariance, shrunk towards
+        those of all classes. "standard" is N(0, I), as in the thesis. It does not touch
+        training.
 
     noise : {"residual"} or None, default="residual"
-        "residual" adds to each decoded row Gaussian noise with the covariance of the
-        training rows' x - x̂ (Ledoit and Wolf's estimate [3]_), times the factor
-        :math:`s(z, y)^2`; without it, generated rows lie on a surface of `latent_dim`
-        dimensions. It does not touch training.
+        "residual" adds to each decoded sample Gaussian noise with the covariance of the
+        training samples' x - x̂ (Ledoit and Wolf's estimate [3]_), times the factor
+        :math:`s(z, y)^2`. Without it, generated samples lie on a surface of
+        `latent_dim` dimensions. It does not touch training.
 
     objective : {"elbo", "reference"}, default="elbo"
-        "reference" is the loss of the thesis and of the BMVC 2024 program: rows
+        "reference" is the loss of the thesis and of the BMVC 2024 program: samples
         scaled to [0, 1] by minimum and maximum, sigmoid output, squared error plus
         `beta` times a KL term to N(0, I/2), constant learning rate, no class means.
         Its settings are ``beta=0.01, latent_dim=100, max_epochs=500, lr=1e-3,
@@ -89,11 +89,11 @@ class CVAE(DecoderMixin, NetGenerator):
         standard deviation: square it.
 
     max_epochs : int or "auto", default="auto"
-        Passes over the rows. "auto" takes as many as make 600 steps, but at least 10
+        Passes over the samples. "auto" takes as many as make 600 steps, but at least 10
         and at most 300.
 
     batch_size : int, default=256
-        Rows per step.
+        Samples per step.
 
     lr : float, default=3e-3
         Learning rate: the peak of a one-cycle schedule ("reference": constant).
@@ -106,7 +106,7 @@ class CVAE(DecoderMixin, NetGenerator):
 
     random_state : int, RandomState instance or None, default=None
         Seed of initialisation, training and sampling. The same integer gives the same
-        bits on the same device and number of threads, and NumPy's and torch's global
+        bits on the same device and number of threads. NumPy's and torch's global
         random states are neither read nor changed.
 
     verbose : int, default=0
@@ -123,24 +123,24 @@ class CVAE(DecoderMixin, NetGenerator):
         Labels seen in :meth:`fit`, sorted.
 
     class_count_ : ndarray of shape (n_classes,)
-        Number of training rows of each class.
+        Number of training samples of each class.
 
     class_means_ : ndarray of shape (n_classes, n_features)
         Shrunk class means, in scaled units: (x - `offset_`) / `scale_`.
 
     mean_shrinkage_ : float
-        Number of pseudo-rows at the overall mean, k0, by which they are shrunk.
+        Number of pseudo-samples at the overall mean, k0, by which they are shrunk.
 
     latent_prior_ : LatentPrior
         The aggregate prior.
 
     noise_factor_ : ndarray of shape (n_features, n_features)
-        Cholesky factor of the covariance of the residual noise of a row of
+        Cholesky factor of the covariance of the residual noise of a sample of
         :math:`s = 1`, in scaled units.
 
     history_ : skorch.history.History
-        One row per epoch: `train_loss`, `train_reconstruction`, `train_kl` (nats per
-        row), `dur` (seconds), and the same of a validation set where there is one.
+        One entry per epoch: `train_loss`, `train_reconstruction`, `train_kl` (nats per
+        sample), `dur` (seconds), and the same of a validation set where there is one.
         ``history_[:, "train_loss"]`` is a list.
 
     net_ : skorch.NeuralNet
@@ -163,7 +163,7 @@ class CVAE(DecoderMixin, NetGenerator):
 
     See Also
     --------
-    ClassGaussian : The closed-form rival.
+    ClassGaussian : The closed-form baseline.
     skcvae.over_sampling.CVAEOverSampler : Fills up the classes of a data set.
 
     Notes
@@ -192,7 +192,7 @@ class CVAE(DecoderMixin, NetGenerator):
     ((3, 64), [3, 3, 8])
     """
 
-    _sampling_parameters = ("variance", "prior", "noise", "verbose")
+    _sampling_parameters: tuple[str, ...] = ("variance", "prior", "noise", "verbose")
     _memory_advice = "a smaller batch_size or latent_dim, architecture='small'"
     _module = ConditionalVAE
 
@@ -209,21 +209,21 @@ class CVAE(DecoderMixin, NetGenerator):
     def __init__(  # noqa: PLR0913  as GaussianMixture, it has many
         self,
         *,
-        latent_dim=32,
-        architecture="small",
-        beta=1.0,
-        variance=1.0,
-        prior="aggregate",
-        noise="residual",
-        objective="elbo",
-        max_epochs="auto",
-        batch_size=256,
-        lr=3e-3,
-        device="auto",
-        random_state=None,
-        verbose=0,
-        net_params=None,
-    ):
+        latent_dim: int = 32,
+        architecture: str | Callable[..., torch.nn.Module] = "small",
+        beta: float = 1.0,
+        variance: ArrayLike | dict = 1.0,
+        prior: str = "aggregate",
+        noise: str | None = "residual",
+        objective: str = "elbo",
+        max_epochs: int | str = "auto",
+        batch_size: int = 256,
+        lr: float = 3e-3,
+        device: str | torch.device = "auto",
+        random_state: int | np.random.RandomState | None = None,
+        verbose: int = 0,
+        net_params: dict | None = None,
+    ) -> None:
         self.latent_dim = latent_dim
         self.architecture = architecture
         self.beta = beta
@@ -239,13 +239,15 @@ class CVAE(DecoderMixin, NetGenerator):
         self.verbose = verbose
         self.net_params = net_params
 
-    def encode(self, X, y, *, return_std=False):
+    def encode(
+        self, X: ArrayLike, y: ArrayLike, *, return_std: bool = False
+    ) -> NDArray | tuple[NDArray, NDArray]:
         """Return the latent mean of each sample.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Rows.
+            Samples.
 
         y : array-like of shape (n_samples,)
             Their labels; each must be in `classes_`.
@@ -267,13 +269,13 @@ class CVAE(DecoderMixin, NetGenerator):
             std = torch.exp(0.5 * log_var)
         return (mean.numpy(), std.numpy()) if return_std else mean.numpy()
 
-    def reconstruct(self, X, y):
-        """Encode each row and decode its latent mean, without noise.
+    def reconstruct(self, X: ArrayLike, y: ArrayLike) -> NDArray:
+        """Encode each sample and decode its latent mean, without noise.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Rows.
+            Samples.
 
         y : array-like of shape (n_samples,)
             Their labels; each must be in `classes_`.
@@ -281,7 +283,7 @@ class CVAE(DecoderMixin, NetGenerator):
         Returns
         -------
         X_hat : ndarray of shape (n_samples, n_features)
-            Reconstructed rows, in the units of `X`.
+            Reconstructed samples, in the units of `X`.
         """
         x, codes = self._to_tensors(X, y)
         module = self.net_.module_
@@ -291,7 +293,7 @@ class CVAE(DecoderMixin, NetGenerator):
         return (self.offset_ + decoded * self.scale_).astype(self._output_dtype)
 
     def _to_tensors(self, X, y):
-        """Return scaled residuals and class codes of labelled rows."""
+        """Return scaled residuals and class codes of labelled samples."""
         check_is_fitted(self)
         X, y = check_samples(self, X, y, reset=False)
         codes = encode_labels(y, self.classes_)
@@ -314,11 +316,11 @@ class CVAE(DecoderMixin, NetGenerator):
         return super()._centre(Z, codes)
 
     @torch.inference_mode()
-    def _learn_sampling(self, net, rows):
-        """Fit the aggregate prior and the residual noise to the training rows."""
+    def _learn_sampling(self, net, data):
+        """Fit the aggregate prior and the residual noise to the training samples."""
         module = net.module_.eval()
         means, variances, residuals = [], [], []
-        for batch, x in TensorLoader(rows, 4096):
+        for batch, x in TensorLoader(data, 4096):
             x_hat, mean, log_var, log_noise = module(**batch)
             means.append(mean)
             variances.append(log_var.exp())
@@ -326,20 +328,20 @@ class CVAE(DecoderMixin, NetGenerator):
         residuals = torch.cat(residuals)
         if not residuals.isfinite().all():
             raise FloatingPointError(
-                "The weights diverged in the last step: decoded rows are not finite. "
-                "The estimator is left unfitted. Use a smaller lr."
+                "The weights diverged in the last step: decoded samples are not "
+                "finite. The estimator is left unfitted. Use a smaller lr."
             )
         mean = torch.cat(means).double().cpu().numpy()
         variance = torch.cat(variances).double().cpu().numpy()
-        self.latent_prior_ = self._fit_prior(mean, variance, rows.y.cpu().numpy())
+        self.latent_prior_ = self._fit_prior(mean, variance, data.y.cpu().numpy())
         feature_std = module.feature_std().double().cpu().numpy()
         self.noise_factor_ = feature_std[:, None] * residual_factor(residuals.numpy())
         self.n_active_dims_ = int((mean.var(axis=0) > _ACTIVE_VARIANCE).sum())
         if not self.n_active_dims_:
             warn_user(
-                f"The {type(self).__name__} uses none of its latent dimensions: rows "
-                "are drawn as independent noise around fixed means. Train longer or "
-                "lower beta, if the features of a class are correlated.",
+                f"The {type(self).__name__} uses none of its latent dimensions: it "
+                "draws independent noise around fixed means. Train longer or lower "
+                "beta, if the features of a class are correlated.",
                 ConvergenceWarning,
             )
 

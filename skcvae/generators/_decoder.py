@@ -1,18 +1,22 @@
 """Generators whose samples are decoded from latent vectors, and their decoders."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import torch
+from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_array
 from torch import nn
 
 from .._validation import encode_labels
-from ._sampling import make_units
+from ._base import make_units
 
 
 class LatentDecoder(nn.Module):
     """Samples for standard normal latent vectors, in the units of the training samples.
 
-    It is differentiable, and what an attacker has who holds a released decoder.
+    It is differentiable. Whoever holds a released decoder can attack it.
 
     **Shape**
 
@@ -51,7 +55,20 @@ class LatentDecoder(nn.Module):
         scale 1.
     """
 
-    def __init__(self, sampler, centres, scale, classes, variance=None):
+    sampler: Any
+    centres: torch.Tensor
+    scale: torch.Tensor
+    latent_std: torch.Tensor
+    noise_std: torch.Tensor | None
+
+    def __init__(
+        self,
+        sampler: nn.Module,
+        centres: NDArray,
+        scale: NDArray,
+        classes: NDArray,
+        variance: NDArray | None = None,
+    ) -> None:
         super().__init__()
         self.sampler = sampler
         self.latent_dim = sampler.latent_dim
@@ -69,11 +86,13 @@ class LatentDecoder(nn.Module):
             noise = noise.factor.norm(dim=1) * self.scale
         self.register_buffer("noise_std", noise)
 
-    def forward(self, z, codes):
+    def forward(self, z: torch.Tensor, codes: torch.Tensor) -> torch.Tensor:
         """Decode latent vectors."""
         return self.centres[codes] + self.sampler.decode(z, codes) * self.scale
 
-    def make_units(self, dtype):
+    def make_units(
+        self, dtype: torch.dtype
+    ) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
         """Return a function from scaled samples and codes to samples of a type."""
         return make_units(*self._exact, self.scale.device, dtype)
 
@@ -81,12 +100,14 @@ class LatentDecoder(nn.Module):
 class DecoderMixin:
     """Mixin of generators whose samples are decoded from latent vectors.
 
-    Only what has it can be attacked through its decoder, and only there can
-    :class:`~skcvae.over_sampling.HardOverSampler` move samples. A generator of another
-    package implements `make_decoder`.
+    A privacy audit attacks the decoder, and
+    :class:`~skcvae.over_sampling.HardOverSampler` moves samples through it. Both look
+    for this mixin. A generator of another package implements `make_decoder`.
     """
 
-    def make_decoder(self, device=None):
+    def make_decoder(
+        self: Any, device: str | torch.device | None = None
+    ) -> LatentDecoder:
         """Return the decoder as a differentiable module.
 
         Parameters
@@ -112,13 +133,13 @@ class DecoderMixin:
         device = self._sampling_device() if device is None else device
         return decoder.requires_grad_(False).to(device)
 
-    def decode(self, z, y):
+    def decode(self, z: ArrayLike, y: ArrayLike) -> NDArray:
         """Decode latent vectors, without observation noise.
 
         Parameters
         ----------
         z : array-like of shape (n_samples, latent_dim)
-            Latent vectors; standard normal ones are typical.
+            Latent vectors. The generator draws standard normal ones.
 
         y : array-like of shape (n_samples,)
             Label of each; it must be in `classes_`.
@@ -134,12 +155,12 @@ class DecoderMixin:
             If `z` has another dimension than the latent space, or `y` an unknown label.
         """
         decoder = self.make_decoder("cpu")
-        z = check_array(z, dtype=np.float32, ensure_min_samples=0, input_name="z")
+        latents = check_array(z, dtype=np.float32, ensure_min_samples=0, input_name="z")
         codes = encode_labels(y, decoder.classes)
-        if z.shape != (len(codes), decoder.latent_dim):
+        if latents.shape != (len(codes), decoder.latent_dim):
             raise ValueError(
                 f"z must have one latent vector of dimension {decoder.latent_dim} for "
-                f"each of the {len(codes)} labels, got shape {z.shape}."
+                f"each of the {len(codes)} labels, got shape {latents.shape}."
             )
         with torch.inference_mode():
-            return decoder(torch.from_numpy(z), torch.from_numpy(codes)).numpy()
+            return decoder(torch.from_numpy(latents), torch.from_numpy(codes)).numpy()

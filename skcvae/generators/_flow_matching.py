@@ -4,53 +4,54 @@ import copy
 from functools import partial
 from numbers import Integral, Real
 
+import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from .._class_means import residual_covariance
 from .._training import TensorLoader
 from ._class_whitening import fit_class_whitening
 from ._decoder import DecoderMixin
-from ._flow_net import FlowSampler, build_net
+from ._flow_net import FlowSampler, build_net, integrate_dopri5, integrate_midpoint
 from ._net_generator import NetGenerator
-from ._ode import integrate_dopri5, integrate_midpoint
 
 
 class FlowMatching(DecoderMixin, NetGenerator):
     r"""Conditional flow matching on embeddings.
 
-    Rows are noise that follows a learned velocity from :math:`t = 0` to :math:`t = 1`.
-    On the straight path :math:`x_t = (1 - t) \, \varepsilon + t \, x` from noise to a
-    training row, the velocity network minimises [1]_ [2]_
+    A sample is noise that follows a learned velocity from :math:`t = 0` to
+    :math:`t = 1`. On the straight path :math:`x_t = (1 - t) \, \varepsilon + t \, x`
+    from noise to a training sample, the velocity network minimises [1]_ [2]_
 
     .. math::
         E_{t, \varepsilon, (x, y)} \| v(x_t, t, y) - (x - \varepsilon) \|^2 .
 
-    Rows are residuals around the mean that their class has without them, in
-    coordinates where the residuals of all classes have unit covariance, and the noise
-    is :math:`\varepsilon \sim N(0, \Sigma_y)`, with
+    Here, x is the residual of a sample around the mean that its class has without it,
+    in coordinates where the residuals of all classes have unit covariance. The noise is
+    :math:`\varepsilon \sim N(0, \Sigma_y)`, with
     :math:`\Sigma_y = (n_y S_y + k I) / (n_y + k)`: the covariance of the class, shrunk
     towards that of all classes by an amount estimated from the data. The untrained
-    velocity is that of Gaussian rows. Training thus starts from a Gaussian with a mean
-    and a covariance for each class, and the network learns what is not Gaussian.
+    velocity is that of Gaussian samples. Training thus starts from a Gaussian with a
+    mean and a covariance for each class, and the network learns what is not Gaussian.
     Labels enter as a learned bias for each class.
 
-    Prefer it to :class:`CVAE` where covariances differ between classes, or where rows
-    have shapes that no Gaussian has, such as several clusters within a class; prefer
-    :class:`CVAE` where a latent vector for each row is of use, and
+    Prefer it to :class:`CVAE` where covariances differ between classes, or where
+    classes have shapes that no Gaussian has, such as several clusters. Prefer
+    :class:`CVAE` where a latent vector for each sample is of use, and
     :class:`ClassGaussian` where time is short.
 
     Parameters
     ----------
     guidance : float, default=1.0
-        Weight w of classifier-free guidance [3]_: rows follow
-        :math:`v_{any} + w \, (v_y - v_{any})`. 1 is what was learned; more exaggerates
-        how the shape of a class differs from that of all classes, at twice the cost;
+        Weight w of classifier-free guidance [3]_: samples follow
+        :math:`v_{any} + w \, (v_y - v_{any})`. 1 is what was learned. More exaggerates
+        how the shape of a class differs from that of all classes, at twice the cost.
         0 is the velocity of all classes. The mean of a class is not part of it. It
         does not touch training.
 
     label_dropout : float, default=0.1
-        Probability in [0, 1) with which a row is trained without its label, for
+        Probability in [0, 1) with which a sample is trained without its label, for
         :math:`v_{any}`. At 0, `guidance` must be 1.
 
     solver : {"midpoint", "dopri5"}, default="midpoint"
@@ -71,11 +72,11 @@ class FlowMatching(DecoderMixin, NetGenerator):
         lacks), or "auto" as in :class:`ClassGaussian`. It does not touch training.
 
     max_epochs : int or "auto", default="auto"
-        Passes over the rows. "auto" takes as many as make 1000 steps, but at least 10
-        and at most 300.
+        Passes over the samples. "auto" takes as many as make 1000 steps, but at least
+        10 and at most 300.
 
     batch_size : int, default=256
-        Rows per step.
+        Samples per step.
 
     lr : float, default=2e-3
         Learning rate: the peak of a one-cycle schedule.
@@ -86,7 +87,7 @@ class FlowMatching(DecoderMixin, NetGenerator):
 
     random_state : int, RandomState instance or None, default=None
         Seed of initialisation, training and sampling. The same integer gives the same
-        bits on the same device and number of threads, and NumPy's and torch's global
+        bits on the same device and number of threads. NumPy's and torch's global
         random states are neither read nor changed.
 
     verbose : int, default=0
@@ -103,16 +104,16 @@ class FlowMatching(DecoderMixin, NetGenerator):
         Labels seen in :meth:`fit`, sorted.
 
     class_count_ : ndarray of shape (n_classes,)
-        Number of training rows of each class.
+        Number of training samples of each class.
 
     class_means_ : ndarray of shape (n_classes, n_features)
         Shrunk class means, in scaled units: (x - `offset_`) / `scale_`.
 
     mean_shrinkage_ : float
-        Number of pseudo-rows at the overall mean by which they are shrunk.
+        Number of pseudo-samples at the overall mean by which they are shrunk.
 
     covariance_shrinkage_ : float
-        Number k of pseudo-rows by which the covariances of the classes are shrunk;
+        Number k of pseudo-samples by which the covariances of the classes are shrunk;
         infinite where they do not differ.
 
     whitening_ : ClassWhitening
@@ -120,7 +121,7 @@ class FlowMatching(DecoderMixin, NetGenerator):
         differ in the leading principal components only: as many as take 64 MiB.
 
     history_ : skorch.history.History
-        One row per epoch: `train_loss` (squared error per feature), `dur` (seconds),
+        One entry per epoch: `train_loss` (squared error per feature), `dur` (seconds),
         and the same of a validation set where there is one.
         ``history_[:, "train_loss"]`` is a list.
 
@@ -170,7 +171,7 @@ class FlowMatching(DecoderMixin, NetGenerator):
     ((3, 64), [3, 3, 8])
     """
 
-    _sampling_parameters = (
+    _sampling_parameters: tuple[str, ...] = (
         "guidance",
         "solver",
         "n_steps",
@@ -193,20 +194,20 @@ class FlowMatching(DecoderMixin, NetGenerator):
     def __init__(  # noqa: PLR0913  training and sampling have six each
         self,
         *,
-        guidance=1.0,
-        label_dropout=0.1,
-        solver="midpoint",
-        n_steps=5,
-        tol=1e-4,
-        variance=1.0,
-        max_epochs="auto",
-        batch_size=256,
-        lr=2e-3,
-        device="auto",
-        random_state=None,
-        verbose=0,
-        net_params=None,
-    ):
+        guidance: float = 1.0,
+        label_dropout: float = 0.1,
+        solver: str = "midpoint",
+        n_steps: int = 5,
+        tol: float = 1e-4,
+        variance: ArrayLike | dict = 1.0,
+        max_epochs: int | str = "auto",
+        batch_size: int = 256,
+        lr: float = 2e-3,
+        device: str | torch.device = "auto",
+        random_state: int | np.random.RandomState | None = None,
+        verbose: int = 0,
+        net_params: dict | None = None,
+    ) -> None:
         self.guidance = guidance
         self.label_dropout = label_dropout
         self.solver = solver
@@ -229,9 +230,9 @@ class FlowMatching(DecoderMixin, NetGenerator):
         """Refuse guidance by a velocity that was never trained."""
         if self.guidance != 1 and not self.label_dropout:
             raise ValueError(
-                f"guidance={self.guidance!r} needs a velocity for rows of any class, "
-                "which label_dropout=0 does not train. Use label_dropout=0.1, or "
-                "guidance=1."
+                f"guidance={self.guidance!r} needs a velocity for samples of any "
+                "class, which label_dropout=0 does not train. Use label_dropout=0.1, "
+                "or guidance=1."
             )
 
     def _centre(self, Z, codes):
@@ -240,23 +241,23 @@ class FlowMatching(DecoderMixin, NetGenerator):
             residuals, codes, len(self.classes_), residual_covariance(residuals)
         )
         self.covariance_shrinkage_ = self.whitening_.k0
-        return (residuals @ self.whitening_.whitener).astype("float32")
+        return (residuals @ self.whitening_.whitener).astype(np.float32)
 
     def _build_net(self, n_samples, device):
         return build_net(self, n_samples, device)
 
     @torch.inference_mode()
-    def _learn_sampling(self, net, rows):
-        """Refuse weights that diverged in the last step, which no loss has seen."""
+    def _learn_sampling(self, net, data):
+        """Refuse weights that diverged in the last step, after the last loss."""
         velocity = net.module_.eval().velocity
-        for batch, x in TensorLoader(rows, 4096):
+        for batch, x in TensorLoader(data, 4096):
             t = torch.full((len(x),), 0.5, device=x.device)
             if not velocity(x, t, batch["y"]).isfinite().all():
                 raise FloatingPointError(
                     "The weights diverged in the last step: velocities are not finite. "
                     "The estimator is left unfitted. Use a smaller lr."
                 )
-        # `whitening_` has it.
+        # `whitening_` keeps it.
         net.module_.factor = net.module__factor = None
 
     def _make_sampler(self):

@@ -1,4 +1,4 @@
-"""Conditional flow matching: velocity network, the net that trains it, the sampler."""
+"""Conditional flow matching: velocity network, training net, solvers and sampler."""
 
 import math
 
@@ -6,18 +6,32 @@ import torch
 from torch import nn
 
 from .._training import TrainingNet, gradient_clipping
-from ._class_whitening import turn_classes
-from ._modules import LabelledLinear
+from ._cvae_net import LabelledLinear
 from ._net_generator import (
     assemble_net,
     count_batches,
     one_cycle,
     resolve_max_epochs,
 )
-from ._samplers import NoiseSampler
+from ._samplers import NoiseSampler, turn_classes
 
 _AUTO_STEPS = 1000
 _N_FREQUENCIES = 16
+_MAX_STEPS = 10_000
+_FIRST_STEP = 0.05
+
+# Dormand and Prince, "A family of embedded Runge-Kutta formulae", Journal of
+# Computational and Applied Mathematics 6, 1980. The last row is the solution.
+_TIMES = (0, 1 / 5, 3 / 10, 4 / 5, 8 / 9, 1, 1)
+_STAGES = (
+    (1 / 5,),
+    (3 / 40, 9 / 40),
+    (44 / 45, -56 / 15, 32 / 9),
+    (19372 / 6561, -25360 / 2187, 64448 / 6561, -212 / 729),
+    (9017 / 3168, -355 / 33, 46732 / 5247, 49 / 176, -5103 / 18656),
+    (35 / 384, 0, 500 / 1113, 125 / 192, -2187 / 6784, 11 / 84),
+)
+_ERROR = (71 / 57600, 0, -71 / 16695, 71 / 1920, -17253 / 339200, 22 / 525, -1 / 40)
 
 
 class TimeFeatures(nn.Module):
@@ -65,7 +79,7 @@ class VelocityBlock(nn.Module):
 
 
 class VelocityNet(nn.Module):
-    r"""Velocity of a row on its way from noise at t = 0 to data at t = 1.
+    r"""Velocity of a sample on its way from noise at t = 0 to data at t = 1.
 
     The sum of a network, zero at first, and of
 
@@ -104,7 +118,7 @@ class VelocityNet(nn.Module):
 
 
 class ConditionalFlow(nn.Module):
-    """Velocity network with the random pairs of noise and time that train it.
+    """Velocity network, trained on random noise and times.
 
     **Shape**
 
@@ -126,7 +140,7 @@ class ConditionalFlow(nn.Module):
         self.label_dropout = label_dropout
 
     def forward(self, x, y):
-        """Draw noise and a time for each row, and return the velocity there."""
+        """Draw noise and a time for each sample, and return the velocity there."""
         y, order = y.sort()
         x = x.index_select(0, order)
         noise = turn_classes(torch.randn_like(x), y, self.factor)
@@ -139,7 +153,7 @@ class ConditionalFlow(nn.Module):
 
 
 class FlowMatchingLoss(nn.Module):
-    """Mean squared error of the velocity, averaged over rows and features."""
+    """Mean squared error of the velocity, averaged over samples and features."""
 
     def forward(self, outputs, x):
         """Return the loss of a batch."""
@@ -155,7 +169,7 @@ def build_net(flow, n_samples, device):
         Its parameters, `n_features_in_` and `whitening_` are read.
 
     n_samples : int
-        Number of training rows.
+        Number of training samples.
 
     device : torch.device
         Where to train.
@@ -183,11 +197,6 @@ def build_net(flow, n_samples, device):
 class FlowSampler(NoiseSampler):
     """Noise with the covariance of its class, carried along the learned velocity.
 
-    **Shape**
-
-    - Input: class codes ``(n,)``, sorted, and standard deviations ``(n,)``
-    - Output: ``(n, n_features)``, in scaled units
-
     Parameters
     ----------
     velocity : VelocityNet
@@ -200,7 +209,7 @@ class FlowSampler(NoiseSampler):
         Right factor that takes coordinates to scaled units.
 
     solve : callable
-        Takes a velocity of rows and time, and rows at t = 0; returns them at t = 1.
+        Takes a velocity, and samples at t = 0. Returns samples at t = 1.
 
     guidance : float
         Weight of the class in the velocity.
@@ -220,7 +229,7 @@ class FlowSampler(NoiseSampler):
         return len(self.colouring)
 
     def decode(self, e, codes):
-        """Return rows for standard normal vectors e of shape (n, latent_dim)."""
+        """Return samples for standard normal vectors e of shape (n, latent_dim)."""
         any_class = torch.full_like(codes, self.velocity.any_class)
 
         def guided(x, t):
@@ -232,3 +241,84 @@ class FlowSampler(NoiseSampler):
 
         start = turn_classes(e, codes, self.factor)
         return self.solve(guided, start) @ self.colouring
+
+
+def integrate_midpoint(velocity, x, n_steps):
+    """Take `n_steps` equal steps of the midpoint rule; two velocities each.
+
+    Parameters
+    ----------
+    velocity : callable
+        Takes samples of shape (n, n_features) and a time, a float.
+
+    x : Tensor of shape (n, n_features)
+        Samples at t = 0.
+
+    n_steps : int
+        Number of steps.
+
+    Returns
+    -------
+    Tensor of shape (n, n_features)
+        Samples at t = 1.
+    """
+    step = 1 / n_steps
+    for i in range(n_steps):
+        middle = x + step / 2 * velocity(x, i * step)
+        x = x + step * velocity(middle, (i + 0.5) * step)
+    return x
+
+
+def integrate_dopri5(velocity, x, tol):
+    """Take steps of Dormand and Prince, chosen so that each sample keeps a tolerance.
+
+    Parameters
+    ----------
+    velocity : callable
+        Takes samples of shape (n, n_features) and a time, a float.
+
+    x : Tensor of shape (n, n_features)
+        Samples at t = 0.
+
+    tol : float
+        Absolute and relative error of a step, root mean square over the features.
+
+    Returns
+    -------
+    Tensor of shape (n, n_features)
+        Samples at t = 1.
+
+    Raises
+    ------
+    RuntimeError
+        If 10,000 steps are too few.
+    """
+    t, step, slope = 0.0, _FIRST_STEP, velocity(x, 0.0)
+    for _ in range(_MAX_STEPS):
+        step = min(step, 1 - t)
+        x_new, slope_new, error = _dopri5_step(velocity, x, t, step, slope)
+        size = tol + tol * torch.maximum(x.abs(), x_new.abs())
+        ratio = (error / size).square().mean(dim=1).max().sqrt().item()
+        if ratio <= 1:
+            if step == 1 - t:
+                return x_new
+            t, x, slope = t + step, x_new, slope_new
+        step *= min(max(0.9 * max(ratio, 1e-10) ** -0.2, 0.2), 5.0)
+    raise RuntimeError(
+        f"The solver took {_MAX_STEPS} steps and did not arrive. Use a larger tol, or "
+        "solver='midpoint'."
+    )
+
+
+def _dopri5_step(velocity, x, t, step, slope):
+    """Return the samples after a step, their slope and the estimated error."""
+    slopes = [slope]
+    for time, weights in zip(_TIMES[1:], _STAGES, strict=True):
+        x_new = x + step * _weighted_sum(weights, slopes)
+        slopes.append(velocity(x_new, t + time * step))
+    return x_new, slopes[-1], step * _weighted_sum(_ERROR, slopes)
+
+
+def _weighted_sum(weights, slopes):
+    terms = [w * s for w, s in zip(weights, slopes, strict=True) if w]
+    return torch.stack(terms).sum(dim=0)

@@ -1,4 +1,4 @@
-"""What the generators share that skorch trains: device, seed, net and Ctrl-C."""
+"""What generators that skorch trains share: device, seed, net and interruption."""
 
 import copy
 import math
@@ -56,14 +56,14 @@ class NetGenerator(BaseGenerator):
         check_net_params(self.net_params, _RESERVED, f"the {type(self).__name__}")
         device = resolve_device(self.device)
         x = torch.from_numpy(self._centre(Z, codes)).to(device)
-        rows = LabelledTensors(x, torch.from_numpy(codes).to(device))
-        net = self._build_net(len(rows), device)
+        data = LabelledTensors(x, torch.from_numpy(codes).to(device))
+        net = self._build_net(len(data), device)
         try:
             with fork_torch_rng(seed, device):
-                net.fit(rows, rows.y)
+                net.fit(data, data.y)
                 if not net.n_finished_epochs_:
                     raise KeyboardInterrupt
-                self._learn_sampling(net, rows)
+                self._learn_sampling(net, data)
         except torch.OutOfMemoryError as error:
             raise MemoryError(
                 f"The GPU is out of memory. Use {self._memory_advice}, or device='cpu'."
@@ -87,7 +87,7 @@ class NetGenerator(BaseGenerator):
         """Return the untrained `TrainingNet`."""
 
     @abstractmethod
-    def _learn_sampling(self, net, rows):
+    def _learn_sampling(self, net, data):
         """Set what sampling needs beside the weights of the trained net."""
 
     def _keeps_interrupted(self):

@@ -2,7 +2,7 @@
 
 import torch
 
-from ._modules import DECODERS, NoiseScale
+from ._cvae_net import DECODERS, NoiseScale
 from ._samplers import (
     ClassCovarianceSampler,
     CVAESampler,

@@ -1,10 +1,186 @@
-"""What a fitted generator draws with: modules that know nothing of training."""
+"""What a fitted generator draws with: latent priors, and modules that decode."""
 
+from dataclasses import dataclass
+
+import numpy as np
 import torch
 from torch import nn
 
-from ._class_whitening import turn_classes
-from ._latents import draw_latents
+from .._class_means import fit_class_means, leave_one_out_residuals
+
+_JITTER = 1e-9
+
+
+@dataclass
+class LatentPrior:
+    """Gaussian of the latents of each class: z = centre[c] + factor[c] @ noise.
+
+    Attributes
+    ----------
+    centre : ndarray of shape (n_classes, latent_dim)
+        Mean of the latents of each class.
+
+    factor : ndarray of shape (n_classes, latent_dim, latent_dim)
+        Cholesky factor of their covariance.
+    """
+
+    centre: np.ndarray
+    factor: np.ndarray
+
+    def to(self, device):
+        """Return centre and factor as tensors."""
+        return tuple(
+            torch.from_numpy(a.astype(np.float32)).to(device)
+            for a in (self.centre, self.factor)
+        )
+
+
+def indices_of_classes(codes, n_classes):
+    """Return the indices of the samples of each class."""
+    ends = np.cumsum(np.bincount(codes, minlength=n_classes))
+    return np.split(np.argsort(codes, kind="stable"), ends[:-1])
+
+
+def standard_prior(n_classes, latent_dim):
+    """Return N(0, I) for every class."""
+    identity = np.eye(latent_dim)
+    return LatentPrior(
+        np.zeros((n_classes, latent_dim)),
+        np.broadcast_to(identity, (n_classes, latent_dim, latent_dim)),
+    )
+
+
+def aggregate_prior(mean, variance, codes, n_classes):
+    """Fit a Gaussian to the training latents, and shrink each class's towards it.
+
+    The latents of a sample are N(mean, diag(variance)). Each class has its own mean and
+    covariance, mixed with those of all classes as if it had `latent_dim` more samples:
+    about as many as a covariance of that size needs.
+
+    Parameters
+    ----------
+    mean, variance : ndarray of shape (n_samples, latent_dim)
+        Moments of q(z | x, y) for each training sample.
+
+    codes : ndarray of shape (n_samples,)
+        Class codes.
+
+    n_classes : int
+        Number of classes.
+
+    Returns
+    -------
+    LatentPrior
+    """
+    n_samples, latent_dim = mean.shape
+    overall = mean.mean(axis=0)
+    deviation = mean - overall
+    covariance = deviation.T @ deviation / n_samples + np.diag(variance.mean(axis=0))
+    # Latents of almost no variance would leave nothing to factor.
+    covariance += _JITTER * np.trace(covariance) / latent_dim * np.eye(latent_dim)
+    centre = np.empty((n_classes, latent_dim))
+    factor = np.empty((n_classes, latent_dim, latent_dim), dtype=np.float32)
+    for code, members in enumerate(indices_of_classes(codes, n_classes)):
+        weight = len(members) + latent_dim
+        shift = deviation[members].sum(axis=0) / weight
+        around = deviation[members] - shift
+        scatter = around.T @ around + np.diag(variance[members].sum(axis=0))
+        centre[code] = overall + shift
+        factor[code] = np.linalg.cholesky((scatter + latent_dim * covariance) / weight)
+    return LatentPrior(centre, factor)
+
+
+def labelled_prior(mean, variance, codes, n_classes):
+    """Fit a Gaussian to the latents of each class, where networks see no labels.
+
+    Its mean is the mean of the class, shrunk as class means of samples are. Its
+    covariance is mixed with that of all samples around their class means.
+
+    Parameters
+    ----------
+    mean, variance : ndarray of shape (n_samples, latent_dim)
+        Moments of q(z | x) for each training sample.
+
+    codes : ndarray of shape (n_samples,)
+        Class codes.
+
+    n_classes : int
+        Number of classes.
+
+    Returns
+    -------
+    prior : LatentPrior
+
+    k0 : float
+        Number of pseudo-samples at the overall mean.
+    """
+    means = fit_class_means(mean, codes, n_classes)
+    residuals = leave_one_out_residuals(mean, codes, means.raw, means.k0)
+    around = aggregate_prior(residuals, variance, codes, n_classes)
+    return LatentPrior(means.shrunk, around.factor), means.k0
+
+
+def draw_latents(centre, factor, codes, std, generator):
+    """Draw a latent vector for each class code.
+
+    Parameters
+    ----------
+    centre, factor : Tensor
+        As :meth:`LatentPrior.to` returns them.
+
+    codes : Tensor of shape (n_samples,)
+        Class codes, sorted: there is one matrix product for each run of equal codes.
+
+    std : Tensor of shape (n_samples,)
+        Factor of the deviation from the class's mean.
+
+    generator : torch.Generator
+        Source of the noise.
+
+    Returns
+    -------
+    Tensor of shape (n_samples, latent_dim)
+    """
+    shape = len(codes), centre.shape[1]
+    noise = torch.randn(shape, generator=generator, device=codes.device)
+    noise.mul_(std[:, None])
+    z = centre.index_select(0, codes)
+    classes, counts = codes.unique_consecutive(return_counts=True)
+    runs = counts.tolist()
+    for code, drawn, of in zip(
+        classes.tolist(), noise.split(runs), z.split(runs), strict=True
+    ):
+        of.addmm_(drawn, factor[code].T)
+    return z
+
+
+def turn_classes(e, codes, factor):
+    """Give standard normal vectors the covariance of their class.
+
+    Only the leading components are changed.
+
+    Parameters
+    ----------
+    e : Tensor of shape (n_samples, n_features)
+        Standard normal vectors.
+
+    codes : Tensor of shape (n_samples,)
+        Class codes, sorted: there is one matrix product for each run of equal codes.
+
+    factor : Tensor of shape (n_classes, rank, rank)
+        Cholesky factor of the covariance of each class.
+
+    Returns
+    -------
+    Tensor of shape (n_samples, n_features)
+    """
+    rank = factor.shape[1]
+    classes, counts = codes.unique_consecutive(return_counts=True)
+    runs = e[:, :rank].split(counts.tolist())
+    turned = [
+        run @ factor[code].T for code, run in zip(classes.tolist(), runs, strict=True)
+    ]
+    return torch.cat([torch.cat(turned), e[:, rank:]], dim=1)
 
 
 class ObservationNoise(nn.Module):
@@ -18,10 +194,10 @@ class ObservationNoise(nn.Module):
     Parameters
     ----------
     factor : Tensor of shape (n_features, n_features)
-        Factor L of the covariance L L' of the noise of a row of the scale 1.
+        Factor L of the covariance L L' of the noise of a sample of the scale 1.
 
     scale : Module
-        Returns the log of the scale of each row, shape (n, 1).
+        Returns the log of the scale of each sample, shape (n, 1).
     """
 
     def __init__(self, factor, scale):
@@ -30,14 +206,14 @@ class ObservationNoise(nn.Module):
         self.register_buffer("factor", factor)
 
     def forward(self, z, codes, generator):
-        """Draw the noise of each row."""
+        """Draw the noise of each sample."""
         shape = len(z), len(self.factor)
         noise = torch.randn(shape, generator=generator, device=z.device)
         return (noise @ self.factor.T).mul_(self.scale(z, codes).exp_())
 
 
 class NoiseSampler(nn.Module):
-    """Base class: decodes standard normal vectors, and adds no noise to the rows.
+    """Base class: decode standard normal vectors, and add no noise to the samples.
 
     A subclass has `latent_dim` and implements `decode(e, codes)`.
 
@@ -47,11 +223,11 @@ class NoiseSampler(nn.Module):
     - Output: ``(n, n_features)``, in scaled units
     """
 
-    #: Rows have no noise beyond that of the latent vector.
+    #: Only the latent vector is random.
     noise = None
 
     def forward(self, codes, std, generator):
-        """Draw a row for each class code."""
+        """Draw a sample for each class code."""
         shape = len(codes), self.latent_dim
         noise = torch.randn(shape, generator=generator, device=codes.device)
         return self.decode(noise.mul_(std[:, None]), codes)
@@ -59,11 +235,6 @@ class NoiseSampler(nn.Module):
 
 class GaussianSampler(NoiseSampler):
     """Gaussian noise around the class means, the same for all classes.
-
-    **Shape**
-
-    - Input: class codes ``(n,)``, sorted, and standard deviations ``(n,)``
-    - Output: ``(n, n_features)``, in scaled units
 
     Parameters
     ----------
@@ -81,17 +252,12 @@ class GaussianSampler(NoiseSampler):
         return self.factor.shape[1]
 
     def decode(self, e, codes):
-        """Return rows for standard normal vectors e of shape (n, latent_dim)."""
+        """Return samples for standard normal vectors e of shape (n, latent_dim)."""
         return e @ self.factor.T
 
 
 class ClassCovarianceSampler(NoiseSampler):
     """Gaussian noise around the class means, with a covariance for each class.
-
-    **Shape**
-
-    - Input: class codes ``(n,)``, sorted, and standard deviations ``(n,)``
-    - Output: ``(n, n_features)``, in scaled units
 
     Parameters
     ----------
@@ -113,7 +279,7 @@ class ClassCovarianceSampler(NoiseSampler):
         return len(self.colouring)
 
     def decode(self, e, codes):
-        """Return rows for standard normal vectors e of shape (n, latent_dim)."""
+        """Return samples for standard normal vectors e of shape (n, latent_dim)."""
         return turn_classes(e, codes, self.factor) @ self.colouring
 
 
@@ -153,11 +319,11 @@ class CVAESampler(nn.Module):
         return self.centre.shape[1]
 
     def decode(self, e, codes):
-        """Return rows for standard normal vectors e of shape (n, latent_dim)."""
+        """Return samples for standard normal vectors e of shape (n, latent_dim)."""
         return self.decoder.decode(self._latents(e, codes), codes)
 
     def draw_noise(self, e, codes, generator):
-        """Draw the observation noise of rows at standard normal vectors e."""
+        """Draw the observation noise of samples at standard normal vectors e."""
         return self.noise(self._latents(e, codes), codes, generator)
 
     def draw_at(self, z, codes, generator):
@@ -168,7 +334,7 @@ class CVAESampler(nn.Module):
         return drawn
 
     def forward(self, codes, std, generator):
-        """Draw a row for each class code."""
+        """Draw a sample for each class code."""
         z = draw_latents(self.centre, self.factor, codes, std, generator)
         return self.draw_at(z, codes, generator)
 
@@ -180,11 +346,6 @@ class CVAESampler(nn.Module):
 class CGANSampler(NoiseSampler):
     """Generator network of a GAN, and an affine map of what it returns.
 
-    **Shape**
-
-    - Input: class codes ``(n,)``, sorted, and standard deviations ``(n,)``
-    - Output: ``(n, n_features)``, in scaled units
-
     Parameters
     ----------
     network : Module
@@ -194,10 +355,10 @@ class CGANSampler(NoiseSampler):
         Dimension of the noise.
 
     factor : Tensor of shape (n_features, n_features)
-        What rows of the network are multiplied by: its transpose.
+        The output of the network is multiplied by its transpose.
 
     shift : Tensor of shape (n_features,)
-        What is added to them.
+        It is added to the product.
     """
 
     def __init__(self, network, latent_dim, factor, shift):
@@ -208,5 +369,5 @@ class CGANSampler(NoiseSampler):
         self.register_buffer("shift", shift)
 
     def decode(self, e, codes):
-        """Return rows for standard normal vectors e of shape (n, latent_dim)."""
+        """Return samples for standard normal vectors e of shape (n, latent_dim)."""
         return torch.addmm(self.shift, self.network(e, codes), self.factor.T)

@@ -1,31 +1,36 @@
 """The variational autoencoder whose networks see no labels."""
 
+from collections.abc import Callable
+
 import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import _num_samples, check_is_fitted
 
 from ._cvae import CVAE
-from ._latents import labelled_prior
-from ._modules import UnconditionalVAE
+from ._cvae_net import UnconditionalVAE
+from ._samplers import labelled_prior
 
 
 class VAE(CVAE):
-    r"""Variational autoencoder that learns of the labels after its training only.
+    r"""Variational autoencoder whose networks see no labels.
 
-    The rival that shows what :class:`CVAE` gains by its labels. The networks model all
-    rows together, around the mean of all, by the evidence lower bound [1]_
+    Do not use it to generate samples: what the latents do not keep of a class is lost,
+    and :class:`CVAE` draws better ones. Use it to look at a latent space in which
+    classes lie apart, and to measure what :class:`CVAE` gains by its labels.
+
+    The networks model all samples together, around the mean of all, by the evidence
+    lower bound [1]_
 
     .. math::
         E_{q(z \mid x)} \log N(x; f(z), s(z)^2 \operatorname{diag}(\sigma^2))
         - \beta \, \mathrm{KL}(q(z \mid x) \,\|\, N(0, I)).
 
-    After that, the latents of the training rows of each class get a Gaussian
-    :math:`N(\mu_c, \Sigma_c)`, and :math:`p(x \mid y = c)` is what the decoder makes of
-    it: the label of a generated row is where its latent vector was drawn. The means
-    :math:`\mu_c` are shrunk towards that of all rows by an amount estimated from the
-    data, the covariances towards that of all rows around their means.
-
-    Prefer :class:`CVAE` to generate rows: what the latents do not keep of a class is
-    lost here. Prefer this to look at the latent space, in which classes lie apart.
+    After that, a Gaussian :math:`N(\mu_c, \Sigma_c)` is fitted to the latents of the
+    training samples of each class. A sample of class c is decoded from a latent vector
+    of that Gaussian. The means :math:`\mu_c` are shrunk towards that of all samples by
+    an amount estimated from the data, the covariances towards that of all samples
+    around their means.
 
     Parameters
     ----------
@@ -34,7 +39,7 @@ class VAE(CVAE):
 
     architecture : {"small", "large"} or callable, default="small"
         As in :class:`CVAE`. A callable gets ``n_classes=1``, and its module the class
-        code 0 for all rows.
+        code 0 for all samples.
 
     beta : float, default=1.0
         Weight of the KL term.
@@ -46,18 +51,18 @@ class VAE(CVAE):
         touch training.
 
     noise : {"residual"} or None, default="residual"
-        "residual" adds Gaussian noise with the covariance of the training rows' x - x̂
-        to each decoded row. It does not touch training.
+        "residual" adds Gaussian noise with the covariance of the training samples'
+        x - x̂ to each decoded sample. It does not touch training.
 
     objective : {"elbo", "reference"}, default="elbo"
         "reference" is the loss of the thesis, see :class:`CVAE`.
 
     max_epochs : int or "auto", default="auto"
-        Passes over the rows. "auto" takes as many as make 600 steps, but at least 10
+        Passes over the samples. "auto" takes as many as make 600 steps, but at least 10
         and at most 300.
 
     batch_size : int, default=256
-        Rows per step.
+        Samples per step.
 
     lr : float, default=3e-3
         Learning rate: the peak of a one-cycle schedule ("reference": constant).
@@ -80,22 +85,22 @@ class VAE(CVAE):
         Labels seen in :meth:`fit`, sorted.
 
     class_count_ : ndarray of shape (n_classes,)
-        Number of training rows of each class.
+        Number of training samples of each class.
 
     class_means_ : ndarray of shape (n_classes, n_features)
-        Zeros: rows are modelled around the mean of all.
+        Zeros: samples are modelled around the mean of all.
 
     latent_prior_ : LatentPrior
         Mean and Cholesky factor of the covariance of the latents of each class.
 
     mean_shrinkage_ : float
-        Number of pseudo-rows by which the means of the latents are shrunk.
+        Number of pseudo-samples by which the means of the latents are shrunk.
 
     noise_factor_ : ndarray of shape (n_features, n_features)
         Cholesky factor of the covariance of the residual noise, in scaled units.
 
     history_ : skorch.history.History
-        One row per epoch, see :class:`CVAE`.
+        One entry per epoch, see :class:`CVAE`.
 
     net_ : skorch.NeuralNet
         The trained net, trimmed for prediction, on the CPU.
@@ -137,8 +142,8 @@ class VAE(CVAE):
     ((3, 64), [3, 3, 8])
     """
 
-    # A prior that all classes share would draw rows that have nothing of their label.
-    _sampling_parameters = ("variance", "noise", "verbose")
+    # There is no `prior`: one that all classes share would draw samples of no class.
+    _sampling_parameters: tuple[str, ...] = ("variance", "noise", "verbose")
     _module = UnconditionalVAE
 
     _parameter_constraints: dict = {
@@ -150,20 +155,20 @@ class VAE(CVAE):
     def __init__(  # noqa: PLR0913  as CVAE, it has many
         self,
         *,
-        latent_dim=32,
-        architecture="small",
-        beta=1.0,
-        variance=1.0,
-        noise="residual",
-        objective="elbo",
-        max_epochs="auto",
-        batch_size=256,
-        lr=3e-3,
-        device="auto",
-        random_state=None,
-        verbose=0,
-        net_params=None,
-    ):
+        latent_dim: int = 32,
+        architecture: str | Callable[..., torch.nn.Module] = "small",
+        beta: float = 1.0,
+        variance: ArrayLike | dict = 1.0,
+        noise: str | None = "residual",
+        objective: str = "elbo",
+        max_epochs: int | str = "auto",
+        batch_size: int = 256,
+        lr: float = 3e-3,
+        device: str | torch.device = "auto",
+        random_state: int | np.random.RandomState | None = None,
+        verbose: int = 0,
+        net_params: dict | None = None,
+    ) -> None:
         self.latent_dim = latent_dim
         self.architecture = architecture
         self.beta = beta
@@ -178,46 +183,48 @@ class VAE(CVAE):
         self.verbose = verbose
         self.net_params = net_params
 
-    def encode(self, X, y=None, *, return_std=False):
-        """Return the latent mean of each row.
+    def encode(
+        self, X: ArrayLike, y: ArrayLike | None = None, *, return_std: bool = False
+    ) -> NDArray | tuple[NDArray, NDArray]:
+        """Return the latent mean of each sample.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Rows.
+            Samples.
 
         y : Ignored
-            Not looked at; present because :meth:`CVAE.encode` needs it.
+            Present because :meth:`CVAE.encode` needs it.
 
         Returns
         -------
         Z : ndarray of shape (n_samples, latent_dim)
             Mean of q(z | x).
         """
-        return super().encode(X, y, return_std=return_std)
+        return super().encode(X, self._any_labels(X), return_std=return_std)
 
-    def reconstruct(self, X, y=None):
-        """Encode each row and decode its latent mean, without noise.
+    def reconstruct(self, X: ArrayLike, y: ArrayLike | None = None) -> NDArray:
+        """Encode each sample and decode its latent mean, without noise.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Rows.
+            Samples.
 
         y : Ignored
-            Not looked at; present because :meth:`CVAE.reconstruct` needs it.
+            Present because :meth:`CVAE.reconstruct` needs it.
 
         Returns
         -------
         X_hat : ndarray of shape (n_samples, n_features)
-            Reconstructed rows, in the units of `X`.
+            Reconstructed samples, in the units of `X`.
         """
-        return super().reconstruct(X, y)
+        return super().reconstruct(X, self._any_labels(X))
 
-    def _to_tensors(self, X, y):
+    def _any_labels(self, X):
+        """Return labels for what needs some, and does not look at them."""
         check_is_fitted(self)
-        any_label = np.full(_num_samples(X), self.classes_[0])
-        return super()._to_tensors(X, any_label)
+        return np.full(_num_samples(X), self.classes_[0])
 
     def _centre(self, Z, codes):
         self.class_means_ = np.zeros((len(self.classes_), Z.shape[1]))

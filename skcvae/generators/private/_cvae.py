@@ -10,9 +10,8 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from ..._training import LabelledTensors, fork_torch_rng, resolve_device
 from ..._warnings import warn_user
-from .._latents import standard_prior
-from .._modules import constant_noise_scale
-from .._samplers import CVAESampler, ObservationNoise
+from .._cvae_net import constant_noise_scale
+from .._samplers import CVAESampler, ObservationNoise, standard_prior
 from ._accounting import find_noise_multiplier, renyi_budget, renyi_epsilon
 from ._base import BasePrivateGenerator
 from ._net import build_private_net, import_opacus, steps_per_epoch

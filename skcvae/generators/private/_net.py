@@ -7,8 +7,7 @@ from torch import nn
 
 from ..._extras import import_extra
 from ..._training import EpochProgress, TrainingNet
-from .._cvae_net import NegativeELBO
-from .._modules import SmallBackbone
+from .._cvae_net import NegativeELBO, SmallBackbone
 
 _MIN_LOG_NOISE = -4.0
 
