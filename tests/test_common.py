@@ -4,7 +4,6 @@ import importlib
 import inspect
 import os
 import pickle
-import random
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -288,23 +287,14 @@ def test_seed_may_be_a_random_state_but_not_a_numpy_generator(estimator):
         estimator.fit(X, y)
 
 
-def global_states():
-    kind, keys, *rest = np.random.get_state()
-    return [
-        (kind, keys.tolist(), *rest),
-        torch.get_rng_state().tolist(),
-        random.getstate(),
-    ]
-
-
 @for_each(EVERYTHING)
-def test_global_random_states_are_left_alone(estimator):
-    before = global_states()
+def test_global_random_states_are_left_alone(estimator, random_states):
+    before = random_states()
     fitted = clone(estimator)
     draw(fitted, X, y)
     fitted.fit(X, y)
     draw_again(fitted)
-    assert global_states() == before
+    assert random_states() == before
 
 
 @for_each(SEEDED)

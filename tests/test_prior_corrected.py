@@ -422,7 +422,7 @@ REFUSED = {
 
 @pytest.mark.parametrize("fault", REFUSED)
 @pytest.mark.filterwarnings("ignore:The least populated class in y")
-def test_faults_are_refused_before_training(fault, fits):
+def test_faulty_input_is_refused_before_training(fault, fits):
     params, labels, message = REFUSED[fault]
     classifier = PriorCorrectedClassifier(Echo()).fit(X, y)
     fits.clear()
