@@ -87,8 +87,7 @@ def test_codes_lie_on_simplices_and_are_sparser_when_colder(layout):
 
 
 @pytest.mark.parametrize("n_positions", [1, 7])
-def test_activation_maps_add_up_to_the_logits(n_positions):
-    torch.manual_seed(0)
+def test_activation_maps_add_up_to_the_logits(n_positions, torch_seed):
     module = SimplicialAutoencoder(5, 4, n_groups=6, group_size=3)
     codes = module.encode(torch.randn(20, n_positions, 5))
     mean = module.encode(torch.randn(1, 1, 5))[0, 0].detach()

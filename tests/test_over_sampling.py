@@ -316,7 +316,7 @@ def test_sample_weight_is_not_accepted(sampler):
 
 
 @each_sampler
-def test_fault_11_classes_with_one_row_are_filled(sampler, separated_classes):
+def test_classes_of_one_sample_are_filled(sampler, separated_classes):
     rows, codes = separated_classes
     one_each = [np.flatnonzero(codes == code)[0] for code in (2, 3)]
     kept = np.union1d(np.flatnonzero(codes < 2), one_each)
@@ -467,7 +467,7 @@ def test_pipeline_in_cross_validation(sampler, long_tailed_digits):
 
 
 @each_sampler
-def test_fault_30_fold_without_a_class(sampler, separated_classes):
+def test_a_training_fold_may_lack_a_class(sampler, separated_classes):
     rows, codes = separated_classes
     order = np.argsort(codes, kind="stable")
     rows, codes = rows[order], codes[order]
@@ -481,7 +481,7 @@ def test_fault_30_fold_without_a_class(sampler, separated_classes):
 @each_sampler
 @pytest.mark.usefixtures("one_thread_per_worker")
 @pytest.mark.filterwarnings("ignore:self.within_class_std_dev_")
-def test_fault_33_grid_search_in_two_processes(sampler, long_tailed_digits):
+def test_grid_search_in_two_processes_finds_the_same(sampler, long_tailed_digits):
     rows, codes = long_tailed_digits
     pipeline = make_pipeline(clone(sampler), NearestCentroid())
     name = type(sampler).__name__.lower()
@@ -506,7 +506,7 @@ class Interrupt(Callback):
             raise KeyboardInterrupt
 
 
-def test_fault_38_interrupted_sampler_keeps_whole_epochs():
+def test_interrupted_sampler_keeps_whole_epochs():
     sampler = CVAEOverSampler(**FAST).set_params(
         max_epochs=5, net_params={"callbacks": [("stop", Interrupt(epoch=4))]}
     )
@@ -516,7 +516,7 @@ def test_fault_38_interrupted_sampler_keeps_whole_epochs():
     assert np.isfinite(sampler.generator_.sample(y=[0, 1, 2])[0]).all()
 
 
-def test_fault_38_sampler_interrupted_in_the_first_epoch_is_unfitted():
+def test_sampler_interrupted_in_the_first_epoch_is_unfitted():
     sampler = CVAEOverSampler(**FAST).fit(X, y)
     sampler.set_params(net_params={"callbacks": [("stop", Interrupt(epoch=1))]})
     with pytest.raises(KeyboardInterrupt):
@@ -525,7 +525,7 @@ def test_fault_38_sampler_interrupted_in_the_first_epoch_is_unfitted():
 
 
 @pytest.mark.parametrize("max_epochs", [1, 50], ids=["last step", "in between"])
-def test_fault_35_diverged_training_leaves_the_sampler_unfitted(max_epochs):
+def test_diverged_training_leaves_the_sampler_unfitted(max_epochs):
     sampler = CVAEOverSampler(**FAST).fit(X, y)
     sampler.set_params(lr=1e30, max_epochs=max_epochs)
     with pytest.raises(FloatingPointError, match="smaller lr"):

@@ -87,7 +87,6 @@ def expected_calibration_error(y, proba):
 
 @parametrize_with_checks(
     [
-        PriorCorrectedClassifier(LogisticRegression()),
         PriorCorrectedClassifier(LogisticRegression(), calibration="sigmoid", cv=2),
         PriorCorrectedClassifier(
             make_pipeline(RandomOverSampler(random_state=0), LogisticRegression()),
@@ -96,7 +95,7 @@ def expected_calibration_error(y, proba):
         ),
     ]
 )
-def test_sklearn_checks(estimator, check):
+def test_sklearn_checks_of_other_settings(estimator, check):
     check(estimator)
 
 
@@ -423,7 +422,7 @@ REFUSED = {
 
 @pytest.mark.parametrize("fault", REFUSED)
 @pytest.mark.filterwarnings("ignore:The least populated class in y")
-def test_faults_are_refused_before_training(fault, fits):
+def test_faulty_input_is_refused_before_training(fault, fits):
     params, labels, message = REFUSED[fault]
     classifier = PriorCorrectedClassifier(Echo()).fit(X, y)
     fits.clear()
