@@ -34,7 +34,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from sklearn.utils.validation import check_is_fitted
 
 from skcvae.long_tail._prior_corrected import PriorCorrectedClassifier
-from skcvae.long_tail._target_prior import resolve_target_prior
+from skcvae.long_tail._priors import resolve_target_prior
 
 CALIBRATIONS = ["temperature", "sigmoid", "isotonic"]
 

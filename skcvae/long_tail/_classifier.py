@@ -23,13 +23,16 @@ from .._validation import (
     forget_fit,
 )
 from ._batches import WeightedTensors, resolve_remix
-from ._bookkeeping import PriorBookkeeping
 from ._generation import open_stream, prepare_generator
-from ._head_net import LOSSES, RESERVED, build_loss, build_net, count_epochs
-from ._heads import HEADS, HeadOnRows
-from ._losses import LDAMLoss
-from ._priors import SAMPLING_EXPONENTS, augment_probability
-from ._target_prior import resolve_target_prior
+from ._head_net import RESERVED, build_net, count_epochs
+from ._heads import HEADS, ScaledHead
+from ._losses import LOSSES, build_loss
+from ._priors import (
+    SAMPLING_EXPONENTS,
+    BatchPriors,
+    augment_probability,
+    resolve_target_prior,
+)
 
 
 class LongTailClassifier(DocLinkMixin, ClassifierMixin, BaseEstimator):
@@ -338,10 +341,9 @@ class LongTailClassifier(DocLinkMixin, ClassifierMixin, BaseEstimator):
         X, y, weight = check_training_rows(self, X, y, sample_weight)
         self.classes_, codes = np.unique(y, return_inverse=True)
         self.class_count_ = np.bincount(codes, weights=weight)
-        books = self._open_books(len(X))
-        self._correct_logits(books, books.n_epochs - 1)
+        priors = self._batch_priors(len(X))
         # A wrong argument of the loss shows before the generator is fitted.
-        build_loss(self.loss, self.loss_params, books, 0)
+        self._correct_logits(priors, priors.n_epochs - 1)
         self.offset_, self.scale_ = estimate_scale(X)
         fit_seed, stream_seed, head_seed = draw_seeds(
             check_random_state(self.random_state), 3
@@ -359,7 +361,7 @@ class LongTailClassifier(DocLinkMixin, ClassifierMixin, BaseEstimator):
                 self.device_,
                 stream_seed,
             )
-        self._train(X, codes, weight, books, stream, head_seed)
+        self._train(X, codes, weight, priors, stream, head_seed)
 
     def predict_proba(self, X):
         """Return the probability of each class, for `target_prior`.
@@ -412,7 +414,7 @@ class LongTailClassifier(DocLinkMixin, ClassifierMixin, BaseEstimator):
             `classes_`. Their softmax is :meth:`predict_proba`.
         """
         check_is_fitted(self, "net_")
-        logits = HeadOnRows(
+        logits = ScaledHead(
             copy.deepcopy(self.net_.module_),
             self.offset_,
             self.scale_,
@@ -442,15 +444,22 @@ class LongTailClassifier(DocLinkMixin, ClassifierMixin, BaseEstimator):
             raise ValueError(
                 f"p_min must not exceed p_max, got {self.p_min} and {self.p_max}."
             )
-        if isinstance(self.loss, nn.Module) and not hasattr(self.loss, "reduction"):
+        if not isinstance(self.loss, nn.Module):
+            return
+        if self.loss_params:
+            raise ValueError(
+                "loss_params are for a loss that is given by name. Set "
+                f"{sorted(self.loss_params)} on the {type(self.loss).__name__} itself."
+            )
+        if not hasattr(self.loss, "reduction"):
             raise ValueError(
                 "loss must have the attribute `reduction`, as torch's losses have: "
-                "rows are weighted one by one."
+                "samples are weighted one by one."
             )
 
-    def _open_books(self, n_samples):
-        """Return the books of the priors."""
-        return PriorBookkeeping(
+    def _batch_priors(self, n_samples):
+        """Return the class priors of the batches to come."""
+        return BatchPriors(
             class_count=self.class_count_,
             sampling=self.sampling,
             p_augment=augment_probability(
@@ -463,20 +472,22 @@ class LongTailClassifier(DocLinkMixin, ClassifierMixin, BaseEstimator):
             n_epochs=count_epochs(self, n_samples),
         )
 
-    def _correct_logits(self, books, last_epoch):
+    def _correct_logits(self, priors, last_epoch):
         """Set the priors, and what the logits need to predict for the target."""
-        self.effective_prior_ = books.effective(last_epoch)
+        loss = build_loss(self.loss, self.loss_params, priors, last_epoch)
+        self.effective_prior_ = priors.effective(last_epoch)
+        self.logit_scale_ = getattr(loss, "logit_scale", 1.0)
         self.logit_correction_ = np.zeros(len(self.classes_))
         self.target_prior_ = None
         if self.target_prior is not None:
             self.target_prior_ = resolve_target_prior(
                 self.target_prior, self.class_count_
             )
-            left = books.log_prior_left(self.loss, self.loss_params, last_epoch)
+            left = priors.log_prior_left(loss, last_epoch)
             with np.errstate(divide="ignore"):
                 self.logit_correction_ = np.log(self.target_prior_) - left
 
-    def _train(self, X, codes, weight, books, stream, seed):
+    def _train(self, X, codes, weight, priors, stream, seed):
         """Train the head; set `net_`, `history_` and what Ctrl-C leaves."""
         tensors = (
             torch.from_numpy(scale_rows(X, self.offset_, self.scale_)),
@@ -484,17 +495,14 @@ class LongTailClassifier(DocLinkMixin, ClassifierMixin, BaseEstimator):
             torch.from_numpy(weight),
         )
         rows = WeightedTensors(*(t.to(self.device_) for t in tensors))
-        net = build_net(self, len(rows), books, stream)
+        net = build_net(self, len(rows), priors, stream)
         with fork_torch_rng(seed, self.device_):
             net.fit(rows, rows.y)
         if not net.n_finished_epochs_:
             raise KeyboardInterrupt
         self.history_ = copy.deepcopy(net.history)
         # Training may have been stopped before the last epoch that was asked for.
-        self._correct_logits(books, net.n_finished_epochs_ - 1)
-        # LDAM scales what its head returns.
-        is_scaled = isinstance(net.criterion_, LDAMLoss)
-        self.logit_scale_ = net.criterion_.scale if is_scaled else 1.0
+        self._correct_logits(priors, net.n_finished_epochs_ - 1)
         net.release_training_state()
         self.net_ = net
         if net.interrupted_:

@@ -17,17 +17,13 @@ from sklearn.model_selection import check_cv
 from sklearn.pipeline import Pipeline
 from sklearn.utils import column_or_1d, get_tags
 from sklearn.utils._param_validation import HasMethods, StrOptions
+from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
 from .._doc_links import DocLinkMixin
 from .._validation import check_labels, forget_fit
-from ._target_prior import (
-    check_positive,
-    move_prior,
-    resolve_target_prior,
-    trained_prior,
-)
+from ._priors import check_positive, move_prior, resolve_target_prior
 
 
 class PriorCorrectedClassifier(
@@ -355,6 +351,20 @@ class _Recorder(BaseEstimator):
         self.prior_ = trained_prior(self.classifier, y, self.classes)
         self.classifier.fit(X, y)
         return self
+
+
+def trained_prior(classifier, y, classes):
+    """Return the class distribution of labels, times the weights of the classes."""
+    present, counts = np.unique(y, return_counts=True)
+    if len(present) == len(classes):
+        weight = classifier.get_params(deep=False).get("class_weight")
+        # Forests spell out that they balance each tree's rows.
+        weight = "balanced" if weight == "balanced_subsample" else weight
+        counts = counts * compute_class_weight(weight, classes=present, y=y)
+    else:
+        # The error below will name the classes that are gone.
+        counts = np.isin(classes, present)
+    return check_positive(resolve_target_prior("train", counts), classes)
 
 
 def _innermost(estimator):
