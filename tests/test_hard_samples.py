@@ -200,21 +200,21 @@ def test_a_module_and_the_model_it_was_made_of_agree():
 
 
 @pytest.mark.parametrize("loss, head", [("ldam", "auto"), ("focal", "mlp")])
-def test_open_logits_are_the_probabilities_of_the_classifier(loss, head):
+def test_made_logits_are_the_probabilities_of_the_classifier(loss, head):
     rows = np.column_stack([X, np.full(len(X), 7.0)])
     classifier = LongTailClassifier(
         loss=loss, head=head, max_epochs=5, device="cpu", random_state=0
     ).fit(rows, y)
     rows[:, 3] = -1000
     x = torch.tensor(rows, dtype=torch.float32, requires_grad=True)
-    logits = classifier.open_logits()(x)
+    logits = classifier.make_logits()(x)
     assert_allclose(
         logits.softmax(dim=1).detach(), classifier.predict_proba(rows), atol=1e-5
     )
     logits[:, 0].sum().backward()
     assert x.grad.isfinite().all() and x.grad[:, :3].abs().min() > 0
     with pytest.raises(NotFittedError):
-        LongTailClassifier().open_logits()
+        LongTailClassifier().make_logits()
 
 
 def test_a_sure_classifier_has_a_gradient_all_the_same():

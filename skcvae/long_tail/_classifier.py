@@ -1,12 +1,15 @@
 """The classifier for long-tailed data."""
 
 import copy
+from collections.abc import Callable, Iterable
 from numbers import Integral, Real
+from typing import Any, Self
 
 import numpy as np
 import torch
 from joblib import Memory
-from sklearn.base import BaseEstimator, ClassifierMixin, _fit_context
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, ClassifierMixin, _fit_context, clone
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
@@ -23,6 +26,7 @@ from .._validation import (
     forget_fit,
 )
 from ._batches import WeightedTensors, resolve_remix
+from ._calibration import check_splits, fit_temperature, held_out_splits
 from ._generation import open_stream, prepare_generator
 from ._head_net import RESERVED, build_net, count_epochs
 from ._heads import HEADS, ScaledHead
@@ -36,13 +40,13 @@ from ._priors import (
 
 
 class LongTailClassifier(DocLinkMixin, ClassifierMixin, BaseEstimator):
-    r"""Linear head on embeddings, trained with generated rows for rare classes.
+    r"""Linear head on embeddings, trained with generated samples for rare classes.
 
-    Batches are made as in Algorithm 1 of the thesis: a row of a class with
-    :math:`n_c` rows is drawn with weight :math:`n_c^{-b}` and replaced, with a
-    probability that falls with :math:`n_c`, by a generated row of its class, made
-    anew for each batch. The class prior that these batches have is known, so that
-    a prior-aware loss corrects what is left of it, and no more.
+    Batches are made as in Algorithm 1 of the thesis: a sample of a class with
+    :math:`n_c` samples is drawn with weight :math:`n_c^{-b}` and replaced, with a
+    probability that falls with :math:`n_c`, by a generated sample of its class, made
+    anew for each batch. The class prior of these batches is known. The loss, or the
+    prediction, corrects it once.
 
     Parameters
     ----------
@@ -62,18 +66,18 @@ class LongTailClassifier(DocLinkMixin, ClassifierMixin, BaseEstimator):
         "cross_entropy", "balanced_softmax", "logit_adjusted", "class_balanced",
         "focal", "equalization" or "ldam"; see :mod:`skcvae.long_tail` for each. A
         module takes logits and class codes and has the attribute `reduction`, as
-        those of torch have.
+        those of torch have. What it does to the prior, it says itself; see Notes.
 
     loss_params : dict, default=None
         Further arguments of the named loss, for example ``{"gamma": 1.0}``.
 
     sampling : {"instance", "sqrt", "balanced", "progressive"} or float, default="sqrt"
-        The exponent b of the weight :math:`n_c^{-b}` with which a row is drawn: 0, 0.5,
-        1, or a number. "progressive" moves from "instance" to "balanced" over the
+        The exponent b of the weight :math:`n_c^{-b}` with which a sample is drawn: 0,
+        0.5, 1, or a number. "progressive" moves from "instance" to "balanced" over the
         epochs.
 
     augment : {"inverse", "inverse_steep", "always"} or None, default="inverse"
-        Probability that a row is replaced: :math:`1 / n_c` or :math:`1 / n_c^2`, both
+        Probability that a sample is replaced: :math:`1 / n_c` or :math:`1 / n_c^2`,
         scaled to [0, 1] over the classes and then clipped to [`p_min`, `p_max`];
         always; never.
 
@@ -81,40 +85,49 @@ class LongTailClassifier(DocLinkMixin, ClassifierMixin, BaseEstimator):
         Bounds of that probability; the program of the thesis has 0.01 and 0.7.
 
     variance : float, dict, array-like of shape (n_classes,) or "auto", default=None
-        Variance of the generated rows, as in the generator's `sample`. None is the
+        Variance of the generated samples, as in the generator's `sample`. None is the
         generator's own.
 
     generated_weight : float, default=1.0
-        Weight of generated rows in the loss.
+        Weight of generated samples in the loss.
 
     remix : bool or dict, default=False
-        Whether to mix the rows of a batch in pairs by Remix [2]_. A dict sets some of
-        ``{"alpha": 1.0, "kappa": 3.0, "tau": 0.5}``.
+        Whether to mix the samples of a batch in pairs by Remix [2]_. A dict sets some
+        of ``{"alpha": 1.0, "kappa": 3.0, "tau": 0.5}``.
 
     prior_correction : {"effective", "original"} or None, default="effective"
         Class prior that is taken to be in the logits: the one that the batches have;
-        that of the training rows (the thesis, which so corrects it a second time after
-        class-balanced sampling); or none, so that nothing is corrected. The losses
-        "balanced_softmax", "logit_adjusted", "class_balanced" and "equalization"
-        correct it while they train, others leave it to the prediction.
+        that of the training samples (the thesis, which so corrects it a second time
+        after class-balanced sampling); or none, so that nothing is corrected. The
+        losses "balanced_softmax", "logit_adjusted" and "equalization" correct it while
+        they train, others leave it to the prediction.
 
     tau : float, default=1.0
-        Exponent of the corrected prior. With more than 1 rare classes gain.
+        Exponent of the corrected prior. Above 1, predictions favour rare classes.
 
     target_prior : str, array-like of shape (n_classes,) or None, default="uniform"
         Class prior for which predictions are made: "uniform", "train", or numbers in
         the order of `classes_`. What the loss left of `prior_correction` is corrected
         here. None predicts with the logits as they are.
 
+    calibration : {"temperature"} or None, default=None
+        Whether to fit a temperature on cross-fitted probabilities of held-out samples.
+        It makes confidences honest where the head is too sure. It costs one more
+        training for each fold of `cv`.
+
+    cv : int, cross-validation splitter or iterable, default=5
+        Folds of the calibration, stratified if an int. Those keep a sample of each
+        class in the training part.
+
     weight_decay : float, default=1.0
         Decoupled weight decay of the head (AdamW multiplies it by the learning rate).
 
     max_epochs : int or "auto", default="auto"
-        Passes, each over as many rows as there are. "auto" takes as many as make 2,000
-        steps, but at least 10.
+        Passes, each over as many samples as there are. "auto" takes as many as make
+        2,000 steps, but at least 10.
 
     batch_size : int, default=256
-        Rows per step.
+        Samples per step.
 
     lr : float, default=2e-3
         Learning rate at the start; it falls to zero along a cosine.
@@ -145,7 +158,7 @@ class LongTailClassifier(DocLinkMixin, ClassifierMixin, BaseEstimator):
         Labels seen in :meth:`fit`, sorted.
 
     class_count_ : ndarray of shape (n_classes,)
-        Number of training rows of each class, or the sum of their weights.
+        Number of training samples of each class, or the sum of their weights.
 
     generator_ : estimator
         The fitted generator, where `augment` is not None.
@@ -156,8 +169,13 @@ class LongTailClassifier(DocLinkMixin, ClassifierMixin, BaseEstimator):
     target_prior_ : ndarray of shape (n_classes,) or None
         Class prior for which predictions are made.
 
+    temperature_ : float
+        What the logits for the prior of the training samples are divided by; 1 without
+        `calibration`.
+
     logit_scale_ : float
-        Factor of the logits of the head: that of the loss "ldam", else 1.
+        Factor of the logits of the head: that of the loss "ldam", else 1, over
+        `temperature_`.
 
     logit_correction_ : ndarray of shape (n_classes,)
         What is added to the logits to predict for that prior.
@@ -189,11 +207,27 @@ class LongTailClassifier(DocLinkMixin, ClassifierMixin, BaseEstimator):
     -----
     With the prior :math:`\pi` of the batches and the target prior :math:`t`, the
     prior-aware losses train logits z so that :math:`z + \tau \log \pi` predicts the
-    batches; :math:`z + \log t` then predicts rows with prior t. Other losses leave
+    batches; :math:`z + \log t` then predicts samples with prior t. Other losses leave
     :math:`\pi` in the logits, and :math:`z - \tau \log \pi + \log t` predicts [1]_. The
-    prior in :math:`\pi` counts the sampling weights, the weight of generated rows and
-    the labels that Remix moves. "equalization" corrects its part by design, and
-    nothing more is corrected after it.
+    prior in :math:`\pi` counts the sampling weights, the weight of generated samples
+    and the labels that Remix moves. "equalization" corrects the prior roughly, and only
+    where a class is rare enough; nothing more is corrected then.
+
+    A loss of your own says what it does by some of these attributes and methods. One
+    without them corrects nothing, and the prior is corrected in the prediction.
+
+    - `corrects_prior`: True if the logits that it trains have no class prior in them.
+    - ``log_class_weight(class_count)``: the log of the weight of each class, of shape
+      (n_classes,), which the prediction takes out of the logits. Without this method,
+      weights such as those of :class:`torch.nn.CrossEntropyLoss` stay in them.
+    - ``set_class_count(class_count)``: is called before each epoch with class counts
+      that have the prior to correct. Without it, the counts that you gave should be
+      those of the batches (``sampling="instance"``).
+    - ``set_progress(fraction)``: is called with the fraction of the training done.
+    - `takes_cosines`: True if logits must be cosines, for ``head="auto"``.
+    - `logit_scale`: the factor of the logits in the softmax of the loss.
+
+    A loss is trained with a copy: yours stays as it is.
 
     References
     ----------
@@ -232,6 +266,8 @@ class LongTailClassifier(DocLinkMixin, ClassifierMixin, BaseEstimator):
         "prior_correction": [StrOptions({"effective", "original"}), None],
         "tau": [Interval(Real, 0, None, closed="left")],
         "target_prior": [StrOptions({"uniform", "train"}), "array-like", None],
+        "calibration": [StrOptions({"temperature"}), None],
+        "cv": ["cv_object"],
         "weight_decay": [Interval(Real, 0, None, closed="left")],
         "max_epochs": [
             Interval(Integral, 1, None, closed="left"),
@@ -248,30 +284,32 @@ class LongTailClassifier(DocLinkMixin, ClassifierMixin, BaseEstimator):
 
     def __init__(  # noqa: PLR0913  as gradient boosting, it has many
         self,
-        generator=None,
+        generator: BaseEstimator | None = None,
         *,
-        head="auto",
-        loss="balanced_softmax",
-        loss_params=None,
-        sampling="sqrt",
-        augment="inverse",
-        p_min=0.2,
-        p_max=0.7,
-        variance=None,
-        generated_weight=1.0,
-        remix=False,
-        prior_correction="effective",
-        tau=1.0,
-        target_prior="uniform",
-        weight_decay=1.0,
-        max_epochs="auto",
-        batch_size=256,
-        lr=2e-3,
-        device="auto",
-        memory=None,
-        random_state=None,
-        verbose=0,
-        net_params=None,
+        head: str | Callable[[int, int], nn.Module] = "auto",
+        loss: str | nn.Module = "balanced_softmax",
+        loss_params: dict[str, Any] | None = None,
+        sampling: str | float = "sqrt",
+        augment: str | None = "inverse",
+        p_min: float = 0.2,
+        p_max: float = 0.7,
+        variance: float | dict | ArrayLike | None = None,
+        generated_weight: float = 1.0,
+        remix: bool | dict[str, float] = False,
+        prior_correction: str | None = "effective",
+        tau: float = 1.0,
+        target_prior: str | ArrayLike | None = "uniform",
+        calibration: str | None = None,
+        cv: int | Iterable | None = 5,
+        weight_decay: float = 1.0,
+        max_epochs: int | str = "auto",
+        batch_size: int = 256,
+        lr: float = 2e-3,
+        device: str | torch.device = "auto",
+        memory: str | Memory | None = None,
+        random_state: int | np.random.RandomState | None = None,
+        verbose: int = 0,
+        net_params: dict[str, Any] | None = None,
     ):
         self.generator = generator
         self.head = head
@@ -287,6 +325,8 @@ class LongTailClassifier(DocLinkMixin, ClassifierMixin, BaseEstimator):
         self.prior_correction = prior_correction
         self.tau = tau
         self.target_prior = target_prior
+        self.calibration = calibration
+        self.cv = cv
         self.weight_decay = weight_decay
         self.max_epochs = max_epochs
         self.batch_size = batch_size
@@ -298,7 +338,13 @@ class LongTailClassifier(DocLinkMixin, ClassifierMixin, BaseEstimator):
         self.net_params = net_params
 
     @_fit_context(prefer_skip_nested_validation=False)
-    def fit(self, X, y, sample_weight=None):
+    def fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        groups: ArrayLike | None = None,
+    ) -> Self:
         """Fit the generator and train the head.
 
         Parameters
@@ -307,12 +353,15 @@ class LongTailClassifier(DocLinkMixin, ClassifierMixin, BaseEstimator):
             Embeddings.
 
         y : array-like of shape (n_samples,)
-            Class of each row, at least two classes. A class may have a single row.
+            Class of each sample, at least two classes. A class may have one sample.
 
         sample_weight : array-like of shape (n_samples,), default=None
-            Weight of each row: with weight 2 a row is drawn as if it were there twice,
+            Weight of each sample: with weight 2 it is drawn as if it were there twice,
             and counts twice in the size of its class. The generator is fitted on the
-            rows of positive weight, without weights.
+            samples of positive weight, without weights.
+
+        groups : array-like of shape (n_samples,), default=None
+            Groups of samples, for a splitter `cv` that keeps them together.
 
         Returns
         -------
@@ -327,7 +376,7 @@ class LongTailClassifier(DocLinkMixin, ClassifierMixin, BaseEstimator):
         """
         forget_fit(self)
         try:
-            self._check_and_fit(X, y, sample_weight)
+            self._check_and_fit(X, y, sample_weight, groups)
         except BaseException as error:
             finished = isinstance(error, KeyboardInterrupt) and hasattr(self, "net_")
             if not finished:
@@ -335,13 +384,16 @@ class LongTailClassifier(DocLinkMixin, ClassifierMixin, BaseEstimator):
             raise
         return self
 
-    def _check_and_fit(self, X, y, sample_weight):
+    def _check_and_fit(self, X, y, sample_weight, groups):
         self._check_parameters()
         self.device_ = resolve_device(self.device)
+        used = slice(None) if sample_weight is None else np.asarray(sample_weight) > 0
+        groups = None if groups is None else np.asarray(groups)[used]
         X, y, weight = check_training_rows(self, X, y, sample_weight)
         self.classes_, codes = np.unique(y, return_inverse=True)
         self.class_count_ = np.bincount(codes, weights=weight)
         priors = self._batch_priors(len(X))
+        self.temperature_ = 1.0
         # A wrong argument of the loss shows before the generator is fitted.
         self._correct_logits(priors, priors.n_epochs - 1)
         self.offset_, self.scale_ = estimate_scale(X)
@@ -361,9 +413,11 @@ class LongTailClassifier(DocLinkMixin, ClassifierMixin, BaseEstimator):
                 self.device_,
                 stream_seed,
             )
+        if self.calibration is not None:
+            self._fit_temperature(X, codes, weight, groups, head_seed)
         self._train(X, codes, weight, priors, stream, head_seed)
 
-    def predict_proba(self, X):
+    def predict_proba(self, X: ArrayLike) -> NDArray[np.float64]:
         """Return the probability of each class, for `target_prior`.
 
         Parameters
@@ -374,12 +428,12 @@ class LongTailClassifier(DocLinkMixin, ClassifierMixin, BaseEstimator):
         Returns
         -------
         probability : ndarray of shape (n_samples, n_classes)
-            In the order of `classes_`; rows sum to 1.
+            In the order of `classes_`; each row sums to 1.
         """
         logits = torch.from_numpy(self._corrected_logits(X))
         return logits.softmax(dim=1).numpy()
 
-    def predict(self, X):
+    def predict(self, X: ArrayLike) -> NDArray:
         """Return the most probable class, for `target_prior`.
 
         Parameters
@@ -395,11 +449,11 @@ class LongTailClassifier(DocLinkMixin, ClassifierMixin, BaseEstimator):
         logits = self._corrected_logits(X)
         return self.classes_[logits.argmax(axis=1)]
 
-    def open_logits(self, device="cpu"):
-        """Return the classifier as a differentiable function of rows.
+    def make_logits(self, device: str | torch.device = "cpu") -> nn.Module:
+        """Return the classifier as a differentiable function of samples.
 
-        :class:`skcvae.over_sampling.HardOverSampler` looks with it for rows that are
-        hard to classify.
+        :class:`skcvae.over_sampling.HardOverSampler` looks with it for samples that
+        are hard to classify.
 
         Parameters
         ----------
@@ -409,9 +463,9 @@ class LongTailClassifier(DocLinkMixin, ClassifierMixin, BaseEstimator):
         Returns
         -------
         torch.nn.Module
-            Takes rows of shape (n, n_features), in the units of the training rows and
-            in float32, and returns logits of shape (n, n_classes) in the order of
-            `classes_`. Their softmax is :meth:`predict_proba`.
+            Takes samples of shape (n, n_features), in the units of the training
+            samples and in float32, and returns logits of shape (n, n_classes) in the
+            order of `classes_`. Their softmax is :meth:`predict_proba`.
         """
         check_is_fitted(self, "net_")
         logits = ScaledHead(
@@ -443,6 +497,11 @@ class LongTailClassifier(DocLinkMixin, ClassifierMixin, BaseEstimator):
         if self.p_min > self.p_max:
             raise ValueError(
                 f"p_min must not exceed p_max, got {self.p_min} and {self.p_max}."
+            )
+        if self.calibration is not None and self.target_prior is None:
+            raise ValueError(
+                "calibration needs a target_prior, and it is None. Use 'train' or "
+                "'uniform'."
             )
         if not isinstance(self.loss, nn.Module):
             return
@@ -476,7 +535,7 @@ class LongTailClassifier(DocLinkMixin, ClassifierMixin, BaseEstimator):
         """Set the priors, and what the logits need to predict for the target."""
         loss = build_loss(self.loss, self.loss_params, priors, last_epoch)
         self.effective_prior_ = priors.effective(last_epoch)
-        self.logit_scale_ = getattr(loss, "logit_scale", 1.0)
+        self.logit_scale_ = getattr(loss, "logit_scale", 1.0) / self.temperature_
         self.logit_correction_ = np.zeros(len(self.classes_))
         self.target_prior_ = None
         if self.target_prior is not None:
@@ -486,6 +545,26 @@ class LongTailClassifier(DocLinkMixin, ClassifierMixin, BaseEstimator):
             left = priors.log_prior_left(loss, last_epoch)
             with np.errstate(divide="ignore"):
                 self.logit_correction_ = np.log(self.target_prior_) - left
+            # The temperature is that of the logits for the prior of the training.
+            train = np.log(self.class_count_ / self.class_count_.sum())
+            self.logit_correction_ -= (1 - 1 / self.temperature_) * (train - left)
+
+    def _fit_temperature(self, X, codes, weight, groups, seed):
+        """Set the temperature by clones that are trained without held-out samples."""
+        splits = held_out_splits(self.cv, X, codes, codes, 1, groups)
+        check_splits(splits, self.classes_, codes, self.calibration)
+        fold = clone(self).set_params(
+            calibration=None, target_prior="train", random_state=seed, verbose=0
+        )
+        y = self.classes_[codes]
+        probas = [
+            fold.fit(X[train], y[train], weight[train]).predict_proba(X[test])
+            for train, test in splits
+        ]
+        held_out = np.concatenate([test for _, test in splits])
+        self.temperature_ = 1 / fit_temperature(
+            np.concatenate(probas), codes[held_out], weight[held_out]
+        )
 
     def _train(self, X, codes, weight, priors, stream, seed):
         """Train the head; set `net_`, `history_` and what Ctrl-C leaves."""

@@ -249,12 +249,12 @@ def resolve_target_prior(target_prior, class_count, *, name="target_prior"):
 
     Parameters
     ----------
-    target_prior : {"train", "uniform"} or array-like of shape (n_classes,)
-        The frequencies of `class_count`, equal numbers, or any numbers >= 0 that are
-        not all 0.
+    target_prior : {"train", "uniform", "balanced"} or array-like of shape (n_classes,)
+        The frequencies of `class_count`, equal numbers (by two names), or any numbers
+        >= 0 that are not all 0.
 
     class_count : array-like of shape (n_classes,)
-        Number of training rows of each class.
+        Training samples of each class, or the sum of their weights.
 
     name : str, default="target_prior"
         Parameter that errors name.
@@ -266,9 +266,7 @@ def resolve_target_prior(target_prior, class_count, *, name="target_prior"):
     """
     class_count = np.asarray(class_count, dtype=np.float64)
     if isinstance(target_prior, str):
-        prior = {"train": class_count, "uniform": np.ones_like(class_count)}[
-            target_prior
-        ]
+        prior = class_count if target_prior == "train" else np.ones_like(class_count)
     else:
         prior = _check_prior(target_prior, len(class_count), name)
     # Two steps, for the sum of huge numbers would overflow.
@@ -280,9 +278,9 @@ def check_positive(prior, classes):
     """Return the prior, or refuse classes that the classifier cannot have learned."""
     if not prior.all():
         raise ValueError(
-            f"The resampled prior of the classes {classes[prior == 0].tolist()} is 0: "
+            f"The trained prior of the classes {classes[prior == 0].tolist()} is 0: "
             "a classifier that learned nothing of a class cannot tell its probability. "
-            "Check the sampler, class_weight and resampled_prior."
+            "Check the sampler, class_weight, sample_weight and trained_prior."
         )
     return prior
 

@@ -55,7 +55,7 @@ class HardOverSampler(BaseGenerativeOverSampler):
         - a linear model of scikit-learn with `coef_` and `intercept_`, such as
           :class:`~sklearn.linear_model.LogisticRegression`;
         - a :class:`~skcvae.long_tail.LongTailClassifier`, or any classifier whose
-          method `open_logits()` returns a module as the following one;
+          method `make_logits()` returns a module as the following one;
         - a module that takes rows of shape (n, n_features), in the units of `X`, and
           returns logits of shape (n, n_classes) for the sorted classes.
 

@@ -67,8 +67,8 @@ def open_logits(classifier, X, y, device):
     labels = np.unique(y)
     if isinstance(classifier, nn.Module):
         logits = copy.deepcopy(classifier)
-    elif hasattr(classifier, "open_logits"):
-        logits = classifier.open_logits()
+    elif hasattr(classifier, "make_logits"):
+        logits = classifier.make_logits()
     else:
         logits = _linear_logits(classifier)
     logits = logits.requires_grad_(False).to(device).eval()
