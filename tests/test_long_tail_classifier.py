@@ -17,7 +17,7 @@ from torch import nn
 
 from skcvae import CVAE, ClassGaussian
 from skcvae.long_tail import LDAMLoss, LongTailClassifier
-from skcvae.long_tail._losses import LOSSES
+from skcvae.long_tail._head_net import LOSSES
 
 
 class CountedGaussian(ClassGaussian):

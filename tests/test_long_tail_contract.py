@@ -23,7 +23,8 @@ from skcvae.long_tail import (
     LogitAdjustedLoss,
     LongTailClassifier,
 )
-from skcvae.long_tail._losses import LOSSES, build_loss, effective_number_weights
+from skcvae.long_tail._head_net import LOSSES, build_loss
+from skcvae.long_tail._losses import effective_number_weights
 from skcvae.long_tail._priors import BatchPriors, augment_probability, sampling_prior
 
 SIZES = np.array([60, 30, 12, 5])

@@ -14,7 +14,7 @@ from skcvae._remix import remix_label_share
 from skcvae.generators import ClassGaussian
 from skcvae.long_tail import LongTailClassifier
 from skcvae.long_tail._batches import resolve_remix
-from skcvae.long_tail._losses import build_loss
+from skcvae.long_tail._head_net import build_loss
 from skcvae.long_tail._priors import (
     BatchPriors,
     augment_probability,

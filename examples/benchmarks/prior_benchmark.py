@@ -160,39 +160,47 @@ def compositions(X, y):
     }
 
 
-def print_compositions():
+def print_compositions(out):
     X, y = make_classification(
         24_000, weights=[0.95], class_sep=0.5, n_clusters_per_class=1, random_state=1
     )
     X, X_test, y, y_test = train_test_split(
         X, y, train_size=4000, stratify=y, random_state=0
     )
-    print(f"True share of the rare class: {y_test.mean():.4f}\n")
-    print("| classifier | as trained | corrected | what happens |\n|---|---|---|---|")
+    table = [
+        "| classifier | as trained | corrected | what happens |",
+        "|---|---|---|---|",
+    ]
     n_silent = 0
     for name, classifier in compositions(X, y).items():
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
             raw = clone(classifier).fit(X, y).predict_proba(X_test)[:, 1].mean()
-            caught.clear()
-            try:
-                corrected = PriorCorrectedClassifier(classifier).fit(X, y)
-            except ValueError as error:
-                part = str(error).partition("distribution that ")[2]
-                print(f"| {name} | {raw:.3f} | | refused: {part.split('. Pass')[0]} |")
-                continue
-        mean = corrected.predict_proba(X_test)[:, 1].mean()
-        warned = any("mean probability" in str(w.message) for w in caught)
-        is_right = abs(mean / y_test.mean() - 1) <= 0.2
-        outcome = {
-            (True, False): "corrected",
-            (True, True): "corrected, with a warning",
-            (False, True): "**warned**: the held-out mean is far from the prior",
-            (False, False): "**silently wrong**",
-        }[is_right, warned]
-        n_silent += not is_right and not warned
-        print(f"| {name} | {raw:.3f} | {mean:.3f} | {outcome} |", flush=True)
-    print(f"\nSilently wrong: {n_silent}")
+        mean, outcome = correct(classifier, X, y, X_test, y_test.mean())
+        n_silent += "silently" in outcome
+        table.append(f"| {name} | {raw:.3f} | {mean} | {outcome} |")
+        print(table[-1], flush=True)
+    print(f"\nTrue share of the rare class: {y_test.mean():.4f}")
+    print(f"{len(table) - 2} compositions, silently wrong: {n_silent}")
+    if out is not None:
+        out.write_text("\n".join(table) + "\n")
+
+
+def correct(classifier, X, y, X_test, share):
+    """Return the mean corrected probability of class 1, and what happened."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            corrected = PriorCorrectedClassifier(classifier).fit(X, y)
+        except ValueError as error:
+            part = str(error).partition("distribution that ")[2]
+            part, _, reason = part.partition(". Pass")[0].partition(" is trained for: ")
+            return "", f"refused: {part} {reason.removeprefix('it ')}"
+    mean = corrected.predict_proba(X_test)[:, 1].mean()
+    if any("mean probability" in str(w.message) for w in caught):
+        return f"{mean:.3f}", "a warning names the held-out mean"
+    is_right = abs(mean / share - 1) <= 0.2
+    return f"{mean:.3f}", "corrected" if is_right else "silently wrong"
 
 
 # False alarms of the check --------------------------------------------------------
@@ -392,12 +400,13 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("part", choices=["compositions", "alarms", "calibration"])
     parser.add_argument("--data", type=Path, help="folder of the .npz files")
+    parser.add_argument("--out", type=Path, help="file for the table of compositions")
     names = ["cifar10_lt", "cifar100_lt"]
     parser.add_argument("--names", nargs="+", default=names, help="of long tails")
     args = parser.parse_args()
     warnings.filterwarnings("ignore")
     if args.part == "compositions":
-        print_compositions()
+        print_compositions(args.out)
     elif args.part == "alarms":
         print_alarms(args.data)
     elif args.data is None:

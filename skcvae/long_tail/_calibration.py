@@ -5,9 +5,9 @@ from numbers import Integral
 
 import numpy as np
 from scipy.special import logit, softmax
-from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn import config_context
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.calibration import CalibratedClassifierCV
-from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection import check_cv
 
 # scikit-learn adds this to probabilities before it takes their logarithm.
@@ -92,13 +92,13 @@ def _return_samples(train, test, codes, n_kept):
 
 
 class _Given(ClassifierMixin, BaseEstimator):
-    """Stand-in for a fitted classifier: its probabilities are its input."""
+    """Stand-in for a classifier: its probabilities are its input."""
 
     def __init__(self, n_classes=2):
         self.n_classes = n_classes
         self.classes_ = np.arange(n_classes)
 
-    def fit(self, X, y):
+    def fit(self, X, y, sample_weight=None):
         return self
 
     def predict_proba(self, X):
@@ -117,12 +117,12 @@ class _GivenLogOdds(_Given):
 
 def _fit(given, X, codes, method, weight):
     everything = np.arange(len(codes))
-    return CalibratedClassifierCV(
-        FrozenEstimator(given),
-        method=method,
-        cv=[(everything, everything)],
-        ensemble=False,
-    ).fit(X, codes, sample_weight=weight)
+    calibrated = CalibratedClassifierCV(
+        given, method=method, cv=[(everything, everything)], ensemble=False
+    )
+    # The stand-in has no use for weights, and need not request them.
+    with config_context(enable_metadata_routing=False):
+        return calibrated.fit(X, codes, sample_weight=weight)
 
 
 def fit_temperature(proba, codes, weight=None):
@@ -204,3 +204,41 @@ def fit_calibrator(proba, codes, weight, method):
     if method == "temperature":
         return Temperature(proba, codes, weight)
     return ClassWise(proba, codes, weight, method)
+
+
+def cross_fitted_temperature(classifier, X, y, weight, groups, seed):
+    """Return the temperature of a LongTailClassifier, by clones trained on folds.
+
+    Parameters
+    ----------
+    classifier : LongTailClassifier
+        Its parameters, `cv` among them, and `classes_` are read.
+
+    X, y, weight : ndarray
+        Training samples, labels and weights.
+
+    groups : ndarray or None
+        For splitters that keep groups together.
+
+    seed : int
+        For the clones.
+
+    Returns
+    -------
+    float
+        It suits the logits for the prior of the training samples.
+    """
+    codes = np.searchsorted(classifier.classes_, y)
+    splits = held_out_splits(classifier.cv, X, y, codes, 1, groups)
+    check_splits(splits, classifier.classes_, codes, classifier.calibration)
+    fold = clone(classifier).set_params(
+        calibration=None, target_prior="train", random_state=seed, verbose=0
+    )
+    probas = [
+        fold.fit(X[train], y[train], weight[train]).predict_proba(X[test])
+        for train, test in splits
+    ]
+    held_out = np.concatenate([test for _, test in splits])
+    return 1 / fit_temperature(
+        np.concatenate(probas), codes[held_out], weight[held_out]
+    )

@@ -8,11 +8,10 @@ from typing import Any, Self
 import numpy as np
 import torch
 from joblib import Memory
-from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, ClassifierMixin, _fit_context, clone
+from numpy.typing import ArrayLike
+from sklearn.base import BaseEstimator, ClassifierMixin, _fit_context
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
-from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import nn
 
 from .._doc_links import DocLinkMixin
@@ -20,17 +19,14 @@ from .._scaling import estimate_scale, scale_rows
 from .._training import check_net_params, draw_seeds, fork_torch_rng, resolve_device
 from .._validation import (
     VARIANCE_CONSTRAINT,
-    check_finite_in_float32,
-    check_numbers,
     check_training_rows,
     forget_fit,
 )
 from ._batches import WeightedTensors, resolve_remix
-from ._calibration import check_splits, fit_temperature, held_out_splits
+from ._calibration import cross_fitted_temperature
 from ._generation import open_stream, prepare_generator
-from ._head_net import RESERVED, build_net, count_epochs
-from ._heads import HEADS, ScaledHead
-from ._losses import LOSSES, build_loss
+from ._head_net import LOSSES, RESERVED, build_loss, build_net, count_epochs
+from ._heads import HEADS, HeadPredictionsMixin
 from ._priors import (
     SAMPLING_EXPONENTS,
     BatchPriors,
@@ -39,7 +35,9 @@ from ._priors import (
 )
 
 
-class LongTailClassifier(DocLinkMixin, ClassifierMixin, BaseEstimator):
+class LongTailClassifier(
+    HeadPredictionsMixin, DocLinkMixin, ClassifierMixin, BaseEstimator
+):
     r"""Linear head on embeddings, trained with generated samples for rare classes.
 
     Batches are made as in Algorithm 1 of the thesis: a sample of a class with
@@ -213,21 +211,8 @@ class LongTailClassifier(DocLinkMixin, ClassifierMixin, BaseEstimator):
     and the labels that Remix moves. "equalization" corrects the prior roughly, and only
     where a class is rare enough; nothing more is corrected then.
 
-    A loss of your own says what it does by some of these attributes and methods. One
-    without them corrects nothing, and the prior is corrected in the prediction.
-
-    - `corrects_prior`: True if the logits that it trains have no class prior in them.
-    - ``log_class_weight(class_count)``: the log of the weight of each class, of shape
-      (n_classes,), which the prediction takes out of the logits. Without this method,
-      weights such as those of :class:`torch.nn.CrossEntropyLoss` stay in them.
-    - ``set_class_count(class_count)``: is called before each epoch with class counts
-      that have the prior to correct. Without it, the counts that you gave should be
-      those of the batches (``sampling="instance"``).
-    - ``set_progress(fraction)``: is called with the fraction of the training done.
-    - `takes_cosines`: True if logits must be cosines, for ``head="auto"``.
-    - `logit_scale`: the factor of the logits in the softmax of the loss.
-
-    A loss is trained with a copy: yours stays as it is.
+    What a loss of your own does to the prior, it says itself: see the user guide. One
+    that says nothing corrects nothing, and the prior is corrected in the prediction.
 
     References
     ----------
@@ -414,80 +399,10 @@ class LongTailClassifier(DocLinkMixin, ClassifierMixin, BaseEstimator):
                 stream_seed,
             )
         if self.calibration is not None:
-            self._fit_temperature(X, codes, weight, groups, head_seed)
+            self.temperature_ = cross_fitted_temperature(
+                self, X, y, weight, groups, head_seed
+            )
         self._train(X, codes, weight, priors, stream, head_seed)
-
-    def predict_proba(self, X: ArrayLike) -> NDArray[np.float64]:
-        """Return the probability of each class, for `target_prior`.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Embeddings.
-
-        Returns
-        -------
-        probability : ndarray of shape (n_samples, n_classes)
-            In the order of `classes_`; each row sums to 1.
-        """
-        logits = torch.from_numpy(self._corrected_logits(X))
-        return logits.softmax(dim=1).numpy()
-
-    def predict(self, X: ArrayLike) -> NDArray:
-        """Return the most probable class, for `target_prior`.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Embeddings.
-
-        Returns
-        -------
-        y : ndarray of shape (n_samples,)
-            Labels.
-        """
-        logits = self._corrected_logits(X)
-        return self.classes_[logits.argmax(axis=1)]
-
-    def make_logits(self, device: str | torch.device = "cpu") -> nn.Module:
-        """Return the classifier as a differentiable function of samples.
-
-        :class:`skcvae.over_sampling.HardOverSampler` looks with it for samples that
-        are hard to classify.
-
-        Parameters
-        ----------
-        device : str or torch.device, default="cpu"
-            Where it computes.
-
-        Returns
-        -------
-        torch.nn.Module
-            Takes samples of shape (n, n_features), in the units of the training
-            samples and in float32, and returns logits of shape (n, n_classes) in the
-            order of `classes_`. Their softmax is :meth:`predict_proba`.
-        """
-        check_is_fitted(self, "net_")
-        logits = ScaledHead(
-            copy.deepcopy(self.net_.module_),
-            self.offset_,
-            self.scale_,
-            self.logit_scale_,
-            self.logit_correction_,
-        )
-        return logits.requires_grad_(False).to(device).eval()
-
-    def _corrected_logits(self, X):
-        check_is_fitted(self, "net_")
-        check_numbers(X)
-        X = validate_data(
-            self, X, reset=False, dtype=[np.float64, np.float32], order="C"
-        )
-        check_finite_in_float32(X, getattr(self, "feature_names_in_", None))
-        x = torch.from_numpy(scale_rows(X, self.offset_, self.scale_))
-        with torch.inference_mode():
-            logits = self.net_.module_(x).double().numpy()
-        return self.logit_scale_ * logits + self.logit_correction_
 
     def _check_parameters(self):
         """Check what parameters say together, before anything is trained."""
@@ -548,23 +463,6 @@ class LongTailClassifier(DocLinkMixin, ClassifierMixin, BaseEstimator):
             # The temperature is that of the logits for the prior of the training.
             train = np.log(self.class_count_ / self.class_count_.sum())
             self.logit_correction_ -= (1 - 1 / self.temperature_) * (train - left)
-
-    def _fit_temperature(self, X, codes, weight, groups, seed):
-        """Set the temperature by clones that are trained without held-out samples."""
-        splits = held_out_splits(self.cv, X, codes, codes, 1, groups)
-        check_splits(splits, self.classes_, codes, self.calibration)
-        fold = clone(self).set_params(
-            calibration=None, target_prior="train", random_state=seed, verbose=0
-        )
-        y = self.classes_[codes]
-        probas = [
-            fold.fit(X[train], y[train], weight[train]).predict_proba(X[test])
-            for train, test in splits
-        ]
-        held_out = np.concatenate([test for _, test in splits])
-        self.temperature_ = 1 / fit_temperature(
-            np.concatenate(probas), codes[held_out], weight[held_out]
-        )
 
     def _train(self, X, codes, weight, priors, stream, seed):
         """Train the head; set `net_`, `history_` and what Ctrl-C leaves."""

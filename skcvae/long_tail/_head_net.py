@@ -6,19 +6,80 @@ from functools import partial
 
 import torch
 from skorch.callbacks import LRScheduler
+from torch import nn
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from .._training import EpochProgress, TrainingNet
 from ._batches import PlainLoader, RebalancedLoader
 from ._heads import HEADS, Cosines
-from ._losses import build_loss
+from ._losses import (
+    BalancedSoftmaxLoss,
+    ClassBalancedLoss,
+    EqualizationLoss,
+    FocalLoss,
+    LDAMLoss,
+    LogitAdjustedLoss,
+)
 
 # Training beyond this many steps did not raise accuracy on the data of the benchmark.
 _AUTO_STEPS = 2000
 _MIN_AUTO_EPOCHS = 10
 
+LOSSES = {
+    "balanced_softmax": BalancedSoftmaxLoss,
+    "class_balanced": ClassBalancedLoss,
+    "cross_entropy": nn.CrossEntropyLoss,
+    "equalization": EqualizationLoss,
+    "focal": FocalLoss,
+    "ldam": LDAMLoss,
+    "logit_adjusted": LogitAdjustedLoss,
+}
+
+# Losses that take no class counts.
+_UNCOUNTED = {"cross_entropy", "focal"}
+
 # What the classifier's own parameters set.
 RESERVED = {"max_epochs", "batch_size", "lr", "device", "verbose", "criterion"}
+
+
+def build_loss(loss, loss_params, priors, epoch):
+    """Return the loss of an epoch, as a module that keeps the samples apart.
+
+    Parameters
+    ----------
+    loss : str or nn.Module
+        Name, or a module with the attribute `reduction`.
+
+    loss_params : dict or None
+        Further arguments of a named loss.
+
+    priors : BatchPriors
+        Tells which prior is to be corrected.
+
+    epoch : int
+        From 0 on.
+
+    Returns
+    -------
+    nn.Module
+    """
+    if isinstance(loss, nn.Module):
+        module = copy.deepcopy(loss)
+    else:
+        counts = [] if loss in _UNCOUNTED else [priors.class_count]
+        module = LOSSES[loss](*counts, **(loss_params or {}))
+    module.reduction = "none"
+    if hasattr(module, "set_class_count"):
+        module.set_class_count(priors.corrected_count(epoch))
+    if hasattr(module, "set_progress"):
+        module.set_progress(epoch / priors.n_epochs)
+    n_classes = len(priors.class_count)
+    if getattr(module, "n_classes", None) not in (None, n_classes):
+        raise ValueError(
+            f"The loss {type(module).__name__} counts {module.n_classes} classes, and "
+            f"y has {n_classes}. Pass the loss by name: it then counts them itself."
+        )
+    return module
 
 
 class HeadNet(TrainingNet):

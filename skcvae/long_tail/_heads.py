@@ -1,9 +1,17 @@
 """The heads: small networks from embeddings to logits."""
 
+import copy
+
 import numpy as np
 import torch
+from numpy.typing import ArrayLike, NDArray
+from sklearn.utils.validation import check_is_fitted, validate_data
+from skorch import NeuralNet
 from torch import nn
 from torch.nn import functional
+
+from .._scaling import scale_rows
+from .._validation import check_finite_in_float32, check_numbers
 
 
 class LinearHead(nn.Linear):
@@ -145,3 +153,86 @@ class ScaledHead(nn.Module):
 
 
 HEADS = {"linear": LinearHead, "mlp": MLPHead, "cosine": CosineHead}
+
+
+class HeadPredictionsMixin:
+    """Predictions of a trained head: `net_`, its scaling and its correction."""
+
+    classes_: NDArray
+    net_: NeuralNet
+    offset_: NDArray
+    scale_: NDArray
+    logit_scale_: float
+    logit_correction_: NDArray
+
+    def predict_proba(self, X: ArrayLike) -> NDArray[np.float64]:
+        """Return the probability of each class, for `target_prior`.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Embeddings.
+
+        Returns
+        -------
+        probability : ndarray of shape (n_samples, n_classes)
+            In the order of `classes_`; each row sums to 1.
+        """
+        logits = torch.from_numpy(self._corrected_logits(X))
+        return logits.softmax(dim=1).numpy()
+
+    def predict(self, X: ArrayLike) -> NDArray:
+        """Return the most probable class, for `target_prior`.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Embeddings.
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples,)
+            Labels.
+        """
+        logits = self._corrected_logits(X)
+        return self.classes_[logits.argmax(axis=1)]
+
+    def make_logits(self, device: str | torch.device = "cpu") -> nn.Module:
+        """Return the classifier as a differentiable function of samples.
+
+        :class:`skcvae.over_sampling.HardOverSampler` looks with it for samples that
+        are hard to classify.
+
+        Parameters
+        ----------
+        device : str or torch.device, default="cpu"
+            Where it computes.
+
+        Returns
+        -------
+        torch.nn.Module
+            Takes samples of shape (n, n_features), in the units of the training
+            samples and in float32, and returns logits of shape (n, n_classes) in the
+            order of `classes_`. Their softmax is :meth:`predict_proba`.
+        """
+        check_is_fitted(self, "net_")
+        logits = ScaledHead(
+            copy.deepcopy(self.net_.module_),
+            self.offset_,
+            self.scale_,
+            self.logit_scale_,
+            self.logit_correction_,
+        )
+        return logits.requires_grad_(False).to(device).eval()
+
+    def _corrected_logits(self, X):
+        check_is_fitted(self, "net_")
+        check_numbers(X)
+        X = validate_data(
+            self, X, reset=False, dtype=[np.float64, np.float32], order="C"
+        )
+        check_finite_in_float32(X, getattr(self, "feature_names_in_", None))
+        x = torch.from_numpy(scale_rows(X, self.offset_, self.scale_))
+        with torch.inference_mode():
+            logits = self.net_.module_(x).double().numpy()
+        return self.logit_scale_ * logits + self.logit_correction_

@@ -1,7 +1,7 @@
 """Losses of long-tailed classification, as functions of logits and class codes."""
 
-import copy
 from numbers import Real
+from typing import Any
 
 import numpy as np
 import torch
@@ -62,10 +62,7 @@ def _cross_entropy(logits, y):
 
 
 class _LongTailLoss(nn.Module):
-    """Check parameters and shapes, and reduce the losses of the samples.
-
-    The attributes and methods below are what LongTailClassifier asks a loss.
-    """
+    """Check parameters and shapes, and reduce the losses of the samples."""
 
     _parameter_constraints: dict = {}
 
@@ -76,14 +73,16 @@ class _LongTailLoss(nn.Module):
     takes_cosines = False
 
     #: Factor by which the logits are multiplied before a softmax.
-    logit_scale = 1.0
+    logit_scale: float = 1.0
 
-    def __init__(self, n_classes=None, **parameters):
+    reduction: str
+
+    def __init__(self, n_classes: int | None = None, **parameters: Any):
         super().__init__()
         reductions = [StrOptions({"mean", "sum", "none"})]
         constraints = {"reduction": reductions, **self._parameter_constraints}
         validate_parameter_constraints(constraints, parameters, type(self).__name__)
-        self.n_classes = n_classes
+        self.n_classes: int | None = n_classes
         for name, value in parameters.items():
             setattr(self, name, value)
 
@@ -110,6 +109,9 @@ class _LongTailLoss(nn.Module):
     def set_progress(self, fraction: float) -> None:
         """Take note of the fraction of the training done, in [0, 1): no effect here."""
 
+    def _losses(self, logits, y):
+        raise NotImplementedError
+
     def forward(self, logits: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         """Return the loss of logits (n, n_classes) and class codes (n,)."""
         width = self.n_classes or logits.shape[-1]
@@ -132,6 +134,9 @@ class _CountedLoss(_LongTailLoss):
         count = _check_positive(self._count_name, class_count)
         super().__init__(len(count), **parameters)
         self._count(count)
+
+    def _count(self, count):
+        raise NotImplementedError
 
 
 class _PriorLoss(_CountedLoss):
@@ -272,6 +277,7 @@ class ClassBalancedLoss(_PriorLoss):
     """
 
     _parameter_constraints: dict = {"beta": _BELOW_ONE}
+    class_weight: torch.Tensor
 
     def __init__(
         self, class_count: ArrayLike, beta: float = 0.999, *, reduction: str = "mean"
@@ -369,9 +375,10 @@ class EqualizationLoss(_PriorLoss):
     """
 
     _parameter_constraints: dict = {"threshold": _PROBABILITY, "gamma": _PROBABILITY}
+    is_rare: torch.Tensor
 
     @property
-    def corrects_prior(self) -> bool:
+    def corrects_prior(self) -> bool:  # type: ignore[override]
         """Whether a class is rare: without one it is the cross-entropy."""
         return bool(self.is_rare.any())
 
@@ -456,6 +463,9 @@ class LDAMLoss(_CountedLoss):
     }
 
     takes_cosines = True
+    scale: float
+    reweight_after: float | None
+    class_weight: torch.Tensor
 
     def __init__(
         self,
@@ -484,7 +494,7 @@ class LDAMLoss(_CountedLoss):
         )
 
     @property
-    def logit_scale(self) -> float:
+    def logit_scale(self) -> float:  # type: ignore[override]
         """Factor of the cosines: `scale`."""
         return self.scale
 
@@ -503,55 +513,3 @@ class LDAMLoss(_CountedLoss):
         is_true = torch.zeros_like(logits).scatter(1, y[:, None], 1.0)
         losses = _cross_entropy(self.scale * (logits - self.margin * is_true), y)
         return self.class_weight[y] * losses if self.reweights else losses
-
-
-LOSSES = {
-    "balanced_softmax": BalancedSoftmaxLoss,
-    "class_balanced": ClassBalancedLoss,
-    "cross_entropy": nn.CrossEntropyLoss,
-    "equalization": EqualizationLoss,
-    "focal": FocalLoss,
-    "ldam": LDAMLoss,
-    "logit_adjusted": LogitAdjustedLoss,
-}
-
-
-def build_loss(loss, loss_params, priors, epoch):
-    """Return the loss of an epoch, as a module that keeps the samples apart.
-
-    Parameters
-    ----------
-    loss : str or nn.Module
-        Name, or a module with the attribute `reduction`.
-
-    loss_params : dict or None
-        Further arguments of a named loss.
-
-    priors : BatchPriors
-        Tells which prior is to be corrected.
-
-    epoch : int
-        From 0 on.
-
-    Returns
-    -------
-    nn.Module
-    """
-    if isinstance(loss, nn.Module):
-        module = copy.deepcopy(loss)
-    else:
-        kind = LOSSES[loss]
-        counts = [priors.class_count] if issubclass(kind, _CountedLoss) else []
-        module = kind(*counts, **(loss_params or {}))
-    module.reduction = "none"
-    if hasattr(module, "set_class_count"):
-        module.set_class_count(priors.corrected_count(epoch))
-    if hasattr(module, "set_progress"):
-        module.set_progress(epoch / priors.n_epochs)
-    n_classes = len(priors.class_count)
-    if getattr(module, "n_classes", None) not in (None, n_classes):
-        raise ValueError(
-            f"The loss {type(module).__name__} counts {module.n_classes} classes, and "
-            f"y has {n_classes}. Pass the loss by name: it then counts them itself."
-        )
-    return module

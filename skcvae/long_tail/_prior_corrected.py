@@ -14,36 +14,32 @@ from sklearn.base import (
     _fit_context,
     clone,
 )
-from sklearn.pipeline import Pipeline
 from sklearn.utils import Bunch, column_or_1d, get_tags, indexable
 from sklearn.utils._param_validation import HasMethods, StrOptions
 from sklearn.utils.metadata_routing import (
     MetadataRouter,
     MethodMapping,
     _routing_enabled,
-    get_routing_for_object,
     process_routing,
 )
-from sklearn.utils.metaestimators import _safe_split
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import (
-    _check_method_params,
-    _check_sample_weight,
-    check_is_fitted,
-)
+from sklearn.utils.validation import check_is_fitted
 
 from .._doc_links import DocLinkMixin
 from .._validation import check_labels, forget_fit
 from .._warnings import warn_user
 from ._calibration import check_splits, fit_calibrator, held_out_splits
 from ._priors import check_positive, move_prior, resolve_target_prior
-from ._trained_prior import (
-    ChosenPriorError,
-    Labels,
-    UnknownPriorError,
-    gross_mismatch,
-    trained_prior,
+from ._trained_fit import (
+    check_same_classes,
+    fit_fold,
+    fit_recording,
+    innermost,
+    passed_weight,
+    resolve_claim,
+    samples_needed,
 )
+from ._trained_prior import ChosenPriorError, Labels, gross_mismatch, trained_prior
 
 # Factors of the odds from which on the check warns: of the prior that a classifier is
 # taken to have been trained for, and of corrected probabilities.
@@ -254,7 +250,7 @@ class PriorCorrectedClassifier(
         y = column_or_1d(y, warn=True)
         check_classification_targets(y)
         routed = self._route(params)
-        weight = _passed_weight(self.estimator, routed.estimator.fit, X)
+        weight = passed_weight(self.estimator, routed.estimator.fit, X)
         classes, codes = np.unique(y, return_inverse=True)
         labels = Labels.of(y, classes, weight)
         target_prior = resolve_target_prior(self.target_prior, labels.mass)
@@ -265,15 +261,15 @@ class PriorCorrectedClassifier(
         how = (classes, self.trained_prior, fit_params)
         # Errors of a fold name the class that is too small: they come first.
         folds = self._cross_fit(X, y, how, splits) if self.calibration else None
-        estimator, prior = _fit_recording(clone(self.estimator), X, y, *how)
+        estimator, prior = fit_recording(clone(self.estimator), X, y, *how)
         if folds is None:
             folds = self._try_cross_fit(X, y, how, splits)
-        _check_same_classes(estimator, classes)
+        check_same_classes(estimator, classes)
         self.classes_, self.class_count_ = classes, labels.mass
         self.target_prior_, self.trained_prior_ = target_prior, prior
         self.estimator_ = estimator
         if folds:
-            self._use(folds, codes, np.ones(len(y)) if weight is None else weight)
+            self._use(folds, codes, np.ones(len(codes)) if weight is None else weight)
         for name in ("n_features_in_", "feature_names_in_"):
             if hasattr(estimator, name):
                 setattr(self, name, getattr(estimator, name))
@@ -345,7 +341,7 @@ class PriorCorrectedClassifier(
 
     def _check_claim(self, labels):
         """Refuse a trained prior that is wrong or unknown, before any training."""
-        pipeline = _innermost(self.estimator)
+        pipeline = innermost(self.estimator)
         last = self.estimator if pipeline is None else pipeline.steps[-1][1]
         # Stacking has the method of its last classifier only once it is fitted.
         if not hasattr(last, "predict_proba") and not hasattr(last, "final_estimator"):
@@ -360,11 +356,11 @@ class PriorCorrectedClassifier(
                 # A search will have chosen when the classifier is fitted.
                 return
         else:
-            _resolve(self.trained_prior, labels)
+            resolve_claim(self.trained_prior, labels)
 
     def _make_splits(self, X, y, classes, codes, groups):
         """Return the folds of the calibration or of the check."""
-        n_kept = _samples_needed(self.estimator)
+        n_kept = samples_needed(self.estimator)
         if self.calibration is not None:
             splits = held_out_splits(self.cv, X, y, codes, n_kept, groups)
             check_splits(splits, classes, codes, self.calibration)
@@ -378,7 +374,7 @@ class PriorCorrectedClassifier(
         """Return held-out indices, their probabilities and the prior of each fold."""
         (X,) = indexable(X)
         return Parallel(n_jobs=self.n_jobs)(
-            delayed(_fit_fold)(clone(self.estimator), X, y, *how, *split)
+            delayed(fit_fold)(clone(self.estimator), X, y, *how, *split)
             for split in splits
         )
 
@@ -436,137 +432,3 @@ class PriorCorrectedClassifier(
         if inner.classifier_tags is not None:
             tags.classifier_tags.multi_class = inner.classifier_tags.multi_class
         return tags
-
-
-class _Recorder(BaseEstimator):
-    """Last step of a pipeline: notes the labels that it is fitted on."""
-
-    def __init__(self, classifier, classes):
-        self.classifier = classifier
-        self.classes = classes
-
-    def fit(self, X, y, **params):
-        self.labels_ = Labels.of(y, self.classes, params.get("sample_weight"))
-        check_positive(self.labels_.mass, self.classes)
-        self.classifier.fit(X, y, **params)
-        return self
-
-    def get_metadata_routing(self):
-        return get_routing_for_object(self.classifier)
-
-
-def _innermost(estimator):
-    """Return the pipeline whose last step is no pipeline; None without a pipeline."""
-    inner = None
-    while isinstance(estimator, Pipeline):
-        inner, estimator = estimator, estimator.steps[-1][1]
-    return inner
-
-
-def _path_of_last(estimator):
-    """Return the prefix of the parameters of the last step of nested pipelines."""
-    path = ""
-    while isinstance(estimator, Pipeline):
-        name, estimator = estimator.steps[-1]
-        path += f"{name}__"
-    return path
-
-
-def _passed_weight(estimator, params, X):
-    """Return the sample weights that reach the classifier, or None."""
-    pipeline = _innermost(estimator)
-    name = "sample_weight"
-    if _routing_enabled() and pipeline is not None:
-        last = get_routing_for_object(pipeline.steps[-1][1])
-        if not last.consumes("fit", [name]):
-            return None
-    elif pipeline is not None:
-        name = f"{_path_of_last(estimator)}sample_weight"
-    if name not in params:
-        return None
-    if pipeline is not None and _samplers(estimator):
-        raise ValueError(
-            "sample_weight cannot be used with a sampler in the pipeline, whose new "
-            "samples have no weight. Leave out one of them."
-        )
-    return _check_sample_weight(
-        params[name], X, dtype=np.float64, ensure_non_negative=True
-    )
-
-
-def _samplers(estimator):
-    """Return all samplers in a composition."""
-    values = estimator.get_params().values() if hasattr(estimator, "get_params") else []
-    return [value for value in values if hasattr(value, "fit_resample")]
-
-
-def _samples_needed(estimator):
-    """Return how many samples of a class the samplers in a composition need."""
-    needed = [1]
-    for sampler in _samplers(estimator):
-        needed.append(2)
-        for name in ("k_neighbors", "n_neighbors"):
-            value = getattr(sampler, name, 1)
-            # An estimator of neighbors finds the sample itself as well.
-            found = value + 1 if isinstance(value, Integral) else value.n_neighbors
-            needed.append(found)
-    return max(needed)
-
-
-def _resolve(claim, labels):
-    """Return a trained prior that is not "auto"."""
-    prior = resolve_target_prior(claim, labels.mass, name="trained_prior")
-    return check_positive(prior, labels.classes)
-
-
-def _fit_recording(estimator, X, y, classes, claim, params):
-    """Fit, and return the estimator with the prior that it was trained for."""
-    labels = Labels.of(y, classes, _passed_weight(estimator, params, X))
-    pipeline = _innermost(estimator)
-    is_auto = isinstance(claim, str) and claim == "auto"
-    if not is_auto or pipeline is None:
-        estimator.fit(X, y, **params)
-        prior = trained_prior(estimator, labels) if is_auto else _resolve(claim, labels)
-        return estimator, check_positive(prior, classes)
-    name, classifier = pipeline.steps[-1]
-    recorder = _Recorder(classifier, classes)
-    pipeline.steps = [*pipeline.steps[:-1], (name, recorder)]
-    estimator.fit(X, y, **params)
-    pipeline.steps = [*pipeline.steps[:-1], (name, classifier)]
-    prior = trained_prior(classifier, recorder.labels_)
-    return estimator, check_positive(prior, classes)
-
-
-def _fit_fold(estimator, X, y, classes, claim, params, train, test):
-    """Return the held-out indices, their probabilities and the prior of a fold."""
-    X_train, y_train = _safe_split(estimator, X, y, train)
-    X_test, _ = _safe_split(estimator, X, y, test, train)
-    params = _check_method_params(X, params, indices=train)
-    try:
-        estimator, prior = _fit_recording(
-            estimator, X_train, y_train, classes, claim, params
-        )
-    except ValueError as error:
-        if isinstance(error, UnknownPriorError) or not _samplers(estimator):
-            raise
-        names, counts = np.unique(y_train, return_counts=True)
-        small = np.argsort(counts, kind="stable")[:3]
-        raise ValueError(
-            "The classifier cannot be trained without held-out samples, where the "
-            f"classes {names[small].tolist()} have {counts[small].tolist()} samples: "
-            f"{error} A sampler with k_neighbors needs one sample more in each class "
-            "that it fills. Let it look for fewer neighbors, or merge or drop these "
-            "classes, or do without calibration."
-        ) from error
-    _check_same_classes(estimator, classes)
-    return test, estimator.predict_proba(X_test), prior
-
-
-def _check_same_classes(estimator, classes):
-    """Refuse an estimator whose columns would be those of other classes."""
-    learned = np.asarray(getattr(estimator, "classes_", classes))
-    if not np.array_equal(learned, classes):
-        raise ValueError(
-            f"The estimator learned the classes {learned.tolist()}, but y has "
-            f"{classes.tolist()}: does a sampler drop a class?"
-        )

@@ -302,19 +302,18 @@ def _of_calibrated(calibrated, labels, path):
     if calibrated.method != "temperature":
         return labels.mass
     reason = "has a temperature on top of a classifier for another prior"
-    inner = calibrated.estimator or LogisticRegression()
-    return _keeps_the_prior(inner, labels, path, reason)
+    return _keeps_the_prior(calibrated.estimator, labels, path, reason)
 
 
 def _of_boosting(boosting, labels, path):
     reason = "reweights samples that its parts weight as well"
-    inner = boosting.estimator or LogisticRegression()
-    return _keeps_the_prior(inner, labels, path, reason)
+    return _keeps_the_prior(boosting.estimator, labels, path, reason)
 
 
 def _keeps_the_prior(inner, labels, path, reason):
     """Return the prior of the labels, unless the inner classifier has another."""
-    return _same([inner, LogisticRegression()], labels, path, reason)
+    inner = [] if inner is None else [inner]
+    return _same([LogisticRegression(), *inner], labels, path, reason)
 
 
 def _of_one_vs_rest(ovr, labels, path):
@@ -383,16 +382,16 @@ def gross_mismatch(proba, codes, prior, weight, odds_factor):
     sample_weight = weight * (prior / np.where(mass, mass, 1))[codes]
     sample_weight = sample_weight / sample_weight.sum()
     group = np.where(count[seen] < _FEW, -1, seen)
+    strata = group[np.searchsorted(seen, codes)]
+    shares = {label: sample_weight[strata == label].sum() for label in set(group)}
     worst, worst_gap = None, np.log(odds_factor)
-    for label in np.unique(group) if len(np.unique(group)) > 1 else []:
+    # The smallest first: of two classes, whose gaps are equal, it is named.
+    for label in sorted(shares, key=shares.get) if len(shares) > 1 else []:
         values = (proba[:, group == label] / total).sum(axis=1)
-        claimed = sample_weight[np.isin(codes, seen[group == label])].sum()
-        mean = sample_weight @ values
-        error = _standard_error(
-            values, sample_weight, group[np.searchsorted(seen, codes)]
-        )
+        claimed, mean = shares[label], sample_weight @ values
+        error = _standard_error(values, sample_weight, strata)
         gap = abs(logit(mean) - logit(claimed))
-        if gap > worst_gap and abs(mean - claimed) > _STANDARD_ERRORS * error:
+        if gap > worst_gap + 1e-9 and abs(mean - claimed) > _STANDARD_ERRORS * error:
             worst, worst_gap = (seen[group == label], claimed, mean), gap
     return worst
 
