@@ -106,7 +106,7 @@ class RebalancedLoader(TensorLoader):
     batch_size : int
         Rows per batch.
 
-    books : PriorBookkeeping
+    priors : BatchPriors
         How to draw, replace and mix.
 
     stream : callable or None
@@ -114,16 +114,16 @@ class RebalancedLoader(TensorLoader):
         rows; None replaces nothing.
     """
 
-    def __init__(self, dataset, batch_size, books, stream):
+    def __init__(self, dataset, batch_size, priors, stream):
         super().__init__(dataset, batch_size)
-        self.books = books
+        self.priors = priors
         self.stream = stream
         self._epoch = 0
         codes = self.dataset.y
         self._p_augment = torch.tensor(
-            books.p_augment, dtype=torch.float32, device=codes.device
+            priors.p_augment, dtype=torch.float32, device=codes.device
         )
-        self._class_count = torch.tensor(books.class_count, device=codes.device)
+        self._class_count = torch.tensor(priors.class_count, device=codes.device)
         # A part of the rows may be held out for validation.
         self._mass = torch.zeros_like(self._class_count)
         self._mass.index_add_(0, codes, self.dataset.w)
@@ -132,7 +132,7 @@ class RebalancedLoader(TensorLoader):
     def __iter__(self):
         data = self.dataset
         self._device_generator.manual_seed(int(torch.randint(2**31, ())))
-        order = self._draw_order(self.books.drawn(self._epoch))
+        order = self._draw_order(self.priors.drawn(self._epoch))
         self._epoch += 1
         bounds = self._bounds()
         # Whole batches in each block, so that a batch never needs two.
@@ -171,9 +171,9 @@ class RebalancedLoader(TensorLoader):
 
     def _finish(self, x, y, generated):
         """Mix rows where asked for, and return a batch as skorch takes it."""
-        weight, remix = None, self.books.remix
-        if self.books.generated_weight != 1:
-            weight = 1 + (self.books.generated_weight - 1) * generated.to(x.dtype)
+        weight, remix = None, self.priors.remix
+        if self.priors.generated_weight != 1:
+            weight = 1 + (self.priors.generated_weight - 1) * generated.to(x.dtype)
         if remix is None:
             return x, MixedLabels(y, weight=weight)
         alpha = torch.full((len(y),), remix["alpha"], device=x.device)

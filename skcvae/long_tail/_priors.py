@@ -1,7 +1,10 @@
-"""Class priors: of the batches, of what a loss corrects, and of what is left."""
+"""Class priors: of batches, of what a loss corrects, and of what is left."""
+
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
-from scipy.special import betainc
+from scipy.special import betainc, softmax
 
 # Exponents b of the sampling weights n_c^-b.
 SAMPLING_EXPONENTS = {"instance": 0.0, "sqrt": 0.5, "balanced": 1.0}
@@ -131,3 +134,185 @@ def mean_remix_share(class_count, alpha, kappa, tau):
 
 def _normalised(weights):
     return weights / weights.sum()
+
+
+@dataclass
+class BatchPriors:
+    """How batches are made, and the class priors that follow from it.
+
+    Attributes
+    ----------
+    class_count : ndarray of shape (n_classes,)
+        Samples, or sum of their weights, of each class.
+
+    sampling : str or float
+        As in LongTailClassifier.
+
+    p_augment : ndarray of shape (n_classes,)
+        Probability that a sample is replaced by a generated one of its class.
+
+    generated_weight : float
+        Weight of generated samples in the loss.
+
+    remix : dict or None
+        alpha, kappa and tau.
+
+    correction : {"effective", "original"} or None
+        Prior that is taken to be in the logits.
+
+    tau : float
+        Exponent of its correction.
+
+    n_epochs : int
+        Number of epochs.
+    """
+
+    class_count: np.ndarray
+    sampling: str | float
+    p_augment: np.ndarray
+    generated_weight: float
+    remix: dict | None
+    correction: str | None
+    tau: float
+    n_epochs: int
+
+    def drawn(self, epoch):
+        """Return the class prior of the samples that the batches of an epoch draw."""
+        progress = epoch / max(self.n_epochs - 1, 1)
+        return sampling_prior(self.sampling, self.class_count, progress)
+
+    def effective(self, epoch):
+        """Return the class prior that the loss sees in an epoch."""
+        return effective_prior(
+            self.drawn(epoch), self.p_augment, self.generated_weight, self._remix_share
+        )
+
+    @cached_property
+    def _remix_share(self):
+        """Mean shares of Remix: one matrix for all epochs."""
+        if self.remix is None:
+            return None
+        return mean_remix_share(self.class_count, **self.remix)
+
+    def corrected_count(self, epoch):
+        """Return class counts with the prior to correct, to the power tau."""
+        prior = self._prior_to_correct(epoch) ** self.tau
+        return prior / prior.sum() * self.class_count.sum()
+
+    def log_prior_left(self, loss, epoch):
+        r"""Return what is left to correct in trained logits, up to a constant.
+
+        :math:`\tau \log \pi` for the prior to correct, unless the loss corrects it,
+        plus the log of the class weights of the loss, which the logits learn whole.
+
+        Parameters
+        ----------
+        loss : nn.Module
+            The loss of this epoch.
+
+        epoch : int
+            The last one, from 0 on.
+
+        Returns
+        -------
+        ndarray of shape (n_classes,)
+        """
+        left = np.zeros(len(self.class_count))
+        if self.correction is None:
+            return left
+        if not getattr(loss, "corrects_prior", False):
+            left = self.tau * np.log(self._prior_to_correct(epoch))
+        return left + _log_class_weight(loss, self.corrected_count(epoch))
+
+    def _prior_to_correct(self, epoch):
+        if self.correction == "effective":
+            return self.effective(epoch)
+        count = self.class_count
+        return _normalised(np.ones_like(count) if self.correction is None else count)
+
+
+def _log_class_weight(loss, class_count):
+    """Return what a loss says of its class weights; one that says nothing has none."""
+    if not hasattr(loss, "log_class_weight"):
+        return np.zeros(len(class_count))
+    values = np.asarray(loss.log_class_weight(class_count), dtype=np.float64)
+    if values.shape != class_count.shape or not np.isfinite(values).all():
+        raise ValueError(
+            f"log_class_weight of the loss {type(loss).__name__} must return one "
+            f"finite number for each of {len(class_count)} classes, got {values!r}."
+        )
+    return values
+
+
+def resolve_target_prior(target_prior, class_count, *, name="target_prior"):
+    """Return a class distribution as float64 that sums to one.
+
+    Parameters
+    ----------
+    target_prior : {"train", "uniform", "balanced"} or array-like of shape (n_classes,)
+        The frequencies of `class_count`, equal numbers (by two names), or any numbers
+        >= 0 that are not all 0.
+
+    class_count : array-like of shape (n_classes,)
+        Training samples of each class, or the sum of their weights.
+
+    name : str, default="target_prior"
+        Parameter that errors name.
+
+    Returns
+    -------
+    prior : ndarray of shape (n_classes,)
+        The distribution, in the order of `class_count`.
+    """
+    class_count = np.asarray(class_count, dtype=np.float64)
+    if isinstance(target_prior, str):
+        prior = class_count if target_prior == "train" else np.ones_like(class_count)
+    else:
+        prior = _check_prior(target_prior, len(class_count), name)
+    # Two steps, for the sum of huge numbers would overflow.
+    prior = prior / prior.max()
+    return prior / prior.sum()
+
+
+def check_positive(prior, classes):
+    """Return the prior, or refuse classes that the classifier cannot have learned."""
+    if not prior.all():
+        raise ValueError(
+            f"The trained prior of the classes {classes[prior == 0].tolist()} is 0: "
+            "a classifier that learned nothing of a class cannot tell its probability. "
+            "Check the sampler, class_weight, sample_weight and trained_prior."
+        )
+    return prior
+
+
+def move_prior(proba, prior, target_prior):
+    """Return probabilities for another prior; rows that lose all get that prior."""
+    with np.errstate(divide="ignore"):
+        target = np.log(target_prior)
+        scores = np.log(np.asarray(proba, dtype=np.float64)) + target - np.log(prior)
+    lost = np.isneginf(scores).all(axis=1)
+    scores[lost] = target
+    return softmax(scores, axis=1)
+
+
+def _check_prior(values, n_classes, name):
+    """Return the numbers as float64, or say what is wrong with them."""
+    if hasattr(values, "iloc"):
+        raise TypeError(
+            f"{name} is a pandas object, whose order may differ from that of the "
+            f"classes: pass {name}.sort_index().to_numpy()."
+        )
+    try:
+        prior = np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name} must be numbers, got {values!r}.") from error
+    if prior.shape != (n_classes,):
+        raise ValueError(
+            f"{name} must have one number for each of the {n_classes} classes, in "
+            f"sorted order of the labels; got an array of shape {prior.shape}."
+        )
+    if not (np.isfinite(prior).all() and (prior >= 0).all() and prior.any()):
+        raise ValueError(
+            f"{name} must be finite numbers >= 0 that are not all 0, got {values!r}."
+        )
+    return prior
