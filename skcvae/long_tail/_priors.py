@@ -9,12 +9,12 @@ from scipy.special import betainc, softmax
 # Exponents b of the sampling weights n_c^-b.
 SAMPLING_EXPONENTS = {"instance": 0.0, "sqrt": 0.5, "balanced": 1.0}
 
-# Powers of 1 / n_c that set how likely a row is to be replaced.
+# Powers of 1 / n_c that set how likely a sample is to be replaced.
 _AUGMENT_POWERS = {"inverse": 1, "inverse_steep": 2}
 
 
 def sampling_prior(sampling, class_count, progress=0.0):
-    r"""Return the class prior of the rows that batches draw.
+    r"""Return the class prior of the samples that batches draw.
 
     :math:`n_c^{1-b} / \sum_k n_k^{1-b}` for the exponent b of `sampling`. The prior of
     "progressive" moves linearly from that of "instance" to that of "balanced" [1]_.
@@ -25,7 +25,7 @@ def sampling_prior(sampling, class_count, progress=0.0):
         Name, or exponent b.
 
     class_count : ndarray of shape (n_classes,)
-        Rows, or sum of their weights, of each class.
+        Samples, or sum of their weights, of each class.
 
     progress : float, default=0.0
         Share of the training that is done; read by "progressive" only.
@@ -48,7 +48,7 @@ def sampling_prior(sampling, class_count, progress=0.0):
 
 
 def augment_probability(augment, class_count, p_min, p_max):
-    r"""Return the probability that a row of each class is replaced by a generated one.
+    r"""Return how likely a sample of each class is replaced by a generated one.
 
     .. math::
         S(x_c) = \max\left(p_{\min}, \min\left(
@@ -62,7 +62,7 @@ def augment_probability(augment, class_count, p_min, p_max):
         "always" is 1 for each class, None is 0.
 
     class_count : ndarray of shape (n_classes,)
-        Rows of each class.
+        Samples of each class.
 
     p_min, p_max : float
         Bounds; where all classes have the same size, each gets `p_min`.
@@ -85,16 +85,16 @@ def effective_prior(drawn_prior, p_augment, generated_weight=1.0, remix_share=No
     Parameters
     ----------
     drawn_prior : ndarray of shape (n_classes,)
-        Prior of the rows that batches draw.
+        Prior of the samples that batches draw.
 
     p_augment : ndarray of shape (n_classes,)
-        Probability that a row is replaced by a generated one.
+        Probability that a sample is replaced by a generated one.
 
     generated_weight : float, default=1.0
-        Weight of generated rows in the loss.
+        Weight of generated samples in the loss.
 
     remix_share : ndarray of shape (n_classes, n_classes), default=None
-        Mean share of its label that a row of the first class keeps when it is mixed
+        Mean share of its label that a sample of the first class keeps when it is mixed
         with one of the second.
 
     Returns
@@ -103,7 +103,7 @@ def effective_prior(drawn_prior, p_augment, generated_weight=1.0, remix_share=No
     """
     weight = 1 - p_augment + generated_weight * p_augment
     if remix_share is not None:
-        # A row meets a partner of each class in proportion to the prior, both ways.
+        # A sample meets a partner of each class in proportion to the prior, both ways.
         kept = remix_share @ drawn_prior
         received = (1 - remix_share).T @ drawn_prior
         weight = weight * (kept + received)
@@ -111,7 +111,7 @@ def effective_prior(drawn_prior, p_augment, generated_weight=1.0, remix_share=No
 
 
 def mean_remix_share(class_count, alpha, kappa, tau):
-    r"""Return the expected share that :func:`remix_label_share` leaves a row.
+    r"""Return the expected share that :func:`remix_label_share` leaves a sample.
 
     The mean of :math:`\lambda_y` over :math:`\lambda \sim` Beta(alpha, alpha), by the
     regularised incomplete beta function.
@@ -119,7 +119,7 @@ def mean_remix_share(class_count, alpha, kappa, tau):
     Returns
     -------
     share : ndarray of shape (n_classes, n_classes)
-        Of a row of the first class, mixed with one of the second.
+        Of a sample of the first class, mixed with one of the second.
     """
     # The mean of lambda over lambda < t is half the distribution function of
     # Beta(alpha + 1, alpha) at t.
@@ -286,7 +286,7 @@ def check_positive(prior, classes):
 
 
 def move_prior(proba, prior, target_prior):
-    """Return probabilities for another prior; rows that lose all get that prior."""
+    """Return probabilities for another prior; those that lose all get that prior."""
     with np.errstate(divide="ignore"):
         target = np.log(target_prior)
         scores = np.log(np.asarray(proba, dtype=np.float64)) + target - np.log(prior)
