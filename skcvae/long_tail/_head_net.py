@@ -1,6 +1,7 @@
 """The skorch net that trains a head on rebalanced batches."""
 
 import copy
+import inspect
 import math
 from functools import partial
 
@@ -35,9 +36,6 @@ LOSSES = {
     "logit_adjusted": LogitAdjustedLoss,
 }
 
-# Losses that take no class counts.
-_UNCOUNTED = {"cross_entropy", "focal"}
-
 # What the classifier's own parameters set.
 RESERVED = {"max_epochs", "batch_size", "lr", "device", "verbose", "criterion"}
 
@@ -66,7 +64,9 @@ def build_loss(loss, loss_params, priors, epoch):
     if isinstance(loss, nn.Module):
         module = copy.deepcopy(loss)
     else:
-        counts = [] if loss in _UNCOUNTED else [priors.class_count]
+        parameters = set(inspect.signature(LOSSES[loss]).parameters)
+        takes_counts = parameters & {"class_count", "class_prior"}
+        counts = [priors.class_count] if takes_counts else []
         module = LOSSES[loss](*counts, **(loss_params or {}))
     module.reduction = "none"
     if hasattr(module, "set_class_count"):
