@@ -37,6 +37,15 @@ myst_heading_anchors = 3
 autosummary_generate = True
 # Class pages list members by the template: numpydoc would list them a second time.
 numpydoc_show_class_members = False
+# What the pages show is checked here; pyproject.toml has the checks of private code.
+numpydoc_validation_checks = {
+    *("GL01", "GL02", "GL03", "GL05", "GL06", "GL08", "GL09", "GL10"),
+    *("PR02", "PR03", "PR04", "PR05", "PR06", "PR07", "PR08", "PR09", "PR10"),
+    *("RT03", "RT04", "RT05"),
+    *("SS01", "SS02", "SS03", "SS04", "SS05", "SS06"),
+}
+# These two methods are those of Python's tuples.
+numpydoc_validation_exclude = {r"\.(count|index)$"}
 
 sphinx_gallery_conf = {
     "examples_dirs": "../examples/gallery",
@@ -61,7 +70,17 @@ html_baseurl = DOCS_URL
 html_static_path = ["_static"]
 html_css_files = ["tables.css"]
 html_theme_options = {"navigation_with_keys": False, "show_toc_level": 2}
-html_sidebars = {"changelog": [], "install": [], "auto_examples/plot_*": []}
+html_sidebars = {
+    page: []
+    for page in (
+        "architecture",
+        "auto_examples/plot_*",
+        "changelog",
+        "contributing",
+        "install",
+        "policies",
+    )
+}
 
 # Links to other projects need their inventories, hence a network: ask for them.
 if os.environ.get("SKCVAE_DOCS_INTERSPHINX"):
@@ -78,9 +97,15 @@ if os.environ.get("SKCVAE_DOCS_INTERSPHINX"):
     }
 
 
+def allow_missing_figures(app, config):
+    """Build pages without the figures of the gallery where `-D plot_gallery=0` is."""
+    if not _runs_gallery(app):
+        config.suppress_warnings.append("image.not_readable")
+
+
 def write_demo_report(app, exception):
     """Write the report that the page on quality links to, among the built pages."""
-    if exception or app.builder.format != "html":
+    if exception or app.builder.format != "html" or not _runs_gallery(app):
         return
     from sklearn.datasets import load_digits
     from sklearn.model_selection import StratifiedKFold
@@ -104,5 +129,11 @@ def write_demo_report(app, exception):
     )
 
 
+def _runs_gallery(app):
+    """Tell whether the examples run; they take most of the time of a build."""
+    return app.config.plot_gallery in (True, "1", "True")
+
+
 def setup(app):
+    app.connect("config-inited", allow_missing_figures)
     app.connect("build-finished", write_demo_report)

@@ -13,16 +13,8 @@ _JITTER = 1e-10
 class ClassMeans:
     """Class means before and after shrinkage, and what they were shrunk by.
 
-    Attributes
-    ----------
-    raw, shrunk : ndarray of shape (n_classes, n_features)
-        Mean of each class, and the same pulled to the mean of all samples.
-
-    covariance : ndarray of shape (n_features, n_features)
-        Covariance within the classes.
-
-    k0 : float
-        Number of pseudo-samples at the mean of all samples.
+    `raw` and `shrunk` have the shape (n_classes, n_features). `covariance` is that
+    within the classes. `k0` is the number of pseudo-samples at the mean of all samples.
     """
 
     raw: np.ndarray

@@ -7,16 +7,7 @@ from types import ModuleType
 def import_extra(module: str, extra: str, caller: str) -> ModuleType:
     """Return an optional module, or raise an error that says how to install it.
 
-    Parameters
-    ----------
-    module : str
-        Full name of the module.
-
-    extra : str
-        Extra of skcvae that installs it.
-
-    caller : str
-        Function or class that needs it, for the error.
+    `extra` is the extra of skcvae that installs it; the error names `caller`.
     """
     package = module.partition(".")[0]
     try:

@@ -20,24 +20,8 @@ SPLITS = ("train", "val", "test")
 def read_arrays(path: Path) -> tuple[dict[str, str], dict[str, np.ndarray]]:
     """Read the samples and labels of a ``.npz`` file unchanged, and check their shapes.
 
-    Parameters
-    ----------
-    path : Path
-        The file.
-
-    Returns
-    -------
-    names : dict of str to str
-        Name of each array in the file, by the key of
-        :func:`skcvae.datasets.load_embeddings`.
-
-    arrays : dict of str to ndarray
-        The arrays, by their names in the file.
-
-    Raises
-    ------
-    ValueError
-        If the file is not a ``.npz``, lacks an array, or shapes do not fit.
+    Return the name of each array in the file, by the key of
+    :func:`skcvae.datasets.load_embeddings`, and the arrays by their names.
     """
     try:
         with np.load(path, allow_pickle=False) as file:
@@ -72,15 +56,8 @@ def _find_arrays(path, held):
 def replacing(path: Path) -> Iterator[Path]:
     """Give a path beside a file to write to, and at the end replace the file by it.
 
-    Parameters
-    ----------
-    path : Path
-        File to write or replace. If the block fails, it stays unchanged.
-
-    Yields
-    ------
-    partial : Path
-        Has the suffix of `path`, because some writers append a missing suffix.
+    If the block fails, the file stays unchanged. The path keeps the suffix, because
+    some writers append a missing one.
     """
     partial = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     try:

@@ -37,19 +37,7 @@ def unfrozen(estimator):
 def check_drawable(source, methods=("sample",)):
     """Refuse what cannot draw samples of given classes, before any long work.
 
-    Parameters
-    ----------
-    source : object
-        Generator, anonymizer or loaded release.
-
-    methods : tuple of str, default=("sample",)
-        Methods that it must have.
-
-    Raises
-    ------
-    TypeError
-        If a method is missing, or `sample` lacks one of the keywords `n_samples`, `y`
-        and `random_state`.
+    Raise TypeError if one of `methods` is missing, or `sample` lacks a keyword.
     """
     if isinstance(source, type):
         raise TypeError(
@@ -78,36 +66,9 @@ def check_drawable(source, methods=("sample",)):
 def clone_generator(generator, random_state=None, memory=None, seed=None):
     """Return the copy of a generator that an estimator fits.
 
-    A generator whose own `random_state` is an integer keeps it. The estimator around it
-    seeds any other, if it has a seed. A frozen generator is not copied.
-
-    Parameters
-    ----------
-    generator : estimator
-        Generator, or a fitted one in scikit-learn's FrozenEstimator.
-
-    random_state : int, RandomState instance or None, default=None
-        That of the estimator around it.
-
-    memory : str, joblib.Memory or None, default=None
-        Cache of the estimator, which needs an integer seed.
-
-    seed : int or None, default=None
-        Seed of this generator, where parts of the estimator need different ones. None
-        is `random_state`.
-
-    Returns
-    -------
-    estimator
-        Unfitted, or frozen.
-
-    Raises
-    ------
-    TypeError
-        If it is no generator.
-
-    ValueError
-        If there is a cache, and no integer seed.
+    A generator whose own `random_state` is an integer keeps it. The estimator around
+    it, which has `random_state` and `memory`, seeds any other, if it has a seed; `seed`
+    replaces its seed. A cache needs an integer seed. A frozen generator is not copied.
     """
     check_drawable(generator, ("fit", "sample"))
     if not callable(getattr(generator, "get_params", None)):
@@ -157,35 +118,15 @@ def check_samples_for(estimator, generator, X, y):
 
 
 def fit_generator(generator, X, y, memory=None):
-    """Fit a generator to checked samples, or load the same training from a cache.
+    """Fit what `clone_generator` returned, or load the same training from a cache.
 
     The key of the cache is a hash of the samples, the labels and the parameters that
     training reads. Among several processes with the same key one trains and the others
-    wait for it. Neither the entries nor joblib's metadata hold a sample.
-
-    Parameters
-    ----------
-    generator : estimator
-        What `clone_generator` returned. Without a cache, it is the one that is fitted.
-
-    X, y : ndarray
-        Training samples and labels, checked by the estimator around it.
-
-    memory : str, joblib.Memory or None, default=None
-        Where to keep fitted generators.
-
-    Returns
-    -------
-    estimator
-        Fitted, with all parameters of `generator`.
-
-    Raises
-    ------
-    ValueError
-        If a frozen generator was fitted to other features, or lacks a class of `y`.
+    wait for it. Neither the entries nor joblib's metadata hold a sample. A frozen
+    generator must know the features and classes.
     """
     if isinstance(generator, FrozenEstimator):
-        _check_frozen(unfrozen(generator), X, y)
+        check_frozen(unfrozen(generator), X, y)
         return generator
     sampling = getattr(generator, "_sampling_parameters", ())
     if "variance" in sampling:
@@ -217,22 +158,23 @@ def _fit(generator, X, y):
     return fit(generator, X, y)
 
 
-def _check_frozen(generator, X, y):
-    """Refuse a fitted generator that cannot make samples for these."""
-    check_is_fitted(generator)
-    n_features = getattr(generator, "n_features_in_", X.shape[1])
+def check_frozen(estimator, X, y):
+    """Refuse a fitted estimator that lacks these features or classes."""
+    check_is_fitted(estimator)
+    n_features = getattr(estimator, "n_features_in_", X.shape[1])
     if n_features != X.shape[1]:
         raise ValueError(
-            f"The frozen {type(generator).__name__} was fitted to {n_features} "
+            f"The frozen {type(estimator).__name__} was fitted to {n_features} "
             f"features, and X has {X.shape[1]}."
         )
-    if takes_any_values(generator):
+    if hasattr(estimator, "privacy_statement"):
+        # An error would tell of a label. Private fits leave out unknown ones, too.
         return
-    known = set(np.asarray(getattr(generator, "classes_", y)).tolist())
+    known = set(np.asarray(getattr(estimator, "classes_", y)).tolist())
     lacking = [label for label in np.unique(y).tolist() if label not in known]
     if lacking:
         raise ValueError(
-            f"The frozen {type(generator).__name__} was fitted without the classes "
+            f"The frozen {type(estimator).__name__} was fitted without the classes "
             f"{lacking[:5]} of y."
         )
 
@@ -315,28 +257,10 @@ def draw(source, y=None, *, n_samples=None, variance=None, random_state=None):
 def make_stream(generator, classes, device, *, variance=None, seed=None):
     """Return a function that draws on a device, for the batches of a training loop.
 
-    Parameters
-    ----------
-    generator : estimator
-        Fitted. Those of skcvae draw on the device, any other through `draw`.
-
-    classes : ndarray of shape (n_classes,)
-        Labels that the class codes stand for.
-
-    device : torch.device
-        Where the samples are wanted.
-
-    variance : float, dict, array-like or None, default=None
-        Variance of the draws; None is the generator's own.
-
-    seed : int or None, default=None
-        Seed for generators that do not draw with torch.
-
-    Returns
-    -------
-    callable
-        Takes sorted class codes of shape (n,) and a :class:`torch.Generator`, and
-        returns samples of shape (n, n_features), float32, in the units of training.
+    It takes sorted codes of `classes`, shape (n,), and a :class:`torch.Generator`, and
+    returns samples of shape (n, n_features), float32, in the units of training.
+    Generators of skcvae draw on the device, any other through `draw`, which takes
+    `seed`.
     """
     inner = unfrozen(generator)
     if hasattr(inner, "make_stream"):

@@ -266,19 +266,8 @@ def check_min_distance(min_distance):
 def resolve_min_distance(X, min_distance):
     """Return the distance in the units of X.
 
-    Parameters
-    ----------
-    X : ndarray of shape (n_samples, n_features)
-        Training samples.
-
-    min_distance : float or tuple
-        Euclidean distance in the units of `X`, or ("quantile", q) of the distances
-        of the training samples to their nearest neighbours.
-
-    Returns
-    -------
-    distance : float
-        The distance.
+    ("quantile", q) is the quantile q of the distances of the samples to their nearest
+    neighbours.
     """
     if not isinstance(min_distance, tuple):
         return min_distance

@@ -4,8 +4,8 @@
 def remix_label_share(share, count, partner_count, kappa, tau):
     r"""Return the share of the label that a sample keeps when it is mixed with another.
 
-    For :math:`\tilde x = \lambda x_i + (1 - \lambda) x_j` and class sizes n, Remix [1]_
-    sets
+    For :math:`\tilde x = \lambda x_i + (1 - \lambda) x_j` and class sizes n, Remix
+    (Chou et al., "Remix: Rebalanced Mixup", ECCV 2020 workshops, arXiv 2007.03943) sets
 
     .. math::
         \lambda_y = \begin{cases}
@@ -15,30 +15,7 @@ def remix_label_share(share, count, partner_count, kappa, tau):
         \end{cases}
 
     so that a mixture of a large and a small class counts as one of the small class.
-
-    Parameters
-    ----------
-    share : array of shape (n_samples,)
-        Share :math:`\lambda` of the sample itself, in [0, 1].
-
-    count, partner_count : array of shape (n_samples,)
-        Number of training samples of the sample's class, and of its partner's.
-
-    kappa : float
-        Ratio of class sizes from which the rule holds, above 1.
-
-    tau : float
-        Largest share of the small class's partner, in [0, 1].
-
-    Returns
-    -------
-    label_share : array of shape (n_samples,)
-        :math:`\lambda_y` for the sample's own label; its partner's has the rest.
-
-    References
-    ----------
-    .. [1] H.-P. Chou, S.-C. Chang, J.-Y. Pan, W. Wei and D.-C. Juan, "Remix: Rebalanced
-       Mixup", ECCV 2020 workshops, arXiv 2007.03943.
+    `kappa` is above 1, `tau` in [0, 1]; the arrays have the shape (n_samples,).
     """
     to_partner = (count >= kappa * partner_count) & (share < tau)
     to_itself = (kappa * count <= partner_count) & (1 - share < tau)

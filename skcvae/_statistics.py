@@ -28,23 +28,8 @@ class Estimate(NamedTuple):
 def proportion(n_success, n_total, confidence=0.95):
     """Estimate a probability from successes, with Wilson's interval.
 
-    Parameters
-    ----------
-    n_success, n_total : float
-        Numbers of successes and of independent trials, which may be fractions.
-
-    confidence : float, default=0.95
-        Coverage of the interval.
-
-    Returns
-    -------
-    estimate : Estimate
-        In [0, 1].
-
-    Raises
-    ------
-    ValueError
-        If there is no trial, or there are more successes than trials.
+    The numbers of successes and of independent trials may be fractions. Raise
+    ValueError if there is no trial, or there are more successes than trials.
 
     References
     ----------
@@ -74,21 +59,11 @@ def proportion(n_success, n_total, confidence=0.95):
 
 
 def difference(first, second):
-    """Estimate the difference of two independent estimates.
+    """Estimate `first` minus `second`, independent estimates of the same confidence.
 
     Newcombe's interval [1]_ for the difference of shares, and the same construction
     for other estimates: each distance of a bound from its value counts as an error
     of its own, and squares add up.
-
-    Parameters
-    ----------
-    first, second : Estimate
-        Estimates of the same confidence, from different records.
-
-    Returns
-    -------
-    estimate : Estimate
-        `first` minus `second`.
 
     References
     ----------
@@ -108,27 +83,11 @@ def difference(first, second):
 
 
 def quantile(values, q=0.5, confidence=0.95):
-    """Estimate a quantile, with an interval between order statistics.
+    """Estimate a quantile of independent values, between order statistics.
 
     The interval holds for any distribution, and needs no bootstrap: the number of
     values below the true quantile is binomial. Where there are too few values for a
     bound, as for the 5 % quantile of fewer than 72, it is the smallest or largest.
-
-    Parameters
-    ----------
-    values : array-like of shape (n_values,)
-        Independent values.
-
-    q : float, default=0.5
-        Which quantile, in (0, 1).
-
-    confidence : float, default=0.95
-        Coverage of the interval, at least.
-
-    Returns
-    -------
-    estimate : Estimate
-        In the unit of the values.
 
     Examples
     --------
@@ -164,26 +123,8 @@ def auc(member_scores, nonmember_scores, confidence=0.95):
 
     of which Wilson's interval is the case of a share.
 
-    Parameters
-    ----------
-    member_scores : array-like of shape (m,)
-        Scores of members; higher says "member".
-
-    nonmember_scores : array-like of shape (n,)
-        Scores of non-members.
-
-    confidence : float, default=0.95
-        Coverage of the interval, over records, given this one release.
-
-    Returns
-    -------
-    estimate : Estimate
-        In [0, 1]; 0.5 is guessing.
-
-    Raises
-    ------
-    ValueError
-        If a set has fewer than two scores, or scores are not finite.
+    The interval is over records, given this one release; 0.5 is guessing. Raise
+    ValueError if a set has fewer than two scores, or scores are not finite.
 
     References
     ----------

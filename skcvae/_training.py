@@ -55,16 +55,7 @@ def fork_torch_rng(seed, device):
 
 
 class LabelledTensors(Dataset):
-    """Samples and class codes, both on the training device.
-
-    Parameters
-    ----------
-    x : Tensor of shape (n_samples, n_features)
-        Samples.
-
-    y : Tensor of shape (n_samples,)
-        Class codes, int64.
-    """
+    """Samples (n, n_features) and class codes (n,), int64, on the training device."""
 
     def __init__(self, x, y):
         self.x = x
@@ -81,19 +72,8 @@ class LabelledTensors(Dataset):
 class TensorLoader:
     """Iterate over batches by indexing tensors, without collating single samples.
 
-    A last batch of a single sample joins the one before it, because batch
-    normalisation cannot train on one sample.
-
-    Parameters
-    ----------
-    dataset : LabelledTensors or a Subset of it
-        What to iterate over. A `Subset` is gathered once, here.
-
-    batch_size : int
-        Number of samples per batch.
-
-    shuffle : bool, default=False
-        Whether to visit the samples in a new random order in each pass.
+    A last batch of a single sample joins the one before it, because batch normalisation
+    cannot train on one sample. A `Subset` of `LabelledTensors` is gathered once, here.
     """
 
     def __init__(self, dataset, batch_size, shuffle=False):
@@ -129,19 +109,7 @@ class TensorLoader:
 
 
 def check_net_params(net_params, reserved, owner):
-    """Refuse net_params that would contradict the parameters of an estimator.
-
-    Parameters
-    ----------
-    net_params : dict or None
-        What the user gave.
-
-    reserved : set of str
-        What the estimator's own parameters set.
-
-    owner : str
-        How errors name the estimator.
-    """
+    """Refuse net_params that would contradict the parameters of `owner`, `reserved`."""
     params = net_params or {}
     contradicting = sorted(reserved & set(params))
     if contradicting:

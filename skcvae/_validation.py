@@ -25,10 +25,8 @@ VARIANCE_CONSTRAINT = [
 def check_variance(variance, classes):
     """Return the variance of each class, shape (n_classes,); 1 for "auto".
 
-    Raises
-    ------
-    ValueError
-        If it names unknown classes, has another shape, or is negative or not finite.
+    Raise ValueError for unknown classes, another shape, or a value below 0 or not
+    finite.
     """
     if isinstance(variance, str) and variance == "auto":
         variance = 1.0
@@ -189,10 +187,7 @@ def warn_about_zeros(X):
 def check_weighted_samples(estimator, X, y, sample_weight):
     """Return the samples of positive weight, their labels and weights.
 
-    Raises
-    ------
-    ValueError
-        If they are empty, not finite, too large for float32, or of one class only.
+    They must be finite, also in float32, and of more than one class.
     """
     check_numbers(X)
     check_labels(y)

@@ -14,14 +14,6 @@ def warn_user(message, category=UserWarning):
 
     In a worker process or a thread, where no such line is left, the warning names the
     outermost line of all.
-
-    Parameters
-    ----------
-    message : str
-        What is wrong, and what to do.
-
-    category : type, default=UserWarning
-        Class of the warning.
     """
     frame, level = sys._getframe(1), 2
     while frame.f_back is not None and _is_passed_over(frame):

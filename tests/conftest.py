@@ -1,6 +1,7 @@
-"""One thread, no display, and the small data sets that tests share."""
+"""One thread, no display, and the data sets and random states that tests share."""
 
 import os
+import random
 
 import joblib
 import numpy as np
@@ -23,6 +24,26 @@ def long_tailed_digits():
     X, y = make_long_tailed(X, y, imbalance_ratio=20, random_state=0)
     X.flags.writeable = y.flags.writeable = False
     return X, y
+
+
+@pytest.fixture
+def random_states():
+    """Return a function: the global random states of NumPy, torch and Python now."""
+
+    def states():
+        kind, keys, *rest = np.random.get_state()
+        of_torch = torch.get_rng_state().tolist()
+        return kind, keys.tolist(), *rest, of_torch, random.getstate()
+
+    return states
+
+
+@pytest.fixture
+def torch_seed():
+    """Seed torch for one test, and give its random state back."""
+    with torch.random.fork_rng([]):
+        torch.manual_seed(0)
+        yield
 
 
 @pytest.fixture

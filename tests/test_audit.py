@@ -5,7 +5,6 @@ import re
 
 import numpy as np
 import pytest
-import torch
 from scipy.spatial.distance import cdist
 from sklearn.base import BaseEstimator
 
@@ -288,19 +287,16 @@ def test_maximum_is_wider_than_the_interval_of_the_attack_picked(decoder_audit):
     assert decoder_audit.maximum.high > best.high
 
 
-def test_same_seed_same_report_and_global_seeds_are_left_alone():
+def test_same_seed_same_report_and_global_states_are_left_alone(random_states):
     X, y, *others = records()
     release = ClassGaussian(random_state=None).fit(X, y)
-    np.random.seed(0)
-    torch.manual_seed(0)
-    before = np.random.get_state()[1].copy(), torch.get_rng_state()
+    before = random_states()
     first, second = (
         privacy_audit(release, X, y, *others, attacks=["domias"], random_state=3)
         for _ in range(2)
     )
     assert first == second
-    np.testing.assert_array_equal(np.random.get_state()[1], before[0])
-    assert torch.equal(torch.get_rng_state(), before[1])
+    assert random_states() == before
 
 
 # What it refuses

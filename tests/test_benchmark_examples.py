@@ -155,8 +155,7 @@ def test_noise_reaches_the_input_of_tail_classes_only(batches):
         assert torch.equal(changed, batch["y"] == 2)
 
 
-def test_balanced_loader_draws_tail_classes_more_often(batches):
-    torch.manual_seed(0)
+def test_balanced_loader_draws_tail_classes_more_often(batches, torch_seed):
     loader = options.BalancedLoader(batches, 32)
     drawn = torch.cat([batch["y"] for _ in range(200) for batch, _ in loader])
     share = torch.bincount(drawn).float() / len(drawn)

@@ -1,8 +1,9 @@
 """The contracts of scikit-learn and imbalanced-learn, and faulty input, for all."""
 
+import importlib
+import inspect
 import os
 import pickle
-import random
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -21,88 +22,114 @@ from imblearn.utils.estimator_checks import (
 )
 from numpy.testing import assert_array_equal
 from scipy import sparse
-from sklearn.base import clone
+from sklearn.base import MetaEstimatorMixin, clone
 from sklearn.exceptions import DataConversionWarning, NotFittedError
+from sklearn.linear_model import LogisticRegression
 from sklearn.utils.estimator_checks import parametrize_with_checks
 from sklearn.utils.validation import check_is_fitted
 
-from skcvae import (
-    CVAE,
-    DPCVAE,
-    ClassGaussian,
-    CVAEAnonymizer,
+import skcvae
+from skcvae.anonymization import CVAEAnonymizer, GenerativeAnonymizer, KSameAnonymizer
+from skcvae.generators import CGAN, CVAE, VAE, ClassGaussian, DPClassGaussian
+from skcvae.over_sampling import (
     CVAEOverSampler,
-    DPClassGaussian,
-    FlowMatching,
-    GenerativeAnonymizer,
     GenerativeOverSampler,
-    HardOverSampler,
-    KSameAnonymizer,
-    LongTailClassifier,
-    ProgressiveOverSampler,
-    QualityFilter,
+    HeadTailFusionSampler,
     RemixSampler,
 )
-from skcvae.generators import CGAN, VAE
-from skcvae.over_sampling import HeadTailFusionSampler, LatentVariationOverSampler
+from skcvae.over_sampling._base import BaseGenerativeOverSampler
 
 FAST = {
     "max_epochs": 1,
     "latent_dim": 2,
     "device": "cpu",
     "net_params": {"module__hidden_dim": 16},
-    "random_state": 0,
 }
-UNSEEDED = {name: value for name, value in FAST.items() if name != "random_state"}
-FAST_FLOW = {name: FAST[name] for name in FAST if name != "latent_dim"}
-GENERATORS = [
-    CVAE(**FAST),
-    ClassGaussian(random_state=0),
-    VAE(**FAST),
-    CGAN(**FAST),
-    FlowMatching(**FAST_FLOW),
-]
-GENERATIVE_SAMPLERS = [CVAEOverSampler(**FAST), GenerativeOverSampler(random_state=0)]
-SAMPLERS = [
-    *GENERATIVE_SAMPLERS,
-    LatentVariationOverSampler(CVAE(**UNSEEDED), random_state=0),
-    HardOverSampler(random_state=0),
-    RemixSampler(random_state=0),
-    HeadTailFusionSampler(
-        n_groups=4,
-        group_size=2,
-        n_generations=1,
-        imitation_steps=2,
-        interaction_steps=4,
-        device="cpu",
-        random_state=0,
-        net_params={"module__hidden_dim": 16},
-    ),
-    QualityFilter(quantile=0.5, random_state=0),
-    ProgressiveOverSampler(
-        [("remix", RemixSampler()), ("gaussian", GenerativeOverSampler())],
-        limits={"remix": 1},
-        random_state=0,
-    ),
-]
-ANONYMIZERS = [CVAEAnonymizer(**FAST), GenerativeAnonymizer(random_state=0)]
-# What draws rows for labels.
-DRAWING = GENERATORS + ANONYMIZERS
-GENERATIVE = DRAWING + GENERATIVE_SAMPLERS
-# One step of Adam changes a weight by lr: twenty small ones learn nothing.
-CLASSIFIERS = [LongTailClassifier(max_epochs=10, lr=0.1, device="cpu", random_state=0)]
+# Parameters of the classes that are slow without them, or need some.
+PARAMETERS = {
+    "CGAN": FAST,
+    "CVAE": FAST,
+    "CVAEAnonymizer": FAST,
+    "CVAEOverSampler": FAST,
+    "DPCVAE": {
+        "max_epochs": 1,
+        "batch_size": 20,
+        "hidden_dim": 4,
+        "latent_dim": 2,
+        "device": "cpu",
+    },
+    "FlowMatching": {name: FAST[name] for name in FAST if name != "latent_dim"},
+    "HeadTailFusionSampler": {
+        "n_groups": 4,
+        "group_size": 2,
+        "n_generations": 1,
+        "imitation_steps": 2,
+        "interaction_steps": 4,
+        "device": "cpu",
+        "net_params": {"module__hidden_dim": 16},
+    },
+    "KSameAnonymizer": {"k": 2},
+    "LatentVariationOverSampler": {"generator": CVAE(**FAST)},
+    # One step of Adam changes a weight by lr: twenty small ones learn nothing.
+    "LongTailClassifier": {"max_epochs": 10, "lr": 0.1, "device": "cpu"},
+    "PriorCorrectedClassifier": {"estimator": LogisticRegression()},
+    "ProgressiveOverSampler": {
+        "steps": [("remix", RemixSampler()), ("gaussian", GenerativeOverSampler())],
+        "limits": {"remix": 1},
+    },
+    "QualityFilter": {"quantile": 0.5},
+    "VAE": FAST,
+}
+# Public estimators that the checks of this file cannot read, with the reason.
+LEFT_OUT = {
+    "FoundationEmbedder": "it reads images: see test_embedder.py",
+    "ViewOverSampler": "it reads images: see test_views.py",
+}
+
+
+def public_estimators():
+    """Return the classes with `fit` that any part of the package makes public.
+
+    Abstract classes are left out: their subclasses are checked.
+    """
+    parts = [importlib.import_module(f"skcvae.{name}") for name in skcvae._SUBMODULES]
+    found = [getattr(part, name) for part in parts for name in part.__all__]
+    return [
+        cls
+        for cls in found
+        if inspect.isclass(cls) and hasattr(cls, "fit") and not inspect.isabstract(cls)
+    ]
+
+
+def make(cls):
+    """Return an instance that trains fast, with a seed if it takes one."""
+    has_seed = "random_state" in inspect.signature(cls).parameters
+    seed = {"random_state": 0} if has_seed else {}
+    return cls(**PARAMETERS.get(cls.__name__, {}), **seed)
+
+
+def those_with(name, estimators):
+    return [estimator for estimator in estimators if hasattr(estimator, name)]
+
+
+EVERYTHING = [make(c) for c in public_estimators() if c.__name__ not in LEFT_OUT]
+SAMPLERS = those_with("fit_resample", EVERYTHING)
+CLASSIFIERS = those_with("predict_proba", EVERYTHING)
+ANONYMIZERS = those_with("fit_transform", EVERYTHING)
+# Those of differential privacy add too much noise to so few samples to learn them.
+PRIVATE = [e for e in EVERYTHING if e.get_params().get("epsilon") is not None]
+# What draws samples for labels: generators, and anonymizers that have one.
+DRAWING = [e for e in those_with("sample", EVERYTHING) if e not in PRIVATE]
+GENERATORS = [e for e in DRAWING if e not in ANONYMIZERS]
 ESTIMATORS = DRAWING + SAMPLERS
-PRIVATE = [
-    DPClassGaussian(random_state=0),
-    DPCVAE(
-        max_epochs=1,
-        batch_size=20,
-        hidden_dim=4,
-        latent_dim=2,
-        device="cpu",
-        random_state=0,
-    ),
-]
+GENERATIVE_SAMPLERS = [e for e in SAMPLERS if isinstance(e, BaseGenerativeOverSampler)]
+# What trains on the samples in fit: other samplers do so in fit_resample.
+TRAINED = [e for e in EVERYTHING if e not in SAMPLERS] + GENERATIVE_SAMPLERS
+SEEDED = [e for e in EVERYTHING if "random_state" in e.get_params()]
+# A warning would tell of private samples, and k-Same moves no sample for its zeros.
+SILENT = [*PRIVATE, *(e for e in EVERYTHING if isinstance(e, KSameAnonymizer))]
+# A meta-estimator leaves the checks of X to the estimator inside.
+CHECKING = [e for e in EVERYTHING if not isinstance(e, MetaEstimatorMixin)]
 PRIVATE_WITH_CLASSES = [clone(e).set_params(classes=[0, 1, 2]) for e in PRIVATE]
 PRIVATE_WRAPPERS = [
     CVAEAnonymizer(
@@ -118,8 +145,6 @@ PRIVATE_WRAPPERS = [
     GenerativeAnonymizer(DPClassGaussian(), random_state=0),
     GenerativeOverSampler(DPClassGaussian(), random_state=0),
 ]
-EVERYTHING = ESTIMATORS + CLASSIFIERS + PRIVATE
-K_SAME = KSameAnonymizer(k=2)
 
 _IDENTITY = "transform is the identity: fit_transform(X, y) is not fit(X, y).transform"
 _TRANSFORMER_FAILURES = {
@@ -209,12 +234,21 @@ def draw_again(estimator):
     generator = getattr(estimator, "generator_", estimator)
     if hasattr(generator, "sample"):
         return generator.sample(30)[0]
-    return clone(estimator).fit_resample(X, y)[0]
+    return draw(clone(estimator), X, y)[0]
+
+
+def test_every_public_estimator_is_in_these_checks():
+    checked = [type(estimator).__name__ for estimator in EVERYTHING]
+    kinds = SAMPLERS + CLASSIFIERS + ANONYMIZERS + PRIVATE + GENERATORS
+    assert {cls.__name__ for cls in public_estimators()} == {*checked, *LEFT_OUT}
+    assert len(checked) == len(set(checked))
+    assert PARAMETERS.keys() <= set(checked)
+    assert sorted(kinds, key=id) == sorted(EVERYTHING, key=id)
 
 
 @pytest.mark.filterwarnings("ignore:transform anonymizes nothing")
 @parametrize_with_checks(
-    [*EVERYTHING, *PRIVATE_WITH_CLASSES, *PRIVATE_WRAPPERS, K_SAME],
+    [*EVERYTHING, *PRIVATE_WITH_CLASSES, *PRIVATE_WRAPPERS],
     expected_failed_checks=expected_failures,
 )
 def test_sklearn_checks(estimator, check):
@@ -226,13 +260,13 @@ def test_imblearn_checks(estimator, check):
     check(estimator)
 
 
-@for_each([*EVERYTHING, K_SAME])
+@for_each(EVERYTHING)
 def test_every_parameter_is_validated(estimator):
     check_param_validation(type(estimator).__name__, estimator)
 
 
 # The check calls score_samples without the labels that a CGAN needs.
-@for_each([e for e in [*EVERYTHING, K_SAME] if not isinstance(e, CGAN)])
+@for_each([e for e in EVERYTHING if not isinstance(e, CGAN)])
 @pytest.mark.filterwarnings("ignore:transform anonymizes nothing")
 def test_column_names_are_kept_and_checked(estimator):
     check_dataframe_column_names_consistency(type(estimator).__name__, estimator)
@@ -254,8 +288,8 @@ def test_clone_of_a_fitted_estimator_is_unfitted_and_equivalent(estimator):
     assert_array_equal(draw(copied, X, y)[0], draw(clone(estimator), X, y)[0])
 
 
-@for_each(EVERYTHING)
-def test_fault_32_same_seed_gives_same_bits(estimator):
+@for_each(SEEDED)
+def test_same_seed_gives_same_bits(estimator):
     first = clone(estimator)
     expected = draw(first, X, y)[0]
     assert_array_equal(draw(clone(estimator), X, y)[0], expected)
@@ -265,8 +299,8 @@ def test_fault_32_same_seed_gives_same_bits(estimator):
     assert not np.array_equal(draw(other_seed, X, y)[0], expected)
 
 
-@for_each(EVERYTHING)
-def test_fault_32_seed_may_be_a_random_state_but_no_generator(estimator):
+@for_each(SEEDED)
+def test_seed_may_be_a_random_state_but_not_a_numpy_generator(estimator):
     runs = [
         draw(clone(estimator).set_params(random_state=seed), X, y)[0]
         for seed in (np.random.RandomState(3), np.random.RandomState(3))
@@ -277,26 +311,17 @@ def test_fault_32_seed_may_be_a_random_state_but_no_generator(estimator):
         estimator.fit(X, y)
 
 
-def global_states():
-    kind, keys, *rest = np.random.get_state()
-    return [
-        (kind, keys.tolist(), *rest),
-        torch.get_rng_state().tolist(),
-        random.getstate(),
-    ]
-
-
 @for_each(EVERYTHING)
-def test_global_random_states_are_left_alone(estimator):
-    before = global_states()
+def test_global_random_states_are_left_alone(estimator, random_states):
+    before = random_states()
     fitted = clone(estimator)
     draw(fitted, X, y)
     fitted.fit(X, y)
     draw_again(fitted)
-    assert global_states() == before
+    assert random_states() == before
 
 
-@for_each(EVERYTHING)
+@for_each(SEEDED)
 def test_without_a_seed_fits_differ_and_torch_is_left_alone(estimator):
     unseeded = clone(estimator).set_params(random_state=None)
     before = torch.get_rng_state()
@@ -307,10 +332,12 @@ def test_without_a_seed_fits_differ_and_torch_is_left_alone(estimator):
 
 
 @for_each(EVERYTHING)
-def test_fault_54_refit_equals_a_fresh_fit(estimator):
-    refitted = clone(estimator).set_params(random_state=1)
+def test_refit_equals_a_fresh_fit(estimator):
+    refitted = clone(estimator)
+    if estimator in SEEDED:
+        refitted.set_params(random_state=1)
     draw(refitted, X[:, :3] * 5, np.tile([7, 8], 20))
-    refitted.set_params(random_state=0)
+    refitted.set_params(**estimator.get_params(deep=False))
     assert_array_equal(draw(refitted, X, y)[0], draw(clone(estimator), X, y)[0])
     fresh = clone(estimator).fit(X, y)
     refitted.fit(X, y)
@@ -319,7 +346,7 @@ def test_fault_54_refit_equals_a_fresh_fit(estimator):
 
 
 @for_each(EVERYTHING)
-def test_fault_34_threads_do_not_disturb_each_other(estimator):
+def test_threads_do_not_disturb_each_other(estimator):
     fitted = clone(estimator).fit(X, y)
     expected = draw_again(fitted)
     expected_fit = draw(clone(estimator), X, y)[0]
@@ -344,76 +371,86 @@ def with_label(label):
 
 MULTILABEL = np.column_stack([y == 0, y <= 1]).astype(int)
 REFUSED = {
-    "1 NaN": (with_value(np.nan), y, ValueError, "Input X contains NaN"),
-    "2 inf": (with_value(np.inf), y, ValueError, "contains infinity"),
-    "2 -inf": (with_value(-np.inf), y, ValueError, "contains infinity"),
-    "3 beyond float32": (with_value(1e300), y, ValueError, r"float32.*\[2\]"),
-    "3 beyond float32, frame": (
+    "NaN": (with_value(np.nan), y, ValueError, "Input X contains NaN"),
+    "inf": (with_value(np.inf), y, ValueError, "contains infinity"),
+    "-inf": (with_value(-np.inf), y, ValueError, "contains infinity"),
+    "beyond float32": (with_value(1e300), y, ValueError, r"float32.*\[2\]"),
+    "beyond float32, frame": (
         FRAME.assign(c=1e300),
         y,
         ValueError,
         r"float32.*\['c'\]",
     ),
-    "3 differences beyond float32": (
+    "differences beyond float32": (
         (X * 1e38).astype(np.float32),
         y,
         ValueError,
         "too large",
     ),
-    "6 strings": (X.astype(str), y, ValueError, "contains strings"),
-    "6 objects": (X.astype(str).astype(object), y, ValueError, "contains strings"),
-    "6 lists": (X.astype(str).tolist(), y, ValueError, "contains strings"),
-    "6 column": (FRAME.assign(c=str(5)), y, ValueError, "contains strings"),
-    "7 complex": (X + 1j, y, ValueError, "Complex data not supported"),
-    "8 1-D": (X[:, 0], y, ValueError, "Expected 2D array.*[\\s\\S]*Reshape"),
-    "8 series": (FRAME["a"], y, ValueError, "Expected a 2-dimensional container"),
-    "8 3-D": (X[:, :, None], y, ValueError, "Found array with dim 3"),
-    "9 no rows": (X[:0], y[:0], ValueError, "0 sample"),
-    "9 no features": (X[:, :0], y, ValueError, "0 feature"),
-    "10 one row": (X[:1], y[:1], ValueError, "minimum of 2|at least two classes"),
-    "19 mixed objects": (X, with_label(3), TypeError, "uniformly strings or numbers"),
-    "19 mixed list": (X, [3, *LETTERS[1:]], TypeError, "uniformly strings or numbers"),
-    "21 continuous y": (X, X[:, 0], ValueError, "continuous"),
-    "22 NaN in y": (X, np.where(y == 2, np.nan, y), ValueError, "y contains NaN"),
-    "22 NaN label": (X, with_label(np.nan), ValueError, "y contains missing"),
-    "22 None": (X, with_label(None), ValueError, "y contains missing"),
-    "22 None in list": (X, [None, *y[1:]], ValueError, "y contains missing"),
-    "22 NA": (X, LETTERS.astype("string").where(y < 2), ValueError, "y contains"),
-    "22 NA number": (X, pd.Series(y).astype("Int64").where(y < 2), ValueError, "NaN"),
-    "22 no y": (X, None, ValueError, "None"),
-    "24 multilabel": (X, MULTILABEL, ValueError, "Multilabel|1d array"),
-    "24 multilabel list": (X, MULTILABEL.tolist(), ValueError, "Multilabel|1d array"),
-    "24 multioutput": (X, np.column_stack([y, y]), ValueError, "1d array"),
-    "25 NA in X": (
+    "strings": (X.astype(str), y, ValueError, "contains strings"),
+    "objects of strings": (
+        X.astype(str).astype(object),
+        y,
+        ValueError,
+        "contains strings",
+    ),
+    "lists of strings": (X.astype(str).tolist(), y, ValueError, "contains strings"),
+    "column of strings": (FRAME.assign(c=str(5)), y, ValueError, "contains strings"),
+    "complex": (X + 1j, y, ValueError, "Complex data not supported"),
+    "1-D": (X[:, 0], y, ValueError, "Expected 2D array.*[\\s\\S]*Reshape"),
+    "series": (FRAME["a"], y, ValueError, "Expected a 2-dimensional container"),
+    "3-D": (X[:, :, None], y, ValueError, "Found array with dim 3"),
+    "no samples": (X[:0], y[:0], ValueError, "0 sample"),
+    "no features": (X[:, :0], y, ValueError, "0 feature"),
+    "one sample": (X[:1], y[:1], ValueError, "minimum of 2|at least two classes"),
+    "mixed objects in y": (X, with_label(3), TypeError, "uniformly strings or numbers"),
+    "mixed list as y": (
+        X,
+        [3, *LETTERS[1:]],
+        TypeError,
+        "uniformly strings or numbers",
+    ),
+    "continuous y": (X, X[:, 0], ValueError, "continuous"),
+    "NaN in y": (X, np.where(y == 2, np.nan, y), ValueError, "y contains NaN"),
+    "NaN label": (X, with_label(np.nan), ValueError, "y contains missing"),
+    "None in y": (X, with_label(None), ValueError, "y contains missing"),
+    "None in list as y": (X, [None, *y[1:]], ValueError, "y contains missing"),
+    "NA in y": (X, LETTERS.astype("string").where(y < 2), ValueError, "y contains"),
+    "NA number in y": (X, pd.Series(y).astype("Int64").where(y < 2), ValueError, "NaN"),
+    "no y": (X, None, ValueError, "None"),
+    "multilabel": (X, MULTILABEL, ValueError, "Multilabel|1d array"),
+    "multilabel list": (X, MULTILABEL.tolist(), ValueError, "Multilabel|1d array"),
+    "multioutput": (X, np.column_stack([y, y]), ValueError, "1d array"),
+    "NA in X": (
         FRAME.astype("Float64").where(X < 2),
         y,
         ValueError,
         "Input X contains NaN",
     ),
-    "27 sparse": (sparse.csr_matrix(X), y, TypeError, r"\.toarray\(\)"),
+    "sparse": (sparse.csr_matrix(X), y, TypeError, r"\.toarray\(\)"),
     "lengths differ": (X, y[1:], ValueError, "inconsistent numbers of samples"),
 }
 
 
 # Private generators replace such values: see tests/test_private_fits.py.
 TAKEN_BY_PRIVATE = {
-    "1 NaN",
-    "2 inf",
-    "2 -inf",
-    "3 beyond float32",
-    "3 beyond float32, frame",
-    "3 differences beyond float32",
-    "10 one row",
-    "25 NA in X",
+    "NaN",
+    "inf",
+    "-inf",
+    "beyond float32",
+    "beyond float32, frame",
+    "differences beyond float32",
+    "one sample",
+    "NA in X",
 }
 
 
-@for_each([*EVERYTHING, K_SAME])
+@for_each(CHECKING)
 @pytest.mark.parametrize("fault", REFUSED)
 @pytest.mark.filterwarnings("ignore:invalid value encountered in cast")
 @pytest.mark.filterwarnings("ignore:invalid value encountered in reduce")
 def test_faulty_input_is_refused_and_leaves_the_estimator_unfitted(estimator, fault):
-    if fault == "8 3-D" and isinstance(estimator, HeadTailFusionSampler):
+    if fault == "3-D" and isinstance(estimator, HeadTailFusionSampler):
         pytest.skip("reads maps")
     if fault in TAKEN_BY_PRIVATE and estimator in PRIVATE:
         pytest.skip("an error would tell of a sample")
@@ -431,25 +468,25 @@ def read_only_memmap(folder):
 
 
 EQUIVALENT = {
-    "6 objects": lambda folder: (X.astype(object), y),
-    "23 column vector": lambda folder: (X, y[:, None]),
-    "25 Float64": lambda folder: (FRAME.astype("Float64"), y),
-    "25 double[pyarrow]": lambda folder: (FRAME.astype("double[pyarrow]"), y),
-    "25 Int64 y": lambda folder: (X, pd.Series(y, dtype="Int64")),
-    "25 categorical y": lambda folder: (X, pd.Series(y, dtype="category")),
-    "28 read-only memmap": lambda folder: (read_only_memmap(folder), y),
-    "29 Fortran": lambda folder: (np.asfortranarray(X), y),
-    "29 strides": lambda folder: (
+    "objects": lambda folder: (X.astype(object), y),
+    "y as a column vector": lambda folder: (X, y[:, None]),
+    "Float64": lambda folder: (FRAME.astype("Float64"), y),
+    "double[pyarrow]": lambda folder: (FRAME.astype("double[pyarrow]"), y),
+    "Int64 y": lambda folder: (X, pd.Series(y, dtype="Int64")),
+    "categorical y": lambda folder: (X, pd.Series(y, dtype="category")),
+    "read-only memmap": lambda folder: (read_only_memmap(folder), y),
+    "Fortran order": lambda folder: (np.asfortranarray(X), y),
+    "strides": lambda folder: (
         np.repeat(X, 2, axis=1)[:, ::2],
         np.repeat(y, 2)[::2],
     ),
-    "29 negative strides": lambda folder: (X[::-1].copy()[::-1], y[::-1].copy()[::-1]),
-    "29 byte order": lambda folder: (X.astype(">f8"), y),
+    "negative strides": lambda folder: (X[::-1].copy()[::-1], y[::-1].copy()[::-1]),
+    "byte order": lambda folder: (X.astype(">f8"), y),
     "lists": lambda folder: (X.tolist(), y.tolist()),
 }
 
 
-@for_each([*EVERYTHING, K_SAME])
+@for_each(EVERYTHING)
 @pytest.mark.parametrize("fault", EQUIVALENT)
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.DataConversionWarning")
 def test_other_containers_give_the_same_rows(estimator, fault, tmp_path):
@@ -460,7 +497,7 @@ def test_other_containers_give_the_same_rows(estimator, fault, tmp_path):
 
 
 @for_each(DRAWING)
-def test_fault_23_column_vector_y_warns(estimator):
+def test_y_as_a_column_vector_warns(estimator):
     with pytest.warns(DataConversionWarning, match="column-vector"):
         clone(estimator).fit(X, y[:, None])
 
@@ -472,9 +509,9 @@ def test_polars_is_read_by_generators(estimator):
     assert_array_equal(labels, y)
 
 
-@for_each(GENERATIVE + CLASSIFIERS)
+@for_each(TRAINED)
 @pytest.mark.parametrize("dtype", [np.float16, np.int64, np.uint8, bool])
-def test_faults_4_and_5_other_types_count_as_numbers(estimator, dtype):
+def test_integers_booleans_and_half_floats_are_read_as_numbers(estimator, dtype):
     numbers = (10 * X + 50).astype(dtype)
     numbers[:, 0] = X[:, 0] > 0
     fitted = clone(estimator).fit(numbers, y)
@@ -483,7 +520,7 @@ def test_faults_4_and_5_other_types_count_as_numbers(estimator, dtype):
 
 
 @for_each(DRAWING)
-def test_fault_12_single_class_is_learned(estimator):
+def test_single_class_is_learned(estimator):
     estimator = clone(estimator)
     if "max_epochs" in estimator.get_params():
         estimator.set_params(max_epochs=100)
@@ -492,34 +529,34 @@ def test_fault_12_single_class_is_learned(estimator):
     np.testing.assert_allclose(rows.mean(axis=0), X.mean(axis=0), atol=0.2)
 
 
-@for_each(CLASSIFIERS)
-def test_fault_12_single_class_cannot_be_told_apart(estimator):
+@for_each([e for e in CLASSIFIERS if e in CHECKING])
+def test_classifiers_refuse_a_single_class(estimator):
     with pytest.raises(ValueError, match="at least two classes, and y has 1 class"):
         clone(estimator).fit(X, np.zeros(40, dtype=int))
 
 
 @for_each(SAMPLERS)
-def test_fault_12_single_class_cannot_be_over_sampled(estimator):
+def test_samplers_refuse_a_single_class(estimator):
     with pytest.raises(ValueError, match="more than 1 class"):
         clone(estimator).fit_resample(X, np.zeros(40, dtype=int))
 
 
 @for_each(ESTIMATORS)
 @pytest.mark.parametrize("constant", [0.0, 0.1, -3e7])
-def test_fault_13_constant_feature_passes_through(estimator, constant):
+def test_constant_feature_stays_constant(estimator, constant):
     rows, _ = draw(clone(estimator), with_column(constant), y)
     assert set(rows[:, 1]) == {constant}
     assert rows[:, 0].std() > 0.5
 
 
 @for_each(ESTIMATORS)
-def test_fault_13_all_features_constant(estimator):
+def test_constant_features_stay_constant_where_all_are(estimator):
     rows, _ = draw(clone(estimator), np.full((40, 4), 0.1), y)
     assert set(rows.ravel()) == {0.1}
 
 
 @for_each(ESTIMATORS)
-def test_fault_14_near_constant_feature_stays_narrow(estimator):
+def test_nearly_constant_feature_stays_narrow(estimator):
     rows, _ = draw(clone(estimator), with_column(5 + 1e-12 * X[:, 1]), y)
     assert np.ptp(rows[:, 1]) < 1e-5
     assert rows[:, 0].std() > 0.5
@@ -531,8 +568,8 @@ def with_column(values):
     return rows
 
 
-@for_each(GENERATIVE)
-def test_fault_16_rows_of_zeros_are_counted(estimator):
+@for_each([e for e in TRAINED if e in CHECKING and e not in SILENT])
+def test_samples_of_zeros_are_counted_in_a_warning(estimator):
     rows = X.copy()
     rows[:3] = 0
     message = "3 of 40 samples of X are all zeros"
@@ -543,14 +580,14 @@ def test_fault_16_rows_of_zeros_are_counted(estimator):
 
 
 @for_each(EVERYTHING)
-def test_fault_17_duplicated_rows_are_learned(estimator):
+def test_duplicated_samples_are_learned(estimator):
     rows, _ = draw(clone(estimator), np.repeat(X[::5], 5, axis=0), y)
     assert np.isfinite(rows).all()
 
 
 # A VAE must learn where its classes lie, which takes more steps than these.
 @for_each([e for e in ESTIMATORS if type(e) is not VAE])
-def test_fault_17_classes_of_identical_rows_stay_apart(estimator):
+def test_classes_of_identical_samples_stay_apart(estimator):
     estimator = clone(estimator)
     for name in {"max_epochs", "generator__max_epochs"} & set(estimator.get_params()):
         estimator.set_params(**{name: 100})
@@ -562,7 +599,7 @@ def test_fault_17_classes_of_identical_rows_stay_apart(estimator):
 @pytest.mark.parametrize(
     "names", [["b", "c", "a"], [7, 0, 2], [-1.0, 5.0, 0.0], [True, False, True]]
 )
-def test_faults_18_and_20_labels_may_be_anything(estimator, names):
+def test_labels_may_be_strings_integers_floats_or_booleans(estimator, names):
     labels = np.array(names)[y]
     drawn_labels = draw(clone(estimator), X, labels)[1]
     assert drawn_labels.dtype == labels.dtype
@@ -570,9 +607,9 @@ def test_faults_18_and_20_labels_may_be_anything(estimator, names):
     assert_array_equal(drawn_labels[:40], labels)
 
 
-def test_fault_15_values_far_outside_the_training_range_are_encoded():
+def test_values_far_outside_the_training_range_are_encoded():
     for objective in ("elbo", "reference"):
-        cvae = CVAE(**FAST, objective=objective).fit(X, y)
+        cvae = CVAE(**FAST, objective=objective, random_state=0).fit(X, y)
         assert np.isfinite(cvae.encode(1e6 * X, y)).all()
         rows = cvae.reconstruct(1e6 * X, y)
         assert np.isfinite(rows).all()
@@ -580,8 +617,8 @@ def test_fault_15_values_far_outside_the_training_range_are_encoded():
     assert (rows <= X.max(axis=0) + 1e-9).all()
 
 
-def test_fault_26_columns_in_another_order_are_refused():
-    cvae = CVAE(**FAST).fit(FRAME, y)
+def test_columns_in_another_order_are_refused():
+    cvae = CVAE(**FAST, random_state=0).fit(FRAME, y)
     assert_array_equal(cvae.feature_names_in_, ["a", "b", "c", "d"])
     with pytest.raises(ValueError, match="same order"):
         cvae.encode(FRAME[["b", "a", "c", "d"]], y)
@@ -594,7 +631,7 @@ def test_fault_26_columns_in_another_order_are_refused():
     "names, unseen",
     [([0, 2, 7], 1), ([0, 2, 7], 0.5), ([0, 2, 7], "0"), (["a", "b", "c"], "cc")],
 )
-def test_fault_30_unseen_class_is_named(estimator, names, unseen):
+def test_unseen_class_is_named_in_the_error(estimator, names, unseen):
     fitted = clone(estimator).fit(X, np.array(names)[y])
     with pytest.raises(ValueError, match=f"unseen labels.*{unseen}"):
         fitted.sample(y=np.array([names[0], unseen], dtype=object))
@@ -603,7 +640,7 @@ def test_fault_30_unseen_class_is_named(estimator, names, unseen):
 
 
 @for_each(DRAWING)
-def test_fault_53_number_of_rows(estimator):
+def test_sample_draws_as_many_as_asked_for(estimator):
     fitted = clone(estimator).fit(X.astype(np.float32), y)
     rows, labels = fitted.sample(0)
     assert rows.shape == (0, 4) and rows.dtype == np.float32 and labels.shape == (0,)
@@ -616,10 +653,12 @@ def test_fault_53_number_of_rows(estimator):
         fitted.sample(2, y=[0, 1])
 
 
-def test_fault_41_pickles_open_on_a_machine_without_gpu(tmp_path):
-    cvae = CVAE(**{**FAST, "device": "auto"}).fit(X, y)
-    sampler = CVAEOverSampler(**{**FAST, "device": "auto"}).fit(X, y)
-    generators = [cvae, sampler.generator_, clone(GENERATORS[1]).fit(X, y)]
+def test_pickles_load_on_a_machine_without_gpu(tmp_path):
+    params = {**FAST, "device": "auto", "random_state": 0}
+    cvae = CVAE(**params).fit(X, y)
+    sampler = CVAEOverSampler(**params).fit(X, y)
+    gaussian = ClassGaussian(random_state=0).fit(X, y)
+    generators = [cvae, sampler.generator_, gaussian]
     path = tmp_path / "generators.pkl"
     path.write_bytes(pickle.dumps(generators))
     program = (

@@ -2,7 +2,6 @@
 
 import os
 import pickle
-import random
 import socket
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -449,21 +448,12 @@ def test_the_pickle_is_small_and_gives_the_same_embeddings(make, photos, expecte
     assert_allclose(pickle.loads(data).transform(photos), expected, atol=1e-5)
 
 
-def global_states():
-    kind, keys, *rest = np.random.get_state()
-    return [
-        (kind, keys.tolist(), *rest),
-        torch.get_rng_state().tolist(),
-        random.getstate(),
-    ]
-
-
 @pytest.mark.parametrize("num_workers", [0, 1])
-def test_global_random_states_are_left_alone(make, photos, num_workers):
+def test_global_random_states_are_left_alone(make, photos, num_workers, random_states):
     _backbone.load_backbone.cache_clear()
-    before = global_states()
+    before = random_states()
     make(num_workers=num_workers).fit_transform(photos[:3])
-    assert global_states() == before
+    assert random_states() == before
 
 
 def test_threads_get_the_same_embeddings(make, photos, expected):

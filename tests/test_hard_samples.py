@@ -8,9 +8,10 @@ import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.stats import chi
-from sklearn.base import clone
+from sklearn.base import BaseEstimator, clone
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.exceptions import NotFittedError
+from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
 from sklearn.svm import SVC, LinearSVC
 from sklearn.utils.validation import check_is_fitted
@@ -194,7 +195,7 @@ def test_a_module_and_the_model_it_was_made_of_agree():
         module[0].weight.copy_(torch.tensor(model.coef_))
         module[0].bias.copy_(torch.tensor(model.intercept_))
     module.train()
-    expected, _ = new_rows(make_sampler(classifier=model))
+    expected, _ = new_rows(make_sampler(classifier=FrozenEstimator(model)))
     found, _ = new_rows(make_sampler(classifier=module))
     assert_allclose(found, expected, atol=1e-5)
     assert module.training
@@ -202,7 +203,7 @@ def test_a_module_and_the_model_it_was_made_of_agree():
 
 
 @pytest.mark.parametrize("loss, head", [("ldam", "auto"), ("focal", "mlp")])
-def test_make_logits_are_the_probabilities_of_the_classifier(loss, head):
+def test_made_logits_are_the_probabilities_of_the_classifier(loss, head):
     rows = np.column_stack([X, np.full(len(X), 7.0)])
     classifier = LongTailClassifier(
         loss=loss, head=head, max_epochs=5, device="cpu", random_state=0
@@ -224,22 +225,27 @@ def test_a_sure_classifier_has_a_gradient_all_the_same():
     sure = LogisticRegression(max_iter=500).fit(X_2, y_2)
     sure.coef_ = sure.coef_ * 1000
     sure.intercept_ = sure.intercept_ * 1000
-    sampler = make_sampler(classifier=sure, stop_margin=None, density_quantile=1.0)
+    frozen = FrozenEstimator(sure)
+    sampler = make_sampler(classifier=frozen, stop_margin=None, density_quantile=1.0)
     moved, labels = new_rows(sampler, X_2, y_2)
-    plain, _ = new_rows(clone(sampler).set_params(classifier=sure, n_steps=0), X_2, y_2)
+    plain, _ = new_rows(clone(sampler).set_params(n_steps=0), X_2, y_2)
     sign = np.array([1, -1])[labels, None]
     assert_allclose(moved - plain, sign * pull(sampler), atol=1e-4)
 
 
-def test_fitted_classifier_is_used_and_unfitted_one_is_cloned():
+def test_frozen_classifier_is_used_and_any_other_one_is_cloned():
     fitted = LogisticRegression(max_iter=500).fit(X[::2], y[::2])
     coef = fitted.coef_.copy()
-    sampler = make_sampler(classifier=fitted).fit(X, y)
-    assert sampler.classifier_ is fitted
+    frozen = FrozenEstimator(fitted)
+    sampler = make_sampler(classifier=frozen).fit(X, y)
+    assert sampler.classifier_ is frozen
+    assert clone(sampler).fit(X, y).classifier_ is frozen
     assert_array_equal(fitted.coef_, coef)
     unfitted = LogisticRegression(max_iter=500)
-    sampler = make_sampler(classifier=unfitted).fit(X, y)
-    assert_allclose(sampler.classifier_.coef_, clone(unfitted).fit(X, y).coef_)
+    for classifier in (unfitted, fitted):
+        sampler = make_sampler(classifier=classifier).fit(X, y)
+        assert_allclose(sampler.classifier_.coef_, clone(unfitted).fit(X, y).coef_)
+    assert_array_equal(fitted.coef_, coef)
     with pytest.raises(NotFittedError):
         check_is_fitted(unfitted)
     default = make_sampler().fit(X, y).classifier_
@@ -253,7 +259,9 @@ def test_classes_are_matched_by_name():
         np.concatenate([X, X[:20] + 9]), np.concatenate([names[y], 20 * ["cow"]])
     )
     sampler = make_sampler(
-        classifier=more, sampling_strategy={"mole": 300, "ape": 200}, n_steps=3
+        classifier=FrozenEstimator(more),
+        sampling_strategy={"mole": 300, "ape": 200},
+        n_steps=3,
     )
     rows, labels = new_rows(sampler, X, names[y])
     assert Counter(labels.tolist()) == {"mole": 220, "ape": 170}
@@ -281,12 +289,15 @@ REFUSED = {
     "no gradient": (RandomForestClassifier(n_estimators=2), "gives no gradient"),
     "a row for each pair": (SVC(kernel="linear"), "gives no gradient"),
     "other features": (
-        LogisticRegression().fit(X[:, :2], y),
-        "does not take rows of 3 features",
+        FrozenEstimator(LogisticRegression().fit(X[:, :2], y)),
+        "fitted to 2 features, and X has 3",
     ),
-    "lacks a class": (LogisticRegression().fit(X_2, y_2), r"without the classes \[2\]"),
+    "lacks a class": (
+        FrozenEstimator(LogisticRegression().fit(X_2, y_2)),
+        r"without the classes \[2\]",
+    ),
     "too many logits": (nn.Linear(3, 4), r"3 classes.*shape \(2, 4\)"),
-    "features of a module": (nn.Linear(2, 3), "does not take rows of 3 features"),
+    "features of a module": (nn.Linear(2, 3), "does not take samples of 3 features"),
 }
 
 
@@ -349,3 +360,104 @@ def test_one_training_serves_all_strengths(tmp_path, monkeypatch):
         sampler = make_sampler(memory=str(tmp_path), n_steps=n_steps)
         sampler.fit_resample(X, y)
     assert len(fits) == 1
+
+
+class Bootstrap(BaseEstimator):
+    """A generator that is none of ours: training samples of the class, with noise."""
+
+    def fit(self, X, y):
+        self.X_, self.y_ = X, y
+        return self
+
+    def sample(self, n_samples=None, *, y=None, random_state=None):
+        rng = np.random.RandomState(random_state)
+        places = [rng.choice(np.flatnonzero(self.y_ == label)) for label in y]
+        return self.X_[places] + 0.3 * rng.normal(size=(len(y), 3)), np.asarray(y)
+
+
+NO_DECODER = "Bootstrap has no decoder: each sample is the hardest of 6 plain draws"
+ignore_no_decoder = pytest.mark.filterwarnings("ignore:Bootstrap has no decoder")
+
+
+def test_without_a_decoder_the_warning_names_it_and_attributes_are_missing():
+    sampler = make_sampler(Bootstrap())
+    with pytest.warns(UserWarning, match=NO_DECODER) as record:
+        _, labels = sampler.fit_resample(X, y)
+    assert [warning.filename for warning in record] == [__file__]
+    assert Counter(labels.tolist()) == {0: 480, 1: 430, 2: 10}
+    assert len(sampler.loss_before_) == len(sampler.loss_after_) == 800
+    for name in ("latent_norm_", "max_norm_", "share_at_floor_"):
+        assert not hasattr(sampler, name)
+    # Those of an earlier generator do not stay.
+    new_rows(sampler.set_params(generator=None))
+    assert hasattr(sampler, "max_norm_")
+    with pytest.warns(UserWarning, match=NO_DECODER):
+        sampler.set_params(generator=Bootstrap()).fit_resample(X, y)
+    assert not hasattr(sampler, "max_norm_")
+
+
+@ignore_no_decoder
+@pytest.mark.parametrize("classifier", CLASSIFIERS.values(), ids=CLASSIFIERS)
+def test_without_a_decoder_samples_are_harder_than_plain_draws(classifier):
+    sampler = make_sampler(Bootstrap(), classifier, stop_margin=None)
+    chosen, labels = new_rows(sampler)
+    fitted = sampler.classifier_
+    loss = -np.log(fitted.predict_proba(chosen))[range(len(chosen)), labels]
+    assert_allclose(sampler.loss_after_, loss, rtol=1e-3, atol=1e-4)
+    plain = make_sampler(Bootstrap(), classifier, n_steps=0)
+    first, _ = new_rows(plain)
+    before = -np.log(fitted.predict_proba(first))[range(len(first)), labels]
+    assert_allclose(sampler.loss_before_, before, rtol=1e-3, atol=1e-4)
+    assert_array_equal(plain.loss_before_, plain.loss_after_)
+    assert (sampler.loss_after_ >= sampler.loss_before_).all()
+    assert loss.mean() > before.mean() + 0.2
+
+
+@ignore_no_decoder
+@pytest.mark.parametrize("stop_margin", [0.0, 1.0, -0.5])
+def test_without_a_decoder_no_sample_is_chosen_beyond_the_margin(stop_margin):
+    sampler = make_sampler(Bootstrap(), n_steps=30, stop_margin=stop_margin)
+    chosen, labels = new_rows(sampler)
+    first, _ = new_rows(clone(sampler).set_params(n_steps=0))
+    before = margins(sampler.classifier_, first, labels)
+    after = margins(sampler.classifier_, chosen, labels)
+    beyond = before <= stop_margin
+    assert 0.02 < beyond.mean() < 0.98
+    assert_array_equal(chosen[beyond], first[beyond])
+    assert after[~beyond].min() >= stop_margin - 1e-4
+    assert (chosen != first).any(axis=1)[~beyond].mean() > 0.9
+
+
+@ignore_no_decoder
+def test_without_a_decoder_the_same_seed_chooses_the_same_samples():
+    sampler = make_sampler(Bootstrap())
+    expected, _ = new_rows(sampler)
+    assert_array_equal(new_rows(clone(sampler))[0], expected)
+    other = clone(sampler).set_params(random_state=1)
+    assert not np.array_equal(new_rows(other)[0], expected)
+    frozen = FrozenEstimator(Bootstrap().fit(X, y))
+    of_frozen = clone(sampler).set_params(generator=frozen)
+    assert_array_equal(new_rows(of_frozen)[0], expected)
+    assert of_frozen.generator_ is frozen
+
+
+def test_seeds_of_generator_and_classifier_follow_the_rule():
+    head = LongTailClassifier(max_epochs=1, device="cpu")
+    sampler = make_sampler(ClassGaussian(random_state=1), head).fit(X, y)
+    assert sampler.generator_.random_state == 1
+    assert sampler.classifier_.random_state not in (None, 1)
+    sampler.set_params(classifier__random_state=7).fit(X, y)
+    assert sampler.classifier_.random_state == 7
+    sampler.set_params(random_state=None, classifier__random_state=None).fit(X, y)
+    assert sampler.classifier_.random_state is None
+    expected, _ = new_rows(make_sampler(ClassGaussian(random_state=1)))
+    other = make_sampler(ClassGaussian(random_state=1)).set_params(random_state=4)
+    assert_array_equal(new_rows(other)[0], expected)
+
+
+def test_a_frozen_generator_is_used_as_it_is():
+    frozen = FrozenEstimator(ClassGaussian(random_state=0).fit(X, y))
+    sampler = make_sampler(frozen)
+    expected, _ = new_rows(make_sampler(ClassGaussian(random_state=0)))
+    assert_array_equal(new_rows(sampler)[0], expected)
+    assert sampler.generator_ is frozen

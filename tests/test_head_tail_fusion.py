@@ -9,24 +9,27 @@ from imblearn.pipeline import make_pipeline
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.stats import spearmanr
 from sklearn.base import BaseEstimator, clone
+from sklearn.ensemble import RandomForestClassifier
 from sklearn.exceptions import NotFittedError
+from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import cross_val_score
 from sklearn.neighbors import NearestCentroid
-from sklearn.preprocessing import FunctionTransformer
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.utils.validation import check_is_fitted
 from skorch.callbacks import Callback
 from skorch.dataset import ValidSplit
 
 from skcvae.over_sampling import HeadTailFusionSampler
 from skcvae.over_sampling.fusion._activation_maps import (
+    PositionScaler,
     class_activation,
     draw_partners,
-    head_rows,
+    head_samples,
+    pool_positions,
     specific_units,
 )
-from skcvae.over_sampling.fusion._positions import PositionScaler, pool_positions
-from skcvae.over_sampling.fusion._simplicial import (
+from skcvae.over_sampling.fusion._iterated_learning import (
     SimplicialAutoencoder,
     SimplicialEmbedding,
 )
@@ -84,8 +87,7 @@ def test_codes_lie_on_simplices_and_are_sparser_when_colder(layout):
 
 
 @pytest.mark.parametrize("n_positions", [1, 7])
-def test_activation_maps_add_up_to_the_logits(n_positions):
-    torch.manual_seed(0)
+def test_activation_maps_add_up_to_the_logits(n_positions, torch_seed):
     module = SimplicialAutoencoder(5, 4, n_groups=6, group_size=3)
     codes = module.encode(torch.randn(20, n_positions, 5))
     mean = module.encode(torch.randn(1, 1, 5))[0, 0].detach()
@@ -109,12 +111,12 @@ def test_specific_units_by_hand(quantile, marked):
     )
 
 
-def test_head_rows_are_of_larger_classes():
+def test_head_samples_are_of_larger_classes():
     codes = np.array([0, 0, 0, 1, 1, 2, 2, 3])
-    assert_array_equal(head_rows(codes, 3), np.arange(7))
-    assert_array_equal(head_rows(codes, 1), [0, 1, 2])
+    assert_array_equal(head_samples(codes, 3), np.arange(7))
+    assert_array_equal(head_samples(codes, 1), [0, 1, 2])
     # No class is larger than the largest: all others are its head.
-    assert_array_equal(head_rows(codes, 0), np.arange(3, 8))
+    assert_array_equal(head_samples(codes, 0), np.arange(3, 8))
 
 
 def test_partners_are_the_nearest_by_direction():
@@ -172,7 +174,7 @@ def test_codes_are_mixed_by_unit_and_decoded(layout):
     with torch.no_grad():
         decoded = sampler.net_.module_.decode(mixed).numpy()
     scaler = PositionScaler.fit(X)
-    assert_allclose(new, scaler.to_rows(decoded), atol=1e-5)
+    assert_allclose(new, scaler.to_samples(decoded), atol=1e-5)
 
 
 def test_new_vectors_scatter_around_the_mean_of_the_tail():
@@ -222,7 +224,7 @@ def test_scaler_and_back(layout):
     assert Z.shape == (47, 12, 5)
     assert_allclose(Z.mean(axis=(0, 1)), 0, atol=1e-6)
     assert_allclose(np.mean(Z**2), 1, rtol=1e-5)
-    assert_allclose(scaler.to_rows(Z), X, atol=1e-5)
+    assert_allclose(scaler.to_samples(Z), X, atol=1e-5)
     assert_allclose(pool_positions(X), TOKENS.mean(axis=1))
 
 
@@ -282,6 +284,43 @@ def test_rows_that_are_always_refused_are_copies_with_the_right_label():
     assert not hasattr(policy, "label_")
 
 
+def test_the_classifier_follows_the_rule_of_seeds():
+    forest = RandomForestClassifier(n_estimators=3, max_depth=1)
+    for policy in (forest, make_pipeline(StandardScaler(), forest)):
+        _, new, _ = fuse(VECTORS, label_policy=policy)
+        assert_array_equal(fuse(VECTORS, label_policy=policy)[1], new)
+    seeds = []
+
+    class Noting(RandomForestClassifier):
+        def fit(self, X, y):
+            seeds.append(self.random_state)
+            return super().fit(X, y)
+
+    fuse(VECTORS, label_policy=Noting(n_estimators=3, random_state=7))
+    fuse(VECTORS, label_policy=Noting(n_estimators=3))
+    assert seeds[0] == 7
+    assert isinstance(seeds[1], int)
+
+
+def test_a_frozen_classifier_is_used_as_it_is():
+    # It was fitted to other labels, and never agrees but with the first class.
+    frozen = FrozenEstimator(NearestCentroid().fit(VECTORS, np.roll(CODES, 12)))
+    _, new, labels = fuse(VECTORS, label_policy=frozen)
+    sampler, again, _ = fuse(VECTORS, label_policy=NearestCentroid())
+    assert not np.array_equal(new, again)
+    agrees = frozen.predict(new) == labels
+    sampler, new, _ = fuse(VECTORS, label_policy=frozen)
+    repeats = (new == VECTORS[sampler.parents_[:, 0]]).all(axis=1)
+    assert 0 < repeats.sum() == sampler.n_repeated_
+    assert agrees[~repeats].all()
+    for fitted, message in (
+        (NearestCentroid().fit(VECTORS[:, :3], CODES), "fitted to 3 features"),
+        (NearestCentroid().fit(VECTORS[:42], CODES[:42]), r"without the classes \[2\]"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            fuse(VECTORS, label_policy=FrozenEstimator(fitted))
+
+
 def test_decoder_renders_the_new_rows_in_parts():
     sizes = []
 
@@ -292,7 +331,7 @@ def test_decoder_renders_the_new_rows_in_parts():
     sampler, new, _ = fuse(MAPS, decoder=decoder, sampling_strategy={2: 105})
     assert_array_equal(sampler.images_, 2 * new[:, :2])
     assert sum(sizes) == 100 and max(sizes) == 64
-    with pytest.raises(ValueError, match="got 2 images for 43 rows"):
+    with pytest.raises(ValueError, match="got 2 images for 43 samples"):
         fuse(MAPS, decoder=lambda rows: rows[:2])
 
 

@@ -12,7 +12,6 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
-import torch
 from matplotlib.figure import Figure
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import NotFittedError
@@ -207,12 +206,10 @@ def test_state_of_matplotlib_is_left_alone(name):
 
 
 @each_display
-def test_no_random_numbers_are_drawn(name):
-    numpy_state = np.random.get_state()[1].copy()
-    torch_state = torch.get_rng_state()
+def test_no_random_numbers_are_drawn(name, random_states):
+    before = random_states()
     DRAW[name](20)
-    assert np.array_equal(np.random.get_state()[1], numpy_state)
-    assert torch.equal(torch.get_rng_state(), torch_state)
+    assert random_states() == before
 
 
 @pytest.mark.parametrize(("name", "n_classes"), WITH_CLASSES)

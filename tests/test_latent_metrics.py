@@ -89,11 +89,11 @@ def test_a_given_classifier_is_used_and_left_unfitted():
     assert not hasattr(neighbors, "classes_")
 
 
-def test_seeds_reproduce_and_the_global_state_is_left_alone():
+def test_seeds_reproduce_and_the_global_state_is_left_alone(random_states):
     rng = np.random.RandomState(0)
     Z, y = rng.randn(90, 2), np.repeat([0, 1, 2], 30)
     Z += y[:, None]
-    state = np.random.get_state()[1].copy()
+    before = random_states()
     first, same, other = (
         latent_separability(
             Z, y=y, classifier=LogisticRegression(), cv=3, random_state=seed
@@ -101,7 +101,7 @@ def test_seeds_reproduce_and_the_global_state_is_left_alone():
         for seed in (0, 0, 1)
     )
     assert first == same != other
-    np.testing.assert_array_equal(np.random.get_state()[1], state)
+    assert random_states() == before
 
 
 def test_classes_that_cannot_be_in_every_fold_are_named():

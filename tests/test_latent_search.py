@@ -237,11 +237,13 @@ def test_more_restarts_never_give_a_worse_minimum(rng):
     assert (scores[2] >= scores[1] - 1e-3).all()
 
 
-def test_the_seed_decides_the_scores_and_global_states_are_not_touched(rng):
+def test_the_seed_decides_the_scores_and_global_states_are_not_touched(
+    rng, random_states
+):
     X = rng.normal(size=(30, 8))
     y = np.zeros(30, dtype=int)
     release = memorizing_release(rng.normal(size=(20, 8)))
-    before_torch, before_numpy = torch.get_rng_state(), np.random.get_state()[1].copy()
+    before = random_states()
     options = {"n_steps": 20, "n_restarts": 3}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
@@ -251,8 +253,7 @@ def test_the_seed_decides_the_scores_and_global_states_are_not_touched(rng):
         )
     np.testing.assert_array_equal(first, again)
     assert not np.array_equal(first, other)
-    assert torch.equal(before_torch, torch.get_rng_state())
-    np.testing.assert_array_equal(before_numpy, np.random.get_state()[1])
+    assert random_states() == before
 
 
 def test_batches_do_not_change_the_scores(rng):

@@ -10,6 +10,7 @@ import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.stats import kstest
 from sklearn.base import clone
+from sklearn.frozen import FrozenEstimator
 from torch import nn
 
 from skcvae import CVAE, ClassGaussian, CVAEOverSampler
@@ -293,3 +294,17 @@ def test_given_cvae_stays_unfitted_and_other_generators_are_refused():
     assert vars(cvae) == before
     with pytest.raises(ValueError, match="'generator' parameter"):
         LatentVariationOverSampler(ClassGaussian()).fit_resample(X, y)
+
+
+def test_seeds_and_frozen_cvaes():
+    own = LatentVariationOverSampler(CVAE(**FAST, random_state=1), random_state=5)
+    assert own.fit(X, y).generator_.random_state == 1
+    expected = clone(own).set_params(random_state=6).fit_resample(X, y)[0]
+    assert_array_equal(own.fit_resample(X, y)[0], expected)
+    frozen = FrozenEstimator(CVAE(**FAST, random_state=1).fit(X, y))
+    sampler = LatentVariationOverSampler(frozen, random_state=5)
+    assert_array_equal(sampler.fit_resample(X, y)[0], expected)
+    assert sampler.generator_ is frozen
+    frozen = FrozenEstimator(ClassGaussian().fit(X, y))
+    with pytest.raises(TypeError, match="needs a CVAE"):
+        LatentVariationOverSampler(frozen).fit_resample(X, y)

@@ -16,12 +16,7 @@ from skcvae.generators._cvae_net import (
     constant_noise_scale,
 )
 
-
-@pytest.fixture(autouse=True)
-def seed():
-    with torch.random.fork_rng([]):
-        torch.manual_seed(0)
-        yield
+pytestmark = pytest.mark.usefixtures("torch_seed")
 
 
 def n_parameters(module):

@@ -11,6 +11,7 @@ from imblearn.pipeline import make_pipeline
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 from sklearn.base import BaseEstimator, clone
+from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, KFold, cross_val_score
 from sklearn.neighbors import NearestCentroid
@@ -315,7 +316,7 @@ def test_sample_weight_is_not_accepted(sampler):
 
 
 @each_sampler
-def test_fault_11_classes_with_one_row_are_filled(sampler, separated_classes):
+def test_classes_of_one_sample_are_filled(sampler, separated_classes):
     rows, codes = separated_classes
     one_each = [np.flatnonzero(codes == code)[0] for code in (2, 3)]
     kept = np.union1d(np.flatnonzero(codes < 2), one_each)
@@ -407,6 +408,34 @@ def test_the_given_generator_stays_unfitted():
     assert sampler.generator_.random_state == 8
 
 
+def test_an_integer_of_the_generator_wins_over_that_of_the_sampler():
+    generator = ClassGaussian(random_state=1)
+    expected = GenerativeOverSampler(generator).fit_resample(X, y)[0]
+    sampler = GenerativeOverSampler(generator, random_state=5)
+    assert_array_equal(sampler.fit_resample(X, y)[0], expected)
+    assert sampler.generator_.random_state == 1
+    # A RandomState is no integer: the sampler seeds it.
+    sampler.set_params(generator__random_state=np.random.RandomState(9))
+    assert_array_equal(
+        sampler.fit_resample(X, y)[0],
+        GenerativeOverSampler(random_state=5).fit_resample(X, y)[0],
+    )
+
+
+def test_a_frozen_generator_is_used_as_it_is():
+    frozen = FrozenEstimator(ClassGaussian().fit(X + 100, y))
+    sampler = GenerativeOverSampler(frozen, random_state=0)
+    new = sampler.fit_resample(X, y)[0][40:]
+    assert sampler.generator_ is frozen
+    assert clone(sampler).fit(X, y).generator_ is frozen
+    assert new.min() > 90
+    assert_array_equal(sampler.fit_resample(X, y)[0][40:], new)
+    with pytest.raises(ValueError, match="fitted to 4 features, and X has 3"):
+        sampler.fit_resample(X[:, :3], y)
+    with pytest.raises(ValueError, match=r"without the classes \[9\]"):
+        sampler.fit_resample(X, np.where(y == 2, 9, y))
+
+
 class ClassMean(BaseEstimator):
     """A generator that is none of ours: it repeats the class means."""
 
@@ -414,7 +443,7 @@ class ClassMean(BaseEstimator):
         self.means_ = {label: X[y == label].mean(axis=0) for label in set(y)}
         return self
 
-    def sample(self, *, y):
+    def sample(self, n_samples=None, *, y=None, random_state=None):
         return np.array([self.means_[label] for label in y]), np.asarray(y)
 
 
@@ -438,7 +467,7 @@ def test_pipeline_in_cross_validation(sampler, long_tailed_digits):
 
 
 @each_sampler
-def test_fault_30_fold_without_a_class(sampler, separated_classes):
+def test_a_training_fold_may_lack_a_class(sampler, separated_classes):
     rows, codes = separated_classes
     order = np.argsort(codes, kind="stable")
     rows, codes = rows[order], codes[order]
@@ -452,7 +481,7 @@ def test_fault_30_fold_without_a_class(sampler, separated_classes):
 @each_sampler
 @pytest.mark.usefixtures("one_thread_per_worker")
 @pytest.mark.filterwarnings("ignore:self.within_class_std_dev_")
-def test_fault_33_grid_search_in_two_processes(sampler, long_tailed_digits):
+def test_grid_search_in_two_processes_finds_the_same(sampler, long_tailed_digits):
     rows, codes = long_tailed_digits
     pipeline = make_pipeline(clone(sampler), NearestCentroid())
     name = type(sampler).__name__.lower()
@@ -477,7 +506,7 @@ class Interrupt(Callback):
             raise KeyboardInterrupt
 
 
-def test_fault_38_interrupted_sampler_keeps_whole_epochs():
+def test_interrupted_sampler_keeps_whole_epochs():
     sampler = CVAEOverSampler(**FAST).set_params(
         max_epochs=5, net_params={"callbacks": [("stop", Interrupt(epoch=4))]}
     )
@@ -487,7 +516,7 @@ def test_fault_38_interrupted_sampler_keeps_whole_epochs():
     assert np.isfinite(sampler.generator_.sample(y=[0, 1, 2])[0]).all()
 
 
-def test_fault_38_sampler_interrupted_in_the_first_epoch_is_unfitted():
+def test_sampler_interrupted_in_the_first_epoch_is_unfitted():
     sampler = CVAEOverSampler(**FAST).fit(X, y)
     sampler.set_params(net_params={"callbacks": [("stop", Interrupt(epoch=1))]})
     with pytest.raises(KeyboardInterrupt):
@@ -496,7 +525,7 @@ def test_fault_38_sampler_interrupted_in_the_first_epoch_is_unfitted():
 
 
 @pytest.mark.parametrize("max_epochs", [1, 50], ids=["last step", "in between"])
-def test_fault_35_diverged_training_leaves_the_sampler_unfitted(max_epochs):
+def test_diverged_training_leaves_the_sampler_unfitted(max_epochs):
     sampler = CVAEOverSampler(**FAST).fit(X, y)
     sampler.set_params(lr=1e30, max_epochs=max_epochs)
     with pytest.raises(FloatingPointError, match="smaller lr"):

@@ -114,6 +114,22 @@ def test_parameters_and_extra_ones_are_in_every_policy():
     assert isinstance(cvae, CVAEOverSampler)
 
 
+def test_an_integer_of_a_generator_wins_over_that_of_the_policies(rows):
+    policies = small_policies(random_state=3)
+    for policy, name in ((3, "generator__random_state"), (4, "random_state")):
+        sampler = policies[policy]["sampler"][0].fit(*rows)
+        assert sampler.generator_.random_state == 3
+        sampler.set_params(**{name: 7}).fit(*rows)
+        assert sampler.generator_.random_state == 7
+    smote = policies[2]["sampler"][0]
+    expected = smote.fit_resample(*rows)[0]
+    np.testing.assert_array_equal(smote.fit_resample(*rows)[0], expected)
+    own = smote.set_params(smote__random_state=1).fit_resample(*rows)[0]
+    assert not np.array_equal(own, expected)
+    other = smote.set_params(random_state=4).fit_resample(*rows)[0]
+    np.testing.assert_array_equal(other, own)
+
+
 def test_cache_without_an_integer_seed_is_refused(tmp_path):
     with pytest.raises(ValueError, match="memory needs an integer random_state"):
         augmentation_policies(memory=str(tmp_path), random_state=None)

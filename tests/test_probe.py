@@ -369,12 +369,11 @@ def test_noise_has_the_stated_size(monkeypatch):
 
 
 @pytest.mark.parametrize("make_source", [lambda: draw(300, 0), Stream])
-def test_same_seed_same_bits_and_global_random_states_stay(make_source):
-    numpy_state, torch_state = np.random.get_state()[1], torch.get_rng_state()
+def test_same_seed_same_bits_and_global_random_states_stay(make_source, random_states):
+    before = random_states()
     params = {"noise_levels": [1.0], "max_epochs": 2}
     first = probe(make_source(), **params)
-    assert_array_equal(np.random.get_state()[1], numpy_state)
-    assert_array_equal(torch.get_rng_state(), torch_state)
+    assert random_states() == before
     torch.rand(5)
     assert first == probe(make_source(), **params)
     assert first != probe(make_source(), **params, random_state=1)

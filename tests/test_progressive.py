@@ -10,6 +10,7 @@ from imblearn.pipeline import make_pipeline
 from imblearn.under_sampling import RandomUnderSampler
 from numpy.testing import assert_array_equal
 from sklearn.base import BaseEstimator, clone
+from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.neighbors import NearestCentroid
@@ -40,7 +41,7 @@ class Constant(BaseEstimator):
         self.X_, self.y_ = X, y
         return self
 
-    def sample(self, *, y):
+    def sample(self, n_samples=None, *, y=None, random_state=None):
         return np.full((len(y), self.X_.shape[1]), self.value), y
 
 
@@ -91,7 +92,7 @@ def test_limits_by_hand():
     for value, counts in enumerate(expected.values(), start=1):
         by_class = np.bincount(labels[rows[:, 0] == value], minlength=4)
         assert {c: n for c, n in enumerate(by_class) if n} == counts
-    assert sampler.handed_over_ == {"first": {}, "second": {}, "last": {}}
+    assert sampler.skip_reasons_ == {"first": {}, "second": {}, "last": {}}
 
 
 def test_all_steps_learn_from_the_training_rows_only():
@@ -113,9 +114,9 @@ def test_without_limits_the_first_step_fills_all_that_it_can():
         "smote": {"ape": 20, "mole": 32},
         "gaussian": {"cow": 37},
     }
-    assert list(sampler.handed_over_["smote"]) == ["cow"]
-    assert "n_neighbors" in sampler.handed_over_["smote"]["cow"]
-    assert sampler.handed_over_["gaussian"] == {}
+    assert list(sampler.skip_reasons_["smote"]) == ["cow"]
+    assert "n_neighbors" in sampler.skip_reasons_["smote"]["cow"]
+    assert sampler.skip_reasons_["gaussian"] == {}
     assert np.unique(labels, return_counts=True)[1].tolist() == [20, 37, 32]
     assert_array_equal(NearestCentroid().fit(X, NAMES[y]).predict(rows), labels)
 
@@ -158,7 +159,7 @@ def test_rows_that_a_step_leaves_out_are_handed_over():
     _, labels = added(sampler)
     assert sampler.n_added_["sparing"] == {1: 19, 2: 31, 3: 36}
     assert sampler.n_added_["last"] == {1: 1, 2: 1, 3: 1}
-    assert sampler.handed_over_["sparing"][3] == "It drew 36 of 37 rows."
+    assert sampler.skip_reasons_["sparing"][3] == "It drew 36 of 37 samples."
     assert np.bincount(labels).tolist() == [0, 20, 32, 37]
 
 
@@ -172,7 +173,7 @@ def test_a_filter_that_gives_up_hands_its_classes_over():
     )
     added(sampler)
     assert sampler.n_added_ == {"filtered": {1: 20, 3: 37}, "last": {2: 32}}
-    assert "Too few rows passed" in sampler.handed_over_["filtered"][2]
+    assert "Too few samples passed" in sampler.skip_reasons_["filtered"][2]
 
 
 def test_a_step_that_fills_no_class_warns():
@@ -183,7 +184,7 @@ def test_a_step_that_fills_no_class_warns():
     with pytest.warns(UserWarning, match="'smote'.*none of its 3 classes") as record:
         sampler.fit_resample(X, y)
     assert record[0].filename == __file__
-    assert list(sampler.handed_over_["smote"]) == [1, 2, 3]
+    assert list(sampler.skip_reasons_["smote"]) == [1, 2, 3]
     assert sampler.n_added_ == {"smote": {}, "gaussian": {1: 20, 2: 32, 3: 37}}
 
 
@@ -194,7 +195,7 @@ def test_other_errors_of_samplers_are_recorded_too():
     )
     added(sampler)
     assert sampler.n_added_ == {"clusters": {1: 20, 3: 37}, "gaussian": {2: 32}}
-    assert sampler.handed_over_["clusters"] == {2: "No clusters found"}
+    assert sampler.skip_reasons_["clusters"] == {2: "No clusters found"}
 
 
 def test_fails_clearly_where_the_last_step_cannot():
@@ -223,6 +224,76 @@ def test_steps_of_a_kind_draw_different_rows_and_seeds_reproduce():
         random_state=None, a__random_state=3, b__random_state=4
     )
     assert_array_equal(added(own)[0], added(clone(own))[0])
+
+
+def test_steps_keep_integers_of_their_own_and_the_sampler_seeds_the_others():
+    def make(random_state, **params):
+        sampler = ProgressiveOverSampler(
+            [
+                ("smote", SMOTE(k_neighbors=2)),
+                ("gaussian", GenerativeOverSampler(ClassGaussian())),
+            ],
+            limits={"smote": 0.5},
+            random_state=random_state,
+        )
+        return sampler.set_params(**params)
+
+    def samples_by_step(sampler):
+        new, labels = added(sampler)
+        # Of each class, those of the first step come first.
+        n_first = sampler.n_added_["smote"]
+        first = np.concatenate(
+            [np.arange((labels == label).sum()) < n_first[label] for label in (1, 2, 3)]
+        )
+        return new[first], new[~first]
+
+    smote, gaussian = samples_by_step(make(0))
+    for params in ({"smote__random_state": 7}, {"smote__random_state": np.int64(7)}):
+        own_0, gaussian_0 = samples_by_step(make(0, **params))
+        own_1, gaussian_1 = samples_by_step(make(1, **params))
+        assert_array_equal(own_0, own_1)
+        assert not np.array_equal(own_0, smote)
+        assert_array_equal(gaussian_0, gaussian)
+        assert not np.array_equal(gaussian_1, gaussian)
+    # A generator inside of a step without a seed has one.
+    nested = {"gaussian__generator__random_state": 7}
+    smote_0, own_0 = samples_by_step(make(0, **nested))
+    smote_1, own_1 = samples_by_step(make(1, **nested))
+    assert_array_equal(own_0, own_1)
+    assert_array_equal(smote_0, smote)
+    assert not np.array_equal(smote_1, smote)
+
+
+@pytest.mark.parametrize("random_state", [None, 0, np.random.RandomState(0)])
+@pytest.mark.parametrize("step", [GenerativeOverSampler(), RemixSampler()])
+def test_equal_steps_without_seeds_never_draw_equal_samples(step, random_state):
+    sampler = ProgressiveOverSampler(
+        [("a", step), ("b", step), ("c", step)],
+        limits={"a": 0.5, "b": 0.5},
+        random_state=random_state,
+    )
+    new, _ = added(sampler)
+    assert len(new) == 89
+    # Remix may mix a sample with itself, or with a share of 1: then it is a copy.
+    known = {sample.tobytes() for sample in X}
+    mixed = [sample.tobytes() for sample in new if sample.tobytes() not in known]
+    assert len(mixed) > 60
+    assert len(set(mixed)) == len(mixed)
+
+
+def test_frozen_generators_of_steps_are_used_as_they_are():
+    frozen = FrozenEstimator(ClassGaussian().fit(X + 1000, y))
+    sampler = ProgressiveOverSampler(
+        [("a", GenerativeOverSampler(frozen)), ("b", GenerativeOverSampler(frozen))],
+        limits={"a": 0.5},
+        random_state=0,
+    )
+    new, _ = added(sampler)
+    assert new.min() > 900
+    assert len(np.unique(new, axis=0)) == len(new)
+    assert_array_equal(added(sampler)[0], new)
+    for fitted in sampler.samplers_.values():
+        assert fitted.generator_ is frozen
 
 
 def test_frames_integers_and_names():
@@ -262,7 +333,7 @@ def test_nested_parameters_and_replaced_steps():
     added(sampler)
     assert sampler.samplers_["smote"].k_neighbors == 2
     assert sampler.samplers_["gaussian"].generator_.variance == 0.5
-    assert sampler.handed_over_["smote"] == {}
+    assert sampler.skip_reasons_["smote"] == {}
     assert not hasattr(steps[1][1], "generator_")
     sampler.set_params(smote=RemixSampler())
     assert isinstance(sampler.steps[0][1], RemixSampler)
@@ -332,3 +403,13 @@ def test_steps_are_checked_by_fit_as_well():
         ProgressiveOverSampler([("a", S)], limits={"c": 1}).fit(X, y)
     fitted = ProgressiveOverSampler([("a", S)]).fit(X, y)
     assert fitted.sampling_strategy_ == {1: 20, 2: 32, 3: 37}
+
+
+def test_a_frozen_seed_that_would_repeat_samples_is_refused():
+    frozen = FrozenEstimator(ClassGaussian(random_state=3).fit(X, y))
+    steps = ProgressiveOverSampler([("only", GenerativeOverSampler(frozen))])
+    with pytest.raises(ValueError, match="has random_state=3, with which each call"):
+        QualityFilter(steps, quantile=0.5).fit_resample(X, y)
+    frozen.estimator.set_params(random_state=None)
+    new = QualityFilter(steps, quantile=0.5, random_state=0).fit_resample(X, y)[0]
+    assert len(np.unique(new[len(X) :], axis=0)) == len(new) - len(X)

@@ -14,22 +14,26 @@ from numpy.testing import assert_array_equal
 from scipy.spatial.distance import cdist, pdist
 from sklearn.base import BaseEstimator, clone
 from sklearn.ensemble import IsolationForest, RandomForestClassifier
+from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.neighbors import NearestCentroid
+from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import InvalidParameterError
 
 from skcvae import (
+    CVAE,
     ClassGaussian,
     CVAEOverSampler,
     GenerativeOverSampler,
+    ProgressiveOverSampler,
     QualityFilter,
     RemixSampler,
 )
-from skcvae.over_sampling._quality_filter import _NearDuplicates
-from skcvae.over_sampling._scorers import GaussianDensity
+from skcvae.over_sampling import HardOverSampler
+from skcvae.over_sampling._quality_filter import GaussianDensity, NearDuplicates
 
 X = np.random.RandomState(0).normal(size=(40, 4))
 y = np.repeat([0, 1, 2], [25, 10, 5])
@@ -45,7 +49,7 @@ class Counting(BaseEstimator):
         self.shape_, self.numbers_ = X.shape[1], count()
         return self
 
-    def sample(self, *, y):
+    def sample(self, n_samples=None, *, y=None, random_state=None):
         numbers = [next(self.numbers_) for _ in y]
         return np.repeat(np.array(numbers, dtype=float)[:, None], self.shape_, 1), y
 
@@ -63,8 +67,8 @@ class Planted(BaseEstimator):
         self.shape_ = X.shape[1]
         return self
 
-    def sample(self, *, y):
-        rng = check_random_state(self.random_state)
+    def sample(self, n_samples=None, *, y=None, random_state=None):
+        rng = check_random_state(random_state)
         rows = rng.normal(size=(len(y), self.shape_))
         rows[:, 0] = rng.choice([-1, 1], size=len(y))
         return rows, y
@@ -285,9 +289,9 @@ def test_near_duplicates_by_brute_force_over_several_blocks():
             expected.append(row)
             before.append(row)
     assert 512 < len(expected) < 1000
-    assert_array_equal(_NearDuplicates(real, 0.02).drop(rows, kept), expected)
-    assert len(_NearDuplicates(real, 9.0).drop(rows, kept)) == 0
-    assert_array_equal(_NearDuplicates(real, 0.0).drop(rows, ()), rows)
+    assert_array_equal(NearDuplicates(real, 0.02).drop(rows, kept), expected)
+    assert len(NearDuplicates(real, 9.0).drop(rows, kept)) == 0
+    assert_array_equal(NearDuplicates(real, 0.0).drop(rows, ()), rows)
 
 
 def test_copies_never_pass_a_distance():
@@ -323,6 +327,85 @@ def test_seed_of_the_sampler_counts_where_the_filter_has_none():
         assert_array_equal(added(sampler)[0], added(clone(sampler))[0])
 
 
+OWN_SEEDS = {
+    "sampler": SMOTE(k_neighbors=3, random_state=7),
+    "sampler around a generator": GenerativeOverSampler(random_state=7),
+    "generator": GenerativeOverSampler(ClassGaussian(random_state=7)),
+    "generator that is trained": GenerativeOverSampler(
+        CVAE(random_state=7, max_epochs=2, latent_dim=2, device="cpu")
+    ),
+    "frozen generator": GenerativeOverSampler(
+        FrozenEstimator(ClassGaussian(random_state=7).fit(X, y))
+    ),
+    "step": ProgressiveOverSampler([("only", SMOTE(k_neighbors=3, random_state=7))]),
+}
+
+
+@pytest.mark.filterwarnings("ignore:The CVAE uses none")
+@pytest.mark.parametrize("case", OWN_SEEDS)
+def test_an_integer_inside_wins_over_that_of_the_filter(case):
+    sampler = QualityFilter(OWN_SEEDS[case], scorer=first_value, threshold=-0.5)
+    expected, _ = added(clone(sampler).set_params(random_state=0))
+    other = clone(sampler).set_params(random_state=1)
+    assert_array_equal(added(other)[0], expected)
+    assert len(np.unique(expected, axis=0)) == 35, "each round draws other samples"
+    if "generator that" in case:
+        assert other.sampler_.generator_.random_state == 7
+
+
+@pytest.mark.parametrize(
+    "wrapped",
+    [
+        SMOTE(k_neighbors=3),
+        GenerativeOverSampler(ClassGaussian()),
+        GenerativeOverSampler(FrozenEstimator(ClassGaussian().fit(X, y))),
+        GenerativeOverSampler(FrozenEstimator(Planted().fit(X, y))),
+        ProgressiveOverSampler([("only", SMOTE(k_neighbors=3))]),
+    ],
+)
+def test_the_filter_seeds_what_has_no_integer(wrapped):
+    # A RandomState is none: the filter replaces it.
+    given = clone(wrapped).set_params(random_state=np.random.RandomState(9))
+    sampler = QualityFilter(wrapped, scorer=first_value, threshold=-0.5, random_state=0)
+    expected, _ = added(sampler)
+    assert_array_equal(added(clone(sampler))[0], expected)
+    assert_array_equal(added(clone(sampler).set_params(sampler=given))[0], expected)
+    other = clone(sampler).set_params(random_state=1)
+    assert not np.array_equal(added(other)[0], expected)
+
+
+def test_frozen_generators_and_scorers_are_used_as_they_are():
+    generator = FrozenEstimator(ClassGaussian().fit(X + 100, y))
+    scaled = make_pipeline(StandardScaler(), clone(BALANCED))
+    scorer = FrozenEstimator(scaled.fit(X + 100, y))
+    sampler = QualityFilter(
+        GenerativeOverSampler(generator), scorer=scorer, threshold=0.3, random_state=0
+    )
+    new, labels = added(sampler)
+    assert sampler.sampler_.generator_ is generator
+    assert sampler.scorer_ is scorer
+    assert new.min() > 90
+    assert_array_equal(scorer.predict_proba(new)[range(35), labels] >= 0.3, True)
+    for fitted, message in (
+        (clone(BALANCED).fit(X[:, :3], y), "fitted to 3 features, and X has 4"),
+        (clone(BALANCED).fit(X[:35], y[:35]), r"without the classes \[2\]"),
+    ):
+        refused = clone(sampler).set_params(scorer=FrozenEstimator(fitted))
+        with pytest.raises(ValueError, match=message):
+            refused.fit_resample(X, y)
+
+
+def test_hard_samples_are_filtered_and_not_plain_draws():
+    hard = HardOverSampler(classifier=BALANCED, n_steps=20, stop_margin=None)
+    sampler = QualityFilter(hard, scorer=first_value, threshold=-0.5, random_state=0)
+    new, labels = added(sampler)
+    assert new[:, 0].min() >= -0.5
+    plain, _ = added(clone(sampler).set_params(sampler__n_steps=0))
+    classifier = clone(BALANCED).fit(X, y)
+    proba = [classifier.predict_proba(of)[range(35), labels] for of in (new, plain)]
+    assert proba[0].mean() < proba[1].mean() - 0.05
+
+
 # What is refused
 
 
@@ -332,7 +415,7 @@ def test_fails_clearly_within_its_limit():
     )
     with pytest.raises(
         ValueError,
-        match=r"2 of 2 classes: 1 \(0 of 15 rows; of 105 drawn, 0 scored well\), 2 ",
+        match=r"2 of 2 classes: 1 \(0 of 15 samples; of 105 drawn, 0 scored well\), 2 ",
     ):
         sampler.fit_resample(X, y)
     assert sampler.n_draws_ == {1: 105, 2: 140}
@@ -348,7 +431,7 @@ class SoftLabels(RandomOverSampler):
 
 
 REFUSED = {
-    "nothing to do": ({}, ValueError, "Every row would pass"),
+    "nothing to do": ({}, ValueError, "Every sample would pass"),
     "both": ({"threshold": 1.0, "quantile": 0.5}, ValueError, "not both"),
     "unreachable": ({"quantile": 0.96}, ValueError, "raise max_draws"),
     "distance": ({"min_distance": ("share", 1)}, ValueError, "min_distance must be"),
@@ -362,6 +445,11 @@ REFUSED = {
         TypeError,
         "must be an over-sampler",
     ),
+    "frozen sampler": (
+        {"quantile": 0.5, "sampler": FrozenEstimator(RemixSampler().fit(X, y))},
+        TypeError,
+        "must be an over-sampler instance",
+    ),
     "sampler class": (
         {"quantile": 0.5, "sampler": SMOTE},
         TypeError,
@@ -371,7 +459,7 @@ REFUSED = {
     "no label": (
         {"quantile": 0.5, "scorer": IsolationForest()},
         TypeError,
-        "must take rows and labels",
+        "must take samples and labels",
     ),
     "no critic": ({"quantile": 0.5, "scorer": "generator"}, TypeError, "generator"),
     "scorer": ({"quantile": 0.5, "scorer": "critic"}, ValueError, "'scorer' param"),
@@ -383,12 +471,12 @@ REFUSED = {
     "shape": (
         {"quantile": 0.5, "scorer": lambda X, y: X},
         ValueError,
-        r"one score for each row: got an array of shape \(30, 4\)",
+        r"one score for each sample: got an array of shape \(30, 4\)",
     ),
     "NaN": (
         {"threshold": 0.5, "scorer": lambda X, y: np.log(X[:, 0] - 99)},
         ValueError,
-        "NaN for 15 rows",
+        "NaN for 15 samples",
     ),
     "not an over-sampler": (
         {"quantile": 0.5, "sampler": RandomUnderSampler()},
@@ -398,12 +486,12 @@ REFUSED = {
     "cleans": (
         {"quantile": 0.5, "sampler": SMOTEENN(smote=SMOTE(k_neighbors=3))},
         ValueError,
-        "must return the training rows first",
+        "must return the training samples first",
     ),
     "soft labels": (
         {"quantile": 0.5, "sampler": SoftLabels()},
         ValueError,
-        r"one hard label for each row, got labels of shape \(\d+, 3\)",
+        r"one hard label for each sample, got labels of shape \(\d+, 3\)",
     ),
     "nested": (
         {"quantile": 0.5, "sampler": SMOTE(k_neighbors=-1)},
@@ -427,7 +515,7 @@ def test_refused(case):
 
 
 def test_settings_are_checked_by_fit_as_well():
-    with pytest.raises(ValueError, match="Every row would pass"):
+    with pytest.raises(ValueError, match="Every sample would pass"):
         QualityFilter().fit(X, y)
     assert QualityFilter(quantile=0.5).fit(X, y).sampling_strategy_ == {1: 15, 2: 20}
 

@@ -1,7 +1,6 @@
 """Remix: whose label a mixture has, and of which rows it is made."""
 
 import pickle
-import random
 from collections import Counter
 
 import numpy as np
@@ -306,15 +305,10 @@ def test_one_seed_gives_the_same_bits_and_others_differ():
         assert not np.array_equal(different, first)
 
 
-def test_global_random_states_are_left_alone():
-    def states():
-        kind, keys, *rest = np.random.get_state()
-        torch_state = torch.get_rng_state().tolist()
-        return [kind, keys.tolist(), rest, torch_state, random.getstate()]
-
-    before = states()
+def test_global_random_states_are_left_alone(random_states):
+    before = random_states()
     RemixSampler(random_state=0).fit_resample(ROWS, CODES)
-    assert states() == before
+    assert random_states() == before
 
 
 @pytest.mark.parametrize(

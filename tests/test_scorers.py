@@ -9,7 +9,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.svm import SVC, LinearSVC
 
 from skcvae import ClassGaussian
-from skcvae.over_sampling._scorers import GaussianDensity, label_agreement
+from skcvae.over_sampling._quality_filter import GaussianDensity, label_agreement
 
 X = np.random.RandomState(0).normal(size=(40, 4))
 y = np.repeat([0, 1, 2], [25, 10, 5])
@@ -61,5 +61,5 @@ def test_agreement_with_the_label(n_classes):
 def test_decisions_between_pairs_of_classes_are_refused():
     four = np.repeat([0, 1, 2, 3], 10)
     svm = SVC(decision_function_shape="ovo").fit(X, four)
-    with pytest.raises(ValueError, match=r"6 scores for each row.*'ovr'"):
+    with pytest.raises(ValueError, match=r"6 scores for each sample.*'ovr'"):
         label_agreement(svm, X, four)

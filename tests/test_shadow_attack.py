@@ -5,7 +5,6 @@ import re
 import joblib
 import numpy as np
 import pytest
-import torch
 from scipy.stats import norm
 from sklearn.base import BaseEstimator
 from sklearn.datasets import load_digits
@@ -279,18 +278,17 @@ def test_classes_of_one_row_are_attacked_with_the_others():
         assert result.n_members == 120
 
 
-def test_a_decoder_leaks_more_than_its_samples():
+def test_a_decoder_leaks_more_than_its_samples(random_states):
     X, y = shuffle(*load_digits(return_X_y=True), random_state=0)
     sets = [part for i in range(3) for part in (X[i::9], y[i::9])]
     options = {"n_shadows": 2, "random_state": 0}
-    state = np.random.get_state()[1].copy(), torch.get_rng_state()
+    before = random_states()
     rows, decoder = (
         shadow_attack(ClassGaussian(), *sets, score=score, **options)
         for score in ("nearest", "latent_search")
     )
     assert decoder.auc.low > max(0.6, rows.auc.value)
-    np.testing.assert_array_equal(state[0], np.random.get_state()[1])
-    assert torch.equal(state[1], torch.get_rng_state())
+    assert random_states() == before
 
 
 @pytest.mark.parametrize(

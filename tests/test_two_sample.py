@@ -214,17 +214,17 @@ def test_the_larger_set_gives_no_advantage(sizes):
     assert result.accuracy.low < 0.5 < result.accuracy.high
 
 
-def test_seeds_reproduce_and_the_classifier_is_left_unfitted():
+def test_seeds_reproduce_and_the_classifier_is_left_unfitted(random_states):
     X, S = np.random.RandomState(0).randn(2, 60, 3)
     classifier = LogisticRegression()
-    state = np.random.get_state()[1].copy()
+    before = random_states()
     first, same = (
         classifier_two_sample_test(X, S[:50], classifier=classifier, random_state=3)
         for _ in range(2)
     )
     assert first == same
     assert not hasattr(classifier, "coef_")
-    np.testing.assert_array_equal(np.random.get_state()[1], state)
+    assert random_states() == before
 
 
 # Errors

@@ -1,7 +1,5 @@
 """ViewOverSampler: whose views, which labels, which seeds, and none of test images."""
 
-import random
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -117,13 +115,11 @@ def test_views_of_an_image_differ_among_each_other():
     assert {view.shape for view in views} == {image.shape}
 
 
-def test_global_random_states_are_left_alone(paths):
-    before = torch.get_rng_state(), np.random.get_state()[1].copy(), random.getstate()
+def test_global_random_states_are_left_alone(paths, random_states):
+    before = random_states()
     X, _ = ViewOverSampler(random_state=0).fit_resample(paths, LABELS)
     pixels(X[9:])
-    assert torch.equal(torch.get_rng_state(), before[0])
-    assert_array_equal(np.random.get_state()[1], before[1])
-    assert random.getstate() == before[2]
+    assert random_states() == before
 
 
 @pytest.mark.parametrize("num_workers", [0, 2])

@@ -163,4 +163,4 @@ sampler.fit_resample(X_train, y_train)
 print("training rows:", np.bincount(y_train).tolist())
 for name, counts in sampler.n_added_.items():
     print(f"added by {name}: {counts}")
-print("not for SMOTE:", list(sampler.handed_over_["smote"]))
+print("not for SMOTE:", list(sampler.skip_reasons_["smote"]))

@@ -17,6 +17,7 @@ from tempfile import TemporaryDirectory
 import matplotlib.pyplot as plt
 import numpy as np
 from sklearn.datasets import make_moons
+from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
 
 from skcvae.generators import CVAE
@@ -46,7 +47,7 @@ with TemporaryDirectory() as folder:
         "perturbed": LatentVariationOverSampler(cvae, **shared),
         "linear": LatentVariationOverSampler(cvae, variation="linear", **shared),
         "spherical": LatentVariationOverSampler(cvae, variation="spherical", **shared),
-        "hard": HardOverSampler(cvae, classifier, **shared),
+        "hard": HardOverSampler(cvae, FrozenEstimator(classifier), **shared),
     }
     generated = {
         name: sampler.fit_resample(X, y)[0][len(X) :]
@@ -61,7 +62,7 @@ for name, rows in generated.items():
     print(f"{name:12} loss {loss:.2f} nats, {beyond:4.0%} beyond the boundary")
 hard = samplers["hard"]
 print(f"latent norm at most {hard.latent_norm_.max():.3f} of {hard.max_norm_:.3f};")
-print(f"{hard.floor_share_:.0%} of the hard rows are on the density floor")
+print(f"{hard.share_at_floor_:.0%} of the hard rows are on the density floor")
 
 # %%
 # Where they land

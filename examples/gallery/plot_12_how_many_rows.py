@@ -94,7 +94,7 @@ for (name, added), color in zip(
     bottom += height
 ax.set(xlabel="class", ylabel="rows", title="ProgressiveOverSampler")
 ax.legend()
-print("handed over by SMOTE:", sorted(progressive.handed_over_["smote"]))
+print("left out by SMOTE:", sorted(progressive.skip_reasons_["smote"]))
 plt.show()
 
 # %%

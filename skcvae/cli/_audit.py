@@ -1,7 +1,7 @@
 """The command ``skcvae audit``."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -17,8 +17,7 @@ def audit(
         typer.Option(exists=True, help="Database that it was made from (X_train)."),
     ],
     nonmembers: Annotated[
-        Path,
-        typer.Option(exists=True, help="Other samples of the same kind (X_test)."),
+        Path, typer.Option(exists=True, help="Other samples of the same kind (X_test).")
     ],
     reference: Annotated[
         Path, typer.Option(exists=True, help="Samples that an attacker has (X_val).")
@@ -36,6 +35,7 @@ def audit(
     from ._databases import read_samples
 
     check_output(output, ".json", synthetic, members, nonmembers, reference)
+    attacked: Any
     if synthetic.suffix == RELEASE_SUFFIX:
         attacked, statement = anonymization.load(synthetic), None
     else:

@@ -59,26 +59,10 @@ RELEASE_SUFFIX = ".safetensors"
 def make_anonymizer(
     method: str, options: dict[str, Any], seed: int | None, device: str
 ) -> Any:
-    """Return an unfitted anonymizer.
+    """Return an unfitted anonymizer, for a key of `METHODS`.
 
-    Parameters
-    ----------
-    method : str
-        A key of `METHODS`.
-
-    options : dict
-        Values of options; None keeps the default.
-
-    seed : int or None
-        Seed.
-
-    device : str
-        Where a CVAE is trained.
-
-    Raises
-    ------
-    ValueError
-        If the method is unknown, does not take an option, or lacks one.
+    An option of None keeps the default. `device` is where a CVAE is trained. Raise
+    ValueError if the method is unknown, does not take an option, or lacks one.
     """
     from .. import anonymization, generators
 

@@ -13,30 +13,12 @@ from .._files import read_arrays, write_whole
 
 @dataclass(frozen=True)
 class Samples:
-    """Samples of a database, and how the database stores them.
+    """Samples, labels and groups of a database, and how the database stores them.
 
-    Attributes
-    ----------
-    X : ndarray of shape (n_samples, n_features)
-        Samples, of float32 or float64.
-
-    y : ndarray of shape (n_samples,)
-        Labels.
-
-    groups : ndarray of shape (n_samples,) or None
-        Groups, for example patients.
-
-    names : tuple of (str, str)
-        Names of the arrays of samples and of labels.
-
-    dtype : dtype
-        Type of the samples in the database.
-
-    is_column : bool
-        Whether the labels have the shape (n_samples, 1) in the database.
-
-    statement : dict or None
-        Privacy statement, if `write_samples` wrote the file.
+    `X` is of float32 or float64, `dtype` the type in the database. `names` are those of
+    the arrays of samples and labels. `is_column` says that labels have the shape
+    (n_samples, 1) there. `statement` is the privacy statement, if `write_samples` wrote
+    the file.
     """
 
     X: np.ndarray
@@ -56,18 +38,7 @@ class Samples:
 def read_samples(path: Path, split: str) -> Samples:
     """Return the samples of a split of a database, or all if it has no splits.
 
-    Parameters
-    ----------
-    path : Path
-        File (.npz), or folder with one for each split.
-
-    split : {"train", "val", "test"}
-        The split.
-
-    Raises
-    ------
-    ValueError
-        If the file is no database, or lacks the split.
+    The path is a ``.npz`` file, or a folder with one for each split.
     """
     if path.is_dir():
         path = path / f"{split}.npz"
@@ -96,27 +67,12 @@ def read_samples(path: Path, split: str) -> Samples:
 
 
 def write_samples(
-    output: Path,
-    X: np.ndarray,
-    y: np.ndarray,
-    like: Samples,
-    statement: dict[str, Any],
+    output: Path, X: np.ndarray, y: np.ndarray, like: Samples, statement: dict[str, Any]
 ) -> None:
-    """Write a database completely or not at all.
+    """Write a database (.npz) completely or not at all, with names and types of `like`.
 
-    Parameters
-    ----------
-    output : Path
-        File (.npz).
-
-    X, y : ndarray
-        Samples and labels.
-
-    like : Samples
-        Gives names and types. If its samples are integers, float32 is written.
-
-    statement : dict
-        Privacy statement, written as JSON in the array `privacy`.
+    If its samples are integers, float32 is written. The array `privacy` holds the
+    statement as JSON.
     """
     dtype = like.dtype if like.dtype.kind == "f" else np.dtype(np.float32)
     with np.errstate(over="ignore"):

@@ -96,11 +96,8 @@ def _samplers(y_train, seed, device):
 def run_trials(trials: Iterable[Trial], device: str = "auto") -> dict[str, np.ndarray]:
     """Train and test every method on every trial.
 
-    Returns
-    -------
-    scores : dict of str to ndarray of shape (n_trials, 5)
-        Accuracy of each group in percent, and seconds of training, by method. A
-        method that could not run in every trial is left out.
+    Return by method, shape (n_trials, 5), the accuracy of each group in percent and the
+    seconds of training. A method that could not run in every trial is left out.
     """
     scores: dict[str, list] = {}
     n_trials = 0

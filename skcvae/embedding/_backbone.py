@@ -24,21 +24,11 @@ POOLINGS = ("default", "token", "mean", "token_mean", "map")
 
 @dataclass
 class Backbone:
-    """A frozen model, and the preprocessing of its images.
+    """A frozen model on its device, and the preprocessing of its images.
 
-    Attributes
-    ----------
-    model : nn.Module
-        In evaluation mode, on its device, without gradients.
-
-    transform : callable
-        Turns an RGB image into a tensor of shape (3, height, width).
-
-    fingerprint : str
-        Differs for other weights or another preprocessing.
-
-    batch_limit : int or None
-        Largest batch that the memory is known to hold.
+    `transform` turns an RGB image into a tensor of shape (3, height, width).
+    `fingerprint` differs for other weights or another preprocessing. `batch_limit` is
+    the largest batch that the memory is known to hold.
     """
 
     model: nn.Module
@@ -78,28 +68,11 @@ class Backbone:
 # The cache keeps a cross-validation from building the same model for each fold.
 @lru_cache(maxsize=1)
 def load_backbone(model_name, weights, weights_stamp, image_size, device):
-    """Build a model with its weights; the same arguments give the same object.
+    """Build a model of timm with its weights; the same arguments give the same object.
 
-    Parameters
-    ----------
-    model_name : str
-        Name of timm.
-
-    weights : str or None
-        Local file of weights; None downloads those of timm.
-
-    weights_stamp : tuple or None
-        Size and time of the file, so that a changed file is read again.
-
-    image_size : int or None
-        Side of the images in pixels; None is the model's own.
-
-    device : torch.device
-        Device of the model.
-
-    Returns
-    -------
-    Backbone
+    `weights` is a local file; None downloads those of timm. `weights_stamp` is the size
+    and time of the file, so that a changed file is read again. `image_size` is the side
+    of the images in pixels; None is the model's own.
     """
     if ":" not in model_name and not timm.is_model(model_name):
         raise ValueError(
@@ -230,37 +203,18 @@ def _remote_source(model):
 
 
 def embed_batch(model, images, pooling, layers):
-    """Return the features of a batch of images.
+    """Return the features of images (n, 3, height, width), by one of `POOLINGS`.
 
-    Parameters
-    ----------
-    model : nn.Module
-        Model of timm.
-
-    images : Tensor of shape (n, 3, height, width)
-        Preprocessed images.
-
-    pooling : str
-        One of `POOLINGS`.
-
-    layers : sequence of int or None
-        Blocks whose features are pooled and concatenated, in the model's order; None is
-        the last one, normalised.
-
-    Returns
-    -------
-    Tensor of shape (n, n_features), or of a feature map
+    Those of the blocks `layers` are pooled and concatenated, in the model's order; None
+    is the last block, normalised. The shape is (n, n_features), or that of a feature
+    map.
     """
     n_prefix = getattr(model, "num_prefix_tokens", 0)
     if layers is not None:
         with_token = n_prefix and pooling in ("token", "token_mean")
         tokens = {"return_prefix_tokens": True} if with_token else {}
         maps = model.forward_intermediates(
-            images,
-            indices=list(layers),
-            norm=True,
-            intermediates_only=True,
-            **tokens,
+            images, indices=list(layers), norm=True, intermediates_only=True, **tokens
         )
         return torch.cat([_pool_intermediate(m, pooling) for m in maps], dim=1)
     if pooling == "default":

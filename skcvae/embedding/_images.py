@@ -65,24 +65,13 @@ class _Items(Sequence):
 def as_sources(X: Any) -> Any:
     """Return the images of a user as a sequence of image sources, without reading any.
 
-    Parameters
-    ----------
-    X : list, ndarray, Series, DataFrame of one column, or data set
-        Paths, PIL images, encoded bytes, uint8 arrays, or dicts with the keys "bytes"
-        and "path", in a list, object array, Series or column; or an array of pixels of
-        shape (n, h, w), (n, h, w, 1), (n, h, w, 3) or (n, h, w, 4); or an object with a
-        length and integer indices that gives images or (image, label) tuples.
-
-    Returns
-    -------
-    sources : sequence
-        Has a length, and gives one source per integer index. Pixels are not copied.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If `X` is one image, holds numbers other than pixels, has several columns, or is
-        empty. Errors of single images are raised by :func:`read_image`.
+    `X` holds paths, PIL images, encoded bytes, uint8 arrays, or dicts with the keys
+    "bytes" and "path", in a list, object array, Series or column; or it is an array of
+    pixels of shape (n, h, w), (n, h, w, 1), (n, h, w, 3) or (n, h, w, 4); or an object
+    with a length and integer indices that gives images or (image, label) tuples. Pixels
+    are not copied. TypeError or ValueError if `X` is one image, holds numbers other
+    than pixels, has several columns, or is empty; :func:`read_image` raises errors of
+    single images.
     """
     if isinstance(X, _Items):
         return X
@@ -255,35 +244,19 @@ def fingerprint(source: Any) -> str:
 
 
 def read_image(source: Any, *, max_pixels: int = _MAX_PIXELS) -> Image.Image:
-    """Return an image as an upright RGB image without metadata.
+    """Return an image as an upright RGB image without metadata, a new one.
 
     The first bytes decide on the format, not the file extension. JPEG, PNG, GIF, BMP,
     TIFF, WebP and PPM are read. The orientation of EXIF data is applied, and no EXIF
     data are kept. Of several frames or pages, the first is read (of a PIL image, the
     current one). Transparent pixels get a white background, except the transparent
     colour of a 16-bit PNG. Grey of 12 or 16 bits is scaled linearly from the full range
-    of its bit depth to 0..255. Colour profiles are ignored.
+    of its bit depth to 0..255. Colour profiles are ignored. Larger images than
+    `max_pixels` or twice `PIL.Image.MAX_IMAGE_PIXELS` are refused before they are
+    decoded, as decompression bombs.
 
-    Parameters
-    ----------
-    source : str, path-like, bytes, dict, PIL image or ndarray
-        One item of :func:`as_sources`. Arrays are uint8 of shape (h, w), (h, w, 1),
-        (h, w, 3), or (h, w, 4) with transparency last.
-
-    max_pixels : int, default=89_478_485
-        Larger images are refused before they are decoded, as decompression bombs.
-        Twice `PIL.Image.MAX_IMAGE_PIXELS` is another limit.
-
-    Returns
-    -------
-    image : PIL.Image.Image
-        A new image. A PIL image of the user is not changed, but its pixels are read.
-
-    Raises
-    ------
-    ImageReadError
-        If the image is missing, damaged, truncated, too large, in another format, or
-        holds numbers whose range is unknown (float and 32-bit integers).
+    Raise ImageReadError if the image is missing, damaged, truncated, too large, in
+    another format, or holds numbers whose range is unknown (float and 32-bit integers).
     """
     data = read_bytes(source)
     if isinstance(source, np.ndarray):

@@ -26,19 +26,9 @@ class Failure(NamedTuple):
 class View:
     """An image and a random transformation of it, which is applied when it is read.
 
-    A view keeps the image as it was given and a seed. So thousands of views need little
-    memory, and a view is the same whenever and in whatever process it is read.
-
-    Parameters
-    ----------
-    source : str, path-like, bytes, dict, PIL image or ndarray
-        The image.
-
-    augment : callable
-        Takes an upright RGB image of PIL and returns an image of PIL.
-
-    seed : int
-        Seed of torch's random numbers, which torchvision uses.
+    A view keeps the image as it was given and a seed of torch's random numbers, which
+    torchvision uses. So thousands of views need little memory, and a view is the same
+    whenever and in whatever process it is read.
     """
 
     def __init__(self, source, augment: Callable, seed: int):
@@ -66,19 +56,7 @@ def _open_view(source):
 
 
 class ImageDataset(Dataset):
-    """Images that are read and transformed one by one.
-
-    Parameters
-    ----------
-    sources : sequence
-        Images, as :func:`read_image` takes them, and views.
-
-    indices : sequence of int
-        Indices of the images to read, in order.
-
-    transform : callable
-        Turns an image into a tensor.
-    """
+    """The `indices` of `sources`, images or views, read and transformed one by one."""
 
     def __init__(self, sources, indices, transform):
         self.sources = sources

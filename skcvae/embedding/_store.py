@@ -93,37 +93,10 @@ class EmbeddingStore:
     Processes of one machine may share a folder. Several machines may not, because
     SQLite's locks do not work on network drives. Give each machine its own folder.
 
-    Parameters
-    ----------
-    folder : str or path-like
-        Folder of the file; it is created if needed.
-
-    Attributes
-    ----------
-    folder : pathlib.Path
-        Absolute path of the folder.
-
-    n_damaged : int
-        Number of damaged entries that this object found. A pickled copy starts at 0.
-
-    Raises
-    ------
-    OSError
-        By every method, if the folder cannot be read or written, its disk is full, or
-        another process locks the file for more than 60 seconds.
-
-    ValueError
-        By every method, if another version of skcvae made the file.
-
-    Examples
-    --------
-    >>> from tempfile import TemporaryDirectory
-    >>> import numpy as np
-    >>> from skcvae.embedding._store import EmbeddingStore
-    >>> with TemporaryDirectory() as folder, EmbeddingStore(folder) as store:
-    ...     store.put(["a", "b"], np.eye(2, 3, dtype=np.float32))
-    ...     store.get(["b", "c"])
-    {'b': array([0., 1., 0.], dtype=float32)}
+    The folder is created if needed. `n_damaged` counts the damaged entries that this
+    object found; a pickled copy starts at 0. Every method raises OSError if the folder
+    cannot be read or written, its disk is full, or another process locks the file for
+    more than 60 seconds, and ValueError if another version of skcvae made the file.
     """
 
     def __init__(self, folder: str | os.PathLike[str]):
@@ -153,37 +126,16 @@ class EmbeddingStore:
             self._connection = None
 
     def get(self, keys: Iterable[str]) -> dict[str, np.ndarray]:
-        """Look up embeddings.
-
-        Parameters
-        ----------
-        keys : iterable of str
-            Keys to look up.
-
-        Returns
-        -------
-        embeddings : dict from str to ndarray of shape (d,)
-            Read-only float32 embeddings of the keys that exist and are intact.
-        """
+        """Return read-only float32 embeddings of the keys that exist and are intact."""
         found: dict[str, np.ndarray] = {}
         self._run(self._read, list(keys), found)
         return found
 
     def put(self, keys: Iterable[str], embeddings: np.ndarray) -> None:
-        """Store all embeddings or none, and replace those with the same keys.
+        """Store all embeddings, float32 of shape (n_keys, d) without NaN, or none.
 
-        Parameters
-        ----------
-        keys : iterable of str
-            Key of each embedding; if a key occurs twice, its last embedding is kept.
-
-        embeddings : ndarray of shape (n_keys, d), dtype float32
-            Embeddings, without NaN.
-
-        Raises
-        ------
-        ValueError
-            If `embeddings` has another type or shape, or holds NaN.
+        They replace those of the same keys. If a key occurs twice, its last one is
+        kept.
         """
         keys = list(keys)
         if len(keys) == len(embeddings) == 0:

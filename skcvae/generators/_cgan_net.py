@@ -33,12 +33,8 @@ def update_average(average, current, n_averaged):
 class GeneratorNet(nn.Module):
     """Samples f(z, y) + s(z, y) L e of standard normal noise z and e.
 
-    At first f is 0 and s is 1: training starts from a Gaussian.
-
-    **Shape**
-
-    - Input: noise ``(n, latent_dim + n_features)`` and class codes ``(n,)``
-    - Output: ``(n, n_features)``
+    Takes noise (n, latent_dim + n_features) and class codes (n,). At first f is 0 and s
+    is 1: training starts from a Gaussian.
     """
 
     def __init__(self, factor, n_classes, latent_dim, hidden_dim):
@@ -58,13 +54,7 @@ class GeneratorNet(nn.Module):
 
 
 class Critic(nn.Module):
-    """Score of labelled samples: higher for real than for generated ones.
-
-    **Shape**
-
-    - Input: ``(n, n_features)`` and class codes ``(n,)``
-    - Output: ``(n,)``
-    """
+    """Score (n,) of labelled samples: higher for real than for generated ones."""
 
     def __init__(self, n_features, n_classes, hidden_dim):
         super().__init__()
@@ -82,10 +72,7 @@ class Critic(nn.Module):
 class AdversarialPair(nn.Module):
     """Generator, the running average of its weights, and critic.
 
-    **Shape**
-
-    - Input: ``(n, n_features)`` and class codes ``(n,)``
-    - Output: generated samples of the same classes, ``(n, n_features)``
+    Takes samples and class codes, returns generated samples of the same classes.
     """
 
     def __init__(self, factor, n_classes, latent_dim, hidden_dim=256, critic_dim=256):
@@ -121,12 +108,8 @@ def gradient_penalty(critic, real, generated, y):
 class CGANNet(TrainingNet):
     """skorch net whose steps train the critic, then the generator, on each batch.
 
-    One optimizer serves both: it skips weights that have no gradient.
-
-    Parameters
-    ----------
-    penalty : float
-        Weight of the gradient penalty.
+    One optimizer serves both: it skips weights that have no gradient. `penalty` is the
+    weight of the gradient penalty.
     """
 
     def __init__(self, *args, penalty=10.0, **kwargs):
@@ -187,23 +170,7 @@ class CGANNet(TrainingNet):
 
 
 def build_net(cgan, n_samples, n_classes, device):
-    """Return the untrained net of a CGAN; its `net_params` win over what is set here.
-
-    Parameters
-    ----------
-    cgan : CGAN
-        Its parameters and `covariance_factor_` are read.
-
-    n_samples, n_classes : int
-        Number of training samples, and of classes.
-
-    device : torch.device
-        Where to train.
-
-    Returns
-    -------
-    CGANNet
-    """
+    """Return the untrained net of a CGAN; its `net_params` win."""
     max_epochs = resolve_max_epochs(cgan, n_samples, _AUTO_STEPS)
     params = {
         "module": AdversarialPair,

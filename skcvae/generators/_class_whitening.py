@@ -16,20 +16,11 @@ _MAX_NUMBERS = 2**24
 class ClassWhitening:
     """Coordinates in which the residuals of all classes together have unit covariance.
 
-    In the leading ones each class has a covariance of its own.
-
-    Attributes
-    ----------
-    whitener, colouring : ndarray of shape (n_features, n_features)
-        Right factors that take samples to principal components of unit variance, and
-        back.
-
-    factor : ndarray of shape (n_classes, rank, rank)
-        Cholesky factor of the covariance of each class in the leading `rank`
-        components.
-
-    k0 : float
-        Number of pseudo-samples of unit covariance by which these are shrunk.
+    `whitener` and `colouring`, shape (n_features, n_features), multiply samples from
+    the right, to principal components of unit variance and back. `factor`, shape
+    (n_classes, rank, rank), is the Cholesky factor of each class's covariance in the
+    leading ones. `k0` is the number of pseudo-samples of unit covariance by which these
+    are shrunk.
     """
 
     whitener: np.ndarray

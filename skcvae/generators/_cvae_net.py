@@ -25,15 +25,10 @@ _TERMS = ("reconstruction", "kl")
 
 
 class LabelledLinear(nn.Module):
-    """Linear layer with a bias for each class.
+    """Linear layer with a bias for each class: (n, in_features) to (n, out_features).
 
     Equal to a linear layer on the sample and its one-hot label, at a cost that does not
     grow with the number of classes.
-
-    **Shape**
-
-    - Input: ``(n, in_features)`` and class codes ``(n,)``
-    - Output: ``(n, out_features)``
     """
 
     def __init__(self, in_features, out_features, n_classes):
@@ -48,13 +43,7 @@ class LabelledLinear(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """Two linear layers with batch normalisation beside a shortcut.
-
-    **Shape**
-
-    - Input: ``(n, in_features)``
-    - Output: ``(n, out_features)``
-    """
+    """Two linear layers with batch normalisation beside a shortcut."""
 
     def __init__(self, in_features, out_features):
         super().__init__()
@@ -77,13 +66,7 @@ class ResidualBlock(nn.Module):
 
 
 class SmallDecoder(nn.Module):
-    """Decoder with one hidden layer.
-
-    **Shape**
-
-    - Input: ``(n, latent_dim)`` and class codes ``(n,)``
-    - Output: ``(n, n_features)``
-    """
+    """Decoder with one hidden layer: (n, latent_dim) to (n, n_features)."""
 
     def __init__(self, n_features, n_classes, latent_dim, hidden_dim=512):
         super().__init__()
@@ -97,13 +80,7 @@ class SmallDecoder(nn.Module):
 
 
 class SmallBackbone(nn.Module):
-    """Encoder and decoder with one hidden layer each, the thesis's "small" CVAE.
-
-    **Shape**
-
-    - `encode`: ``(n, n_features)`` and ``(n,)`` to two tensors ``(n, latent_dim)``
-    - `decode`: ``(n, latent_dim)`` and ``(n,)`` to ``(n, n_features)``
-    """
+    """Encoder and decoder with one hidden layer each, the thesis's "small" CVAE."""
 
     def __init__(self, n_features, n_classes, latent_dim, hidden_dim=512):
         super().__init__()
@@ -122,13 +99,7 @@ class SmallBackbone(nn.Module):
 
 
 class LargeDecoder(nn.Module):
-    """Decoder with three residual blocks.
-
-    **Shape**
-
-    - Input: ``(n, latent_dim)`` and class codes ``(n,)``
-    - Output: ``(n, n_features)``
-    """
+    """Decoder with three residual blocks: (n, latent_dim) to (n, n_features)."""
 
     def __init__(self, n_features, n_classes, latent_dim, hidden_dim=512):
         super().__init__()
@@ -148,13 +119,7 @@ class LargeDecoder(nn.Module):
 
 
 class LargeBackbone(nn.Module):
-    """Three residual blocks in encoder and decoder, the thesis's "large" CVAE.
-
-    **Shape**
-
-    - `encode`: ``(n, n_features)`` and ``(n,)`` to two tensors ``(n, latent_dim)``
-    - `decode`: ``(n, latent_dim)`` and ``(n,)`` to ``(n, n_features)``
-    """
+    """Three residual blocks in encoder and decoder, the thesis's "large" CVAE."""
 
     def __init__(self, n_features, n_classes, latent_dim, hidden_dim=512):
         super().__init__()
@@ -179,16 +144,11 @@ class LargeBackbone(nn.Module):
 
 
 class NoiseScale(nn.Module):
-    """Log of the factor that the observation noise of a sample has, from z and class.
+    """Log of the factor (n, 1) of a sample's observation noise, from z and class.
 
     Samples of a class differ in their distance from the surface that the decoder spans.
     With one amount of noise for all, generated samples have too even a distance from
     each other. It is zero at first.
-
-    **Shape**
-
-    - Input: ``(n, latent_dim)`` and class codes ``(n,)``
-    - Output: ``(n, 1)``
     """
 
     def __init__(self, n_classes, latent_dim, hidden_dim=64):
@@ -224,13 +184,8 @@ class ConditionalVAE(nn.Module):
 
     The noise has a standard deviation per feature and a factor per sample, which
     depends on its class and latent vector. With ``bounded=True`` the output passes
-    through a sigmoid, as in the reference code.
-
-    **Shape**
-
-    - Input: ``(n, n_features)`` and class codes ``(n,)``
-    - Output: `x_hat` ``(n, n_features)``, `mean` and `log_var` ``(n, latent_dim)``,
-      `log_noise` ``(n, n_features)``
+    through a sigmoid, as in the reference code. Returns `x_hat` (n,
+    n_features), `mean` and `log_var` (n, latent_dim), and `log_noise` (n, n_features).
     """
 
     def __init__(
@@ -380,23 +335,7 @@ class CVAENet(TrainingNet):
 
 
 def build_net(cvae, n_samples, n_classes, device):
-    """Return the untrained net of a CVAE; its `net_params` win over what is set here.
-
-    Parameters
-    ----------
-    cvae : CVAE
-        Its parameters and `n_features_in_` are read.
-
-    n_samples, n_classes : int
-        Number of training samples, and of classes.
-
-    device : torch.device
-        Where to train.
-
-    Returns
-    -------
-    CVAENet
-    """
+    """Return the untrained net of a CVAE; its `net_params` win."""
     named = isinstance(cvae.architecture, str)
     params = {
         "module": cvae._module,

@@ -16,7 +16,12 @@ from .._class_means import fit_class_means, leave_one_out_residuals
 from .._doc_links import DocLinkMixin
 from .._scaling import estimate_scale, scale_rows
 from .._training import draw_seeds
-from .._validation import check_samples, encode_labels, forget_fit
+from .._validation import (
+    check_samples,
+    encode_labels,
+    forget_fit,
+    warn_about_zeros,
+)
 
 
 class DensityGenerator(DocLinkMixin, BaseEstimator):
@@ -116,7 +121,15 @@ class DensityGenerator(DocLinkMixin, BaseEstimator):
             If the input is faulty, or a density cannot be fitted to a class.
         """
         forget_fit(self)
-        X, y = check_samples(self, X, y)
+        try:
+            self._learn(*check_samples(self, X, y))
+        except BaseException:
+            forget_fit(self)
+            raise
+        return self
+
+    def _learn(self, X, y):
+        warn_about_zeros(X)
         classes, codes = np.unique(y, return_inverse=True)
         offset, scale = estimate_scale(X)
         Z = scale_rows(X, offset, scale).astype(np.float64)
@@ -141,7 +154,6 @@ class DensityGenerator(DocLinkMixin, BaseEstimator):
         self.offset_, self.scale_ = offset, scale
         self._class_means = None if means is None else means.shrunk
         self._output_dtype = X.dtype
-        return self
 
     def sample(
         self,

@@ -35,13 +35,7 @@ _ERROR = (71 / 57600, 0, -71 / 16695, 71 / 1920, -17253 / 339200, 22 / 525, -1 /
 
 
 class TimeFeatures(nn.Module):
-    """Sine and cosine of multiples of a time in [0, 1].
-
-    **Shape**
-
-    - Input: ``(n,)``
-    - Output: ``(n, 32)``
-    """
+    """Sine and cosine of multiples of a time in [0, 1]: (n,) to (n, 32)."""
 
     def __init__(self):
         super().__init__()
@@ -55,13 +49,7 @@ class TimeFeatures(nn.Module):
 
 
 class VelocityBlock(nn.Module):
-    """Two linear layers beside a shortcut; class and time enter between them.
-
-    **Shape**
-
-    - Input: ``(n, hidden_dim)``, class codes ``(n,)`` and time features ``(n, 32)``
-    - Output: ``(n, hidden_dim)``
-    """
+    """Two linear layers beside a shortcut; class and time enter between them."""
 
     def __init__(self, hidden_dim, n_classes, dropout):
         super().__init__()
@@ -79,19 +67,11 @@ class VelocityBlock(nn.Module):
 
 
 class VelocityNet(nn.Module):
-    r"""Velocity of a sample on its way from noise at t = 0 to data at t = 1.
+    """Velocity of a sample on its way from noise at t = 0 to data at t = 1.
 
-    The sum of a network, zero at first, and of
-
-    .. math:: \frac{2 t - 1}{t^2 + (1 - t)^2} \, x,
-
-    the velocity where data and noise have the same normal distribution: the network
-    learns only what is not Gaussian. The code `n_classes` stands for "any class".
-
-    **Shape**
-
-    - Input: ``(n, n_features)``, times ``(n,)`` and class codes ``(n,)``
-    - Output: ``(n, n_features)``
+    The sum of a network, zero at first, and of (2t - 1) x / (t² + (1 - t)²), the
+    velocity where data and noise have the same normal distribution: the network learns
+    only what is not Gaussian. The code `n_classes` stands for "any class".
     """
 
     def __init__(self, n_features, n_classes, hidden_dim=256, n_blocks=2, dropout=0.1):
@@ -120,16 +100,8 @@ class VelocityNet(nn.Module):
 class ConditionalFlow(nn.Module):
     """Velocity network, trained on random noise and times.
 
-    **Shape**
-
-    - Input: ``(n, n_features)`` and class codes ``(n,)``
-    - Output: `velocity` and what it should be, ``(n, n_features)`` each, in the order
-      of the classes
-
-    Parameters
-    ----------
-    factor : Tensor of shape (n_classes, rank, rank)
-        Factor of the covariance of the noise of each class, see `ClassWhitening`.
+    Returns `velocity` and what it should be, in the order of the classes. `factor` is
+    that of the covariance of each class's noise, see `ClassWhitening`.
     """
 
     def __init__(self, n_features, factor, label_dropout, **kwargs):
@@ -161,23 +133,7 @@ class FlowMatchingLoss(nn.Module):
 
 
 def build_net(flow, n_samples, device):
-    """Return the untrained net of a FlowMatching; its `net_params` win.
-
-    Parameters
-    ----------
-    flow : FlowMatching
-        Its parameters, `n_features_in_` and `whitening_` are read.
-
-    n_samples : int
-        Number of training samples.
-
-    device : torch.device
-        Where to train.
-
-    Returns
-    -------
-    TrainingNet
-    """
+    """Return the untrained net of a FlowMatching; its `net_params` win."""
     params = {
         "module": ConditionalFlow,
         "module__n_features": flow.n_features_in_,
@@ -197,22 +153,9 @@ def build_net(flow, n_samples, device):
 class FlowSampler(NoiseSampler):
     """Noise with the covariance of its class, carried along the learned velocity.
 
-    Parameters
-    ----------
-    velocity : VelocityNet
-        Velocity in coordinates of unit covariance.
-
-    factor : Tensor of shape (n_classes, rank, rank)
-        Factor of the covariance of each class, see `ClassWhitening`.
-
-    colouring : Tensor of shape (n_features, n_features)
-        Right factor that takes coordinates to scaled units.
-
-    solve : callable
-        Takes a velocity, and samples at t = 0. Returns samples at t = 1.
-
-    guidance : float
-        Weight of the class in the velocity.
+    `velocity` is in coordinates of unit covariance; `factor` and `colouring` are those
+    of `ClassWhitening`. `solve` takes a velocity and samples at t = 0, and returns
+    samples at t = 1. `guidance` is the weight of the class in the velocity.
     """
 
     def __init__(self, velocity, factor, colouring, solve, guidance):
@@ -244,23 +187,10 @@ class FlowSampler(NoiseSampler):
 
 
 def integrate_midpoint(velocity, x, n_steps):
-    """Take `n_steps` equal steps of the midpoint rule; two velocities each.
+    """Take samples from t = 0 to 1 in `n_steps` equal steps of the midpoint rule.
 
-    Parameters
-    ----------
-    velocity : callable
-        Takes samples of shape (n, n_features) and a time, a float.
-
-    x : Tensor of shape (n, n_features)
-        Samples at t = 0.
-
-    n_steps : int
-        Number of steps.
-
-    Returns
-    -------
-    Tensor of shape (n, n_features)
-        Samples at t = 1.
+    `velocity` takes samples (n, n_features) and a time, a float. It is called twice a
+    step.
     """
     step = 1 / n_steps
     for i in range(n_steps):
@@ -270,28 +200,11 @@ def integrate_midpoint(velocity, x, n_steps):
 
 
 def integrate_dopri5(velocity, x, tol):
-    """Take steps of Dormand and Prince, chosen so that each sample keeps a tolerance.
+    """Take samples from t = 0 to 1 by Dormand and Prince, each within a tolerance.
 
-    Parameters
-    ----------
-    velocity : callable
-        Takes samples of shape (n, n_features) and a time, a float.
-
-    x : Tensor of shape (n, n_features)
-        Samples at t = 0.
-
-    tol : float
-        Absolute and relative error of a step, root mean square over the features.
-
-    Returns
-    -------
-    Tensor of shape (n, n_features)
-        Samples at t = 1.
-
-    Raises
-    ------
-    RuntimeError
-        If 10,000 steps are too few.
+    `velocity` takes samples (n, n_features) and a time, a float. `tol` is the absolute
+    and relative error of a step, root mean square over the features. Raise RuntimeError
+    if 10,000 steps are too few.
     """
     t, step, slope = 0.0, _FIRST_STEP, velocity(x, 0.0)
     for _ in range(_MAX_STEPS):

@@ -132,31 +132,10 @@ def one_cycle(generator, n_steps):
 
 
 def assemble_net(kind, generator, params, callbacks, max_epochs, device):
-    """Return an untrained net; the `net_params` of a generator win over all else.
+    """Return an untrained `kind`; the `net_params` of a generator win over all else.
 
-    Parameters
-    ----------
-    kind : type
-        Subclass of `TrainingNet`.
-
-    generator : NetGenerator
-        Its parameters are read.
-
-    params : dict
-        Arguments of the net: module, criterion, optimizer.
-
-    callbacks : list of (str, Callback)
-        Put before those of the user.
-
-    max_epochs : int
-        Number of epochs.
-
-    device : torch.device
-        Where to train.
-
-    Returns
-    -------
-    TrainingNet
+    `params` are module, criterion and optimizer. `callbacks`, as skorch takes them,
+    come before those of the user.
     """
     common = {
         "iterator_train": TensorLoader,

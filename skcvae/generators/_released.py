@@ -24,10 +24,7 @@ def can_be_released(sampler):
 
 def describe_sampler(sampler):
     """Return the entries of the manifest that say what kind of sampler it is."""
-    sizes = {
-        "latent_dim": sampler.latent_dim,
-        "noise": sampler.noise is not None,
-    }
+    sizes = {"latent_dim": sampler.latent_dim, "noise": sampler.noise is not None}
     if isinstance(sampler, GaussianSampler):
         return {"kind": "gaussian", "architecture": None, "hidden_dim": 1, **sizes}
     if isinstance(sampler, ClassCovarianceSampler):

@@ -15,13 +15,8 @@ _JITTER = 1e-9
 class LatentPrior:
     """Gaussian of the latents of each class: z = centre[c] + factor[c] @ noise.
 
-    Attributes
-    ----------
-    centre : ndarray of shape (n_classes, latent_dim)
-        Mean of the latents of each class.
-
-    factor : ndarray of shape (n_classes, latent_dim, latent_dim)
-        Cholesky factor of their covariance.
+    `centre` has the shape (n_classes, latent_dim); `factor`, the Cholesky factor of the
+    covariance, (n_classes, latent_dim, latent_dim).
     """
 
     centre: np.ndarray
@@ -53,24 +48,10 @@ def standard_prior(n_classes, latent_dim):
 def aggregate_prior(mean, variance, codes, n_classes):
     """Fit a Gaussian to the training latents, and shrink each class's towards it.
 
-    The latents of a sample are N(mean, diag(variance)). Each class has its own mean and
-    covariance, mixed with those of all classes as if it had `latent_dim` more samples:
-    about as many as a covariance of that size needs.
-
-    Parameters
-    ----------
-    mean, variance : ndarray of shape (n_samples, latent_dim)
-        Moments of q(z | x, y) for each training sample.
-
-    codes : ndarray of shape (n_samples,)
-        Class codes.
-
-    n_classes : int
-        Number of classes.
-
-    Returns
-    -------
-    LatentPrior
+    The latents of a sample are N(mean, diag(variance)), of shape (n_samples,
+    latent_dim). Each class has its own mean and covariance, mixed with those of all
+    classes as if it had `latent_dim` more samples: about as many as a covariance of
+    that size needs.
     """
     n_samples, latent_dim = mean.shape
     overall = mean.mean(axis=0)
@@ -91,28 +72,10 @@ def aggregate_prior(mean, variance, codes, n_classes):
 
 
 def labelled_prior(mean, variance, codes, n_classes):
-    """Fit a Gaussian to the latents of each class, where networks see no labels.
+    """Fit a `LatentPrior` where networks see no labels, and return it and its k0.
 
-    Its mean is the mean of the class, shrunk as class means of samples are. Its
-    covariance is mixed with that of all samples around their class means.
-
-    Parameters
-    ----------
-    mean, variance : ndarray of shape (n_samples, latent_dim)
-        Moments of q(z | x) for each training sample.
-
-    codes : ndarray of shape (n_samples,)
-        Class codes.
-
-    n_classes : int
-        Number of classes.
-
-    Returns
-    -------
-    prior : LatentPrior
-
-    k0 : float
-        Number of pseudo-samples at the overall mean.
+    The mean of a class is shrunk as class means of samples are, by k0 pseudo-samples.
+    Its covariance is mixed with that of all samples around their class means.
     """
     means = fit_class_means(mean, codes, n_classes)
     residuals = leave_one_out_residuals(mean, codes, means.raw, means.k0)
@@ -121,25 +84,9 @@ def labelled_prior(mean, variance, codes, n_classes):
 
 
 def draw_latents(centre, factor, codes, std, generator):
-    """Draw a latent vector for each class code.
+    """Draw a latent vector for each class code, its deviation multiplied by `std`.
 
-    Parameters
-    ----------
-    centre, factor : Tensor
-        As :meth:`LatentPrior.to` returns them.
-
-    codes : Tensor of shape (n_samples,)
-        Class codes, sorted: there is one matrix product for each run of equal codes.
-
-    std : Tensor of shape (n_samples,)
-        Factor of the deviation from the class's mean.
-
-    generator : torch.Generator
-        Source of the noise.
-
-    Returns
-    -------
-    Tensor of shape (n_samples, latent_dim)
+    Codes are sorted: there is one matrix product for each run of equal codes.
     """
     shape = len(codes), centre.shape[1]
     noise = torch.randn(shape, generator=generator, device=codes.device)
@@ -155,24 +102,10 @@ def draw_latents(centre, factor, codes, std, generator):
 
 
 def turn_classes(e, codes, factor):
-    """Give standard normal vectors the covariance of their class.
+    """Give standard normal vectors (n, n_features) the covariance of their class.
 
-    Only the leading components are changed.
-
-    Parameters
-    ----------
-    e : Tensor of shape (n_samples, n_features)
-        Standard normal vectors.
-
-    codes : Tensor of shape (n_samples,)
-        Class codes, sorted: there is one matrix product for each run of equal codes.
-
-    factor : Tensor of shape (n_classes, rank, rank)
-        Cholesky factor of the covariance of each class.
-
-    Returns
-    -------
-    Tensor of shape (n_samples, n_features)
+    Only the leading components are changed, by `factor` of shape (n_classes, rank,
+    rank). Codes are sorted: there is one matrix product for each run of equal codes.
     """
     rank = factor.shape[1]
     classes, counts = codes.unique_consecutive(return_counts=True)
@@ -186,18 +119,9 @@ def turn_classes(e, codes, factor):
 class ObservationNoise(nn.Module):
     """Gaussian noise of a fixed correlation whose amount depends on z and class.
 
-    **Shape**
-
-    - Input: latent vectors ``(n, latent_dim)`` and class codes ``(n,)``
-    - Output: ``(n, n_features)``, in scaled units
-
-    Parameters
-    ----------
-    factor : Tensor of shape (n_features, n_features)
-        Factor L of the covariance L L' of the noise of a sample of the scale 1.
-
-    scale : Module
-        Returns the log of the scale of each sample, shape (n, 1).
+    The covariance is L L' for a sample of the scale 1, in scaled units, where L is
+    `factor`. The module `scale` returns the log of the scale of each sample, shape (n,
+    1).
     """
 
     def __init__(self, factor, scale):
@@ -215,12 +139,8 @@ class ObservationNoise(nn.Module):
 class NoiseSampler(nn.Module):
     """Base class: decode standard normal vectors, and add no noise to the samples.
 
-    A subclass has `latent_dim` and implements `decode(e, codes)`.
-
-    **Shape**
-
-    - Input: class codes ``(n,)``, sorted, and standard deviations ``(n,)``
-    - Output: ``(n, n_features)``, in scaled units
+    A subclass has `latent_dim` and implements `decode(e, codes)`. Takes sorted class
+    codes and standard deviations (n,), returns samples in scaled units.
     """
 
     #: Only the latent vector is random.
@@ -234,13 +154,7 @@ class NoiseSampler(nn.Module):
 
 
 class GaussianSampler(NoiseSampler):
-    """Gaussian noise around the class means, the same for all classes.
-
-    Parameters
-    ----------
-    factor : Tensor of shape (n_features, n_features)
-        Factor L of the covariance, W = L L'.
-    """
+    """Gaussian noise around class means, the same for all; the covariance is L L'."""
 
     def __init__(self, factor):
         super().__init__()
@@ -259,13 +173,7 @@ class GaussianSampler(NoiseSampler):
 class ClassCovarianceSampler(NoiseSampler):
     """Gaussian noise around the class means, with a covariance for each class.
 
-    Parameters
-    ----------
-    factor : Tensor of shape (n_classes, rank, rank)
-        Factor of the covariance of each class, see `ClassWhitening`.
-
-    colouring : Tensor of shape (n_features, n_features)
-        Right factor that takes coordinates to scaled units.
+    `factor` and `colouring` are those of `ClassWhitening`.
     """
 
     def __init__(self, factor, colouring):
@@ -286,24 +194,9 @@ class ClassCovarianceSampler(NoiseSampler):
 class CVAESampler(nn.Module):
     """Decoder, latent prior and observation noise of a CVAE.
 
-    **Shape**
-
-    - Input: class codes ``(n,)``, sorted, and standard deviations ``(n,)``
-    - Output: ``(n, n_features)``, in scaled units
-
-    Parameters
-    ----------
-    decoder : Module
-        Has `decode(z, y)`.
-
-    centre : Tensor of shape (n_classes, latent_dim)
-        Mean of the latents of each class.
-
-    factor : Tensor of shape (n_classes, latent_dim, latent_dim)
-        Cholesky factor of their covariance.
-
-    noise : ObservationNoise or None
-        None draws decoded means.
+    Takes sorted class codes and standard deviations (n,), returns samples in scaled
+    units. `centre` and `factor` are those of a `LatentPrior`. Without noise, it draws
+    decoded means.
     """
 
     def __init__(self, decoder, centre, factor, noise=None):
@@ -346,19 +239,8 @@ class CVAESampler(nn.Module):
 class CGANSampler(NoiseSampler):
     """Generator network of a GAN, and an affine map of what it returns.
 
-    Parameters
-    ----------
-    network : Module
-        Takes standard normal noise and class codes.
-
-    latent_dim : int
-        Dimension of the noise.
-
-    factor : Tensor of shape (n_features, n_features)
-        The output of the network is multiplied by its transpose.
-
-    shift : Tensor of shape (n_features,)
-        It is added to the product.
+    The network takes noise (n, latent_dim) and class codes. Its output is multiplied by
+    the transpose of `factor`, and `shift` is added.
     """
 
     def __init__(self, network, latent_dim, factor, shift):

@@ -1,4 +1,4 @@
-"""Over-samplers that fill classes with generated or mixed rows."""
+"""Over-samplers that fill classes with generated or mixed samples."""
 
 from ._cvae import CVAEOverSampler
 from ._generative import GenerativeOverSampler

@@ -1,10 +1,13 @@
 """What all over-samplers share."""
 
 from abc import abstractmethod
+from collections.abc import Sized
+from typing import Self, TypeVar
 
 import numpy as np
 from imblearn.over_sampling.base import BaseOverSampler
 from imblearn.utils import check_sampling_strategy, check_target_type
+from numpy.typing import ArrayLike
 from sklearn.base import _fit_context
 from sklearn.utils import get_tags
 from sklearn.utils.validation import validate_data
@@ -18,52 +21,57 @@ from .._validation import (
     forget_fit,
 )
 
+_XType = TypeVar("_XType", bound=Sized)
+_YType = TypeVar("_YType", bound=Sized)
+
 
 class BaseDenseOverSampler(DocLinkMixin, BaseOverSampler):
-    """Over-sampler of dense rows: checks them, and keeps their containers and types.
+    """Over-sampler of dense data: checks it, and keeps its container and types.
 
-    A subclass implements `_draw_rows`, which returns a row for each label that is
-    missing.
+    A subclass implements `_draw_samples`, which returns a sample for each label that
+    is missing.
     """
 
-    #: Whether rows may be maps, with more than one axis.
+    #: Whether samples may be maps, with more than one axis.
     _allow_nd = False
 
     @_fit_context(prefer_skip_nested_validation=False)
-    def fit(self, X, y):
-        """Check the input and count the missing rows, without resampling.
+    def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
+        """Check the samples, count the missing ones, and train a model if there is one.
+
+        :meth:`fit_resample` does all of this, too: call `fit` only for its attributes.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Training rows.
+            Training samples.
 
         y : array-like of shape (n_samples,)
-            Class of each row.
+            Class of each sample.
 
         Returns
         -------
         self : object
-            The sampler, with `sampling_strategy_`.
+            The fitted sampler.
         """
-        self._check_and_count(X, y)
+        self._train(*self._check_and_count(X, y))
         return self
 
-    def fit_resample(self, X, y):
-        """Learn from the rows, and add those that the strategy asks for.
+    def fit_resample(self, X: _XType, y: _YType) -> tuple[_XType, _YType]:
+        """Learn from the samples, and add those that the strategy asks for.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Training rows: NumPy array, list or pandas DataFrame.
+            Training samples: NumPy array, list or pandas DataFrame.
 
         y : array-like of shape (n_samples,)
-            Class of each row.
+            Class of each sample.
 
         Returns
         -------
         X_resampled : array-like of shape (n_samples_new, n_features)
-            The rows of `X`, first and unchanged, then the new ones, in the type of
+            The samples of `X`, first and unchanged, then the new ones, in the type of
             `X`. New values of integer and boolean columns are rounded.
 
         y_resampled : array-like of shape (n_samples_new,)
@@ -72,7 +80,7 @@ class BaseDenseOverSampler(DocLinkMixin, BaseOverSampler):
         forget_fit(self)
         check_labels(y)
         X_resampled, y_resampled = super().fit_resample(X, y)
-        if hasattr(X, "iloc") and len(set(X.dtypes)) > 1:
+        if hasattr(X, "iloc") and len(set(getattr(X, "dtypes", ()))) > 1:
             # Columns of several types went through float64, which large integers do
             # not survive.
             import pandas as pd
@@ -80,12 +88,15 @@ class BaseDenseOverSampler(DocLinkMixin, BaseOverSampler):
             X_resampled = pd.concat([X, X_resampled[len(X) :]], ignore_index=True)
         return X_resampled, y_resampled
 
+    def _train(self, X, y):
+        """Train the model, if the sampler has one."""
+
     @abstractmethod
-    def _draw_rows(self, X, y, labels):
-        """Return rows of shape (n_new, n_features), and the label of each."""
+    def _draw_samples(self, X, y, labels):
+        """Return samples of shape (n_new, n_features), and the label of each."""
 
     def _check_and_count(self, X, y):
-        """Return validated rows and labels, and set `sampling_strategy_`."""
+        """Return validated samples and labels, and set `sampling_strategy_`."""
         forget_fit(self)
         check_labels(y)
         X, y, _ = self._check_X_y(X, y)
@@ -123,8 +134,8 @@ class BaseDenseOverSampler(DocLinkMixin, BaseOverSampler):
         labels = np.repeat(
             np.array(list(missing), dtype=y.dtype), list(missing.values())
         )
-        drawn, labels = self._draw_rows(X, y, labels)
-        drawn = _round_discrete(drawn, X.dtype, self._discrete)
+        drawn, labels = self._draw_samples(X, y, labels)
+        drawn = round_discrete(drawn, X.dtype, self._discrete)
         return np.concatenate([X, drawn]), np.concatenate([y, labels.astype(y.dtype)])
 
     def __sklearn_is_fitted__(self):
@@ -137,45 +148,27 @@ class BaseDenseOverSampler(DocLinkMixin, BaseOverSampler):
 
 
 class BaseGenerativeOverSampler(BaseDenseOverSampler):
-    """Over-sampler around a generator: trains it, then asks it for missing rows.
+    """Over-sampler around a generator: trains it, then draws what is missing.
 
     A subclass implements `_make_generator`, which returns an unfitted generator, and
     has the parameters `sampling_strategy`, `memory` and `random_state`.
     """
 
-    @_fit_context(prefer_skip_nested_validation=False)
-    def fit(self, X, y):
-        """Train the generator, without resampling.
-
-        :meth:`fit_resample` trains too: call this only for `generator_`.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Training rows.
-
-        y : array-like of shape (n_samples,)
-            Class of each row.
-
-        Returns
-        -------
-        self : object
-            The fitted sampler.
-        """
-        self._fit_generator(*self._check_and_count(X, y))
-        return self
-
     @abstractmethod
     def _make_generator(self):
         """Return the unfitted generator."""
 
-    def _fit_generator(self, X, y):
+    def _train(self, X, y):
         fit_into(self, self._make_generator(), X, y, self.memory)
 
-    def _draw_rows(self, X, y, labels):
-        self._fit_generator(X, y)
+    def _draw_samples(self, X, y, labels):
+        self._train(X, y)
         seed = drawing_seed(self.generator_, self.random_state)
-        return draw(self.generator_, labels, random_state=seed)
+        return self._draw_fitted(X, y, labels, seed)
+
+    def _draw_fitted(self, X, y, labels, random_state):
+        """Return samples of the fitted generator, and the label of each."""
+        return draw(self.generator_, labels, random_state=random_state)
 
     def __sklearn_is_fitted__(self):
         return hasattr(self, "generator_")
@@ -211,8 +204,8 @@ def _range(dtype):
     return low, high
 
 
-def _round_discrete(drawn, dtype, discrete):
-    """Cast generated rows to `dtype`, rounding what cannot hold fractions."""
+def round_discrete(drawn, dtype, discrete):
+    """Cast generated samples to `dtype`, rounding what cannot hold fractions."""
     for column, low, high in discrete:
         drawn[:, column] = np.rint(drawn[:, column]).clip(low, high)
     if dtype.kind in "iub":

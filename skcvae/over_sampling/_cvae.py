@@ -13,12 +13,12 @@ class CVAEOverSampler(BaseGenerativeOverSampler):
     r"""Over-sample with a conditional variational autoencoder.
 
     Trains a :class:`~skcvae.generators.CVAE` on all classes at once, so that small
-    classes borrow the shape of large ones, and fills classes up with rows drawn from
-    it. Unlike SMOTE it leaves the segments between training rows, needs no neighbours
-    and works for classes with a single row.
+    classes borrow the shape of large ones, and fills classes up with samples drawn
+    from it. Unlike SMOTE it leaves the segments between training samples, needs no
+    neighbours and works for classes with a single sample.
 
     .. note::
-        Rows are random draws of a trained model: the output depends on `random_state`.
+        Samples are random draws of a trained model: they depend on `random_state`.
         Features are compared on one scale; put a
         :class:`~sklearn.preprocessing.StandardScaler` before it where columns have
         different units.
@@ -28,13 +28,13 @@ class CVAEOverSampler(BaseGenerativeOverSampler):
     sampling_strategy : float, str, dict or callable, default="auto"
         Which classes to fill up, as imbalanced-learn has it: the desired ratio of
         minority to majority (binary only), "minority", "not minority", "not majority"
-        ("auto"), "all", a dict from label to the number of rows after resampling, or a
-        function that returns such a dict for `y`.
+        ("auto"), "all", a dict from label to the number of samples after resampling, or
+        a function that returns such a dict for `y`.
 
     variance : float, dict, array-like of shape (n_classes,) or "auto", default=1.0
         Factor :math:`\sigma^2` of the variance of the latents: one number, one for
         each class, a dict from label to number, or "auto", a little more than 1 for
-        classes of few rows. It does not touch training.
+        classes of few samples. It does not touch training.
 
     latent_dim : int, default=32
         Dimension of the latent space.
@@ -47,23 +47,23 @@ class CVAEOverSampler(BaseGenerativeOverSampler):
         Weight of the KL term.
 
     prior : {"aggregate", "standard"}, default="aggregate"
-        Where latents come from: a Gaussian fitted to those of the training rows, or
-        N(0, I). It does not touch training.
+        Where latents come from: a Gaussian fitted to those of the training samples,
+        or N(0, I). It does not touch training.
 
     noise : {"residual"} or None, default="residual"
-        Whether generated rows get the noise that the decoder leaves out. It does not
-        touch training.
+        Whether generated samples get the noise that the decoder leaves out. It does
+        not touch training.
 
     objective : {"elbo", "reference"}, default="elbo"
         The evidence lower bound, or the loss of the thesis; see
         :class:`~skcvae.generators.CVAE`.
 
     max_epochs : int or "auto", default="auto"
-        Passes over the rows. "auto" takes as many as make 600 steps, but at least 10
+        Passes over the samples. "auto" takes as many as make 600 steps, but at least 10
         and at most 300.
 
     batch_size : int, default=256
-        Rows per step.
+        Samples per step.
 
     lr : float, default=3e-3
         Learning rate, the peak of a one-cycle schedule.
@@ -74,8 +74,9 @@ class CVAEOverSampler(BaseGenerativeOverSampler):
     memory : str or joblib.Memory, default=None
         Cache of fitted generators. A grid search over `variance`, `prior`, `noise` or
         `sampling_strategy` then trains once per fold, whatever the number of workers.
-        Needs an integer `random_state`. It holds fitted generators, not the rows;
-        treat it like them all the same: the mean of a class of one row tells that row.
+        Needs an integer `random_state`. It holds fitted generators and no samples, but
+        protect it as you protect the samples: the mean of a class of one sample is that
+        sample.
 
     random_state : int, RandomState instance or None, default=None
         Seed of training and sampling.
@@ -92,7 +93,7 @@ class CVAEOverSampler(BaseGenerativeOverSampler):
         The fitted generator; its `history_` tells how training went.
 
     sampling_strategy_ : dict
-        Number of rows to generate for each class.
+        Number of samples to generate for each class.
 
     n_features_in_ : int
         Number of features seen in :meth:`fit` or :meth:`fit_resample`.

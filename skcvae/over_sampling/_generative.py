@@ -14,26 +14,23 @@ class GenerativeOverSampler(BaseGenerativeOverSampler):
     Parameters
     ----------
     generator : estimator, default=None
-        Generator with the methods `fit(X, y)` and `sample(y=...)`. It is cloned, so
-        that the one given stays unfitted. None is
+        Generator with the methods `fit(X, y)` and `sample(y=...)`. It is cloned; a
+        fitted one in scikit-learn's FrozenEstimator is used as it is. None is
         :class:`~skcvae.generators.ClassGaussian`, which needs no training loop.
 
     sampling_strategy : float, str, dict or callable, default="auto"
-        Which classes to fill up, as imbalanced-learn has it: the desired ratio of
-        minority to majority (binary only), "minority", "not minority", "not majority"
-        ("auto"), "all", a dict from label to the number of rows after resampling, or a
-        function that returns such a dict for `y`.
+        Which classes to fill up, as in :class:`CVAEOverSampler`.
 
     memory : str or joblib.Memory, default=None
         Cache of fitted generators. Candidates of a grid search that differ in
         `sampling_strategy` or in what a generator uses only when it samples then
         share one training per fold. Needs an integer `random_state`. It holds fitted
-        generators, not the rows; treat it like them all the same: the mean of a class
-        of one row tells that row.
+        generators and no samples, but protect it as you protect the samples: the mean
+        of a class of one sample is that sample.
 
     random_state : int, RandomState instance or None, default=None
-        Seed of what has none of its own: an integer `random_state` of `generator` is
-        kept.
+        Seed of `generator`, unless it has an integer of its own: see
+        :ref:`seeds-and-fitted-parts`.
 
     Attributes
     ----------
@@ -41,7 +38,7 @@ class GenerativeOverSampler(BaseGenerativeOverSampler):
         The fitted generator.
 
     sampling_strategy_ : dict
-        Number of rows to generate for each class.
+        Number of samples to generate for each class.
 
     n_features_in_ : int
         Number of features seen in :meth:`fit` or :meth:`fit_resample`.

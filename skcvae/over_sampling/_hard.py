@@ -1,5 +1,6 @@
-"""Over-sampling with rows that a classifier finds hard."""
+"""Over-sampling with samples that a classifier finds hard."""
 
+import copy
 from numbers import Integral, Real
 
 import numpy as np
@@ -12,29 +13,23 @@ from sklearn.utils._param_validation import HasMethods, Interval
 from torch import nn
 from torch.nn import functional
 
-from .._generation import (
-    clone_generator,
-    draw,
-    drawing_seed,
-    fill_by_class,
-    unfrozen,
-)
+from .._generation import clone_generator, draw, fill_by_class, unfrozen
 from .._training import draw_seeds
 from .._validation import encode_labels
 from .._warnings import warn_user
 from ..generators import ClassGaussian
 from ._base import BaseGenerativeOverSampler
-from ._logits import make_logits, prepare_classifier
+from ._wrapping import fit_classifier
 
 # Rounding in float32 must not lift a vector on the floor over it.
 _ROUNDING = 1e-6
 
 
 class HardOverSampler(BaseGenerativeOverSampler):
-    r"""Over-sample with rows near or beyond the decision boundary of a classifier.
+    r"""Over-sample with samples near or beyond the boundary of a classifier.
 
-    The standard normal vector :math:`e` of each generated row is moved, step by step,
-    in the direction in which the classifier's loss of its class rises fastest,
+    The standard normal vector :math:`e` of each generated sample is moved, step by
+    step, in the direction in which the classifier's loss of its class rises fastest,
 
     .. math::
         e \leftarrow \Pi\left(e + \eta \frac{g}{\|g\|}\right), \qquad
@@ -46,42 +41,41 @@ class HardOverSampler(BaseGenerativeOverSampler):
     draws exceeds.
 
     .. note::
-        A row beyond the boundary keeps its label. Where classes overlap, the
-        classifier may be right about it: look at `loss_after_`, and prefer few steps.
+        A sample beyond the boundary keeps its label. Where classes overlap, that label
+        may be wrong: look at `loss_after_`, and prefer few steps.
 
     Parameters
     ----------
     generator : estimator, default=None
-        Generator with the methods `fit(X, y)` and `sample(y=...)`. It is cloned, so
-        that the one given stays unfitted; a fitted one in scikit-learn's
-        FrozenEstimator is used as it is. None is
-        :class:`~skcvae.generators.ClassGaussian`. Samples can be moved where it is a
-        :class:`~skcvae.generators.DecoderMixin`. Of any other, each new sample is the
-        hardest of `n_steps` + 1 draws, and there is no density floor.
+        Generator with the methods `fit(X, y)` and `sample(y=...)`. It is cloned; a
+        fitted one in scikit-learn's FrozenEstimator is used as it is. None is
+        :class:`~skcvae.generators.ClassGaussian`. Only samples of a
+        :class:`~skcvae.generators.DecoderMixin` can be moved. Of any other generator,
+        each new sample is the hardest of `n_steps` + 1 draws, and `step_size` and
+        `density_quantile` have no effect: see Notes.
 
     classifier : estimator or torch.nn.Module, default=None
-        What finds rows hard:
+        What finds samples hard:
 
         - a linear model of scikit-learn with `coef_` and `intercept_`, such as
           :class:`~sklearn.linear_model.LogisticRegression`;
         - a :class:`~skcvae.long_tail.LongTailClassifier`, or any classifier whose
           method `make_logits()` returns a module as the following one;
-        - a module that takes rows of shape (n, n_features), in the units of `X`, and
-          returns logits of shape (n, n_classes) for the sorted classes.
+        - a module that takes samples of shape (n, n_features), in the units of `X`,
+          and returns logits of shape (n, n_classes) for the sorted classes.
 
-        One that is fitted, and any module, is used as it is; in a cross-validation
-        an estimator is cloned, and thus fitted anew on each training part, a module is
-        not. An unfitted one is cloned and fitted on the training rows. None is
+        An estimator is cloned and fitted on the training samples; a fitted one in
+        scikit-learn's FrozenEstimator and any module are used as they are. None is
         ``LogisticRegression(class_weight="balanced", max_iter=1000)``.
 
     n_steps : int, default=5
-        Number of steps; with 0 rows are plain draws, projected onto the ball.
+        Number of steps; with 0, samples are plain draws, projected onto the ball.
 
     step_size : float, default=0.2
         Length :math:`\eta` of a step, in standard deviations of the latent vectors.
 
     stop_margin : float or None, default=0.0
-        A row moves no further once the logit of its class exceeds all others by no
+        A sample moves no further once the logit of its class exceeds all others by no
         more than this: 0 is the boundary, a negative number lies beyond it. None
         makes all steps.
 
@@ -98,8 +92,8 @@ class HardOverSampler(BaseGenerativeOverSampler):
         `random_state`.
 
     random_state : int, RandomState instance or None, default=None
-        Seed of what has none of its own: an integer `random_state` of `generator` is
-        kept.
+        Seed of `generator` and `classifier`, unless they have an integer of their own:
+        see :ref:`seeds-and-fitted-parts`.
 
     Attributes
     ----------
@@ -110,22 +104,23 @@ class HardOverSampler(BaseGenerativeOverSampler):
         The fitted classifier.
 
     loss_before_, loss_after_ : ndarray of shape (n_new,)
-        Cross-entropy, in nats, of each new row before the first and after the last
-        step, in the order of the new rows. Only after :meth:`fit_resample`, as the
-        following three.
+        Cross-entropy, in nats, of each new sample before the first and after the last
+        step, in the order of the new samples. Only after :meth:`fit_resample`, as the
+        following three. Of a generator without a decoder, that of the first and of the
+        chosen draw.
 
     latent_norm_ : ndarray of shape (n_new,)
-        Length of the latent vector of each new row, in standard deviations. It does
-        not exceed `max_norm_`.
+        Length of the latent vector of each new sample, in standard deviations. It does
+        not exceed `max_norm_`. Only with a decoder, as the following two.
 
     max_norm_ : float
         Radius of the ball, in standard deviations.
 
     share_at_floor_ : float
-        Share of the new rows that ended on the density floor.
+        Share of the new samples that ended on the density floor.
 
     sampling_strategy_ : dict
-        Number of rows to generate for each class.
+        Number of samples to generate for each class.
 
     n_features_in_ : int
         Number of features seen in :meth:`fit` or :meth:`fit_resample`.
@@ -136,13 +131,18 @@ class HardOverSampler(BaseGenerativeOverSampler):
     See Also
     --------
     GenerativeOverSampler : Plain draws.
-    LatentVariationOverSampler : Variations of training rows.
+    LatentVariationOverSampler : Variations of training samples.
     imblearn.over_sampling.BorderlineSMOTE : Interpolates near the boundary.
 
     Notes
     -----
-    The observation noise of a row, where its generator has one, is drawn before the
-    first step and kept, so that the losses are those of the rows that are returned.
+    The observation noise of a sample, where its generator has one, is drawn before the
+    first step and kept, so that the losses are those of the samples that are returned.
+
+    A generator without a decoder has no latent vectors to move. :meth:`fit_resample`
+    warns, draws `n_steps` + 1 samples for each new one, and keeps the one of the
+    largest loss. `stop_margin` holds here too: a first draw beyond it is kept, and a
+    later draw beyond it is never chosen.
 
     References
     ----------
@@ -200,23 +200,23 @@ class HardOverSampler(BaseGenerativeOverSampler):
         generator = ClassGaussian() if self.generator is None else self.generator
         return clone_generator(generator, self.random_state, self.memory)
 
-    def _fit_generator(self, X, y):
+    def _train(self, X, y):
         classifier = self.classifier
         if classifier is None:
             classifier = LogisticRegression(class_weight="balanced", max_iter=1000)
         seed = draw_seeds(check_random_state(self.random_state), 1)[0]
-        self.classifier_ = prepare_classifier(classifier, X, y, seed)
-        # What does not fit shows before the generator is trained.
+        seed = None if self.random_state is None else seed
+        self.classifier_ = fit_classifier(classifier, X, y, seed)
+        # A classifier that does not fit is refused before the generator is trained.
         make_logits(self.classifier_, X, y, torch.device("cpu"))
-        super()._fit_generator(X, y)
+        super()._train(X, y)
 
-    def _draw_rows(self, X, y, labels):
-        self._fit_generator(X, y)
-        seed = drawing_seed(self.generator_, self.random_state)
+    def _draw_fitted(self, X, y, labels, random_state):
+        seeds = check_random_state(random_state)
         self.loss_before_, self.loss_after_ = np.empty((2, len(labels)), np.float32)
         if not hasattr(self.generator_, "make_decoder"):
-            return self._choose(X, y, labels, check_random_state(seed)), labels
-        seed = draw_seeds(check_random_state(seed), 3)[2]
+            return self._choose(X, y, labels, seeds), labels
+        seed = draw_seeds(seeds, 3)[2]
         decoder = self.generator_.make_decoder()
         device = decoder.scale.device
         logits = make_logits(self.classifier_, X, y, device)
@@ -230,7 +230,7 @@ class HardOverSampler(BaseGenerativeOverSampler):
         self.share_at_floor_ = float(at_floor.mean()) if len(labels) else 0.0
         return drawn, labels
 
-    def _choose(self, X, y, labels, random_state):
+    def _choose(self, X, y, labels, seeds):
         """Return the hardest of plain draws, for a generator without a decoder."""
         warn_user(
             f"{type(unfrozen(self.generator_)).__name__} has no decoder: each sample "
@@ -239,24 +239,21 @@ class HardOverSampler(BaseGenerativeOverSampler):
         )
         logits = make_logits(self.classifier_, X, y, torch.device("cpu"))
         codes = torch.from_numpy(encode_labels(labels, np.unique(y)))
-        best, odds = None, None
-        for seed in draw_seeds(random_state, self.n_steps + 1):
+        stop = -np.inf if self.stop_margin is None else self.stop_margin
+        hardest = None
+        for seed in draw_seeds(seeds, self.n_steps + 1):
             drawn, _ = draw(self.generator_, labels, random_state=seed)
             with torch.no_grad():
-                found, margin = odds_against(
-                    logits(torch.as_tensor(drawn, dtype=torch.float32)), codes
-                )
-            if best is None:
-                best, odds = drawn, found
-                self._record(slice(None), found, self.loss_before_)
-                continue
-            harder = found > odds
-            if self.stop_margin is not None:
-                harder &= margin >= self.stop_margin
-            best[harder.numpy()] = drawn[harder.numpy()]
-            odds = torch.where(harder, found, odds)
-        self._record(slice(None), odds, self.loss_after_)
-        return best
+                x = torch.tensor(drawn, dtype=torch.float32)
+                odds, margin = odds_against(logits(x), codes)
+            if hardest is None:
+                hardest, odds_so_far, may_change = drawn.copy(), odds, margin > stop
+                self._record(slice(None), odds, self.loss_before_)
+            better = may_change & (odds > odds_so_far) & (margin >= stop)
+            hardest[better.numpy()] = drawn[better.numpy()]
+            odds_so_far = torch.where(better, odds, odds_so_far)
+        self._record(slice(None), odds_so_far, self.loss_after_)
+        return hardest
 
     def _make_moves(self, decoder, logits, dtype):
         """Return a function that draws samples, as `fill_by_class` asks for."""
@@ -325,7 +322,7 @@ def odds_against(logits, codes):
         Logits.
 
     codes : Tensor of shape (n,)
-        The class of each row.
+        The class of each sample.
 
     Returns
     -------
@@ -335,3 +332,93 @@ def odds_against(logits, codes):
     own = logits.gather(1, codes[:, None])[:, 0]
     others = logits.scatter(1, codes[:, None], -torch.inf)
     return others.logsumexp(dim=1) - own, own - others.amax(dim=1)
+
+
+def make_logits(classifier, X, y, device):
+    """Return a module from samples to logits, with a column for each class of y.
+
+    Parameters
+    ----------
+    classifier : estimator or torch.nn.Module
+        Fitted or frozen. The logits of a module belong to the sorted classes of y.
+
+    X, y : ndarray
+        Training samples and labels: the classifier must take their shapes.
+
+    device : torch.device
+        Where it computes.
+
+    Returns
+    -------
+    torch.nn.Module
+        It takes samples in the units of `X`; its parameters are copies.
+
+    Raises
+    ------
+    ValueError
+        If the classifier has no gradient, or other features or numbers of classes.
+    """
+    labels = classes = np.unique(y)
+    if isinstance(classifier, nn.Module):
+        logits = copy.deepcopy(classifier)
+    else:
+        classes = getattr(classifier, "classes_", labels)
+        has_own = hasattr(classifier, "make_logits")
+        logits = classifier.make_logits() if has_own else _linear_logits(classifier)
+    logits = logits.requires_grad_(False).to(device).eval()
+    _check_shape(logits, X, len(classes), device)
+    columns = encode_labels(labels, np.asarray(classes))
+    return _Columns(logits, torch.from_numpy(columns)).to(device)
+
+
+class _Columns(nn.Module):
+    """Some columns of the output of a module."""
+
+    def __init__(self, module, columns):
+        super().__init__()
+        self.module = module
+        self.register_buffer("columns", columns)
+
+    def forward(self, x):
+        """Return the columns."""
+        return self.module(x).index_select(1, self.columns)
+
+
+def _linear_logits(classifier):
+    """Return the decision function of a linear classifier of scikit-learn."""
+    n_classes = len(getattr(classifier, "classes_", ()))
+    coef = np.atleast_2d(getattr(classifier, "coef_", np.empty((0, 0))))
+    # SVC has coefficients for each pair of classes.
+    of_pairs = hasattr(classifier, "support_vectors_")
+    if len(coef) != (1 if n_classes == 2 else n_classes) or of_pairs:
+        raise ValueError(
+            f"{type(unfrozen(classifier)).__name__} gives no gradient. Pass a linear "
+            "model of scikit-learn with coefficients for each class, such as "
+            "LogisticRegression or LinearSVC, a LongTailClassifier, or a "
+            "torch.nn.Module that returns logits."
+        )
+    intercept = np.broadcast_to(classifier.intercept_, len(coef))
+    if n_classes == 2:
+        coef = np.concatenate([np.zeros_like(coef), coef])
+        intercept = np.concatenate([np.zeros_like(intercept), intercept])
+    layer = nn.utils.skip_init(nn.Linear, coef.shape[1], n_classes)
+    with torch.no_grad():
+        layer.weight.copy_(torch.tensor(coef))
+        layer.bias.copy_(torch.tensor(intercept))
+    return layer
+
+
+def _check_shape(logits, X, n_classes, device):
+    probe = torch.tensor(np.asarray(X[:2], dtype=np.float32), device=device)
+    try:
+        with torch.no_grad():
+            shape = tuple(logits(probe).shape)
+    except RuntimeError as error:
+        raise ValueError(
+            f"The classifier does not take samples of {X.shape[1]} features: {error}"
+        ) from error
+    if shape != (len(probe), n_classes):
+        raise ValueError(
+            f"For {len(probe)} samples and {n_classes} classes the classifier returned "
+            f"an array of shape {shape}. It must return a logit for each class."
+        )

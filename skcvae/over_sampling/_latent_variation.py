@@ -1,4 +1,4 @@
-"""Over-sampling with variations of the rows that are there."""
+"""Over-sampling with variations of training samples."""
 
 from numbers import Real
 
@@ -10,11 +10,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from torch.nn import functional
 
-from .._generation import (
-    clone_generator,
-    drawing_seed,
-    fill_by_class,
-)
+from .._generation import clone_generator, fill_by_class, unfrozen
 from .._training import draw_seeds
 from .._validation import encode_labels
 from ..generators import CVAE
@@ -25,35 +21,35 @@ _MIN_SINE = 1e-4
 
 
 class LatentVariationOverSampler(BaseGenerativeOverSampler):
-    r"""Over-sample with variations of training rows, made in the latent space.
+    r"""Over-sample with variations of training samples, made in the latent space.
 
-    A row of the class is encoded by a :class:`~skcvae.generators.CVAE`, its latent
-    vector is changed, and decoded. "perturb" draws it from the posterior of the row,
+    A :class:`~skcvae.generators.CVAE` encodes a sample of the class; its latent vector
+    is changed, and decoded. "perturb" draws it from the posterior of the sample,
     :math:`z \sim N(\mu(x, y), s^2 \operatorname{diag}(\sigma^2(x, y)))`; "linear" and
-    "spherical" go from there towards the latent vector of another row of the class.
+    "spherical" go from there towards the latent vector of another sample of the class.
 
-    With ``variation="perturb", scale=1.0`` rows are drawn from the average of the
-    posteriors of a class, of which the CVAE's ``prior="aggregate"`` is a Gaussian
-    approximation: :class:`CVAEOverSampler` draws from the latter, and leaves the
-    neighbourhood of the training rows.
+    With ``variation="perturb", scale=1.0``, samples are drawn from the average of the
+    posteriors of a class. The CVAE's ``prior="aggregate"``, from which
+    :class:`CVAEOverSampler` draws, is a Gaussian approximation of it.
 
     .. note::
-        A variation stays close to the rows it is made of, closer than a row that
-        :class:`CVAEOverSampler` draws. It is no means of anonymization.
+        Do not use it to anonymize, nor for classes of few samples: a variation stays
+        close to the samples that it is made of, closer than a draw of
+        :class:`CVAEOverSampler`, and does not show how far the class extends.
 
     Parameters
     ----------
     generator : CVAE, default=None
-        It is cloned, so that the one given stays unfitted. None is ``CVAE()``. Its
-        parameter `noise` counts here as it does in sampling; `prior` counts for
-        "spherical" only, and `variance` not at all.
+        It is cloned; a fitted one in scikit-learn's FrozenEstimator is used as it is.
+        None is ``CVAE()``. Its parameter `noise` has the effect that it has in
+        sampling; `prior` has one for "spherical" only, and `variance` has none.
 
     variation : {"perturb", "linear", "spherical"}, default="perturb"
-        How the latent vector of a row becomes a new one:
+        How the latent vector of a sample becomes a new one:
 
         - "perturb": it stays where it is drawn.
-        - "linear": a random point, uniform, on the segment to that of another row of
-          the class.
+        - "linear": a random point, uniform, on the segment to that of another sample
+          of the class.
         - "spherical": a random point on an arc around the centre of the class [1]_, in
           the coordinates in which the latent prior of the class is N(0, I). The
           direction turns at a constant speed and the length changes linearly, so that
@@ -61,7 +57,7 @@ class LatentVariationOverSampler(BaseGenerativeOverSampler):
           segment cuts through the middle.
 
         The partner is drawn at random, with no regard to distance. In a class of one
-        row it is a second draw from the posterior of the same row.
+        sample it is a second draw from the posterior of the same sample.
 
     scale : float, default=1.0
         Factor :math:`s \ge 0` of the standard deviation of the posterior. 0 takes its
@@ -76,8 +72,8 @@ class LatentVariationOverSampler(BaseGenerativeOverSampler):
         of the same CVAE. Needs an integer `random_state`.
 
     random_state : int, RandomState instance or None, default=None
-        Seed of what has none of its own: an integer `random_state` of `generator` is
-        kept.
+        Seed of `generator`, unless it has an integer of its own: see
+        :ref:`seeds-and-fitted-parts`.
 
     Attributes
     ----------
@@ -85,7 +81,7 @@ class LatentVariationOverSampler(BaseGenerativeOverSampler):
         The fitted generator.
 
     sampling_strategy_ : dict
-        Number of rows to generate for each class.
+        Number of samples to generate for each class.
 
     n_features_in_ : int
         Number of features seen in :meth:`fit` or :meth:`fit_resample`.
@@ -95,7 +91,7 @@ class LatentVariationOverSampler(BaseGenerativeOverSampler):
 
     See Also
     --------
-    CVAEOverSampler : Draws latent vectors from the prior, not around rows.
+    CVAEOverSampler : Draws latent vectors from the prior.
     HardOverSampler : Moves them to where a classifier is unsure.
     imblearn.over_sampling.SMOTE : Interpolates between neighbours, without a model.
 
@@ -143,13 +139,16 @@ class LatentVariationOverSampler(BaseGenerativeOverSampler):
 
     def _make_generator(self):
         generator = CVAE() if self.generator is None else self.generator
+        if not isinstance(unfrozen(generator), CVAE):
+            raise TypeError(
+                "LatentVariationOverSampler needs a CVAE, which encodes samples, got "
+                f"{generator!r}. HardOverSampler takes other generators."
+            )
         return clone_generator(generator, self.random_state, self.memory)
 
-    def _draw_rows(self, X, y, labels):
-        self._fit_generator(X, y)
+    def _draw_fitted(self, X, y, labels, random_state):
         cvae = self.generator_
-        seeds = check_random_state(drawing_seed(cvae, self.random_state))
-        _, pair_seed, draw_seed = draw_seeds(seeds, 3)
+        _, pair_seed, draw_seed = draw_seeds(check_random_state(random_state), 3)
         codes = encode_labels(labels, cvae.classes_)
         rng = np.random.RandomState(pair_seed)
         pairs = draw_pairs(encode_labels(y, cvae.classes_), codes, rng)
@@ -167,15 +166,15 @@ class LatentVariationOverSampler(BaseGenerativeOverSampler):
         to_units = decoder.make_units(torch.float32 if is_single else torch.float64)
         mean, std = map(torch.from_numpy, self.generator_.encode(X, y, return_std=True))
         std = self.scale * std
-        rows, partners, share = (torch.from_numpy(a) for a in pairs)
+        firsts, partners, share = (torch.from_numpy(a) for a in pairs)
 
-        def encode(rows, generator):
-            at, around = mean[rows].to(device), std[rows].to(device)
+        def encode(of, generator):
+            at, around = mean[of].to(device), std[of].to(device)
             noise = torch.randn(at.shape, generator=generator, device=device)
             return at.addcmul_(noise, around)
 
         def draw(places, codes, generator):
-            z = encode(rows[places], generator)
+            z = encode(firsts[places], generator)
             if self.variation != "perturb":
                 other = encode(partners[places], generator)
                 t = share[places, None].to(device)
@@ -195,12 +194,12 @@ class LatentVariationOverSampler(BaseGenerativeOverSampler):
 
 
 def draw_pairs(codes, wanted, rng):
-    """Return a row for each wanted class, a partner in the class, and a share.
+    """Return a sample for each wanted class, a partner in the class, and a share.
 
     Parameters
     ----------
     codes : ndarray of shape (n_samples,)
-        Class codes of the rows.
+        Class codes of the samples.
 
     wanted : ndarray of shape (n_new,)
         Classes to draw pairs of.
@@ -210,19 +209,19 @@ def draw_pairs(codes, wanted, rng):
 
     Returns
     -------
-    rows, partners : ndarray of shape (n_new,)
-        Indices; they differ, but in a class of one row.
+    firsts, partners : ndarray of shape (n_new,)
+        Indices; they differ, but in a class of one sample.
 
     share : ndarray of shape (n_new,), float32
-        How far to go from row to partner, uniform in [0, 1).
+        How far to go from sample to partner, uniform in [0, 1).
     """
     counts = np.bincount(codes)
     by_class = np.argsort(codes, kind="stable")
     first, n = (np.cumsum(counts) - counts)[wanted], counts[wanted]
-    row = rng.randint(n)
-    partner = (row + 1 + rng.randint(np.maximum(n - 1, 1))) % n
+    own = rng.randint(n)
+    partner = (own + 1 + rng.randint(np.maximum(n - 1, 1))) % n
     share = rng.uniform(size=len(wanted)).astype(np.float32)
-    return by_class[first + row], by_class[first + partner], share
+    return by_class[first + own], by_class[first + partner], share
 
 
 def spherical_interpolation(e_0, e_1, t):

@@ -1,6 +1,10 @@
 """Grids of over-sampling policies for a search by cross-validation."""
 
+from collections.abc import Sequence
+from typing import Any
+
 from imblearn.over_sampling import SMOTE, RandomOverSampler
+from joblib import Memory
 
 from .._generation import check_memory_seed
 from ..generators import ClassGaussian
@@ -13,20 +17,20 @@ _STRATEGIES = (PowerStrategy(0.5), "auto")
 
 
 def augmentation_policies(
-    step="sampler",
+    step: str = "sampler",
     *,
-    strategies=_STRATEGIES,
-    variances=(0.5, 1.0, 1.5),
-    extra=None,
-    memory=None,
-    random_state=0,
-):
+    strategies: Sequence[Any] = _STRATEGIES,
+    variances: Sequence[float] = (0.5, 1.0, 1.5),
+    extra: dict[str, Any] | None = None,
+    memory: str | Memory | None = None,
+    random_state: int | None = 0,
+) -> list[dict[str, Any]]:
     """Return parameter grids from which a search chooses how to over-sample, or not.
 
     For the `param_grid` of :class:`~sklearn.model_selection.GridSearchCV` around an
-    imbalanced-learn pipeline. The policies are no over-sampling; repeated rows; SMOTE,
-    with repeated rows for classes that are too small for it; rows of a
-    :class:`~skcvae.generators.ClassGaussian`; and rows of a
+    imbalanced-learn pipeline. The policies are no over-sampling; repeated samples;
+    SMOTE, with repeated samples for classes that are too small for it; samples of a
+    :class:`~skcvae.generators.ClassGaussian`; and samples of a
     :class:`~skcvae.generators.CVAE`. Samplers see the training part of each split only,
     so that nothing leaks into the score.
 
@@ -51,7 +55,8 @@ def augmentation_policies(
         whatever the number of policies.
 
     random_state : int, default=0
-        Seed of the samplers. A cache needs an integer.
+        Seed of the samplers: see :ref:`seeds-and-fitted-parts`. A cache needs an
+        integer.
 
     Returns
     -------

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from numbers import Real
+from typing import Any, Self
 
 import numpy as np
 from sklearn import config_context
@@ -12,23 +13,23 @@ from sklearn.utils.metaestimators import _BaseComposition
 from .._training import draw_seeds
 from .._warnings import warn_user
 from ._base import BaseDenseOverSampler
-from ._sources import check_sampler, open_source
 from ._strategies import n_synthetic_allowed
+from ._wrapping import check_sampler, make_source
 
 
 class ProgressiveOverSampler(BaseDenseOverSampler, _BaseComposition):
     """Over-sample with one sampler after the other.
 
-    Each step adds as many rows to a class as its limit allows, and the next one those
-    that are still missing: first the cheap or trusted one, then the generator. A step
-    is not run where nothing is missing. Classes that a step cannot fill, as
-    :class:`~imblearn.over_sampling.SMOTE` cannot fill a class with fewer rows than
-    neighbours, are handed to the next step, and `handed_over_` tells why. The last step
-    has no limit: each class ends with the rows that `sampling_strategy` asks for, or an
-    error is raised.
+    Each step adds as many samples to a class as its limit allows, and the next step
+    adds what is still missing: first the cheap or trusted sampler, then the generator.
+    A step does not run where nothing is missing. A step can fail to fill a class, as
+    :class:`~imblearn.over_sampling.SMOTE` fails for a class with fewer samples than
+    neighbours: the next step then fills it, and `skip_reasons_` tells why. The last
+    step has no limit: each class ends with the samples that `sampling_strategy` asks
+    for, or an error is raised.
 
-    All steps learn from the training rows, and not from rows of the steps before. For
-    samplers that learn from each other's rows, put them one after the other into
+    All steps learn from the training samples, and not from those of the steps before.
+    To let a sampler learn from the samples of another one, put both into
     :func:`imblearn.pipeline.make_pipeline`.
 
     Parameters
@@ -39,21 +40,19 @@ class ProgressiveOverSampler(BaseDenseOverSampler, _BaseComposition):
         ``name__parameter``, and a step is replaced as ``name``.
 
     limits : dict, default=None
-        From the name of a step to the number of rows, at least 0, that it may add at
-        most to a class for each training row of that class. Steps without a limit fill
-        up all that they can. The last step can have none: to bound the number of rows
-        that are added in all, use ``RatioStrategy(max_synthetic_ratio=...)`` as
+        From the name of a step to the number of samples, at least 0, that it may add at
+        most to a class for each training sample of that class. Steps without a limit
+        fill up all that they can. The last step can have none: to bound the number of
+        all added samples, use ``RatioStrategy(max_synthetic_ratio=...)`` as
         `sampling_strategy`.
 
     sampling_strategy : float, str, dict or callable, default="auto"
-        Which classes to fill up, as imbalanced-learn has it: the desired ratio of
-        minority to majority (binary only), "minority", "not minority", "not majority"
-        ("auto"), "all", a dict from label to the number of rows after resampling, or a
-        function that returns such a dict for `y`.
+        Which classes to fill up, as in :class:`CVAEOverSampler`.
 
     random_state : int, RandomState instance or None, default=None
-        Seed; replaces those of the steps, by a different one for each, unless it is
-        None.
+        Seed of the steps, a different one for each. A step keeps an integer of its own:
+        see :ref:`seeds-and-fitted-parts`. Equal steps with the same integer would draw
+        the same samples.
 
     Attributes
     ----------
@@ -61,14 +60,14 @@ class ProgressiveOverSampler(BaseDenseOverSampler, _BaseComposition):
         The fitted sampler of each step that was run, by name.
 
     n_added_ : dict
-        From the name of a step to the number of rows that it added to each class.
+        From the name of a step to the number of samples that it added to each class.
 
-    handed_over_ : dict
-        From the name of a step to the classes that it could not fill, and the reason
-        for each.
+    skip_reasons_ : dict
+        From the name of a step to the classes that it left to the next one, and the
+        reason for each.
 
     sampling_strategy_ : dict
-        Number of rows to add to each class.
+        Number of samples to add to each class.
 
     n_features_in_ : int
         Number of features seen in :meth:`fit` or :meth:`fit_resample`.
@@ -78,7 +77,7 @@ class ProgressiveOverSampler(BaseDenseOverSampler, _BaseComposition):
 
     See Also
     --------
-    QualityFilter : Keeps the rows of a sampler that pass a test.
+    QualityFilter : Keeps the samples of a sampler that pass a test.
 
     Examples
     --------
@@ -95,7 +94,7 @@ class ProgressiveOverSampler(BaseDenseOverSampler, _BaseComposition):
     >>> X_res, y_res = sampler.fit_resample(X, y)
     >>> sampler.n_added_
     {'smote': {'dog': 28}, 'gaussian': {'dog': 8, 'owl': 48}}
-    >>> list(sampler.handed_over_["smote"])
+    >>> list(sampler.skip_reasons_["smote"])
     ['owl']
     """
 
@@ -113,7 +112,7 @@ class ProgressiveOverSampler(BaseDenseOverSampler, _BaseComposition):
         self.limits = limits
         self.random_state = random_state
 
-    def get_params(self, deep=True):
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Return the parameters, those of the steps included.
 
         Parameters
@@ -128,7 +127,7 @@ class ProgressiveOverSampler(BaseDenseOverSampler, _BaseComposition):
         """
         return self._get_params("steps", deep=deep)
 
-    def set_params(self, **params):
+    def set_params(self, **params: Any) -> Self:
         """Set parameters; steps and their parameters are set by the step's name.
 
         Parameters
@@ -168,19 +167,19 @@ class ProgressiveOverSampler(BaseDenseOverSampler, _BaseComposition):
             if name not in names[:-1]:
                 raise ValueError(
                     f"limits names {name!r}. It must be one of the steps {names[:-1]}: "
-                    "the last one fills up what is missing. To bound the number of "
-                    "rows in all, use RatioStrategy(max_synthetic_ratio=...) as "
+                    "the last one fills up what is missing. To bound the number of all "
+                    "added samples, use RatioStrategy(max_synthetic_ratio=...) as "
                     "sampling_strategy."
                 )
-            if not (isinstance(limit, Real) and 0 <= limit < np.inf):
+            if not (isinstance(limit, Real) and 0 <= float(limit) < np.inf):
                 raise ValueError(
                     f"The limit of {name!r} must be a finite number of at least 0, got "
                     f"{limit!r}."
                 )
 
-    def _draw_rows(self, X, y, labels):
+    def _draw_samples(self, X, y, labels):
         missing, n_real = Counter(labels.tolist()), Counter(y.tolist())
-        self.samplers_, self.n_added_, self.handed_over_ = {}, {}, {}
+        self.samplers_, self.n_added_, self.skip_reasons_ = {}, {}, {}
         found = {label: [X[:0]] for label in missing}
         seeds = self._draw_step_seeds()
         # imbalanced-learn switches off the checks of the parameters of nested ones.
@@ -189,22 +188,22 @@ class ProgressiveOverSampler(BaseDenseOverSampler, _BaseComposition):
                 counts = self._counts_of_step(name, missing, n_real)
                 if not counts:
                     continue
-                source = open_source(sampler, X, y, seed)
-                for label, rows in self._run_step(name, source, counts).items():
-                    found[label].append(rows)
-                    missing[label] -= len(rows)
+                source = make_source(sampler, X, y, seed)
+                for label, drawn in self._run_step(name, source, counts).items():
+                    found[label].append(drawn)
+                    missing[label] -= len(drawn)
         self._check_filled(missing)
-        drawn = [np.concatenate(parts) for parts in found.values()]
-        return np.concatenate([X[:0], *drawn]), labels
+        parts = [part for of_class in found.values() for part in of_class]
+        return np.concatenate([X[:0], *parts]), labels
 
     def _draw_step_seeds(self):
-        """Return a seed for each step: equal samplers must not draw equal rows."""
+        """Return a seed for each step: equal samplers must draw different samples."""
         if self.random_state is None:
             return [None] * len(self.steps)
         return draw_seeds(check_random_state(self.random_state), len(self.steps))
 
     def _counts_of_step(self, name, missing, n_real):
-        """Return how many rows a step is to add to each class that lacks some."""
+        """Return how many samples a step is to add to each class that lacks some."""
         counts = {label: n for label, n in missing.items() if n}
         if name not in (self.limits or {}):
             return counts
@@ -212,22 +211,23 @@ class ProgressiveOverSampler(BaseDenseOverSampler, _BaseComposition):
         return {c: min(n, allowed[c]) for c, n in counts.items() if allowed[c]}
 
     def _run_step(self, name, source, counts):
-        """Return the rows of a step by class, and write down what it did."""
-        reasons = {}
-        rows = _fill(source, counts, reasons)
-        for label, drawn in rows.items():
+        """Return the samples of a step by class, and record what it did."""
+        samples, reasons = _fill(source, counts)
+        for label, drawn in samples.items():
             if len(drawn) < counts[label]:
-                reasons[label] = f"It drew {len(drawn)} of {counts[label]} rows."
+                reasons[label] = f"It drew {len(drawn)} of {counts[label]} samples."
         self.samplers_[name] = source.sampler
-        self.n_added_[name] = {c: len(drawn) for c, drawn in rows.items() if len(drawn)}
-        self.handed_over_[name] = reasons
+        self.n_added_[name] = {
+            c: len(drawn) for c, drawn in samples.items() if len(drawn)
+        }
+        self.skip_reasons_[name] = reasons
         if not self.n_added_[name]:
             warn_user(
                 f"The step {name!r} of ProgressiveOverSampler could fill none of its "
                 f"{len(counts)} classes. The first reason: "
                 f"{next(iter(reasons.values()))}",
             )
-        return rows
+        return samples
 
     def _check_filled(self, missing):
         failed = {label: n for label, n in missing.items() if n}
@@ -235,24 +235,27 @@ class ProgressiveOverSampler(BaseDenseOverSampler, _BaseComposition):
             label, last = next(iter(failed)), self.steps[-1][0]
             raise ValueError(
                 f"No step could fill the classes {list(failed)[:5]}. The reason of the "
-                f"last one, {last!r}, for {label!r}: {self.handed_over_[last][label]} "
+                f"last one, {last!r}, for {label!r}: {self.skip_reasons_[last][label]} "
                 "Add a step that can, such as GenerativeOverSampler()."
             )
 
 
-def _fill(source, counts, reasons):
-    """Draw rows by class; halve the classes until those that fail are alone."""
+def _fill(source, counts):
+    """Return samples by class, and why classes got none.
+
+    Where drawing fails, halves of the classes are tried: those that fail end alone.
+    """
     try:
-        return source.draw(counts)
+        return source.draw(counts), {}
     except InvalidParameterError:
         raise
     except (ValueError, RuntimeError) as error:
         labels = list(counts)
         if len(labels) == 1:
-            reasons[labels[0]] = str(error)
-            return {}
+            return {}, {labels[0]: str(error)}
     middle = len(labels) // 2
-    rows = {}
-    for half in (labels[:middle], labels[middle:]):
-        rows |= _fill(source, {c: counts[c] for c in half}, reasons)
-    return rows
+    first, last = (
+        _fill(source, {label: counts[label] for label in half})
+        for half in (labels[:middle], labels[middle:])
+    )
+    return first[0] | last[0], first[1] | last[1]

@@ -1,4 +1,4 @@
-"""Over-sampling with mixtures of rows that keep the label of the smaller class."""
+"""Over-sampling with mixtures that keep the label of the smaller class."""
 
 from numbers import Real
 
@@ -11,44 +11,42 @@ from ._base import BaseDenseOverSampler
 
 
 class RemixSampler(BaseDenseOverSampler):
-    r"""Over-sample with mixtures of rows, labelled in favour of small classes.
+    r"""Over-sample with mixtures of samples, labelled in favour of small classes.
 
-    A row for class c is a mixture of a row b of that class and a row a of any class,
-    drawn uniformly from all rows:
+    A sample for class c is a mixture of a sample b of that class and a sample a of any
+    class, drawn uniformly from all samples:
 
     .. math:: x = \lambda x_a + (1 - \lambda) x_b, \quad
         \lambda \sim \text{Beta}(\alpha, \alpha).
 
     Remix [1]_ gives the label of a the share :math:`\lambda_y`. It is
     :math:`\lambda`, except where one class has at least :math:`\kappa` times as many
-    rows as the other: the small one then gets the whole label while the large one has
-    a share below :math:`\tau` in the row. The mixture has the label with the larger
-    share; on a tie, that is c. Mixtures with another label than c are drawn again.
+    samples as the other: the small one then gets the whole label while the large one
+    has a share below :math:`\tau` in the mixture. The mixture has the label with the
+    larger share; on a tie, that is c. Mixtures with another label than c are drawn
+    again.
 
     .. note::
         Samplers of imbalanced-learn return hard labels: the shares decide the label of
-        a mixture, and are then lost. `LongTailClassifier(remix=True)` trains on the
+        a mixture, and are not returned. `LongTailClassifier(remix=True)` trains on the
         shares themselves, as the paper does.
 
-        At the paper's :math:`\tau = 0.5`, and below, the rule never turns a hard label:
-        each new row has at least half of its own class, whatever `kappa`. With a larger
-        `tau`, a row of a small class may have up to that share of a large one, which
-        pushes decision boundaries towards large classes.
+        At the paper's :math:`\tau = 0.5`, and below, the rule never changes a hard
+        label: at least half of each new sample is of its own class, whatever `kappa`.
+        With a larger `tau`, a sample of a small class may have up to that share of a
+        large one, which moves decision boundaries towards large classes.
 
     Features are mixed one by one, so their units do not matter, and no scaling is
-    needed. Classes with a single row work: their rows lie between it and others.
+    needed. Classes with a single sample work: new samples lie between it and others.
 
     Parameters
     ----------
     sampling_strategy : float, str, dict or callable, default="auto"
-        Which classes to fill up, as imbalanced-learn has it: the desired ratio of
-        minority to majority (binary only), "minority", "not minority", "not majority"
-        ("auto"), "all", a dict from label to the number of rows after resampling, or a
-        function that returns such a dict for `y`.
+        Which classes to fill up, as in :class:`CVAEOverSampler`.
 
     alpha : float, default=1.0
         Parameter :math:`\alpha > 0` of the Beta distribution. 1 draws shares uniformly;
-        smaller values leave new rows closer to a training row.
+        smaller values leave new samples closer to a training sample.
 
     kappa : float, default=3.0
         Ratio of class sizes, above 1, from which on the small class is favoured. Sizes
@@ -64,7 +62,7 @@ class RemixSampler(BaseDenseOverSampler):
     Attributes
     ----------
     sampling_strategy_ : dict
-        Number of rows to add to each class.
+        Number of samples to add to each class.
 
     n_features_in_ : int
         Number of features seen in :meth:`fit` or :meth:`fit_resample`.
@@ -74,7 +72,7 @@ class RemixSampler(BaseDenseOverSampler):
 
     See Also
     --------
-    GenerativeOverSampler : Draws rows from a generator, off the segments between rows.
+    GenerativeOverSampler : Draws samples from a generator.
     imblearn.over_sampling.SMOTE : Mixes neighbours of the same class.
 
     References
@@ -117,15 +115,15 @@ class RemixSampler(BaseDenseOverSampler):
         self.tau = tau
         self.random_state = random_state
 
-    def _draw_rows(self, X, y, labels):
+    def _draw_samples(self, X, y, labels):
         rng = check_random_state(self.random_state)
         classes, codes = np.unique(y, return_inverse=True)
         wanted = np.searchsorted(classes, labels)
-        rows, partners, share = self._draw_pairs(codes, wanted, rng)
+        places, partners, share = self._draw_pairs(codes, wanted, rng)
         # Integers and float16 cannot hold differences and fractions.
         dtype = np.result_type(X.dtype, np.float32)
-        drawn = X[rows].astype(dtype, copy=False)
-        # In this form, features in which both rows agree keep their exact value.
+        drawn = X[places].astype(dtype, copy=False)
+        # In this form, features in which both samples agree keep their exact value.
         step = X[partners].astype(dtype, copy=False)
         step -= drawn
         step *= share[:, None].astype(dtype)
@@ -133,17 +131,17 @@ class RemixSampler(BaseDenseOverSampler):
         return drawn, labels
 
     def _draw_pairs(self, codes, wanted, rng):
-        """Return rows of the classes `wanted`, partners, and the partners' shares."""
+        """Return places of the classes `wanted`, partners, and the partners' shares."""
         counts = np.bincount(codes)
         by_class = np.argsort(codes, kind="stable")
         first = np.cumsum(counts) - counts
-        rows, partners = np.empty((2, len(wanted)), dtype=np.intp)
+        places, partners = np.empty((2, len(wanted)), dtype=np.intp)
         share = np.empty(len(wanted))
         left = np.arange(len(wanted))
         # This ends: a partner of the same class is never refused.
         while len(left):
             own = wanted[left]
-            rows[left] = by_class[first[own] + rng.randint(counts[own])]
+            places[left] = by_class[first[own] + rng.randint(counts[own])]
             partners[left] = rng.randint(len(codes), size=len(left))
             share[left] = rng.beta(self.alpha, self.alpha, size=len(left))
             other = codes[partners[left]]
@@ -151,4 +149,4 @@ class RemixSampler(BaseDenseOverSampler):
                 share[left], counts[other], counts[own], self.kappa, self.tau
             )
             left = left[(other != own) & (label_share > 0.5)]
-        return rows, partners, share
+        return places, partners, share

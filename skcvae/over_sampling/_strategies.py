@@ -1,33 +1,42 @@
-"""How many rows: functions of y for the parameter `sampling_strategy`."""
+"""How many samples: functions of y for the parameter `sampling_strategy`."""
 
+from abc import ABC, abstractmethod
 from dataclasses import KW_ONLY, dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 # What rounding errors may take from a whole number.
 _TOLERANCE = 1e-9
 
 
 def n_synthetic_allowed(ratio, n_real):
-    """Return how many rows a ratio of synthetic to real rows allows."""
+    """Return how many samples a ratio of synthetic to real ones allows."""
     return int(np.floor(ratio * n_real + _TOLERANCE))
 
 
-class _Strategy:
+class _Strategy(ABC):
     """Calls `_targets` with class sizes, and caps what it returns."""
 
-    def __call__(self, y):
-        """Return the number of rows of each class after resampling.
+    max_synthetic_ratio: float | None
+
+    @abstractmethod
+    def _targets(self, counts):
+        """Return class sizes after resampling, of any type of number."""
+
+    def __call__(self, y: ArrayLike) -> dict[Any, int]:
+        """Return the number of samples of each class after resampling.
 
         Parameters
         ----------
         y : array-like of shape (n_samples,)
-            Class of each row.
+            Class of each sample.
 
         Returns
         -------
         sampling_strategy : dict
-            From label to number of rows.
+            From label to number of samples.
         """
         labels, counts = np.unique(np.asarray(y), return_counts=True)
         targets = np.rint(self._targets(counts)).astype(int)
@@ -50,18 +59,18 @@ class _Strategy:
 class RatioStrategy(_Strategy):
     r"""Fill classes up to a share of the largest one.
 
-    A class of :math:`n_c` rows gets :math:`\max(n_c, \text{ratio} \cdot n_{\max})`
-    rows, rounded to the next whole number. It is what a number means as
-    `sampling_strategy`, for any number of classes.
+    A class of :math:`n_c` samples gets :math:`\max(n_c, \text{ratio} \cdot n_{\max})`,
+    rounded to the next whole number. A number as `sampling_strategy` means the same,
+    but only for two classes.
 
     Parameters
     ----------
     ratio : float, default=1.0
-        Share in [0, 1] of the largest class. 1 is "auto", 0 adds no rows.
+        Share in [0, 1] of the largest class. 1 is "auto", 0 adds no samples.
 
     max_synthetic_ratio : float, default=None
-        How many rows to add to a class at most for each row that it has. None is no
-        limit.
+        How many samples to add to a class at most for each sample that it has. None is
+        no limit.
 
     Raises
     ------
@@ -87,7 +96,7 @@ class RatioStrategy(_Strategy):
     _: KW_ONLY
     max_synthetic_ratio: float | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not 0 <= self.ratio <= 1:
             raise ValueError(f"ratio must be in [0, 1], got {self.ratio!r}.")
         self._check_cap()
@@ -100,22 +109,22 @@ class RatioStrategy(_Strategy):
 class PowerStrategy(_Strategy):
     r"""Fill classes up by a power of their sizes: between as they are and all equal.
 
-    A class of :math:`n_c` rows gets
+    A class of :math:`n_c` samples gets
 
     .. math:: n_{\max} \, (n_c / n_{\max})^{1 - \text{power}}
 
-    rows, rounded to the next whole number: the largest class stays as it is, and class
-    sizes become proportional to :math:`n_c^{1 - \text{power}}` [1]_.
+    samples, rounded to the next whole number: the largest class stays as it is, and
+    class sizes become proportional to :math:`n_c^{1 - \text{power}}` [1]_.
 
     Parameters
     ----------
     power : float, default=0.5
-        In [0, 1]: 0 adds no rows, 0.5 takes the square root of the class sizes, 1
-        fills all classes up to the largest.
+        In [0, 1]: 0 adds no samples, 0.5 takes the square root of the class sizes,
+        1 fills all classes up to the largest.
 
     max_synthetic_ratio : float, default=None
-        How many rows to add to a class at most for each row that it has. None is no
-        limit.
+        How many samples to add to a class at most for each sample that it has. None is
+        no limit.
 
     Raises
     ------
@@ -145,7 +154,7 @@ class PowerStrategy(_Strategy):
     _: KW_ONLY
     max_synthetic_ratio: float | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not 0 <= self.power <= 1:
             raise ValueError(f"power must be in [0, 1], got {self.power!r}.")
         self._check_cap()

@@ -30,42 +30,14 @@ class Samples(NamedTuple):
 
 @dataclass(frozen=True)
 class Run:
-    """The model and the samples of a report.
+    """The model, the samples and the seeds of a report.
 
-    Attributes
-    ----------
-    model : object
-        The given anonymizer, release, over-sampler or generator.
-
-    generator : object
-        The object that draws samples: the model or its `generator_`.
-
-    is_release : bool
-        Whether generated samples are meant to be published.
-
-    train, test : Samples
-        Real samples.
-
-    reference : Samples or None
-        Real samples that an attacker has.
-
-    synthetic : Samples
-        A generated sample for each training sample of a class that can be drawn.
-
-    added : Samples or None
-        Samples that over-sampling adds; None for a release.
-
-    compared : dict of str to Samples
-        "train", "test" and "synthetic", with equal numbers of samples of each class.
-
-    fitting, stopping : Samples
-        Real samples to train the probe on, and for its early stopping.
-
-    classes : ndarray of shape (n_classes,)
-        Labels of the training samples, sorted.
-
-    seeds : list of int
-        Seeds of the probe and of the audit.
+    `generator` draws samples: the model or its `generator_`. A release (`is_release`)
+    is meant to be published. `train`, `test` and `reference` (what an attacker has) are
+    real. `synthetic` has a sample for each training sample of a class that can be
+    drawn. `added` is what over-sampling adds. `compared` is "train", "test" and
+    "synthetic" with equal numbers of samples of each class. `fitting` trains the probe,
+    `stopping` stops it early.
     """
 
     model: Any

@@ -1,28 +1,109 @@
-"""Which parts of a sparse code speak for a class, and rows that agree in them."""
+"""Samples as positions, and which parts of their codes speak for a class."""
+
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from sklearn.neighbors import NearestNeighbors
 
-from ._positions import chunks
+from ..._scaling import estimate_scale, scale_rows
+
+# Positions that are worked on at a time, about.
+_CHUNK_POSITIONS = 4096
+# Positions of maps from which the scale of their features is estimated, about.
+_SCALE_POSITIONS = 100_000
+
+
+def chunks(n_samples, n_positions):
+    """Yield slices of samples that hold a bounded number of positions."""
+    step = max(1, _CHUNK_POSITIONS // n_positions)
+    for start in range(0, n_samples, step):
+        yield slice(start, min(start + step, n_samples))
+
+
+def pool_positions(X):
+    """Return samples of any layout averaged over positions, (n, n_features)."""
+    return X if X.ndim == 2 else X.mean(axis=1 if X.ndim == 3 else (2, 3))
+
+
+@dataclass
+class PositionScaler:
+    """The layout of samples, and the scale of their features.
+
+    Attributes
+    ----------
+    sample_shape : tuple of int
+        (n_features,), (n_tokens, n_features) or (n_channels, height, width).
+
+    dtype : dtype
+        Floating point type of samples.
+
+    offset, scale : ndarray of shape (n_features,)
+        Of the features at all positions.
+    """
+
+    sample_shape: tuple
+    dtype: np.dtype
+    offset: np.ndarray
+    scale: np.ndarray
+
+    @classmethod
+    def fit(cls, X):
+        """Return the scaler of samples, shape (n, ...)."""
+        step = 1
+        if X.ndim > 2:
+            n_features = X.shape[1 if X.ndim == 4 else 2]
+            step += X.size // n_features // _SCALE_POSITIONS
+        # Sums depend on the order in memory.
+        sample = np.ascontiguousarray(_features_last(X[::step]))
+        offset, scale = estimate_scale(sample.reshape(-1, sample.shape[-1]))
+        return cls(X.shape[1:], sample.dtype, offset, scale)
+
+    @property
+    def grid(self):
+        """Shape of the positions: (), (n_tokens,) or (height, width)."""
+        shape = self.sample_shape
+        return {1: (), 2: shape[:1], 3: shape[1:]}[len(shape)]
+
+    def to_positions(self, X):
+        """Return scaled positions, float32 of shape (n, n_positions, n_features)."""
+        n_features = len(self.offset)
+        Z = np.empty((len(X), int(np.prod(self.grid)), n_features), dtype=np.float32)
+        for part in chunks(*Z.shape[:2]):
+            positions = _features_last(X[part]).reshape(-1, n_features)
+            scaled = scale_rows(positions, self.offset, self.scale)
+            Z[part] = scaled.reshape(Z[part].shape)
+        return Z
+
+    def to_samples(self, Z):
+        """Return samples of scaled positions, of shape (n, ...)."""
+        X = (self.offset + Z * self.scale).astype(self.dtype)
+        X = X.reshape(len(Z), *self.grid, len(self.offset))
+        return np.moveaxis(X, -1, 1) if len(self.sample_shape) == 3 else X
+
+
+def _features_last(X):
+    """Return samples in a float type, with features on the last axis."""
+    X = np.moveaxis(X, 1, -1) if X.ndim == 4 else X
+    return X.astype(np.result_type(X.dtype, np.float32), copy=False)
 
 
 @torch.no_grad()
 def encode_all(module, Z):
-    """Return the codes of rows, (n, n_positions, n_groups, group_size)."""
+    """Return the codes of samples, (n, n_positions, n_groups, group_size)."""
     parts = [
-        module.encode(torch.from_numpy(Z[rows])).numpy()
-        for rows in chunks(*Z.shape[:2])
+        module.encode(torch.from_numpy(Z[part])).numpy()
+        for part in chunks(*Z.shape[:2])
     ]
     return np.concatenate(parts)
 
 
 @torch.no_grad()
 def mean_code(module, Z):
-    """Return the code averaged over rows and positions, (n_groups, group_size)."""
+    """Return the code averaged over samples and positions, (n_groups, group_size)."""
     total = sum(
-        module.encode(torch.from_numpy(Z[rows])).sum(dim=(0, 1), dtype=torch.float64)
-        for rows in chunks(*Z.shape[:2])
+        module.encode(torch.from_numpy(Z[part])).sum(dim=(0, 1), dtype=torch.float64)
+        for part in chunks(*Z.shape[:2])
     )
     return (total / (Z.shape[0] * Z.shape[1])).float()
 
@@ -33,7 +114,7 @@ def class_activation(module, codes, labels, mean):
 
     For a linear classifier with weights :math:`w_c` of the pooled code, the logit of
     class c, less the mean of the logits of all classes, is up to a constant the
-    average over the positions p, or for rows without positions the sum over the
+    average over the positions p, or for samples without positions the sum over the
     groups l, of
 
     .. math::
@@ -49,10 +130,10 @@ def class_activation(module, codes, labels, mean):
         Its classifier is read.
 
     codes : Tensor of shape (n, n_positions, n_groups, group_size)
-        Codes of rows.
+        Codes of samples.
 
     labels : Tensor of shape (n,)
-        Class code of each row.
+        Class code of each sample.
 
     mean : Tensor of shape (n_groups, group_size)
         Mean code.
@@ -70,15 +151,15 @@ def class_activation(module, codes, labels, mean):
 
 @torch.no_grad()
 def all_activations(module, Z, labels, mean):
-    """Return the activation maps of all rows for given classes, (n, n_units)."""
+    """Return the activation maps of all samples for given classes, (n, n_units)."""
     parts = [
         class_activation(
             module,
-            module.encode(torch.from_numpy(Z[rows])),
-            torch.from_numpy(labels[rows]),
+            module.encode(torch.from_numpy(Z[part])),
+            torch.from_numpy(labels[part]),
             mean,
         ).numpy()
-        for rows in chunks(*Z.shape[:2])
+        for part in chunks(*Z.shape[:2])
     ]
     return np.concatenate(parts)
 
@@ -88,29 +169,29 @@ def specific_units(maps, quantile):
     return maps >= np.quantile(maps, quantile, axis=1, keepdims=True)
 
 
-def head_rows(codes, code):
-    """Return the rows of larger classes than one, or else of all other classes."""
+def head_samples(codes, code):
+    """Return the samples of classes larger than one, or else of all others."""
     count = np.bincount(codes)
     larger = count[codes] > count[code]
     return np.flatnonzero(larger if larger.any() else codes != code)
 
 
 def draw_partners(maps, codes, tails, n_neighbors, rng):
-    """Return a head row for each tail row, among those of the nearest maps.
+    """Return a head sample for each tail sample, among those of the nearest maps.
 
     Parameters
     ----------
     maps : ndarray of shape (n_samples, n_units)
-        Map of each row for its own class; they are compared by their direction.
+        Map of each sample for its own class; they are compared by their direction.
 
     codes : ndarray of shape (n_samples,)
         Class codes.
 
     tails : ndarray of shape (n_new,)
-        Indices of the tail rows.
+        Indices of the tail samples.
 
     n_neighbors : int
-        Nearest head rows that one is drawn from.
+        Nearest head samples that one is drawn from.
 
     rng : RandomState
         Draws.
@@ -118,13 +199,13 @@ def draw_partners(maps, codes, tails, n_neighbors, rng):
     Returns
     -------
     ndarray of shape (n_new,)
-        Indices of the head rows.
+        Indices of the head samples.
     """
     norm = np.linalg.norm(maps, axis=1, keepdims=True)
     directions = maps / np.where(norm > 0, norm, 1)
     partners = np.empty(len(tails), dtype=np.intp)
     for code in np.unique(codes[tails]):
-        heads = head_rows(codes, code)
+        heads = head_samples(codes, code)
         members, place = np.unique(tails[codes[tails] == code], return_inverse=True)
         k = min(n_neighbors, len(heads))
         nearest = NearestNeighbors(n_neighbors=k).fit(directions[heads])

@@ -1,41 +1,54 @@
-"""Rows whose code is that of a tail row in some units, and of a head row in others."""
+"""Samples with units of a tail and of a head sample, and the labels of them."""
 
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from sklearn.utils import gen_batches
 
 from ..._class_means import fit_class_means
-from ._activation_maps import all_activations, draw_partners, mean_code, specific_units
-from ._positions import chunks
+from .._wrapping import fit_classifier
+from ._activation_maps import (
+    all_activations,
+    chunks,
+    draw_partners,
+    mean_code,
+    pool_positions,
+    specific_units,
+)
 
-_RENDERED_ROWS = 64
+# How many samples are rendered at a time.
+_RENDERED = 64
+# How often a sample is drawn before it repeats its tail sample.
+_MAX_DRAWS = 10
 
 
 @dataclass
-class FusedRows:
-    """New rows, and what they are made of.
+class FusedSamples:
+    """New samples, and what they are made of.
 
     Attributes
     ----------
-    rows : ndarray of shape (n_new, ...)
-        In the units and the layout of the training rows.
+    samples : ndarray of shape (n_new, ...)
+        In the units and the layout of the training samples.
 
     parents : ndarray of shape (n_new, 2)
-        Index of the tail row and of the head row.
+        Index of the tail sample and of the head sample.
 
     masks : ndarray of shape (n_new, n_units)
-        True where a unit comes from the tail row.
+        True where a unit comes from the tail sample.
     """
 
-    rows: np.ndarray
+    samples: np.ndarray
     parents: np.ndarray
     masks: np.ndarray
 
 
 class Fusion:
-    """Fuses training rows by the class-specific units of their codes.
+    """Fuses training samples by the class-specific units of their codes.
 
     Parameters
     ----------
@@ -43,10 +56,10 @@ class Fusion:
         Trained.
 
     scaler : PositionScaler
-        Of the training rows.
+        Of the training samples.
 
     Z : ndarray of shape (n_samples, n_positions, n_features)
-        Scaled training rows.
+        Scaled training samples.
 
     codes : ndarray of shape (n_samples,)
         Their class codes.
@@ -66,18 +79,19 @@ class Fusion:
             self._learn_residuals()
 
     def draw(self, wanted, rng):
-        """Return `FusedRows` of the class codes `wanted`."""
+        """Return `FusedSamples` of the class codes `wanted`."""
         parents = self._draw_parents(wanted, rng)
-        # Evidence for the class of the head row must not come along.
+        # Units that speak for the class of the head sample must not come along.
         masks = self.specific[parents].any(axis=1)
-        row_shape, dtype = self.scaler.row_shape, self.scaler.dtype
-        rows = np.empty((len(parents), *row_shape), dtype=dtype)
-        for part in chunks(len(rows), self.Z.shape[1]):
-            rows[part] = self.scaler.to_rows(self._fuse(parents[part], masks[part]))
-        return FusedRows(rows, parents, masks)
+        shape = len(parents), *self.scaler.sample_shape
+        samples = np.empty(shape, dtype=self.scaler.dtype)
+        for part in chunks(len(samples), self.Z.shape[1]):
+            fused = self._fuse(parents[part], masks[part])
+            samples[part] = self.scaler.to_samples(fused)
+        return FusedSamples(samples, parents, masks)
 
     def _draw_parents(self, wanted, rng):
-        """Return a tail row of each class and a head row, shape (n_new, 2)."""
+        """Return a tail sample of each class and a head sample, shape (n_new, 2)."""
         counts = np.bincount(self.codes)
         by_class = np.argsort(self.codes, kind="stable")
         first = np.cumsum(counts) - counts
@@ -87,11 +101,11 @@ class Fusion:
 
     @torch.no_grad()
     def _fuse(self, parents, masks):
-        """Return scaled positions of new rows, (n, n_positions, n_features)."""
+        """Return scaled positions of new samples, (n, n_positions, n_features)."""
         tails, heads = parents.T
         if self.has_positions and self.noise is not None:
             # A position is decoded by itself: with what the decoder leaves out, it is
-            # that of the training row again.
+            # that of the training sample again.
             return np.where(masks[..., None], self.Z[tails], self.Z[heads])
         # Units are positions, or the groups of a single position.
         axes = (2, 3) if self.has_positions else (1, 3)
@@ -110,25 +124,74 @@ class Fusion:
     def _learn_residuals(self):
         """Split what the decoder leaves out into shrunk class means and the rest."""
         residuals = np.empty_like(self.Z[:, 0])
-        for rows in chunks(*self.Z.shape[:2]):
-            Z = self.Z[rows]
+        for part in chunks(*self.Z.shape[:2]):
+            Z = self.Z[part]
             decoded = self.module.decode(self.module.encode(torch.from_numpy(Z)))
-            residuals[rows] = (Z - decoded.numpy())[:, 0]
+            residuals[part] = (Z - decoded.numpy())[:, 0]
         means = fit_class_means(residuals, self.codes, self.codes.max() + 1).shrunk
         self._residual_means = means.astype(np.float32)
         self._residuals = residuals - self._residual_means[self.codes]
 
 
-def render(decoder, rows):
-    """Return what a function makes of new rows, in parts."""
+def render(decoder, samples):
+    """Return what a function makes of new samples, in parts."""
     images = [
-        np.asarray(decoder(rows[part]))
-        for part in gen_batches(len(rows), _RENDERED_ROWS)
+        np.asarray(decoder(samples[part]))
+        for part in gen_batches(len(samples), _RENDERED)
     ]
     n_images = sum(len(part) for part in images)
-    if n_images != len(rows):
+    if n_images != len(samples):
         raise ValueError(
-            f"decoder must return an image for each row, got {n_images} images for "
-            f"{len(rows)} rows."
+            f"decoder must return an image for each sample, got {n_images} images for "
+            f"{len(samples)} samples."
         )
     return np.concatenate(images) if images else np.empty(0)
+
+
+def share_labels(codes, fused):
+    """Return the share of each class in the labels of training samples, then new ones.
+
+    The tail has the share of the label that it has of the units.
+    """
+    of_tail = fused.masks.mean(axis=1)
+    shares = np.zeros((len(codes) + len(of_tail), codes.max() + 1), dtype=np.float32)
+    shares[np.arange(len(codes)), codes] = 1
+    new = np.arange(len(codes), len(shares))
+    tails, heads = codes[fused.parents].T
+    shares[new, tails] = of_tail
+    shares[new, heads] = 1 - of_tail
+    return shares
+
+
+def fit_agreement(policy, X, y, seed):
+    """Return the classifier that must agree, fitted on averages over positions."""
+    if policy == "agreement":
+        head = LogisticRegression(C=0.1, class_weight="balanced", max_iter=500)
+        policy = make_pipeline(StandardScaler(), head)
+    return fit_classifier(policy, pool_positions(X), y, seed)
+
+
+def redraw_refused(fusion, fused, X, labels, classifier, rng):
+    """Draw `fused` samples again, in place, where a classifier does not say `labels`.
+
+    Samples that it refuses each time become their tail sample; return how many.
+    """
+    left = _refused(classifier, fused.samples, labels, np.arange(len(labels)))
+    for _ in range(_MAX_DRAWS - 1):
+        if not len(left):
+            break
+        again = fusion.draw(fusion.codes[fused.parents[left, 0]], rng)
+        fused.samples[left] = again.samples
+        fused.parents[left], fused.masks[left] = again.parents, again.masks
+        left = _refused(classifier, fused.samples, labels, left)
+    fused.masks[left] = True
+    fused.samples[left] = X[fused.parents[left, 0]]
+    return len(left)
+
+
+def _refused(classifier, samples, labels, among):
+    """Return which of some samples the classifier takes for another class."""
+    if not len(among):
+        return among
+    predicted = classifier.predict(pool_positions(samples[among]))
+    return among[predicted != labels[among]]

@@ -1,11 +1,11 @@
-"""Over-sampling with class-specific parts of tail rows in head rows."""
+"""Over-sampling with class-specific parts of tail samples in head samples."""
 
 import copy
 from numbers import Integral, Real
 
 import numpy as np
 import torch
-from sklearn.base import _fit_context
+from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import (
@@ -21,45 +21,41 @@ from ..._training import (
     fork_torch_rng,
     resolve_device,
 )
-from ..._validation import check_numbers
+from ..._validation import check_numbers, encode_labels
 from .._base import BaseDenseOverSampler
-from ._activation_maps import all_activations, encode_all, mean_code
-from ._fusion import Fusion, render
+from ._activation_maps import PositionScaler, all_activations, encode_all, mean_code
+from ._fusion import Fusion, fit_agreement, redraw_refused, render, share_labels
 from ._iterated_learning import RESERVED, build_net
-from ._label_policies import fit_classifier, redraw_refused, share_labels
-from ._positions import PositionScaler
 
 
 class HeadTailFusionSampler(BaseDenseOverSampler):
-    r"""Over-sample with class-specific parts of tail rows in head rows.
+    r"""Over-sample with class-specific parts of tail samples in head samples.
 
-    Follows [1]_, with small networks in place of a diffusion model. A new row is made
-    of a row t of its class, the tail, and a row h of a larger one, the head:
+    Follows [1]_, with small networks in place of a diffusion model. A new sample is
+    made of a sample t of its class, the tail, and a sample h of a larger one, the head:
 
-    1. An encoder gives each row, or each position of a map, a sparse code: groups of
+    1. An encoder gives each sample, or each position of a map, a sparse code: groups of
        numbers, each on a simplex [2]_. A linear classifier and a decoder read it.
     2. They are trained by iterated learning [3]_: each generation, a student learns for
-       a few steps the codes that a teacher gives, and then the task. Codes that are
-       easy to learn come through, and those are compositional.
+       a few steps the codes that a teacher gives, and then the task. This selects codes
+       that are easy to learn, which are more compositional.
     3. Class activation maps tell what each unit of a code adds to the logit of the
-       row's class. Units are the positions of a map, and of vectors the groups. Those
-       from a quantile on are specific to the class, the others generic.
+       sample's class. Units are the positions of a map, and of vectors the groups.
+       Those from a quantile on are specific to the class, the others generic.
     4. h is drawn among the nearest neighbours of t by the direction of their maps.
-    5. Units that are generic in both rows come from h, all others from t. The decoder
-       brings the code back to features.
+    5. Units that are generic in both samples come from h, all others from t. The
+       decoder turns the code into features.
 
     .. note::
-        The paper reports that classifiers are worse with its images than without. In
-        the tables of the user guide, :class:`CVAEOverSampler` is better and faster.
+        Do not use it for accuracy: in the tables of the user guide,
+        :class:`CVAEOverSampler` is more accurate and faster on long-tailed data, and
+        the paper reports that classifiers are worse with its images than without.
 
     Parameters
     ----------
     sampling_strategy : float, str, dict or callable, default="auto"
-        Which classes to fill up, as imbalanced-learn has it: the desired ratio of
-        minority to majority (binary only), "minority", "not minority", "not majority"
-        ("auto"), "all", a dict from label to the number of rows after resampling, or a
-        function that returns such a dict for `y`. Classes without a larger one take
-        all others for their head.
+        Which classes to fill up, as in :class:`CVAEOverSampler`. The head of the
+        largest class is all other classes.
 
     n_groups : int, default=32
         Groups of a code.
@@ -81,36 +77,40 @@ class HeadTailFusionSampler(BaseDenseOverSampler):
         Batches in which each agent learns to reconstruct and to classify.
 
     quantile : float, default=0.5
-        Quantile of the activation of the units of a row, in [0, 1], from which on they
-        are specific to its class. 0 leaves nothing to the head row.
+        Quantile of the activation of the units of a sample, in [0, 1], from which on
+        they are specific to its class. With 0, no unit comes from the head sample.
 
     n_neighbors : int, default=100
-        Nearest head rows, by their maps, that a partner is drawn from. A class of m
-        rows has at most m times as many different new ones.
+        Nearest head samples, by their maps, that a partner is drawn from. A class of m
+        samples has at most m times as many different new ones.
 
     label_policy : {"hard", "soft", "agreement"} or classifier, default="hard"
-        Labels of new rows. "hard": that of the tail. "soft": the same, and
+        Labels of new samples. "hard": that of the tail. "soft": the same, and
         `soft_labels_` shares it between tail and head as the units are. "agreement":
-        that of the tail, and rows that a classifier takes for another class are drawn
-        again, up to ten times; then they repeat the tail row. The classifier is the
-        one given, or :class:`~sklearn.linear_model.LogisticRegression` with balanced
-        class weights; it is fitted on the training rows, averaged over positions.
+        that of the tail, and samples that a classifier takes for another class are
+        drawn again, up to ten times; then they repeat the tail sample. The classifier
+        is the one given, or :class:`~sklearn.linear_model.LogisticRegression` with
+        balanced class weights. It is cloned and fitted on the training samples,
+        averaged over positions; a fitted one in scikit-learn's FrozenEstimator is used
+        as it is.
 
     noise : {"residual"} or None, default="residual"
-        What is added to decoded rows. "residual": what the decoder leaves out. In
-        maps, of the row that a position comes from, whose features it then has. For
-        vectors, of the head row, around the mean of the tail's class.
+        What is added to decoded samples. "residual": what the decoder leaves out. In
+        maps, that of the sample that a position comes from, whose features the position
+        then has. In vectors, that of the head sample, around the mean of the tail's
+        class.
 
     decoder : callable, default=None
-        Renders new rows, for example from the latents of an autoencoder to images: a
-        function of an array of shape (n, ...), a part of the new rows, that returns an
-        array of as many.
+        Renders new samples, for example from the latents of an autoencoder to images: a
+        function of an array of shape (n, ...), a part of the new samples, that returns
+        an array of as many.
 
     device : str or torch.device, default="auto"
         "auto" is CUDA where there is a GPU, else the CPU.
 
     random_state : int, RandomState instance or None, default=None
-        Seed of training and fusion.
+        Seed of training, of fusion, and of a classifier as `label_policy` that has no
+        integer of its own: see :ref:`seeds-and-fitted-parts`.
 
     verbose : int, default=0
         1 shows a progress bar of the phases of training, 2 also skorch's table.
@@ -131,20 +131,21 @@ class HeadTailFusionSampler(BaseDenseOverSampler):
         Labels, sorted.
 
     sampling_strategy_ : dict
-        Number of rows to add to each class.
+        Number of samples to add to each class.
 
     parents_ : ndarray of shape (n_new, 2)
-        Index of tail and head row. Set by :meth:`fit_resample`, as what follows.
+        Index of tail and head sample. Set by :meth:`fit_resample`, as what follows.
 
     masks_ : ndarray of shape (n_new, n_groups), (n_new, n_tokens) or (n_new, h, w)
-        True where a unit comes from the tail row.
+        True where a unit comes from the tail sample.
 
     soft_labels_ : ndarray of shape (n_samples_new, n_classes)
-        Share of each class in the label of each row, the training rows included. Only
-        with ``label_policy="soft"``.
+        Share of each class in the label of each sample, the training samples included.
+        Only with ``label_policy="soft"``.
 
     n_repeated_ : int
-        Number of new rows that the classifier refused ten times. Only with agreement.
+        Number of new samples that the classifier refused ten times. Only with a
+        classifier.
 
     images_ : ndarray of shape (n_new, ...)
         What `decoder` returned. Only where there is one.
@@ -157,13 +158,13 @@ class HeadTailFusionSampler(BaseDenseOverSampler):
 
     See Also
     --------
-    RemixSampler : Mixes all features of two rows.
+    RemixSampler : Mixes all features of two samples.
 
     Notes
     -----
     `X` holds vectors (n, d), patch tokens (n, tokens, d) or feature maps (n, c, h, w),
-    such as those of ``FoundationEmbedder(pooling="map")``. New rows have the shape of
-    the old ones. Codes of maps are made in parts, and never all in memory.
+    such as those of ``FoundationEmbedder(pooling="map")``. New samples have the
+    shape of the old ones. Codes of maps are made in parts, and never all in memory.
 
     References
     ----------
@@ -252,36 +253,13 @@ class HeadTailFusionSampler(BaseDenseOverSampler):
         self.verbose = verbose
         self.net_params = net_params
 
-    @_fit_context(prefer_skip_nested_validation=False)
-    def fit(self, X, y):
-        """Train the networks, without resampling.
-
-        :meth:`fit_resample` trains too.
+    def encode(self, X: ArrayLike) -> NDArray[np.float32]:
+        """Return the sparse codes of samples.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, ...)
-            Training rows: vectors, patch tokens or feature maps.
-
-        y : array-like of shape (n_samples,)
-            Class of each row.
-
-        Returns
-        -------
-        self : object
-            The fitted sampler.
-        """
-        X, y = self._check_and_count(X, y)
-        self._train(X, y, check_random_state(self.random_state))
-        return self
-
-    def encode(self, X):
-        """Return the sparse codes of rows.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, ...)
-            Rows of the shape of the training rows.
+            Samples of the shape of the training samples.
 
         Returns
         -------
@@ -289,20 +267,20 @@ class HeadTailFusionSampler(BaseDenseOverSampler):
 (n_samples, n_tokens, n_groups, group_size) or (n_samples, height, width, ...)
             Numbers of a group are at least 0 and sum to 1.
         """
-        X = self._check_new(X)
-        codes = encode_all(self.net_.module_, self._scaler.to_positions(X))
-        return codes.reshape(len(X), *self._scaler.grid, *codes.shape[2:])
+        Z = self._check_new(X)
+        codes = encode_all(self.net_.module_, Z)
+        return codes.reshape(len(Z), *self._scaler.grid, *codes.shape[2:])
 
-    def activation_maps(self, X, y):
-        """Return what each unit of the code of a row adds to the logit of its class.
+    def activation_maps(self, X: ArrayLike, y: ArrayLike) -> NDArray[np.float32]:
+        """Return what each unit of a code adds to the logit of the sample's class.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, ...)
-            Rows of the shape of the training rows.
+            Samples of the shape of the training samples.
 
         y : array-like of shape (n_samples,)
-            Class of each row: labels of the training rows.
+            Class of each sample: labels of the training samples.
 
         Returns
         -------
@@ -314,26 +292,25 @@ class HeadTailFusionSampler(BaseDenseOverSampler):
         Raises
         ------
         ValueError
-            If `y` has labels that the training rows have not.
+            If `y` has labels that the training samples have not.
         """
-        X, y = self._check_new(X), np.asarray(y)
-        check_consistent_length(X, y)
-        if unseen := np.setdiff1d(y, self.classes_).tolist():
-            raise ValueError(f"y contains unseen labels: {unseen[:5]}.")
-        codes, Z = np.searchsorted(self.classes_, y), self._scaler.to_positions(X)
+        Z = self._check_new(X)
+        check_consistent_length(Z, y)
+        codes = encode_labels(y, self.classes_)
         maps = all_activations(self.net_.module_, Z, codes, self._mean_code)
         return self._to_grid(maps)
 
     def _check_new(self, X):
+        """Return the scaled positions of samples like those of training."""
         check_is_fitted(self)
         check_numbers(X)
         X = validate_data(self, X, reset=False, allow_nd=True)
-        if X.shape[1:] != self._scaler.row_shape:
+        if X.shape[1:] != self._scaler.sample_shape:
             raise ValueError(
-                f"The sampler was fitted on rows of shape {self._scaler.row_shape}, "
-                f"got {X.shape[1:]}."
+                "The sampler was fitted on samples of shape "
+                f"{self._scaler.sample_shape}, got {X.shape[1:]}."
             )
-        return X
+        return self._scaler.to_positions(X)
 
     def _check_X_y(self, X, y):
         X, y, binarize_y = super()._check_X_y(X, y)
@@ -346,18 +323,21 @@ class HeadTailFusionSampler(BaseDenseOverSampler):
         check_net_params(self.net_params, RESERVED, type(self).__name__)
         return X, y, binarize_y
 
-    def _train(self, X, y, rng):
-        """Train the networks; return scaled rows and class codes."""
+    def _train(self, X, y):
+        self._train_networks(X, y, check_random_state(self.random_state))
+
+    def _train_networks(self, X, y, rng):
+        """Train the networks; return scaled samples and class codes."""
         device = resolve_device(self.device)
         classes, codes = np.unique(y, return_inverse=True)
         scaler = PositionScaler.fit(X)
         Z = scaler.to_positions(X)
         net = build_net(self, *Z.shape[1:], np.bincount(codes), device)
-        rows = LabelledTensors(
+        samples = LabelledTensors(
             torch.from_numpy(Z).to(device), torch.from_numpy(codes).to(device)
         )
         with fork_torch_rng(draw_seeds(rng, 1)[0], device):
-            net.fit(rows, rows.y)
+            net.fit(samples, samples.y)
         if net.n_finished_epochs_ < net.max_epochs:
             # The student of an unfinished generation knows too little.
             raise KeyboardInterrupt
@@ -367,9 +347,9 @@ class HeadTailFusionSampler(BaseDenseOverSampler):
         self._mean_code = mean_code(net.module_.eval(), Z)
         return Z, codes
 
-    def _draw_rows(self, X, y, labels):
+    def _draw_samples(self, X, y, labels):
         rng = check_random_state(self.random_state)
-        Z, codes = self._train(X, y, rng)
+        Z, codes = self._train_networks(X, y, rng)
         fusion = Fusion(
             self.net_.module_,
             self._scaler,
@@ -381,14 +361,16 @@ class HeadTailFusionSampler(BaseDenseOverSampler):
         )
         fused = fusion.draw(np.searchsorted(self.classes_, labels), rng)
         if self.label_policy not in ("hard", "soft"):
-            classifier = fit_classifier(self.label_policy, X, y, draw_seeds(rng, 1)[0])
+            seed = draw_seeds(rng, 1)[0]
+            seed = None if self.random_state is None else seed
+            classifier = fit_agreement(self.label_policy, X, y, seed)
             self.n_repeated_ = redraw_refused(fusion, fused, X, labels, classifier, rng)
         self.parents_, self.masks_ = fused.parents, self._to_grid(fused.masks)
         if self.label_policy == "soft":
             self.soft_labels_ = share_labels(codes, fused)
         if self.decoder is not None:
-            self.images_ = render(self.decoder, fused.rows)
-        return fused.rows, labels
+            self.images_ = render(self.decoder, fused.samples)
+        return fused.samples, labels
 
     def _to_grid(self, units):
         """Return a value for each unit in the shape of the positions."""

@@ -1,4 +1,4 @@
-"""Iterated learning: students learn the codes of a teacher, then the task."""
+"""Sparse codes, and how students learn them from a teacher, then learn the task."""
 
 import copy
 import math
@@ -19,7 +19,6 @@ from ..._training import (
     TrainingNet,
     gradient_clipping,
 )
-from ._simplicial import SimplicialAutoencoder
 
 # What the sampler's own parameters set.
 RESERVED = {"max_epochs", "device", "verbose"}
@@ -29,7 +28,92 @@ _TERMS = {
 }
 # Positions per step: a step costs as much for a few maps as for this many vectors.
 _BATCH_POSITIONS = 4096
-_BATCH_ROWS = (16, 256)
+_BATCH_SIZES = (16, 256)
+
+
+class SimplicialEmbedding(nn.Module):
+    r"""Groups of numbers, each put on a simplex by a softmax with a temperature.
+
+    .. math:: s_{lv} = \frac{\exp(h_{lv} / \tau)}{\sum_w \exp(h_{lw} / \tau)}
+
+    The smaller the temperature, the closer each group is to a choice of one of its
+    entries (Lavoie et al., "Simplicial Embeddings in Self-Supervised Learning and
+    Downstream Classification", ICLR 2023).
+
+    **Shape**
+
+    - Input: ``(..., n_groups, group_size)``
+    - Output: the same; sums over the last axis are 1
+    """
+
+    def __init__(self, temperature=1.0):
+        super().__init__()
+        self.temperature = temperature
+
+    def forward(self, h):
+        """Return the codes."""
+        return (h / self.temperature).softmax(dim=-1)
+
+
+class SimplicialAutoencoder(nn.Module):
+    """Encoder to simplicial codes, decoder, and a linear classifier of the codes.
+
+    Each position of a map is encoded and decoded by itself, and the classifier sees
+    the average over the positions. Samples without positions are maps of one position.
+
+    **Shape**
+
+    - Input: ``(n, n_positions, n_features)``; class codes ``(n,)`` are not used
+    - Output: ``(n, n_positions, n_groups, group_size)``, before the softmax
+    """
+
+    def __init__(
+        self,
+        n_features,
+        n_classes,
+        n_groups,
+        group_size,
+        temperature=1.0,
+        hidden_dim=256,
+    ):
+        super().__init__()
+        n_codes = n_groups * group_size
+        self.encoder = nn.Sequential(
+            nn.Linear(n_features, hidden_dim),
+            nn.ReLU(),
+            nn.Linear(hidden_dim, n_codes),
+            nn.Unflatten(-1, (n_groups, group_size)),
+        )
+        self.embedding = SimplicialEmbedding(temperature)
+        self.decoder = nn.Sequential(
+            nn.Linear(n_codes, hidden_dim),
+            nn.ReLU(),
+            nn.Linear(hidden_dim, n_features),
+        )
+        self.head = nn.Linear(n_codes, n_classes)
+
+    def forward(self, x, y=None):
+        """Return the groups before the softmax."""
+        return self.encoder(x)
+
+    def encode(self, x):
+        """Return the codes, ``(n, n_positions, n_groups, group_size)``."""
+        return self.embedding(self(x))
+
+    def decode(self, codes):
+        """Return samples, ``(n, n_positions, n_features)``."""
+        return self.decoder(codes.flatten(2))
+
+    def classify(self, codes):
+        """Return logits, ``(n, n_classes)``."""
+        return self.head(codes.mean(dim=1).flatten(1))
+
+    def reset(self):
+        """Draw all weights anew."""
+        for module in self.modules():
+            reset = getattr(module, "reset_parameters", None)
+            if reset is not None:
+                reset()
 
 
 class StepLoader(TensorLoader):
@@ -46,7 +130,7 @@ class StepLoader(TensorLoader):
 
 
 class TaskLoss(nn.Module):
-    r"""The task of the agents: to reconstruct rows, and to tell their class.
+    r"""The task of the agents: to reconstruct samples, and to tell their class.
 
     The classifier is trained with :math:`\log \pi` added to its logits, so that they
     are those of equally frequent classes (Ren et al., "Balanced Meta-Softmax for
@@ -79,7 +163,7 @@ class IteratedNet(TrainingNet):
     The first epoch trains an agent on the task. Then, for each generation, the agent
     becomes the teacher, and a student with new weights learns in two epochs: first to
     tell codes that are drawn from the teacher's (imitation), then the task
-    (interaction). Few steps of imitation are a bottleneck, which codes pass that are
+    (interaction). With few steps of imitation, the student learns the codes that are
     easy to learn (Ren et al., "Improving Compositional Generalization using Iterated
     Learning and Simplicial Embeddings", NeurIPS 2023).
 
@@ -95,7 +179,7 @@ class IteratedNet(TrainingNet):
         self.interaction_steps = interaction_steps
 
     def on_epoch_begin(self, *args, **kwargs):
-        """Open a phase; a new generation has a teacher, and a student from scratch."""
+        """Start a phase; a new generation has a teacher, and a student from scratch."""
         super().on_epoch_begin(*args, **kwargs)
         self.generation_, imitates = divmod(len(self.history), 2)
         self.phase_ = "interaction" if imitates else "imitation"
@@ -172,7 +256,7 @@ def build_net(sampler, n_positions, n_features, class_count, device):
         Positions of a map, and features of a position.
 
     class_count : ndarray of shape (n_classes,)
-        Number of rows of each class.
+        Number of samples of each class.
 
     device : torch.device
         Where to train.
@@ -214,7 +298,7 @@ def build_net(sampler, n_positions, n_features, class_count, device):
         "iterator_valid": TensorLoader,
         "train_split": None,
         "max_epochs": len(phases),
-        "batch_size": int(np.clip(_BATCH_POSITIONS // n_positions, *_BATCH_ROWS)),
+        "batch_size": int(np.clip(_BATCH_POSITIONS // n_positions, *_BATCH_SIZES)),
         "lr": 3e-3,
         "device": str(device),
         "verbose": int(sampler.verbose > 1),

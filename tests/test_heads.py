@@ -1,0 +1,46 @@
+"""What every public head of LongTailClassifier does."""
+
+import pickle
+
+import pytest
+import torch
+
+from skcvae import long_tail
+
+HEADS = [getattr(long_tail, name) for name in long_tail.__all__ if "Head" in name]
+each_head = pytest.mark.parametrize("head", HEADS)
+pytestmark = pytest.mark.usefixtures("torch_seed")
+
+
+@each_head
+@pytest.mark.parametrize("n_samples", [1, 7])
+def test_logits_and_gradients_are_finite(head, n_samples):
+    module = head(5, 3)
+    X = torch.randn(n_samples, 5)
+    X[0] = 0
+    X.requires_grad_()
+    logits = module(X)
+    assert logits.shape == (n_samples, 3)
+    assert torch.isfinite(logits).all()
+    logits.square().sum().backward()
+    gradients = [weight.grad for weight in module.parameters()]
+    assert all(torch.isfinite(gradient).all() for gradient in gradients)
+    assert torch.isfinite(X.grad).all()
+
+
+@each_head
+def test_pickle_and_state_dict_keep_the_logits(head):
+    X = torch.randn(7, 5)
+    module = head(5, 3).eval()
+    expected = module(X)
+    assert torch.equal(pickle.loads(pickle.dumps(module))(X), expected)
+    other = head(5, 3).eval()
+    other.load_state_dict(module.state_dict())
+    assert torch.equal(other(X), expected)
+
+
+@each_head
+def test_samples_do_not_depend_on_one_another(head):
+    X = torch.randn(7, 5)
+    module = head(5, 3).eval()
+    torch.testing.assert_close(module(X)[2:3], module(X[2:3]))
