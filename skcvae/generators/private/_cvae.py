@@ -67,9 +67,9 @@ class DPCVAE(BasePrivateGenerator):
         over the number of samples.
 
     classes : array-like of shape (n_classes,), default=None
-        All labels that may occur, from public knowledge; a class may have no sample.
-        None takes the labels of `y`, and warns: the guarantee then does not cover the
-        set of labels.
+        All labels that may occur, from public knowledge; a class may have no sample,
+        and samples of other labels are left out, without a message. None takes the
+        labels of `y`, and warns: the guarantee then does not cover the set of labels.
 
     data_norm : float, default=None
         Euclidean norm to which centred samples are clipped, in the units of `X`, from
