@@ -5,14 +5,11 @@ from functools import partial
 import numpy as np
 import pytest
 from scipy.spatial.distance import cdist
-from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
-from sklearn.neighbors import KernelDensity
 
 from skcvae.privacy._attack_result import attack_controls, attack_result
 from skcvae.privacy._membership import (
-    domias_attack,
     label_inference_gap,
     nearest_neighbor_attack,
     scaler_attack,
@@ -62,40 +59,6 @@ def test_calibration_needs_a_reference(sets):
         nearest_neighbor_attack(*sets[:3])
 
 
-@pytest.mark.parametrize("n_components", [2, 6])
-def test_domias_agrees_with_scikit_learn(sets, n_components):
-    S, M, H, R = (rows / spread(sets[3]) for rows in sets)
-    pca = PCA(n_components, whiten=True).fit(R)
-    densities = [
-        KernelDensity(bandwidth=len(rows) ** (-1 / (n_components + 4))).fit(
-            pca.transform(rows)
-        )
-        for rows in (S, R)
-    ]
-
-    def score(X):
-        of_synthetic, of_reference = (
-            density.score_samples(pca.transform(X)) for density in densities
-        )
-        return of_synthetic - of_reference
-
-    result = domias_attack(*sets, n_components=n_components)
-    assert result.auc.value == pytest.approx(area(score, M, H))
-
-
-def test_domias_far_from_all_rows_and_with_a_reference_of_low_rank(sets):
-    S, M, H, R = sets
-    R = np.c_[R[:, :2], np.repeat(R[:, 2:3], 4, axis=1)]
-    M[0] = 1e6
-    assert np.isfinite(domias_attack(S, M, H, R).auc).all()
-
-
-def test_domias_refuses_a_constant_reference(sets):
-    S, M, H, R = sets
-    with pytest.raises(ValueError, match="all the same"):
-        domias_attack(S, M, H, np.full_like(R, 0.1))
-
-
 by_feature = partial(nearest_neighbor_attack, scale="feature")
 
 
@@ -104,9 +67,8 @@ by_feature = partial(nearest_neighbor_attack, scale="feature")
     [
         (nearest_neighbor_attack, 1e3),
         (by_feature, 10.0 ** np.arange(-3, 3)),
-        (domias_attack, 1e3),
     ],
-    ids=["nearest_neighbor", "by_feature", "domias"],
+    ids=["nearest_neighbor", "by_feature"],
 )
 def test_attacks_depend_on_neither_order_nor_units(attack, units, sets):
     rng = np.random.RandomState(1)
@@ -124,13 +86,12 @@ def test_a_release_cannot_hide_behind_an_outlier_of_its_own(sets):
     assert result == nearest_neighbor_attack(S, M, H, R)
 
 
-@pytest.mark.parametrize("attack", [nearest_neighbor_attack, domias_attack])
-def test_a_constant_feature_changes_nothing(attack, sets):
+def test_a_constant_feature_changes_nothing(sets):
+    attack = nearest_neighbor_attack
     with_constant = [np.c_[rows, np.full(len(rows), 0.1)] for rows in sets]
     np.testing.assert_allclose(attack(*with_constant).auc, attack(*sets).auc)
 
 
-@pytest.mark.parametrize("attack", [nearest_neighbor_attack, domias_attack])
 @pytest.mark.parametrize(
     ("first", "second", "names"),
     [
@@ -139,10 +100,10 @@ def test_a_constant_feature_changes_nothing(attack, sets):
         (2, 3, "X_nonmembers are also in X_reference"),
     ],
 )
-def test_records_in_two_sets_are_refused(attack, sets, first, second, names):
+def test_records_in_two_sets_are_refused(sets, first, second, names):
     sets[second][:4] = sets[first][3:7]
     with pytest.raises(ValueError, match=f"4 samples of {names}"):
-        attack(*sets)
+        nearest_neighbor_attack(*sets)
 
 
 def test_a_duplicate_in_the_other_precision_is_refused(sets):

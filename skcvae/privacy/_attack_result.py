@@ -119,8 +119,7 @@ def attack_controls(
     ----------
     attack : callable
         ``attack(X_synthetic, X_members, X_nonmembers, X_reference)``, which returns an
-        :class:`AttackResult`, as :func:`nearest_neighbor_attack` and
-        :func:`domias_attack` do.
+        :class:`AttackResult`, as :func:`nearest_neighbor_attack` does.
 
     X_members : array-like of shape (n_members, n_features)
         Samples that the release was made from.

@@ -20,9 +20,9 @@ from .._statistics import quantile
 from .._training import draw_seeds
 from .._warnings import warn_user
 from ._audit_membership import (
+    DECODER_ATTACKS,
     LATENT_SEARCH,
     MIN_RECORDS,
-    SAMPLE_ATTACKS,
     audit_membership,
     audit_splits,
     check_splits,
@@ -32,6 +32,7 @@ from ._audit_parts import check_parts, fit_clone, synthesize
 from ._audit_report import PrivacyAudit
 from ._closeness import distance_to_closest_record_share, exact_copies
 from ._membership import label_inference_gap, scaler_attack
+from ._sample_attacks import SAMPLE_ATTACKS, SampleAttacks
 
 # With so many records on a side, an AUC is useful.
 _ENOUGH_RECORDS = 500
@@ -73,7 +74,9 @@ def privacy_audit(  # noqa: PLR0913  three sets of records, and the release
 ) -> PrivacyAudit:
     """Attack a release and report what leaks.
 
-    The report has the controls of each attack; membership inference, overall, by class
+    The report begins with a headline: figures that are beyond what chance gives. It has
+    the controls of each attack, and leaks that were planted in other releases, with
+    what the headline shows of them; membership inference, overall, by class
     and for the most isolated records; copies and closeness; label inference; and what
     is formally guaranteed. It holds aggregates only, because distances of single
     records would leak themselves [1]_, and gives no verdict: a failed attack does not
@@ -115,9 +118,13 @@ def privacy_audit(  # noqa: PLR0913  three sets of records, and the release
         makes each sample a group.
 
     attacks : "default" or list of str, default="default"
-        Membership attacks: "nearest_neighbor", "nearest_by_feature", "domias",
-        and, for an object with `make_decoder`, "latent_search". The default is all that
-        the release allows.
+        Membership attacks. On samples: "nearest_neighbor" and "nearest_by_feature", see
+        :func:`nearest_neighbor_attack`; "likelihood" and "class_means", see
+        :func:`class_gaussian_attack`; "aligned_copies", nearest neighbours after a
+        rotation, permutation, mirroring, scale and shift that makes the samples fit
+        half of the members. On an object with `make_decoder`: "latent_search", see
+        :func:`latent_search_attack`; "subspace", by what a record has in directions in
+        which the decoder hardly varies. The default is all that the release allows.
 
     extremes : tuple of (minimum, maximum), default=None
         Released extremes of the features, as of a min-max scaler. No release of skcvae
@@ -201,15 +208,16 @@ def privacy_audit(  # noqa: PLR0913  three sets of records, and the release
         notes += _notes_on_decoder(reference_release)
     elif not isinstance(synthetic, tuple | list) and not has_decoder(synthetic):
         notes.append("The release has no decoder: latent_search was left out.")
+    on_samples = SampleAttacks(parts)
     scores = score_records(
-        names, synthetic, released.X, parts, reference_release, seeds[2]
+        names, synthetic, released, on_samples, reference_release, seeds[2]
     )
     return PrivacyAudit(
         n_members=len(members.X),
         n_nonmembers=len(nonmembers.X),
         n_reference=len(reference.X),
         n_synthetic=len(released.X),
-        **audit_membership(scores, parts, seeds[2]),
+        **audit_membership(scores, on_samples, released, seeds[2]),
         closeness=_audit_closeness(released.X, parts, seeds[3]),
         attribute=attribute,
         extremes=rates,
@@ -225,15 +233,15 @@ def _choose_attacks(attacks, synthetic):
     """Return the names of the attacks; refuse unknown and impossible ones."""
     possible = list(SAMPLE_ATTACKS)
     if has_decoder(synthetic):
-        possible.append(LATENT_SEARCH)
+        possible += DECODER_ATTACKS
     if isinstance(attacks, str):
         return possible
     impossible = sorted(set(map(str, attacks)) - set(possible))
     if impossible or not attacks:
         raise ValueError(
             f"attacks={list(attacks)} must name at least one of those that this "
-            f"release allows: {possible}. latent_search needs an object with "
-            "make_decoder."
+            f"release allows: {possible}. latent_search and subspace need an object "
+            "with make_decoder."
         )
     return list(attacks)
 
@@ -259,7 +267,7 @@ def _warn_about_size(parts):
 
 def _notes_on_decoder(reference_release):
     """Return the limits of the attack on a decoder."""
-    notes = ["latent_search has no controls: they would need other trainings."]
+    notes = ["latent_search and subspace have no controls, which need other trainings."]
     if reference_release is None:
         notes.append(
             "latent_search is not calibrated, and much weaker for it: pass retrain."

@@ -1,44 +1,23 @@
-"""The membership part of an audit: each attack, its controls, and the strongest."""
-
-from collections.abc import Callable
-from functools import partial
-from typing import NamedTuple
+"""The membership part of an audit: each attack, its controls, and the headline."""
 
 import numpy as np
 from scipy import stats
 
 from .._neighbors import nearest_neighbors
-from .._record_sets import check_record_sets, scale_by
-from .._statistics import Estimate, auc
+from .._record_sets import scale_by
+from .._statistics import Estimate, auc, proportion
 from .._training import draw_seeds
-from ._attack_result import attack_controls, attack_result
-from ._audit_parts import fit_clone, split_anew
+from ._attack_result import attack_result
+from ._audit_parts import SyntheticSamples, fit_clone, split_anew
 from ._audit_report import AuditedAttack, AuditedClass
+from ._headline import find_headline
 from ._latent_search import latent_search_scores
-from ._membership import (
-    _domias_scores,
-    _nearest_scores,
-    domias_attack,
-    nearest_neighbor_attack,
-)
+from ._planted import ALL_MEMBERS, NO_LEAK, planted_leaks
+from ._sample_attacks import SAMPLE_ATTACKS, SampleAttacks
+from ._subspace import subspace_scores
 
-
-class SampleAttack(NamedTuple):
-    """An attack on released samples: the function, its scores, and their scale."""
-
-    attack: Callable
-    score: Callable
-    scale: str = "common"
-
-
-SAMPLE_ATTACKS = {
-    "nearest_neighbor": SampleAttack(nearest_neighbor_attack, _nearest_scores),
-    "nearest_by_feature": SampleAttack(
-        partial(nearest_neighbor_attack, scale="feature"), _nearest_scores, "feature"
-    ),
-    "domias": SampleAttack(domias_attack, _domias_scores),
-}
 LATENT_SEARCH = "latent_search"
+DECODER_ATTACKS = (LATENT_SEARCH, "subspace")
 CONFIDENCE = 0.95
 # The least number of records on a side for an AUC.
 MIN_RECORDS = 20
@@ -47,55 +26,120 @@ _N_CLASSES_SHOWN = 5
 _MIN_REPEATS = 5
 
 
-def score_records(names, release, S, parts, reference_release, seed):
+def score_records(names, release, released, attacks, reference_release, seed):
     """Return the scores of members and of non-members by each attack."""
-    sets = check_record_sets(
-        X_synthetic=S, **{f"X_{n}": p.X for n, p in parts._asdict().items()}
-    )
-    scores = {}
+    scores = {
+        name: attacks.score(name, released) for name in names if name in SAMPLE_ATTACKS
+    }
+    of_decoder = {
+        LATENT_SEARCH: lambda X, y: latent_search_scores(
+            release, X, y, reference_release=reference_release, random_state=seed
+        ),
+        "subspace": lambda X, y: subspace_scores(release, X, y),
+    }
     for name in names:
-        if name in SAMPLE_ATTACKS:
-            by = SAMPLE_ATTACKS[name]
-            S, M, H, R = scale_by(sets["X_reference"], *sets.values(), scale=by.scale)
-            scores[name] = by.score(S, R, M), by.score(S, R, H)
-    if LATENT_SEARCH in names:
-        scores[LATENT_SEARCH] = _score_decoder(
-            release, *parts[:2], reference_release, seed
-        )
+        if name in DECODER_ATTACKS:
+            releases = [release]
+            if name == LATENT_SEARCH and reference_release is not None:
+                releases.append(reference_release)
+            scores[name] = _score_decoder(of_decoder[name], releases, attacks.parts)
     return scores
 
 
-def _score_decoder(release, members, nonmembers, reference_release, seed):
-    """Return the scores by the attack on a decoder; NaN for classes it lacks."""
-    X = np.concatenate([members.X, nonmembers.X])
-    y = np.concatenate([members.y, nonmembers.y])
+def _score_decoder(score, releases, parts):
+    """Return the scores by an attack on a decoder; NaN for classes it lacks."""
+    X = np.concatenate([parts.members.X, parts.nonmembers.X])
+    y = np.concatenate([parts.members.y, parts.nonmembers.y])
     known = np.ones(len(y), dtype=bool)
-    for one in (release, reference_release):
-        if one is not None:
-            known &= np.isin(y, one.make_decoder("cpu").classes)
+    for release in releases:
+        known &= np.isin(y, release.make_decoder("cpu").classes)
     scores = np.full(len(y), np.nan)
-    scores[known] = latent_search_scores(
-        release,
-        X[known],
-        y[known],
-        reference_release=reference_release,
-        random_state=seed,
-    )
-    return scores[: len(members.y)], scores[len(members.y) :]
+    scores[known] = score(X[known], y[known])
+    return scores[: len(parts.members.y)], scores[len(parts.members.y) :]
 
 
-def audit_membership(scores, parts, seed):
-    """Return the fields on attacks: each of them, the strongest, and classes."""
+def audit_membership(scores, attacks, released, seed):
+    """Return the fields on attacks: the headline, each of them, and classes."""
+    parts = attacks.parts
+    copies = attacks.count_copies(released)
     isolated = _find_isolated(parts)
-    attacks = tuple(
-        _audit_attack(name, scores[name], parts, isolated, seed) for name in scores
+    names = [name for name in scores if name in SAMPLE_ATTACKS]
+    planted = _PlantedReleases(attacks, names, len(scores), seed)
+    audited = tuple(
+        _audit_attack(name, scores[name], isolated, planted.controls.get(name))
+        for name in scores
     )
-    usable = [attack for attack in attacks if attack.usable]
+    usable = [attack for attack in audited if attack.usable]
+    used = {attack.result.name: scores[attack.result.name] for attack in usable}
     return {
-        "attacks": attacks,
+        "headline": _find_headline(used, copies, len(scores)),
+        "found_by_any": _found_by_any(used),
+        "planted": planted.seen_by([name for name in names if name in used]),
+        "attacks": audited,
         "maximum": _strongest_auc(usable, scores),
         **_audit_classes(usable, scores, parts),
     }
+
+
+def _find_headline(scores, copies, n_attacks):
+    """Return the headline by scores that may be NaN."""
+    present = {name: [_present(s) for s in both] for name, both in scores.items()}
+    return find_headline(present, copies, n_attacks)
+
+
+def _found_by_any(scores):
+    """Return the share of the members above all non-members by some attack."""
+    if not scores:
+        return None
+    # A comparison with NaN is false.
+    found = [members > np.nanmax(others) for members, others in scores.values()]
+    found = np.logical_or.reduce(found)
+    return proportion(np.count_nonzero(found), len(found))
+
+
+class _PlantedReleases:
+    """Attacks on releases of known leaks: controls, and what the headline shows."""
+
+    def __init__(self, attacks, names, n_attacks, seed):
+        self.attacks = attacks
+        self.n_attacks = n_attacks
+        y = attacks.parts.members.y
+        self.releases = {
+            name: SyntheticSamples(X, y)
+            for name, X in planted_leaks(attacks.parts, seed)
+        }
+        self.scores, self.copies = {}, {}
+        for leak, release in self.releases.items():
+            if leak in (NO_LEAK, ALL_MEMBERS):
+                self.scores[leak] = {n: attacks.score(n, release) for n in names}
+            self.copies[leak] = attacks.count_copies(release)
+        # Of twenty audits one at most flags a good attack, whatever their number.
+        confidence = 1 - (1 - CONFIDENCE) / max(len(names), 1)
+        self.controls = {
+            name: [
+                auc(*map(_present, self.scores[leak][name]), confidence)
+                for leak in (ALL_MEMBERS, NO_LEAK)
+            ]
+            for name in names
+        }
+
+    def seen_by(self, names):
+        """Return for each leak the first figure of the headline that shows it."""
+        return {leak: self._first_figure(leak, names) for leak in self.releases}
+
+    def _first_figure(self, leak, names):
+        # One figure that shows the leak is enough.
+        for name in [None, *reversed(names)]:
+            scores = {} if name is None else {name: self._score(leak, name)}
+            for figure in _find_headline(scores, self.copies[leak], self.n_attacks):
+                if figure.beyond_chance:
+                    return f"{figure.name} {figure.attack}".strip()
+        return ""
+
+    def _score(self, leak, name):
+        if leak in self.scores:
+            return self.scores[leak][name]
+        return self.attacks.score(name, self.releases[leak])
 
 
 def _find_isolated(parts):
@@ -107,22 +151,18 @@ def _find_isolated(parts):
     return of_members >= threshold, of_others >= threshold
 
 
-def _audit_attack(name, scores, parts, isolated, seed):
+def _audit_attack(name, scores, isolated, controls):
     """Return how an attack did, with its controls where it has any."""
-    positive = negative = None
-    usable = True
-    if name in SAMPLE_ATTACKS:
-        controls = attack_controls(
-            SAMPLE_ATTACKS[name].attack, *(part.X for part in parts), random_state=seed
-        )
-        positive, negative = controls.positive.auc, controls.negative.auc
-        usable = controls.usable
+    positive, negative = controls or (None, None)
+    usable = controls is None or (
+        positive.low > 0.5 and negative.low <= 0.5 <= negative.high
+    )
     return AuditedAttack(
         result=attack_result(name, *map(_present, scores), CONFIDENCE),
         isolated=_auc_among(scores, isolated),
         positive=positive,
         negative=negative,
-        usable=usable,
+        usable=bool(usable),
     )
 
 
@@ -165,8 +205,9 @@ def audit_splits(names, retrain, n_repeats, parts, reference_release, seed):
     for split_seed in draw_seeds(np.random.RandomState(seed), n_repeats):
         split = split_anew(parts, split_seed)
         release, synthetic = fit_clone(retrain, split.members, split_seed)
+        attacks = SampleAttacks(split)
         scores = score_records(
-            names, release, synthetic.X, split, reference_release, split_seed
+            names, release, synthetic, attacks, reference_release, split_seed
         )
         areas.append({n: auc(*map(_present, both)).value for n, both in scores.items()})
     return {

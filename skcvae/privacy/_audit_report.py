@@ -7,6 +7,7 @@ import numpy as np
 
 from .._statistics import Estimate
 from ._attack_result import AttackResult
+from ._headline import HeadlineFigure
 
 _VERDICTS = {True: "yes", False: "not usable"}
 _CLOSING = "These are lower bounds from the listed attacks; stronger attacks may exist."
@@ -26,11 +27,13 @@ class AuditedAttack:
         attack gives no scores.
 
     positive, negative : Estimate or None
-        AUC where members were released, and where reference samples were. None for an
+        AUC where members were released, and where samples of Gaussians fitted to the
+        reference were, with intervals corrected for the number of attacks. None for an
         attack that would need another training for it.
 
     usable : bool
-        Whether the controls came out as they must, or there are none.
+        Whether the first interval is above 0.5 and the second includes it, or there are
+        no controls.
     """
 
     result: AttackResult
@@ -61,6 +64,25 @@ class PrivacyAudit:
     ----------
     n_members, n_nonmembers, n_reference, n_synthetic : int
         Numbers of samples.
+
+    headline : tuple of HeadlineFigure
+        The largest AUC in either direction, the largest true-positive rate at 1 % false
+        positives (with 500 non-members or more), the largest share of the members that
+        one attack finds at no false positive, and the numbers of members copied exactly
+        and nearly. Where a figure is beyond chance, the release leaks. Of releases
+        that do not depend on who is a member, one in twenty has such a figure, at most
+        (Bonferroni's correction for all attacks and figures). It holds where members
+        and non-members were split at random, sample by sample.
+
+    found_by_any : Estimate or None
+        Share of the members that score above all non-members by some usable attack.
+        Each attack finds about one member by chance; "aligned_copies" attacks half.
+
+    planted : dict
+        Planted leaks, and the first figure of the headline that shows each; empty if
+        none does. All are as large as the members: samples of Gaussians fitted to the
+        reference, without members, with 1 % and 5 % of them, and with those of one
+        class; and all members, rotated, ten times as large, and shifted.
 
     attacks : tuple of AuditedAttack
         Membership attacks with their controls.
@@ -105,6 +127,9 @@ class PrivacyAudit:
     n_nonmembers: int
     n_reference: int
     n_synthetic: int
+    headline: tuple[HeadlineFigure, ...]
+    found_by_any: Estimate | None
+    planted: dict
     attacks: tuple[AuditedAttack, ...]
     maximum: Estimate | None
     classes: tuple[AuditedClass, ...]
@@ -125,6 +150,7 @@ class PrivacyAudit:
     def __str__(self):
         sections = [
             _overview(self),
+            _headline(self),
             _controls(self),
             _membership(self),
             _splits(self),
@@ -150,9 +176,24 @@ def _overview(audit):
     ]
 
 
+def _headline(audit):
+    """Return the table of the figures that chance bounds."""
+    rows = [("figure", "attack", "value", "by chance up to", "")]
+    for figure in audit.headline:
+        numbers = [figure.value, figure.by_chance]
+        shown = [f"{n:.3f}" if isinstance(n, float) else str(n) for n in numbers]
+        verdict = "beyond chance" if figure.beyond_chance else ""
+        rows.append((figure.name, figure.attack or "-", *shown, verdict))
+    return [
+        "Headline: a clean release has a figure beyond chance once in twenty audits",
+        *_table(rows),
+        f"Members that any attack finds at FPR 0: {_format(audit.found_by_any)}",
+    ]
+
+
 def _controls(audit):
     """Return the table of controls."""
-    rows = [("attack", "members released", "reference released", "usable")]
+    rows = [("attack", "members released", "nothing leaked", "usable")]
     rows += [
         (
             attack.result.name,
@@ -162,10 +203,14 @@ def _controls(audit):
         )
         for attack in audit.attacks
     ]
-    title = (
-        "1. Controls: AUC where all leaks (0.95 at least), and where nothing does (0.5)"
-    )
-    return [title, *_table(rows)]
+    planted = [("planted leak", "shown in the headline by")]
+    planted += [(leak, figure or "nothing") for leak, figure in audit.planted.items()]
+    return [
+        "1. Controls: AUC where all leaks (above 0.5), and where nothing does (0.5)",
+        *_table(rows),
+        "",
+        *_table(planted),
+    ]
 
 
 def _membership(audit):
@@ -297,6 +342,8 @@ def _table(rows):
 
 def _plain(value):
     """Return a value as JSON has it: no arrays, no tuples, no NaN."""
+    if isinstance(value, HeadlineFigure):
+        return {**vars(value), "beyond_chance": value.beyond_chance}
     if is_dataclass(value):
         return {f.name: _plain(getattr(value, f.name)) for f in fields(value)}
     if isinstance(value, Estimate):

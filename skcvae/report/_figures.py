@@ -17,8 +17,8 @@ from ..inspection import (
     TrainingHistoryDisplay,
 )
 from ..privacy import PrivacyAudit
-from ..privacy._audit_membership import SAMPLE_ATTACKS, score_records
 from ..privacy._audit_parts import check_parts
+from ..privacy._sample_attacks import SAMPLE_ATTACKS, SampleAttacks
 from ._samples import Run, Samples, clean, find_history, take
 
 _SIZE_IN_INCHES = (4.8, 3.6)
@@ -198,9 +198,11 @@ def _membership(run, audit, ax):
     sets = (run.train, run.test, run.reference)
     parts = check_parts(*((*samples, None) for samples in sets), min_samples=1)
     ran = [a.result.name for a in audit.attacks if a.result.name in SAMPLE_ATTACKS]
-    scores = score_records(ran, None, run.synthetic.X, parts, None, 0)
+    attacks = SampleAttacks(parts)
+    scores = {name: attacks.score(name, run.synthetic) for name in ran}
     members, others = (
-        {name: both[side] for name, both in scores.items()} for side in (0, 1)
+        {name: both[side][~np.isnan(both[side])] for name, both in scores.items()}
+        for side in (0, 1)
     )
     display = MembershipROCDisplay.from_scores(members, others, ax=ax)
     areas = ", ".join(f"{n} {a.value:.3f}" for n, a in display.auc.items())

@@ -18,8 +18,13 @@ _FOR_TRAINING = (
 _ASKS = {
     "nearest_neighbor": "is there a generated sample very near to the record?",
     "nearest_by_feature": "the same, with each feature on its own scale.",
-    "domias": "are generated samples denser around the record than reference samples?",
+    "likelihood": "is the record likelier under a Gaussian of its class in the "
+    "generated samples than in the reference?",
+    "class_means": "is the generated mean of its class moved towards the record?",
+    "aligned_copies": "is there a generated sample very near to the record, after a "
+    "rotation, mirroring, scale and shift?",
     "latent_search": "can the released decoder generate the record?",
+    "subspace": "has the record no part in directions that the decoder lacks?",
 }
 
 
@@ -83,7 +88,13 @@ def describe_privacy(
             ("generated samples attacked", found.n_synthetic),
         ],
         "asks": [(a.result.name, _ASKS[a.result.name]) for a in found.attacks],
-        "tables": [_controls(found), _attacks(found), *_classes(found)],
+        "tables": [
+            _headline(found),
+            _controls(found),
+            _planted(found),
+            _attacks(found),
+            *_classes(found),
+        ],
         "maximum": found.maximum,
         "closeness": _closeness(found.closeness),
         "attribute": _attribute(found.attribute),
@@ -101,11 +112,35 @@ def _list_formal(statement):
     return sorted(entries, key=lambda entry: entry[0] != "guarantee")
 
 
+def _headline(found):
+    """Return the table of the figures that chance bounds."""
+    return {
+        "caption": "Headline: is any figure beyond what chance gives? Of releases that "
+        "disclose nothing, one in twenty has such a figure, at most",
+        "head": ["figure", "attack", "value", "by chance up to", "beyond chance"],
+        "rows": [
+            [f.name, f.attack, f.value, f.by_chance, "yes" if f.beyond_chance else "no"]
+            for f in found.headline
+        ]
+        + [["found at FPR 0 by any attack", "", found.found_by_any, "", ""]],
+    }
+
+
+def _planted(found):
+    """Return the table of planted leaks."""
+    return {
+        "caption": "Would the headline have shown a leak? Other releases, with planted "
+        "leaks, and the first figure that shows each",
+        "head": ["planted leak", "shown by"],
+        "rows": [[leak, figure or "nothing"] for leak, figure in found.planted.items()],
+    }
+
+
 def _controls(found):
     """Return the table of controls."""
     return {
         "caption": "Do the attacks work? AUC if the members themselves are released "
-        "(must be near 1), and if other samples are released (must be near 0.5)",
+        "(must be above 0.5), and if other samples are released (must be near 0.5)",
         "head": ["attack", "members released", "others released", "usable"],
         "rows": [
             [a.result.name, a.positive, a.negative, _usable(a)] for a in found.attacks
