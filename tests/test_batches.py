@@ -23,9 +23,8 @@ from skcvae.long_tail._batches import (
     WeightedTensors,
     resolve_remix,
 )
-from skcvae.long_tail._bookkeeping import PriorBookkeeping
 from skcvae.long_tail._head_net import HeadNet
-from skcvae.long_tail._priors import augment_probability
+from skcvae.long_tail._priors import BatchPriors, augment_probability
 
 _CPU = torch.device("cpu")
 
@@ -60,8 +59,8 @@ def make_loader(rows=None, batch_size=128, *, stream=None, **params):
         "tau": 1.0,
         "n_epochs": 5,
     }
-    books = PriorBookkeeping(**{**defaults, **params})
-    return RebalancedLoader(rows, batch_size, books, stream)
+    priors = BatchPriors(**{**defaults, **params})
+    return RebalancedLoader(rows, batch_size, priors, stream)
 
 
 def passes(loader, n_passes, seed=0):
@@ -115,11 +114,11 @@ def test_instance_sampling_visits_each_row_once_in_each_pass(batch_size):
 
 
 @pytest.mark.parametrize("sampling", ["sqrt", "balanced", 0.25, 1.5, -0.5])
-def test_class_shares_are_those_of_the_books(sampling):
+def test_class_shares_are_those_of_the_priors(sampling):
     loader = make_loader(sampling=sampling)
     x, y = drawn_rows(loader, 10)
     assert_array_equal(y, CODES[x[:, 0].astype(int)])
-    assert_follows(y, loader.books.drawn(0))
+    assert_follows(y, loader.priors.drawn(0))
     # Within a class, all rows are drawn alike.
     rows = x[y == 1, 0].astype(int)
     assert_follows(
@@ -142,7 +141,7 @@ def test_rows_are_drawn_by_their_weights(sampling):
     x, y = drawn_rows(loader, 20)
     index = x[:, 0].astype(int)
     assert (weights[index] > 0).all()
-    assert_follows(y, loader.books.drawn(0))
+    assert_follows(y, loader.priors.drawn(0))
     for code in range(4):
         inside = CODES[index] == code
         share = (weights[index][inside] == 2).mean()
@@ -166,9 +165,9 @@ def test_the_unit_of_the_weights_does_not_matter(exponent):
 def test_parts_of_a_split_keep_labels_and_weights(stratified):
     rows = numbered_rows(weights=1.0 + CODES)
     train, valid = ValidSplit(4, stratified=stratified)(rows, CODES)
-    books = make_loader(rows, sampling="balanced").books
+    priors = make_loader(rows, sampling="balanced").priors
     held_out, y_valid = joined(list(PlainLoader(valid, 100)))
-    x, y = drawn_rows(RebalancedLoader(train, 100, books, None), 5)
+    x, y = drawn_rows(RebalancedLoader(train, 100, priors, None), 5)
     for part, codes in ((x, y), (held_out, y_valid)):
         assert_array_equal(codes, CODES[part[:, 0].astype(int)])
         assert_array_equal(codes, part[:, 1])
@@ -303,7 +302,7 @@ def test_effective_prior_is_what_the_batches_weigh():
         mass += np.bincount(labels.y, labels.share * labels.weight, 3)
         rest = (1 - labels.share) * labels.partner_weight
         mass += np.bincount(labels.partner_y, rest, 3)
-    assert_allclose(mass / mass.sum(), loader.books.effective(0), atol=0.005)
+    assert_allclose(mass / mass.sum(), loader.priors.effective(0), atol=0.005)
 
 
 @pytest.mark.parametrize("weighted", [False, True])

@@ -203,7 +203,7 @@ def test_a_module_and_the_model_it_was_made_of_agree():
 
 
 @pytest.mark.parametrize("loss, head", [("ldam", "auto"), ("focal", "mlp")])
-def test_make_logits_are_the_probabilities_of_the_classifier(loss, head):
+def test_made_logits_are_the_probabilities_of_the_classifier(loss, head):
     rows = np.column_stack([X, np.full(len(X), 7.0)])
     classifier = LongTailClassifier(
         loss=loss, head=head, max_epochs=5, device="cpu", random_state=0

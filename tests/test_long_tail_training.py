@@ -156,7 +156,7 @@ def test_pickles_hold_neither_rows_nor_the_source_of_generated_ones(
         for kind in (np.float32, np.float64):
             assert not any(row.tobytes() in stored for row in rows.astype(kind))
     net = classifier.net_
-    assert net.iterator_train__stream is None and net.iterator_train__books is None
+    assert net.iterator_train__stream is None and net.iterator_train__priors is None
     assert type(classifier.generator_).__name__.encode() in stored
     assert b"generators" not in pickle.dumps(net)
     assert not net.module_.training and net.optimizer_ is None

@@ -14,9 +14,9 @@ from skcvae._remix import remix_label_share
 from skcvae.generators import ClassGaussian
 from skcvae.long_tail import LongTailClassifier
 from skcvae.long_tail._batches import resolve_remix
-from skcvae.long_tail._bookkeeping import PriorBookkeeping
 from skcvae.long_tail._head_net import build_loss
 from skcvae.long_tail._priors import (
+    BatchPriors,
     augment_probability,
     effective_prior,
     mean_remix_share,
@@ -26,7 +26,7 @@ from skcvae.long_tail._priors import (
 COUNT = np.array([16.0, 4.0, 1.0])
 
 
-def make_books(**params):
+def make_priors(**params):
     defaults = {
         "class_count": COUNT,
         "sampling": "instance",
@@ -37,7 +37,11 @@ def make_books(**params):
         "tau": 1.0,
         "n_epochs": 5,
     }
-    return PriorBookkeeping(**{**defaults, **params})
+    return BatchPriors(**{**defaults, **params})
+
+
+def log_prior_left(loss, loss_params, priors, epoch):
+    return priors.log_prior_left(build_loss(loss, loss_params, priors, epoch), epoch)
 
 
 def up_to_a_constant(logits):
@@ -79,11 +83,11 @@ def test_progressive_moves_from_instance_to_balanced(progress, expected):
 
 
 def test_progressive_begins_and_ends_with_the_training():
-    books = make_books(sampling="progressive")
-    assert_allclose(books.drawn(0), sampling_prior("instance", COUNT))
-    assert_allclose(books.drawn(2)[0], (16 / 21 + 1 / 3) / 2)
-    assert_allclose(books.drawn(4), [1 / 3] * 3)
-    only = make_books(sampling="progressive", n_epochs=1)
+    priors = make_priors(sampling="progressive")
+    assert_allclose(priors.drawn(0), sampling_prior("instance", COUNT))
+    assert_allclose(priors.drawn(2)[0], (16 / 21 + 1 / 3) / 2)
+    assert_allclose(priors.drawn(4), [1 / 3] * 3)
+    only = make_priors(sampling="progressive", n_epochs=1)
     assert_allclose(only.drawn(0), sampling_prior("instance", COUNT))
 
 
@@ -163,15 +167,15 @@ def test_effective_prior_is_that_of_simulated_batches(remix, generated_weight):
 
 
 def test_corrected_counts_are_those_of_the_prior_to_the_power_tau():
-    sqrt = make_books(sampling="sqrt")
+    sqrt = make_priors(sampling="sqrt")
     assert_allclose(sqrt.corrected_count(0), [12, 6, 3])
     sqrt.tau = 2.0
     assert_allclose(sqrt.corrected_count(0), [16, 4, 1])
     sqrt.tau = 0.0
     assert_allclose(sqrt.corrected_count(0), [7, 7, 7])
-    original = make_books(sampling="balanced", correction="original")
+    original = make_priors(sampling="balanced", correction="original")
     assert_allclose(original.corrected_count(0), COUNT)
-    progressive = make_books(sampling="progressive")
+    progressive = make_priors(sampling="progressive")
     assert_allclose(progressive.corrected_count(4), [7, 7, 7])
 
 
@@ -194,10 +198,10 @@ LOSSES = pytest.mark.parametrize(
 )
 
 
-def best_logits(loss, loss_params, books):
+def best_logits(loss, loss_params, priors):
     """Return the logits, one row for each kind, that minimise the expected loss."""
-    criterion = build_loss(loss, loss_params, books, 0)
-    joint = torch.from_numpy(np.exp(LIKELIHOOD) * books.effective(0))
+    criterion = build_loss(loss, loss_params, priors, 0)
+    joint = torch.from_numpy(np.exp(LIKELIHOOD) * priors.effective(0))
     # Each kind has logits of its own: their weights speed up the search only.
     joint = joint / joint.sum(dim=1, keepdim=True)
     logits = torch.zeros((4, 3), dtype=torch.float64, requires_grad=True)
@@ -224,53 +228,61 @@ def best_logits(loss, loss_params, books):
 def test_each_loss_ends_with_the_prior_corrected_to_the_power_tau(
     loss, loss_params, tau, sampling
 ):
-    books = make_books(
+    priors = make_priors(
         sampling=sampling,
         tau=tau,
         p_augment=np.array([0.0, 0.5, 0.5]),
         generated_weight=0.5,
     )
-    left = books.log_prior_left(loss, loss_params, 0)
-    logits = best_logits(loss, loss_params, books) - left
-    expected = LIKELIHOOD + (1 - tau) * np.log(books.effective(0))
+    left = log_prior_left(loss, loss_params, priors, 0)
+    logits = best_logits(loss, loss_params, priors) - left
+    expected = LIKELIHOOD + (1 - tau) * np.log(priors.effective(0))
     assert_allclose(up_to_a_constant(logits), up_to_a_constant(expected), atol=1e-4)
 
 
 @LOSSES
 def test_original_prior_is_corrected_once_more(loss, loss_params):
-    books = make_books(sampling="balanced", correction="original")
-    left = books.log_prior_left(loss, loss_params, 0)
-    logits = best_logits(loss, loss_params, books) - left
+    priors = make_priors(sampling="balanced", correction="original")
+    left = log_prior_left(loss, loss_params, priors, 0)
+    logits = best_logits(loss, loss_params, priors) - left
     expected = LIKELIHOOD - np.log(COUNT)
     assert_allclose(up_to_a_constant(logits), up_to_a_constant(expected), atol=1e-4)
 
 
 @LOSSES
 def test_without_correction_the_logits_are_those_of_the_batches(loss, loss_params):
-    books = make_books(sampling="sqrt", correction=None, tau=2.0)
-    assert_array_equal(books.log_prior_left(loss, loss_params, 0), 0)
-    logits = best_logits(loss, loss_params, books)
-    expected = LIKELIHOOD + np.log(books.effective(0))
+    priors = make_priors(sampling="sqrt", correction=None, tau=2.0)
+    assert_array_equal(log_prior_left(loss, loss_params, priors, 0), 0)
+    logits = best_logits(loss, loss_params, priors)
+    expected = LIKELIHOOD + np.log(priors.effective(0))
     assert_allclose(up_to_a_constant(logits), up_to_a_constant(expected), atol=1e-4)
 
 
 def test_focal_and_ldam_leave_the_prior_and_equalization_nothing():
-    books = make_books(sampling="sqrt", tau=2.0)
+    priors = make_priors(sampling="sqrt", tau=2.0)
     for loss in ("focal", "ldam"):
-        left = books.log_prior_left(loss, None, 4)
+        left = log_prior_left(loss, None, priors, 4)
         assert_allclose(left, 2 * np.log([4 / 7, 2 / 7, 1 / 7]))
-    assert_array_equal(books.log_prior_left("equalization", None, 4), 0)
+    # The smallest share is 1/21: with this threshold, its class is rare.
+    params = {"threshold": 0.06}
+    assert_array_equal(log_prior_left("equalization", params, priors, 4), 0)
+
+
+def test_equalization_without_rare_classes_leaves_the_prior():
+    priors = make_priors(sampling="sqrt")
+    left = log_prior_left("equalization", {"threshold": 0.1}, priors, 4)
+    assert_allclose(left, np.log([4 / 7, 2 / 7, 1 / 7]))
 
 
 def test_weights_of_ldam_are_left_once_they_are_in_use():
-    books = make_books(sampling="balanced")
+    priors = make_priors(sampling="balanced")
     # With beta = 0.5, sixteen rows count as 2 - 2^-15, four as 1.875 and one as 1.
     weights = 1 / np.array([2 - 2.0**-15, 1.875, 1.0])
     params = {"reweight_after": 0.8, "reweight_beta": 0.5}
-    left = np.array([books.log_prior_left("ldam", params, epoch) for epoch in (3, 4)])
+    left = np.array([log_prior_left("ldam", params, priors, epoch) for epoch in (3, 4)])
     expected = np.log([np.ones(3), weights])
     assert_allclose(up_to_a_constant(left), up_to_a_constant(expected), atol=1e-7)
-    losses = [build_loss("ldam", params, books, epoch) for epoch in range(5)]
+    losses = [build_loss("ldam", params, priors, epoch) for epoch in range(5)]
     assert [loss.reweights for loss in losses] == [False] * 4 + [True]
 
 

@@ -1,7 +1,7 @@
 """The command ``skcvae audit``."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -35,6 +35,7 @@ def audit(
     from ._databases import read_samples
 
     check_output(output, ".json", synthetic, members, nonmembers, reference)
+    attacked: Any
     if synthetic.suffix == RELEASE_SUFFIX:
         attacked, statement = anonymization.load(synthetic), None
     else:

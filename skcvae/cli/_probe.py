@@ -1,7 +1,7 @@
 """The command ``skcvae probe``."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -39,6 +39,7 @@ def probe(
     from ._databases import read_samples
 
     check_output(output, ".json", source, validation, test)
+    trained_on: Any
     if source.suffix == RELEASE_SUFFIX:
         trained_on = anonymization.load(source, device=device)
     else:

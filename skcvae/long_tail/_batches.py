@@ -9,7 +9,7 @@ from torch.distributions import Beta
 from .._remix import remix_label_share
 from .._training import LabelledTensors, TensorLoader
 
-# Rows that are drawn at a time: a call of a generator costs more than its first rows.
+# Samples that are drawn at a time: a call of a generator has a cost of its own.
 _BLOCK_SIZE = 2048
 
 _REMIX = {"alpha": 1.0, "kappa": 3.0, "tau": 0.5}
@@ -35,12 +35,12 @@ def resolve_remix(remix):
 
 
 class WeightedTensors(LabelledTensors):
-    """Rows, class codes and sample weights on the training device.
+    """Samples, class codes and sample weights on the training device.
 
     Parameters
     ----------
     x : Tensor of shape (n_samples, n_features)
-        Rows.
+        Samples.
 
     y : Tensor of shape (n_samples,)
         Class codes, int64.
@@ -60,15 +60,15 @@ class WeightedTensors(LabelledTensors):
 
 @dataclass
 class MixedLabels:
-    """Labels of a batch: two for each row where rows are mixed.
+    """Labels of a batch: two for each sample where samples are mixed.
 
     Attributes
     ----------
     y, partner_y : Tensor of shape (n,)
-        Class codes of the row and of what it was mixed with, or None.
+        Class codes of the sample and of what it was mixed with, or None.
 
     share : Tensor of shape (n,)
-        Share of the row's own label; None is 1.
+        Share of the sample's own label; None is 1.
 
     weight, partner_weight : Tensor of shape (n,)
         Weights in the loss; None is 1.
@@ -85,7 +85,7 @@ class MixedLabels:
 
 
 class PlainLoader(TensorLoader):
-    """Batches of the rows as they are, for validation."""
+    """Batches of the samples as they are, for validation."""
 
     def __iter__(self):
         for rows, x in super().__iter__():
@@ -93,38 +93,38 @@ class PlainLoader(TensorLoader):
 
 
 class RebalancedLoader(TensorLoader):
-    """Draw rows by class prior, and replace some by generated ones of their class.
+    """Draw samples by class prior, and replace some by generated ones of their class.
 
-    Each pass draws as many rows as there are, with replacement. Only where all rows
-    count alike, as in plain training, a pass visits each row once.
+    Each pass draws as many samples as there are, with replacement. Only where all
+    samples count alike, as in plain training, a pass visits each sample once.
 
     Parameters
     ----------
     dataset : WeightedTensors or a Subset of it
-        Rows to draw from.
+        Samples to draw from.
 
     batch_size : int
-        Rows per batch.
+        Samples per batch.
 
-    books : PriorBookkeeping
+    priors : BatchPriors
         How to draw, replace and mix.
 
     stream : callable or None
         Takes sorted class codes and a :class:`torch.Generator`, and returns generated
-        rows; None replaces nothing.
+        samples; None replaces nothing.
     """
 
-    def __init__(self, dataset, batch_size, books, stream):
+    def __init__(self, dataset, batch_size, priors, stream):
         super().__init__(dataset, batch_size)
-        self.books = books
+        self.priors = priors
         self.stream = stream
         self._epoch = 0
         codes = self.dataset.y
         self._p_augment = torch.tensor(
-            books.p_augment, dtype=torch.float32, device=codes.device
+            priors.p_augment, dtype=torch.float32, device=codes.device
         )
-        self._class_count = torch.tensor(books.class_count, device=codes.device)
-        # A part of the rows may be held out for validation.
+        self._class_count = torch.tensor(priors.class_count, device=codes.device)
+        # A part of the samples may be held out for validation.
         self._mass = torch.zeros_like(self._class_count)
         self._mass.index_add_(0, codes, self.dataset.w)
         self._device_generator = torch.Generator(codes.device)
@@ -132,7 +132,7 @@ class RebalancedLoader(TensorLoader):
     def __iter__(self):
         data = self.dataset
         self._device_generator.manual_seed(int(torch.randint(2**31, ())))
-        order = self._draw_order(self.books.drawn(self._epoch))
+        order = self._draw_order(self.priors.drawn(self._epoch))
         self._epoch += 1
         bounds = self._bounds()
         # Whole batches in each block, so that a batch never needs two.
@@ -148,7 +148,7 @@ class RebalancedLoader(TensorLoader):
                 yield self._finish(*batch)
 
     def _draw_order(self, prior):
-        """Return the indices of the rows of a pass."""
+        """Return the indices of the samples of a pass."""
         data = self.dataset
         per_class = torch.as_tensor(prior, device=data.y.device) / self._mass
         chance = per_class.index_select(0, data.y) * data.w
@@ -157,7 +157,7 @@ class RebalancedLoader(TensorLoader):
         return torch.multinomial(chance, len(data), replacement=True)
 
     def _replace(self, x, y):
-        """Put generated rows into `x`, in place, and return which they are."""
+        """Put generated samples into `x`, in place, and return which they are."""
         if self.stream is None:
             return torch.zeros(len(y), dtype=torch.bool, device=y.device)
         chance = self._p_augment.index_select(0, y)
@@ -170,10 +170,10 @@ class RebalancedLoader(TensorLoader):
         return generated
 
     def _finish(self, x, y, generated):
-        """Mix rows where asked for, and return a batch as skorch takes it."""
-        weight, remix = None, self.books.remix
-        if self.books.generated_weight != 1:
-            weight = 1 + (self.books.generated_weight - 1) * generated.to(x.dtype)
+        """Mix samples where asked for, and return a batch as skorch takes it."""
+        weight, remix = None, self.priors.remix
+        if self.priors.generated_weight != 1:
+            weight = 1 + (self.priors.generated_weight - 1) * generated.to(x.dtype)
         if remix is None:
             return x, MixedLabels(y, weight=weight)
         alpha = torch.full((len(y),), remix["alpha"], device=x.device)

@@ -1,15 +1,17 @@
 """The classifier for long-tailed data."""
 
 import copy
+from collections.abc import Callable, Iterable
 from numbers import Integral, Real
+from typing import Any, Self
 
 import numpy as np
 import torch
 from joblib import Memory
+from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, ClassifierMixin, _fit_context
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
-from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import nn
 
 from .._doc_links import DocLinkMixin
@@ -18,30 +20,33 @@ from .._scaling import estimate_scale, scale_rows
 from .._training import check_net_params, draw_seeds, fork_torch_rng, resolve_device
 from .._validation import (
     VARIANCE_CONSTRAINT,
-    check_finite_in_float32,
-    check_numbers,
     check_variance,
     check_weighted_samples,
     forget_fit,
 )
 from ..generators import ClassGaussian
 from ._batches import WeightedTensors, resolve_remix
-from ._bookkeeping import PriorBookkeeping
+from ._calibration import cross_fitted_temperature
 from ._head_net import LOSSES, RESERVED, build_loss, build_net, count_epochs
-from ._heads import HEADS, HeadOnRows
-from ._losses import LDAMLoss
-from ._priors import SAMPLING_EXPONENTS, augment_probability
-from ._target_prior import resolve_target_prior
+from ._heads import HEADS, HeadPredictionsMixin
+from ._priors import (
+    SAMPLING_EXPONENTS,
+    BatchPriors,
+    augment_probability,
+    resolve_target_prior,
+)
 
 
-class LongTailClassifier(DocLinkMixin, ClassifierMixin, BaseEstimator):
-    r"""Linear head on embeddings, trained with generated rows for rare classes.
+class LongTailClassifier(
+    HeadPredictionsMixin, DocLinkMixin, ClassifierMixin, BaseEstimator
+):
+    r"""Linear head on embeddings, trained with generated samples for rare classes.
 
-    Batches are made as in Algorithm 1 of the thesis: a row of a class with
-    :math:`n_c` rows is drawn with weight :math:`n_c^{-b}` and replaced, with a
-    probability that falls with :math:`n_c`, by a generated row of its class, made
-    anew for each batch. The class prior that these batches have is known, so that
-    a prior-aware loss corrects what is left of it, and no more.
+    Batches are made as in Algorithm 1 of the thesis: a sample of a class with
+    :math:`n_c` samples is drawn with weight :math:`n_c^{-b}` and replaced, with a
+    probability that falls with :math:`n_c`, by a generated sample of its class, made
+    anew for each batch. The class prior of these batches is known. The loss, or the
+    prediction, corrects it once.
 
     Parameters
     ----------
@@ -61,18 +66,18 @@ class LongTailClassifier(DocLinkMixin, ClassifierMixin, BaseEstimator):
         "cross_entropy", "balanced_softmax", "logit_adjusted", "class_balanced",
         "focal", "equalization" or "ldam"; see :mod:`skcvae.long_tail` for each. A
         module takes logits and class codes and has the attribute `reduction`, as
-        those of torch have.
+        those of torch have. What it does to the prior, it says itself; see Notes.
 
     loss_params : dict, default=None
         Further arguments of the named loss, for example ``{"gamma": 1.0}``.
 
     sampling : {"instance", "sqrt", "balanced", "progressive"} or float, default="sqrt"
-        The exponent b of the weight :math:`n_c^{-b}` with which a row is drawn: 0, 0.5,
-        1, or a number. "progressive" moves from "instance" to "balanced" over the
+        The exponent b of the weight :math:`n_c^{-b}` with which a sample is drawn: 0,
+        0.5, 1, or a number. "progressive" moves from "instance" to "balanced" over the
         epochs.
 
     augment : {"inverse", "inverse_steep", "always"} or None, default="inverse"
-        Probability that a row is replaced: :math:`1 / n_c` or :math:`1 / n_c^2`, both
+        Probability that a sample is replaced: :math:`1 / n_c` or :math:`1 / n_c^2`,
         scaled to [0, 1] over the classes and then clipped to [`p_min`, `p_max`];
         always; never.
 
@@ -80,40 +85,49 @@ class LongTailClassifier(DocLinkMixin, ClassifierMixin, BaseEstimator):
         Bounds of that probability; the program of the thesis has 0.01 and 0.7.
 
     variance : float, dict, array-like of shape (n_classes,) or "auto", default=None
-        Variance of the generated rows, as in the generator's `sample`. None is the
+        Variance of the generated samples, as in the generator's `sample`. None is the
         generator's own.
 
     generated_weight : float, default=1.0
-        Weight of generated rows in the loss.
+        Weight of generated samples in the loss.
 
     remix : bool or dict, default=False
-        Whether to mix the rows of a batch in pairs by Remix [2]_. A dict sets some of
-        ``{"alpha": 1.0, "kappa": 3.0, "tau": 0.5}``.
+        Whether to mix the samples of a batch in pairs by Remix [2]_. A dict sets some
+        of ``{"alpha": 1.0, "kappa": 3.0, "tau": 0.5}``.
 
     prior_correction : {"effective", "original"} or None, default="effective"
         Class prior that is taken to be in the logits: the one that the batches have;
-        that of the training rows (the thesis, which so corrects it a second time after
-        class-balanced sampling); or none, so that nothing is corrected. The losses
-        "balanced_softmax", "logit_adjusted", "class_balanced" and "equalization"
-        correct it while they train, others leave it to the prediction.
+        that of the training samples (the thesis, which so corrects it a second time
+        after class-balanced sampling); or none, so that nothing is corrected. The
+        losses "balanced_softmax", "logit_adjusted" and "equalization" correct it while
+        they train, others leave it to the prediction.
 
     tau : float, default=1.0
-        Exponent of the corrected prior. With more than 1 rare classes gain.
+        Exponent of the corrected prior. Above 1, predictions favour rare classes.
 
     target_prior : str, array-like of shape (n_classes,) or None, default="uniform"
         Class prior for which predictions are made: "uniform", "train", or numbers in
         the order of `classes_`. What the loss left of `prior_correction` is corrected
         here. None predicts with the logits as they are.
 
+    calibration : {"temperature"} or None, default=None
+        Whether to fit a temperature on cross-fitted probabilities of held-out samples.
+        It makes confidences honest where the head is too sure. It costs one more
+        training for each fold of `cv`.
+
+    cv : int, cross-validation splitter or iterable, default=5
+        Folds of the calibration, stratified if an int. Those keep a sample of each
+        class in the training part.
+
     weight_decay : float, default=1.0
         Decoupled weight decay of the head (AdamW multiplies it by the learning rate).
 
     max_epochs : int or "auto", default="auto"
-        Passes, each over as many rows as there are. "auto" takes as many as make 2,000
-        steps, but at least 10.
+        Passes, each over as many samples as there are. "auto" takes as many as make
+        2,000 steps, but at least 10.
 
     batch_size : int, default=256
-        Rows per step.
+        Samples per step.
 
     lr : float, default=2e-3
         Learning rate at the start; it falls to zero along a cosine.
@@ -144,7 +158,7 @@ class LongTailClassifier(DocLinkMixin, ClassifierMixin, BaseEstimator):
         Labels seen in :meth:`fit`, sorted.
 
     class_count_ : ndarray of shape (n_classes,)
-        Number of training rows of each class, or the sum of their weights.
+        Number of training samples of each class, or the sum of their weights.
 
     generator_ : estimator
         The fitted generator, where `augment` is not None.
@@ -155,8 +169,13 @@ class LongTailClassifier(DocLinkMixin, ClassifierMixin, BaseEstimator):
     target_prior_ : ndarray of shape (n_classes,) or None
         Class prior for which predictions are made.
 
+    temperature_ : float
+        What the logits for the prior of the training samples are divided by; 1 without
+        `calibration`.
+
     logit_scale_ : float
-        Factor of the logits of the head: that of the loss "ldam", else 1.
+        Factor of the logits of the head: that of the loss "ldam", else 1, over
+        `temperature_`.
 
     logit_correction_ : ndarray of shape (n_classes,)
         What is added to the logits to predict for that prior.
@@ -188,11 +207,14 @@ class LongTailClassifier(DocLinkMixin, ClassifierMixin, BaseEstimator):
     -----
     With the prior :math:`\pi` of the batches and the target prior :math:`t`, the
     prior-aware losses train logits z so that :math:`z + \tau \log \pi` predicts the
-    batches; :math:`z + \log t` then predicts rows with prior t. Other losses leave
+    batches; :math:`z + \log t` then predicts samples with prior t. Other losses leave
     :math:`\pi` in the logits, and :math:`z - \tau \log \pi + \log t` predicts [1]_. The
-    prior in :math:`\pi` counts the sampling weights, the weight of generated rows and
-    the labels that Remix moves. "equalization" corrects its part by design, and
-    nothing more is corrected after it.
+    prior in :math:`\pi` counts the sampling weights, the weight of generated samples
+    and the labels that Remix moves. "equalization" corrects the prior roughly, and only
+    where a class is rare enough; nothing more is corrected then.
+
+    What a loss of your own does to the prior, it says itself: see the user guide. One
+    that says nothing corrects nothing, and the prior is corrected in the prediction.
 
     References
     ----------
@@ -231,6 +253,8 @@ class LongTailClassifier(DocLinkMixin, ClassifierMixin, BaseEstimator):
         "prior_correction": [StrOptions({"effective", "original"}), None],
         "tau": [Interval(Real, 0, None, closed="left")],
         "target_prior": [StrOptions({"uniform", "train"}), "array-like", None],
+        "calibration": [StrOptions({"temperature"}), None],
+        "cv": ["cv_object"],
         "weight_decay": [Interval(Real, 0, None, closed="left")],
         "max_epochs": [
             Interval(Integral, 1, None, closed="left"),
@@ -247,30 +271,32 @@ class LongTailClassifier(DocLinkMixin, ClassifierMixin, BaseEstimator):
 
     def __init__(  # noqa: PLR0913  as gradient boosting, it has many
         self,
-        generator=None,
+        generator: BaseEstimator | None = None,
         *,
-        head="auto",
-        loss="balanced_softmax",
-        loss_params=None,
-        sampling="sqrt",
-        augment="inverse",
-        p_min=0.2,
-        p_max=0.7,
-        variance=None,
-        generated_weight=1.0,
-        remix=False,
-        prior_correction="effective",
-        tau=1.0,
-        target_prior="uniform",
-        weight_decay=1.0,
-        max_epochs="auto",
-        batch_size=256,
-        lr=2e-3,
-        device="auto",
-        memory=None,
-        random_state=None,
-        verbose=0,
-        net_params=None,
+        head: str | Callable[[int, int], nn.Module] = "auto",
+        loss: str | nn.Module = "balanced_softmax",
+        loss_params: dict[str, Any] | None = None,
+        sampling: str | float = "sqrt",
+        augment: str | None = "inverse",
+        p_min: float = 0.2,
+        p_max: float = 0.7,
+        variance: float | dict | ArrayLike | None = None,
+        generated_weight: float = 1.0,
+        remix: bool | dict[str, float] = False,
+        prior_correction: str | None = "effective",
+        tau: float = 1.0,
+        target_prior: str | ArrayLike | None = "uniform",
+        calibration: str | None = None,
+        cv: int | Iterable | None = 5,
+        weight_decay: float = 1.0,
+        max_epochs: int | str = "auto",
+        batch_size: int = 256,
+        lr: float = 2e-3,
+        device: str | torch.device = "auto",
+        memory: str | Memory | None = None,
+        random_state: int | np.random.RandomState | None = None,
+        verbose: int = 0,
+        net_params: dict[str, Any] | None = None,
     ):
         self.generator = generator
         self.head = head
@@ -286,6 +312,8 @@ class LongTailClassifier(DocLinkMixin, ClassifierMixin, BaseEstimator):
         self.prior_correction = prior_correction
         self.tau = tau
         self.target_prior = target_prior
+        self.calibration = calibration
+        self.cv = cv
         self.weight_decay = weight_decay
         self.max_epochs = max_epochs
         self.batch_size = batch_size
@@ -297,7 +325,13 @@ class LongTailClassifier(DocLinkMixin, ClassifierMixin, BaseEstimator):
         self.net_params = net_params
 
     @_fit_context(prefer_skip_nested_validation=False)
-    def fit(self, X, y, sample_weight=None):
+    def fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        groups: ArrayLike | None = None,
+    ) -> Self:
         """Fit the generator and train the head.
 
         Parameters
@@ -306,12 +340,15 @@ class LongTailClassifier(DocLinkMixin, ClassifierMixin, BaseEstimator):
             Embeddings.
 
         y : array-like of shape (n_samples,)
-            Class of each row, at least two classes. A class may have a single row.
+            Class of each sample, at least two classes. A class may have one sample.
 
         sample_weight : array-like of shape (n_samples,), default=None
-            Weight of each row: with weight 2 a row is drawn as if it were there twice,
+            Weight of each sample: with weight 2 it is drawn as if it were there twice,
             and counts twice in the size of its class. The generator is fitted on the
-            rows of positive weight, without weights.
+            samples of positive weight, without weights.
+
+        groups : array-like of shape (n_samples,), default=None
+            Groups of samples, for a splitter `cv` that keeps them together.
 
         Returns
         -------
@@ -326,7 +363,7 @@ class LongTailClassifier(DocLinkMixin, ClassifierMixin, BaseEstimator):
         """
         forget_fit(self)
         try:
-            self._check_and_fit(X, y, sample_weight)
+            self._check_and_fit(X, y, sample_weight, groups)
         except BaseException as error:
             finished = isinstance(error, KeyboardInterrupt) and hasattr(self, "net_")
             if not finished:
@@ -334,16 +371,18 @@ class LongTailClassifier(DocLinkMixin, ClassifierMixin, BaseEstimator):
             raise
         return self
 
-    def _check_and_fit(self, X, y, sample_weight):
+    def _check_and_fit(self, X, y, sample_weight, groups):
         self._check_parameters()
         self.device_ = resolve_device(self.device)
+        used = slice(None) if sample_weight is None else np.asarray(sample_weight) > 0
+        groups = None if groups is None else np.asarray(groups)[used]
         X, y, weight = check_weighted_samples(self, X, y, sample_weight)
         self.classes_, codes = np.unique(y, return_inverse=True)
         self.class_count_ = np.bincount(codes, weights=weight)
-        books = self._open_books(len(X))
-        self._correct_logits(books, books.n_epochs - 1)
+        priors = self._batch_priors(len(X))
+        self.temperature_ = 1.0
         # A wrong argument of the loss shows before the generator is fitted.
-        build_loss(self.loss, self.loss_params, books, 0)
+        self._correct_logits(priors, priors.n_epochs - 1)
         self.offset_, self.scale_ = estimate_scale(X)
         fit_seed, stream_seed, head_seed = draw_seeds(
             check_random_state(self.random_state), 3
@@ -351,7 +390,11 @@ class LongTailClassifier(DocLinkMixin, ClassifierMixin, BaseEstimator):
         stream = None
         if self.augment is not None:
             stream = self._make_stream(X, y, fit_seed, stream_seed)
-        self._train(X, codes, weight, books, stream, head_seed)
+        if self.calibration is not None:
+            self.temperature_ = cross_fitted_temperature(
+                self, X, y, weight, groups, head_seed
+            )
+        self._train(X, codes, weight, priors, stream, head_seed)
 
     def _make_stream(self, X, y, fit_seed, stream_seed):
         """Fit the generator, and return what draws scaled samples of sorted codes."""
@@ -378,78 +421,6 @@ class LongTailClassifier(DocLinkMixin, ClassifierMixin, BaseEstimator):
 
         return stream
 
-    def predict_proba(self, X):
-        """Return the probability of each class, for `target_prior`.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Embeddings.
-
-        Returns
-        -------
-        probability : ndarray of shape (n_samples, n_classes)
-            In the order of `classes_`; rows sum to 1.
-        """
-        logits = torch.from_numpy(self._corrected_logits(X))
-        return logits.softmax(dim=1).numpy()
-
-    def predict(self, X):
-        """Return the most probable class, for `target_prior`.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Embeddings.
-
-        Returns
-        -------
-        y : ndarray of shape (n_samples,)
-            Labels.
-        """
-        logits = self._corrected_logits(X)
-        return self.classes_[logits.argmax(axis=1)]
-
-    def make_logits(self, device="cpu"):
-        """Return the classifier as a differentiable function of rows.
-
-        :class:`skcvae.over_sampling.HardOverSampler` looks with it for rows that are
-        hard to classify.
-
-        Parameters
-        ----------
-        device : str or torch.device, default="cpu"
-            Where it computes.
-
-        Returns
-        -------
-        torch.nn.Module
-            Takes rows of shape (n, n_features), in the units of the training rows and
-            in float32, and returns logits of shape (n, n_classes) in the order of
-            `classes_`. Their softmax is :meth:`predict_proba`.
-        """
-        check_is_fitted(self, "net_")
-        logits = HeadOnRows(
-            copy.deepcopy(self.net_.module_),
-            self.offset_,
-            self.scale_,
-            self.logit_scale_,
-            self.logit_correction_,
-        )
-        return logits.requires_grad_(False).to(device).eval()
-
-    def _corrected_logits(self, X):
-        check_is_fitted(self, "net_")
-        check_numbers(X)
-        X = validate_data(
-            self, X, reset=False, dtype=[np.float64, np.float32], order="C"
-        )
-        check_finite_in_float32(X, getattr(self, "feature_names_in_", None))
-        x = torch.from_numpy(scale_rows(X, self.offset_, self.scale_))
-        with torch.inference_mode():
-            logits = self.net_.module_(x).double().numpy()
-        return self.logit_scale_ * logits + self.logit_correction_
-
     def _check_parameters(self):
         """Check what parameters say together, before anything is trained."""
         check_net_params(
@@ -459,15 +430,27 @@ class LongTailClassifier(DocLinkMixin, ClassifierMixin, BaseEstimator):
             raise ValueError(
                 f"p_min must not exceed p_max, got {self.p_min} and {self.p_max}."
             )
-        if isinstance(self.loss, nn.Module) and not hasattr(self.loss, "reduction"):
+        if self.calibration is not None and self.target_prior is None:
+            raise ValueError(
+                "calibration needs a target_prior, and it is None. Use 'train' or "
+                "'uniform'."
+            )
+        if not isinstance(self.loss, nn.Module):
+            return
+        if self.loss_params:
+            raise ValueError(
+                "loss_params are for a loss that is given by name. Set "
+                f"{sorted(self.loss_params)} on the {type(self.loss).__name__} itself."
+            )
+        if not hasattr(self.loss, "reduction"):
             raise ValueError(
                 "loss must have the attribute `reduction`, as torch's losses have: "
-                "rows are weighted one by one."
+                "samples are weighted one by one."
             )
 
-    def _open_books(self, n_samples):
-        """Return the books of the priors."""
-        return PriorBookkeeping(
+    def _batch_priors(self, n_samples):
+        """Return the class priors of the batches to come."""
+        return BatchPriors(
             class_count=self.class_count_,
             sampling=self.sampling,
             p_augment=augment_probability(
@@ -480,20 +463,25 @@ class LongTailClassifier(DocLinkMixin, ClassifierMixin, BaseEstimator):
             n_epochs=count_epochs(self, n_samples),
         )
 
-    def _correct_logits(self, books, last_epoch):
+    def _correct_logits(self, priors, last_epoch):
         """Set the priors, and what the logits need to predict for the target."""
-        self.effective_prior_ = books.effective(last_epoch)
+        loss = build_loss(self.loss, self.loss_params, priors, last_epoch)
+        self.effective_prior_ = priors.effective(last_epoch)
+        self.logit_scale_ = getattr(loss, "logit_scale", 1.0) / self.temperature_
         self.logit_correction_ = np.zeros(len(self.classes_))
         self.target_prior_ = None
         if self.target_prior is not None:
             self.target_prior_ = resolve_target_prior(
                 self.target_prior, self.class_count_
             )
-            left = books.log_prior_left(self.loss, self.loss_params, last_epoch)
+            left = priors.log_prior_left(loss, last_epoch)
             with np.errstate(divide="ignore"):
                 self.logit_correction_ = np.log(self.target_prior_) - left
+            # The temperature is that of the logits for the prior of the training.
+            train = np.log(self.class_count_ / self.class_count_.sum())
+            self.logit_correction_ -= (1 - 1 / self.temperature_) * (train - left)
 
-    def _train(self, X, codes, weight, books, stream, seed):
+    def _train(self, X, codes, weight, priors, stream, seed):
         """Train the head; set `net_`, `history_` and what Ctrl-C leaves."""
         tensors = (
             torch.from_numpy(scale_rows(X, self.offset_, self.scale_)),
@@ -501,17 +489,14 @@ class LongTailClassifier(DocLinkMixin, ClassifierMixin, BaseEstimator):
             torch.from_numpy(weight),
         )
         rows = WeightedTensors(*(t.to(self.device_) for t in tensors))
-        net = build_net(self, len(rows), books, stream)
+        net = build_net(self, len(rows), priors, stream)
         with fork_torch_rng(seed, self.device_):
             net.fit(rows, rows.y)
         if not net.n_finished_epochs_:
             raise KeyboardInterrupt
         self.history_ = copy.deepcopy(net.history)
         # Training may have been stopped before the last epoch that was asked for.
-        self._correct_logits(books, net.n_finished_epochs_ - 1)
-        # LDAM scales what its head returns.
-        is_scaled = isinstance(net.criterion_, LDAMLoss)
-        self.logit_scale_ = net.criterion_.scale if is_scaled else 1.0
+        self._correct_logits(priors, net.n_finished_epochs_ - 1)
         net.release_training_state()
         self.net_ = net
         if net.interrupted_:

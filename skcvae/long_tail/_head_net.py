@@ -1,6 +1,7 @@
 """The skorch net that trains a head on rebalanced batches."""
 
 import copy
+import inspect
 import math
 from functools import partial
 
@@ -11,7 +12,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from .._training import EpochProgress, TrainingNet
 from ._batches import PlainLoader, RebalancedLoader
-from ._heads import HEADS
+from ._heads import HEADS, Cosines
 from ._losses import (
     BalancedSoftmaxLoss,
     ClassBalancedLoss,
@@ -25,26 +26,22 @@ from ._losses import (
 _AUTO_STEPS = 2000
 _MIN_AUTO_EPOCHS = 10
 
-#: Losses that take the class counts of what they correct.
-PRIOR_LOSSES = {
-    "balanced_softmax": BalancedSoftmaxLoss,
-    "logit_adjusted": LogitAdjustedLoss,
-    "class_balanced": ClassBalancedLoss,
-    "equalization": EqualizationLoss,
-}
 LOSSES = {
-    **PRIOR_LOSSES,
+    "balanced_softmax": BalancedSoftmaxLoss,
+    "class_balanced": ClassBalancedLoss,
     "cross_entropy": nn.CrossEntropyLoss,
+    "equalization": EqualizationLoss,
     "focal": FocalLoss,
     "ldam": LDAMLoss,
+    "logit_adjusted": LogitAdjustedLoss,
 }
 
 # What the classifier's own parameters set.
 RESERVED = {"max_epochs", "batch_size", "lr", "device", "verbose", "criterion"}
 
 
-def build_loss(loss, loss_params, books, epoch):
-    """Return the loss of an epoch, as a module that keeps the rows apart.
+def build_loss(loss, loss_params, priors, epoch):
+    """Return the loss of an epoch, as a module that keeps the samples apart.
 
     Parameters
     ----------
@@ -54,8 +51,8 @@ def build_loss(loss, loss_params, books, epoch):
     loss_params : dict or None
         Further arguments of a named loss.
 
-    books : PriorBookkeeping
-        Tells which prior a loss of `PRIOR_LOSSES` is to correct.
+    priors : BatchPriors
+        Tells which prior is to be corrected.
 
     epoch : int
         From 0 on.
@@ -66,17 +63,23 @@ def build_loss(loss, loss_params, books, epoch):
     """
     if isinstance(loss, nn.Module):
         module = copy.deepcopy(loss)
-        module.reduction = "none"
-        return module
-    params = {**(loss_params or {}), "reduction": "none"}
-    if loss in PRIOR_LOSSES:
-        module = LOSSES[loss](books.corrected_count(epoch), **params)
-        return module if books.correction else nn.CrossEntropyLoss(reduction="none")
-    if loss == "ldam":
-        module = LDAMLoss(books.class_count, **params)
-        module.set_progress(epoch / books.n_epochs)
-        return module
-    return LOSSES[loss](**params)
+    else:
+        parameters = set(inspect.signature(LOSSES[loss]).parameters)
+        takes_counts = parameters & {"class_count", "class_prior"}
+        counts = [priors.class_count] if takes_counts else []
+        module = LOSSES[loss](*counts, **(loss_params or {}))
+    module.reduction = "none"
+    if hasattr(module, "set_class_count"):
+        module.set_class_count(priors.corrected_count(epoch))
+    if hasattr(module, "set_progress"):
+        module.set_progress(epoch / priors.n_epochs)
+    n_classes = len(priors.class_count)
+    if getattr(module, "n_classes", None) not in (None, n_classes):
+        raise ValueError(
+            f"The loss {type(module).__name__} counts {module.n_classes} classes, and "
+            f"y has {n_classes}. Pass the loss by name: it then counts them itself."
+        )
+    return module
 
 
 class HeadNet(TrainingNet):
@@ -98,7 +101,7 @@ class HeadNet(TrainingNet):
         self.criterion_ = self.loss_at(len(self.history) - 1).to(self.device)
 
     def get_loss(self, y_pred, y_true, X=None, training=False):
-        """Return the weighted mean over the rows, and over both labels of a row."""
+        """Return the weighted mean over the samples, and over both labels of each."""
         labels = y_true
         losses = self.criterion_(y_pred, labels.y)
         share = 1.0 if labels.share is None else labels.share
@@ -117,16 +120,16 @@ class HeadNet(TrainingNet):
         """Keep what predictions need."""
         super().release_training_state()
         self.loss_at = None
-        # The source of generated rows has no place in a pickle.
-        self.iterator_train__books = self.iterator_train__stream = None
+        # The source of generated samples has no place in a pickle.
+        self.iterator_train__priors = self.iterator_train__stream = None
 
 
-def _sum(weight, n_rows):
+def _sum(weight, n_samples):
     """Return the sum of the weights of a batch, also of a single number."""
-    return weight.sum() if torch.is_tensor(weight) else weight * n_rows
+    return weight.sum() if torch.is_tensor(weight) else weight * n_samples
 
 
-def build_net(classifier, n_samples, books, stream):
+def build_net(classifier, n_samples, priors, stream):
     """Return the untrained net of a classifier; its `net_params` win.
 
     Parameters
@@ -135,31 +138,31 @@ def build_net(classifier, n_samples, books, stream):
         Its parameters and `n_features_in_` are read.
 
     n_samples : int
-        Number of training rows.
+        Number of training samples.
 
-    books : PriorBookkeeping
+    priors : BatchPriors
         How batches are made, and what the loss corrects.
 
     stream : callable or None
-        Source of generated rows.
+        Source of generated samples.
 
     Returns
     -------
     HeadNet
     """
     n_batches = _count_batches(n_samples, classifier.batch_size)
-    loss_at = partial(build_loss, classifier.loss, classifier.loss_params, books)
+    loss_at = partial(build_loss, classifier.loss, classifier.loss_params, priors)
     params = {
-        **_head_params(classifier, len(books.class_count)),
+        **_head_params(classifier, len(priors.class_count), loss_at(0)),
         "criterion": loss_at(0),
         "loss_at": loss_at,
         "optimizer": torch.optim.AdamW,
         "iterator_train": RebalancedLoader,
-        "iterator_train__books": books,
+        "iterator_train__priors": priors,
         "iterator_train__stream": stream,
         "iterator_valid": PlainLoader,
         "train_split": None,
-        "max_epochs": books.n_epochs,
+        "max_epochs": priors.n_epochs,
         "batch_size": classifier.batch_size,
         "lr": classifier.lr,
         "device": str(classifier.device_),
@@ -174,13 +177,13 @@ def build_net(classifier, n_samples, books, stream):
             # Biases hold class frequencies: decay would pull classes together.
             optimizer__param_groups=[("*bias", {"weight_decay": 0.0})],
         )
-    callbacks = _callbacks(classifier, n_batches * books.n_epochs)
+    callbacks = _callbacks(classifier, n_batches * priors.n_epochs)
     callbacks += extra.pop("callbacks", None) or []
     return HeadNet(**{**params, **extra, "callbacks": callbacks})
 
 
 def count_epochs(classifier, n_samples):
-    """Return the number of passes; "auto" depends on the number of rows."""
+    """Return the number of passes; "auto" depends on the number of samples."""
     if classifier.max_epochs != "auto":
         return classifier.max_epochs
     n_batches = _count_batches(n_samples, classifier.batch_size)
@@ -188,25 +191,24 @@ def count_epochs(classifier, n_samples):
 
 
 def _count_batches(n_samples, batch_size):
-    """Return the batches of a pass: a last batch of one row joins the one before."""
+    """Return the batches of a pass: a last batch of one sample joins the one before."""
     return math.ceil((n_samples - 1) / batch_size)
 
 
-def _head_params(classifier, n_classes):
+def _head_params(classifier, n_classes, loss):
     """Return the module and its arguments, as skorch takes them."""
-    head = classifier.head
+    head, takes_cosines = classifier.head, getattr(loss, "takes_cosines", False)
     if head == "auto":
-        head = "cosine" if classifier.loss == "ldam" else "linear"
+        head = "cosine" if takes_cosines else "linear"
     sizes = (classifier.n_features_in_, n_classes)
     if head == "linear":
         names = ("module__in_features", "module__out_features")
     else:
         names = ("module__n_features", "module__n_classes")
-    params = {"module": HEADS.get(head, head), **dict(zip(names, sizes, strict=True))}
-    if head == "cosine" and classifier.loss == "ldam":
-        # The loss has a scale of its own.
-        params.update(module__scale=1.0, module__learn_scale=False)
-    return params
+    # A loss that takes cosines has a scale of its own.
+    bare = head == "cosine" and takes_cosines
+    module = Cosines if bare else HEADS.get(head, head)
+    return {"module": module, **dict(zip(names, sizes, strict=True))}
 
 
 def _callbacks(classifier, n_steps):

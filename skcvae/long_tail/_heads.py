@@ -1,9 +1,17 @@
 """The heads: small networks from embeddings to logits."""
 
+import copy
+
 import numpy as np
 import torch
+from numpy.typing import ArrayLike, NDArray
+from sklearn.utils.validation import check_is_fitted, validate_data
+from skorch import NeuralNet
 from torch import nn
 from torch.nn import functional
+
+from .._scaling import scale_rows
+from .._validation import check_finite_in_float32, check_numbers
 
 
 class LinearHead(nn.Linear):
@@ -22,30 +30,59 @@ class LinearHead(nn.Linear):
 
 
 class MLPHead(nn.Sequential):
-    """One hidden layer with dropout.
+    """One hidden layer, with dropout of one half.
 
     **Shape**
 
     - Input: ``(n, n_features)``
     - Output: ``(n, n_classes)``
+
+    Parameters
+    ----------
+    n_features, n_classes : int
+        Dimensions.
+
+    hidden_dim : int, default=512
+        Width of the hidden layer.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skcvae.long_tail import MLPHead
+    >>> MLPHead(8, 3, hidden_dim=16)(torch.zeros(5, 8)).shape
+    torch.Size([5, 3])
     """
 
-    def __init__(self, n_features, n_classes, hidden_dim=512, dropout=0.5):
+    def __init__(self, n_features: int, n_classes: int, hidden_dim: int = 512):
         super().__init__(
             nn.Linear(n_features, hidden_dim),
             nn.ReLU(),
-            nn.Dropout(dropout),
+            nn.Dropout(0.5),
             nn.Linear(hidden_dim, n_classes),
         )
 
 
-class CosineHead(nn.Module):
-    """Cosine between a row and a vector per class, times a scale.
+class Cosines(nn.Module):
+    """Cosine between a sample and a vector for each class."""
+
+    def __init__(self, n_features, n_classes):
+        super().__init__()
+        # Short vectors turn fast: of long ones a step changes little.
+        self.weight = nn.Parameter(0.1 * torch.randn(n_classes, n_features))
+
+    def forward(self, x):
+        """Return the cosines, of shape (n, n_classes)."""
+        unit_x = functional.normalize(x, dim=1)
+        return unit_x @ functional.normalize(self.weight, dim=1).T
+
+
+class CosineHead(Cosines):
+    """Cosine between a sample and a vector for each class, times a learned scale.
 
     **Shape**
 
     - Input: ``(n, n_features)``
-    - Output: ``(n, n_classes)``, in [-`scale`, `scale`]
+    - Output: ``(n, n_classes)``, between minus and plus the scale
 
     Parameters
     ----------
@@ -53,42 +90,42 @@ class CosineHead(nn.Module):
         Dimensions.
 
     scale : float, default=16.0
-        Factor of the cosines.
+        Where the scale starts. Weight decay pulls it back to there.
 
-    learn_scale : bool, default=True
-        Whether `scale` is only where training starts.
+    Examples
+    --------
+    >>> import torch
+    >>> from skcvae.long_tail import CosineHead
+    >>> head = CosineHead(8, 3, scale=4.0)
+    >>> bool(head(torch.ones(5, 8)).abs().max() <= 4)
+    True
     """
 
-    def __init__(self, n_features, n_classes, scale=16.0, learn_scale=True):
-        super().__init__()
-        # Short vectors turn fast: of long ones a step changes little.
-        self.weight = nn.Parameter(0.1 * torch.randn(n_classes, n_features))
+    def __init__(self, n_features: int, n_classes: int, scale: float = 16.0):
+        super().__init__(n_features, n_classes)
         self.start_scale = scale
-        # Weight decay pulls the scale to its start, not to zero.
-        self.log_scale = nn.Parameter(torch.zeros(()), requires_grad=learn_scale)
+        self.log_scale = nn.Parameter(torch.zeros(()))
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return the scaled cosines."""
-        unit_x = functional.normalize(x, dim=1)
-        scale = self.start_scale * self.log_scale.exp()
-        return scale * unit_x @ functional.normalize(self.weight, dim=1).T
+        return self.start_scale * self.log_scale.exp() * super().forward(x)
 
 
-class HeadOnRows(nn.Module):
+class ScaledHead(nn.Module):
     """A trained head, with the scaling before it and the correction after it.
 
     **Shape**
 
-    - Input: ``(n, n_features)``, in the units of the training rows
+    - Input: ``(n, n_features)``, in the units of the training samples
     - Output: ``(n, n_classes)``
 
     Parameters
     ----------
     head : Module
-        From scaled rows to logits.
+        From scaled samples to logits.
 
     offset, scale : ndarray of shape (n_features,)
-        Scaling of the rows; features of the scale 0 are taken for 0.
+        Scaling of the samples; features of the scale 0 are taken for 0.
 
     logit_scale : float
         Factor of the logits.
@@ -116,3 +153,86 @@ class HeadOnRows(nn.Module):
 
 
 HEADS = {"linear": LinearHead, "mlp": MLPHead, "cosine": CosineHead}
+
+
+class HeadPredictionsMixin:
+    """Predictions of a trained head: `net_`, its scaling and its correction."""
+
+    classes_: NDArray
+    net_: NeuralNet
+    offset_: NDArray
+    scale_: NDArray
+    logit_scale_: float
+    logit_correction_: NDArray
+
+    def predict_proba(self, X: ArrayLike) -> NDArray[np.float64]:
+        """Return the probability of each class, for `target_prior`.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Embeddings.
+
+        Returns
+        -------
+        probability : ndarray of shape (n_samples, n_classes)
+            In the order of `classes_`; each row sums to 1.
+        """
+        logits = torch.from_numpy(self._corrected_logits(X))
+        return logits.softmax(dim=1).numpy()
+
+    def predict(self, X: ArrayLike) -> NDArray:
+        """Return the most probable class, for `target_prior`.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Embeddings.
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples,)
+            Labels.
+        """
+        logits = self._corrected_logits(X)
+        return self.classes_[logits.argmax(axis=1)]
+
+    def make_logits(self, device: str | torch.device = "cpu") -> nn.Module:
+        """Return the classifier as a differentiable function of samples.
+
+        :class:`skcvae.over_sampling.HardOverSampler` looks with it for samples that
+        are hard to classify.
+
+        Parameters
+        ----------
+        device : str or torch.device, default="cpu"
+            Where it computes.
+
+        Returns
+        -------
+        torch.nn.Module
+            Takes samples of shape (n, n_features), in the units of the training
+            samples and in float32, and returns logits of shape (n, n_classes) in the
+            order of `classes_`. Their softmax is :meth:`predict_proba`.
+        """
+        check_is_fitted(self, "net_")
+        logits = ScaledHead(
+            copy.deepcopy(self.net_.module_),
+            self.offset_,
+            self.scale_,
+            self.logit_scale_,
+            self.logit_correction_,
+        )
+        return logits.requires_grad_(False).to(device).eval()
+
+    def _corrected_logits(self, X):
+        check_is_fitted(self, "net_")
+        check_numbers(X)
+        X = validate_data(
+            self, X, reset=False, dtype=[np.float64, np.float32], order="C"
+        )
+        check_finite_in_float32(X, getattr(self, "feature_names_in_", None))
+        x = torch.from_numpy(scale_rows(X, self.offset_, self.scale_))
+        with torch.inference_mode():
+            logits = self.net_.module_(x).double().numpy()
+        return self.logit_scale_ * logits + self.logit_correction_

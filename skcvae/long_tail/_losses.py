@@ -1,9 +1,11 @@
 """Losses of long-tailed classification, as functions of logits and class codes."""
 
 from numbers import Real
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike, NDArray
 from sklearn.utils._param_validation import (
     Interval,
     StrOptions,
@@ -27,7 +29,7 @@ _PROBABILITY = [Interval(Real, 0, 1, closed="both")]
 
 
 def effective_number_weights(class_count, beta):
-    r"""Return a float64 weight for each class, by its effective number of rows.
+    r"""Return a float64 weight for each class, by its effective number of samples.
 
     .. math:: w_c \propto (1 - \beta) / (1 - \beta^{n_c}), \quad \sum_c w_c = C
 
@@ -49,27 +51,38 @@ def _check_positive(name, values):
     if len(bad):
         raise ValueError(
             f"{name} must be finite and above 0 for every class. Got {values[bad[0]]} "
-            f"for class {bad[0]}: leave out classes that have no training rows."
+            f"for class {bad[0]}: leave out classes that have no training samples."
         )
     return values
 
 
 def _cross_entropy(logits, y):
-    """Return -log softmax(logits)[y] of each row; unlike torch's, it refuses -100."""
+    """Return -log softmax(logits)[y] of each sample; the code -100 is refused."""
     return -logits.log_softmax(dim=1).gather(1, y[:, None])[:, 0]
 
 
 class _LongTailLoss(nn.Module):
-    """Check parameters and shapes, and reduce the losses of the rows."""
+    """Check parameters and shapes, and reduce the losses of the samples."""
 
     _parameter_constraints: dict = {}
 
-    def __init__(self, n_classes=None, **parameters):
+    #: Whether training with this loss leaves no class prior in the logits.
+    corrects_prior = False
+
+    #: Whether the logits must be cosines.
+    takes_cosines = False
+
+    #: Factor by which the logits are multiplied before a softmax.
+    logit_scale: float = 1.0
+
+    reduction: str
+
+    def __init__(self, n_classes: int | None = None, **parameters: Any):
         super().__init__()
         reductions = [StrOptions({"mean", "sum", "none"})]
         constraints = {"reduction": reductions, **self._parameter_constraints}
         validate_parameter_constraints(constraints, parameters, type(self).__name__)
-        self.n_classes = n_classes
+        self.n_classes: int | None = n_classes
         for name, value in parameters.items():
             setattr(self, name, value)
 
@@ -78,10 +91,28 @@ class _LongTailLoss(nn.Module):
         for name, array in arrays.items():
             self.register_buffer(name, torch.as_tensor(array, dtype=torch.float32))
 
-    def set_progress(self, fraction):
+    def log_class_weight(self, class_count: ArrayLike) -> NDArray[np.float64]:
+        """Return the log of the weight of each class, which the logits learn whole.
+
+        Parameters
+        ----------
+        class_count : array-like of shape (n_classes,)
+            Samples of each class. A loss that has counts of its own goes by those.
+
+        Returns
+        -------
+        ndarray of shape (n_classes,)
+            Zeros where all classes weigh alike.
+        """
+        return np.zeros(len(np.asarray(class_count)))
+
+    def set_progress(self, fraction: float) -> None:
         """Take note of the fraction of the training done, in [0, 1): no effect here."""
 
-    def forward(self, logits, y):
+    def _losses(self, logits, y):
+        raise NotImplementedError
+
+    def forward(self, logits: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         """Return the loss of logits (n, n_classes) and class codes (n,)."""
         width = self.n_classes or logits.shape[-1]
         # A wrong shape would often broadcast, to a loss that is wrong but finite.
@@ -94,7 +125,40 @@ class _LongTailLoss(nn.Module):
         return losses if self.reduction == "none" else getattr(losses, self.reduction)()
 
 
-class BalancedSoftmaxLoss(_LongTailLoss):
+class _CountedLoss(_LongTailLoss):
+    """A loss that depends on the number of samples of each class."""
+
+    _count_name = "class_count"
+
+    def __init__(self, class_count, **parameters):
+        count = _check_positive(self._count_name, class_count)
+        super().__init__(len(count), **parameters)
+        self._count(count)
+
+    def _count(self, count):
+        raise NotImplementedError
+
+
+class _PriorLoss(_CountedLoss):
+    """A loss that counters a class prior, and can be told another one."""
+
+    def set_class_count(self, class_count: ArrayLike) -> None:
+        """Replace the class counts that the loss counters.
+
+        :class:`LongTailClassifier` calls it before each epoch, with the counts that the
+        batches of the epoch leave to correct.
+
+        Parameters
+        ----------
+        class_count : array-like of shape (n_classes,)
+            As the first argument of the constructor.
+        """
+        count = _check_positive(self._count_name, class_count)
+        self.n_classes = len(count)
+        self._count(count)
+
+
+class BalancedSoftmaxLoss(_PriorLoss):
     r"""Cross-entropy of logits that are shifted by the log of the class sizes.
 
     .. math:: -\log \frac{n_y e^{z_y}}{\sum_k n_k e^{z_k}}
@@ -108,10 +172,10 @@ class BalancedSoftmaxLoss(_LongTailLoss):
     Parameters
     ----------
     class_count : array-like of shape (n_classes,)
-        Training rows of each class, above 0 (else ValueError); may be fractional.
+        Training samples of each class, above 0 (else ValueError); may be fractional.
 
     reduction : {"mean", "sum", "none"}, default="mean"
-        Mean or sum over the rows, or the loss of each row.
+        Mean or sum over the samples, or the loss of each sample.
 
     Examples
     --------
@@ -121,16 +185,19 @@ class BalancedSoftmaxLoss(_LongTailLoss):
     tensor(1.3863)
     """
 
-    def __init__(self, class_count, *, reduction="mean"):
-        count = _check_positive("class_count", class_count)
-        super().__init__(len(count), reduction=reduction)
+    corrects_prior = True
+
+    def __init__(self, class_count: ArrayLike, *, reduction: str = "mean"):
+        super().__init__(class_count, reduction=reduction)
+
+    def _count(self, count):
         self._keep(shift=np.log(count))
 
     def _losses(self, logits, y):
         return _cross_entropy(logits + self.shift, y)
 
 
-class LogitAdjustedLoss(_LongTailLoss):
+class LogitAdjustedLoss(_PriorLoss):
     r"""Cross-entropy of logits that are shifted by the log of the class prior.
 
     .. math:: -\log \frac{\pi_y^\tau e^{z_y}}{\sum_k \pi_k^\tau e^{z_k}}
@@ -150,7 +217,7 @@ class LogitAdjustedLoss(_LongTailLoss):
         Strength, at least 0; 0 is the plain cross-entropy.
 
     reduction : {"mean", "sum", "none"}, default="mean"
-        Mean or sum over the rows, or the loss of each row.
+        Mean or sum over the samples, or the loss of each sample.
 
     Examples
     --------
@@ -162,24 +229,29 @@ class LogitAdjustedLoss(_LongTailLoss):
     """
 
     _parameter_constraints: dict = {"tau": _NON_NEGATIVE}
+    _count_name = "class_prior"
+    corrects_prior = True
 
-    def __init__(self, class_prior, tau=1.0, *, reduction="mean"):
-        prior = _check_positive("class_prior", class_prior)
-        super().__init__(len(prior), tau=tau, reduction=reduction)
-        self._keep(shift=tau * np.log(prior / prior.sum()))
+    def __init__(
+        self, class_prior: ArrayLike, tau: float = 1.0, *, reduction: str = "mean"
+    ):
+        super().__init__(class_prior, tau=tau, reduction=reduction)
+
+    def _count(self, count):
+        self._keep(shift=self.tau * np.log(count / count.sum()))
 
     def _losses(self, logits, y):
         return _cross_entropy(logits + self.shift, y)
 
 
-class ClassBalancedLoss(_LongTailLoss):
-    r"""Cross-entropy, weighted by the effective number of rows of the class.
+class ClassBalancedLoss(_PriorLoss):
+    r"""Cross-entropy, weighted by the effective number of samples of the class.
 
     .. math:: -w_y \log \frac{e^{z_y}}{\sum_k e^{z_k}}, \quad
         w_c \propto (1 - \beta) / (1 - \beta^{n_c}), \quad \sum_c w_c = C
 
-    for :math:`C` classes of :math:`n_c` rows (Cui et al. 2019, arXiv 1901.05555). The
-    mean divides by the number of rows, not by the sum of their weights.
+    for :math:`C` classes of :math:`n_c` samples (Cui et al. 2019, arXiv 1901.05555).
+    The mean divides by the number of samples, not by the sum of their weights.
 
     **Shape**: logits ``(n, n_classes)`` and class codes ``(n,)`` to a scalar, or to
     ``(n,)`` with ``reduction="none"``.
@@ -187,13 +259,13 @@ class ClassBalancedLoss(_LongTailLoss):
     Parameters
     ----------
     class_count : array-like of shape (n_classes,)
-        Training rows of each class, above 0 (else ValueError); may be fractional.
+        Training samples of each class, above 0 (else ValueError); may be fractional.
 
     beta : float, default=0.999
-        Overlap of the rows, in [0, 1): 0 is equal weights, nearly 1 inverse counts.
+        Overlap of the samples, in [0, 1): 0 is equal weights, nearly 1 inverse counts.
 
     reduction : {"mean", "sum", "none"}, default="mean"
-        Mean or sum over the rows, or the loss of each row.
+        Mean or sum over the samples, or the loss of each sample.
 
     Examples
     --------
@@ -205,18 +277,26 @@ class ClassBalancedLoss(_LongTailLoss):
     """
 
     _parameter_constraints: dict = {"beta": _BELOW_ONE}
+    class_weight: torch.Tensor
 
-    def __init__(self, class_count, beta=0.999, *, reduction="mean"):
-        count = _check_positive("class_count", class_count)
-        super().__init__(len(count), beta=beta, reduction=reduction)
-        self._keep(class_weight=effective_number_weights(count, beta))
+    def __init__(
+        self, class_count: ArrayLike, beta: float = 0.999, *, reduction: str = "mean"
+    ):
+        super().__init__(class_count, beta=beta, reduction=reduction)
+
+    def _count(self, count):
+        self._keep(class_weight=effective_number_weights(count, self.beta))
+
+    def log_class_weight(self, class_count: ArrayLike) -> NDArray[np.float64]:
+        """Return the log of the weights in use, whatever `class_count` is."""
+        return np.log(self.class_weight.double().cpu().numpy())
 
     def _losses(self, logits, y):
         return self.class_weight[y] * _cross_entropy(logits, y)
 
 
 class FocalLoss(_LongTailLoss):
-    r"""Cross-entropy that counts rows less, the better they are classified.
+    r"""Cross-entropy in which well classified samples weigh less.
 
     .. math:: -(1 - p_y)^\gamma \log p_y, \quad p = \operatorname{softmax}(z)
 
@@ -232,7 +312,7 @@ class FocalLoss(_LongTailLoss):
         Strength, at least 0 (else ValueError); 0 is the plain cross-entropy.
 
     reduction : {"mean", "sum", "none"}, default="mean"
-        Mean or sum over the rows, or the loss of each row.
+        Mean or sum over the samples, or the loss of each sample.
 
     Examples
     --------
@@ -244,7 +324,7 @@ class FocalLoss(_LongTailLoss):
 
     _parameter_constraints: dict = {"gamma": _NON_NEGATIVE}
 
-    def __init__(self, gamma=2.0, *, reduction="mean"):
+    def __init__(self, gamma: float = 2.0, *, reduction: str = "mean"):
         super().__init__(gamma=gamma, reduction=reduction)
 
     def _losses(self, logits, y):
@@ -254,18 +334,18 @@ class FocalLoss(_LongTailLoss):
         return rest**self.gamma * loss
 
 
-class EqualizationLoss(_LongTailLoss):
+class EqualizationLoss(_PriorLoss):
     r"""Cross-entropy whose denominator often leaves out the rare classes.
 
     .. math::
         -\log \frac{e^{z_y}}{\sum_k w_k e^{z_k}}, \quad
         w_k = 1 - \beta_k [n_k / N < \lambda] [k \ne y]
 
-    for class sizes :math:`n_k` out of :math:`N` rows (Tan et al. 2020, arXiv
-    2003.05176): rows of other classes push the logits of rare ones down less. In
+    for class sizes :math:`n_k` out of :math:`N` samples (Tan et al. 2020, arXiv
+    2003.05176): samples of other classes push the logits of rare ones down less. In
     training mode, :math:`\beta_k` is 1 with probability :math:`\gamma`, else 0, drawn
-    for each row and class from torch's global generator, as in dropout. In evaluation
-    mode, :math:`\beta_k = \gamma`.
+    for each sample and class from torch's global generator, as in dropout. In
+    evaluation mode, :math:`\beta_k = \gamma`.
 
     **Shape**: logits ``(n, n_classes)`` and class codes ``(n,)`` to a scalar, or to
     ``(n,)`` with ``reduction="none"``.
@@ -273,16 +353,17 @@ class EqualizationLoss(_LongTailLoss):
     Parameters
     ----------
     class_count : array-like of shape (n_classes,)
-        Training rows of each class, above 0 (else ValueError); may be fractional.
+        Training samples of each class, above 0 (else ValueError); may be fractional.
 
     threshold : float, default=3e-3
-        Classes with a smaller share of the rows than this are rare; in [0, 1].
+        Classes with a smaller share of the samples than this, and than the average
+        class, are rare; in [0, 1].
 
     gamma : float, default=0.95
         Probability of leaving a rare class out, in [0, 1].
 
     reduction : {"mean", "sum", "none"}, default="mean"
-        Mean or sum over the rows, or the loss of each row.
+        Mean or sum over the samples, or the loss of each sample.
 
     Examples
     --------
@@ -294,13 +375,29 @@ class EqualizationLoss(_LongTailLoss):
     """
 
     _parameter_constraints: dict = {"threshold": _PROBABILITY, "gamma": _PROBABILITY}
+    is_rare: torch.Tensor
 
-    def __init__(self, class_count, threshold=3e-3, gamma=0.95, *, reduction="mean"):
-        count = _check_positive("class_count", class_count)
+    @property
+    def corrects_prior(self) -> bool:  # type: ignore[override]
+        """Whether a class is rare: without one it is the cross-entropy."""
+        return bool(self.is_rare.any())
+
+    def __init__(
+        self,
+        class_count: ArrayLike,
+        threshold: float = 3e-3,
+        gamma: float = 0.95,
+        *,
+        reduction: str = "mean",
+    ):
         super().__init__(
-            len(count), threshold=threshold, gamma=gamma, reduction=reduction
+            class_count, threshold=threshold, gamma=gamma, reduction=reduction
         )
-        self._keep(is_rare=count / count.sum() < threshold)
+
+    def _count(self, count):
+        # Where all classes are of one size none is rare, however many there are.
+        bound = min(self.threshold, (1 - 1e-9) / len(count))
+        self._keep(is_rare=count / count.sum() < bound)
 
     def _losses(self, logits, y):
         beta = torch.full_like(logits, self.gamma)
@@ -311,7 +408,7 @@ class EqualizationLoss(_LongTailLoss):
         return _cross_entropy(logits + weight.log(), y)
 
 
-class LDAMLoss(_LongTailLoss):
+class LDAMLoss(_CountedLoss):
     r"""Label-distribution-aware margin loss, with deferred re-weighting.
 
     .. math::
@@ -322,7 +419,8 @@ class LDAMLoss(_LongTailLoss):
     for cosines :math:`z` and class sizes :math:`n_c` (Cao et al. 2019, arXiv
     1906.07413): the smaller the class, the larger its margin. The weights :math:`w` are
     1 at first, and those of :class:`ClassBalancedLoss` once :meth:`set_progress` was
-    told a fraction of `reweight_after` or more. The mean divides by the number of rows.
+    told a fraction of `reweight_after` or more. The mean divides by the number of
+    samples.
 
     **Shape**: cosines ``(n, n_classes)`` in [-1, 1] and class codes ``(n,)`` to a
     scalar, or to ``(n,)`` with ``reduction="none"``.
@@ -330,7 +428,7 @@ class LDAMLoss(_LongTailLoss):
     Parameters
     ----------
     class_count : array-like of shape (n_classes,)
-        Training rows of each class, above 0 (else ValueError); may be fractional.
+        Training samples of each class, above 0 (else ValueError); may be fractional.
 
     max_margin : float, default=0.5
         Margin :math:`m` of the smallest class, at least 0, in units of the cosine.
@@ -339,13 +437,14 @@ class LDAMLoss(_LongTailLoss):
         Factor :math:`s` of the cosines, above 0.
 
     reweight_after : float, default=None
-        Fraction of the training from which rows are weighted, in [0, 1); None: never.
+        Fraction of the training from which samples are weighted, in [0, 1); None is
+        never.
 
     reweight_beta : float, default=0.9999
-        Overlap of the rows in the weights, in [0, 1).
+        Overlap of the samples in the weights, in [0, 1).
 
     reduction : {"mean", "sum", "none"}, default="mean"
-        Mean or sum over the rows, or the loss of each row.
+        Mean or sum over the samples, or the loss of each sample.
 
     Examples
     --------
@@ -363,33 +462,50 @@ class LDAMLoss(_LongTailLoss):
         "reweight_beta": _BELOW_ONE,
     }
 
+    takes_cosines = True
+    scale: float
+    reweight_after: float | None
+    class_weight: torch.Tensor
+
     def __init__(
         self,
-        class_count,
-        max_margin=0.5,
-        scale=30.0,
-        reweight_after=None,
-        reweight_beta=0.9999,
+        class_count: ArrayLike,
+        max_margin: float = 0.5,
+        scale: float = 30.0,
+        reweight_after: float | None = None,
+        reweight_beta: float = 0.9999,
         *,
-        reduction="mean",
+        reduction: str = "mean",
     ):
-        count = _check_positive("class_count", class_count)
         super().__init__(
-            len(count),
+            class_count,
             max_margin=max_margin,
             scale=scale,
             reweight_after=reweight_after,
             reweight_beta=reweight_beta,
             reduction=reduction,
         )
-        self._keep(
-            margin=max_margin * (count / count.min()) ** -0.25,
-            class_weight=effective_number_weights(count, reweight_beta),
-        )
         self.set_progress(0.0)
 
-    def set_progress(self, fraction):
-        """Weight the rows from the fraction `reweight_after` of the training on."""
+    def _count(self, count):
+        self._keep(
+            margin=self.max_margin * (count / count.min()) ** -0.25,
+            class_weight=effective_number_weights(count, self.reweight_beta),
+        )
+
+    @property
+    def logit_scale(self) -> float:  # type: ignore[override]
+        """Factor of the cosines: `scale`."""
+        return self.scale
+
+    def log_class_weight(self, class_count: ArrayLike) -> NDArray[np.float64]:
+        """Return the log of the weights in use: zeros before `reweight_after`."""
+        if not self.reweights:
+            return super().log_class_weight(class_count)
+        return np.log(self.class_weight.double().cpu().numpy())
+
+    def set_progress(self, fraction: float) -> None:
+        """Weight the samples from the fraction `reweight_after` of the training on."""
         start = self.reweight_after
         self.reweights = start is not None and fraction >= start
 

@@ -1,9 +1,12 @@
-"""Honest probabilities of classifiers that were trained on resampled rows."""
+"""Honest probabilities of classifiers that were trained on resampled samples."""
 
+from collections.abc import Iterable
 from numbers import Integral
+from typing import Any, Self
 
 import numpy as np
-from scipy.special import logit
+from joblib import Parallel, delayed
+from numpy.typing import ArrayLike, NDArray
 from sklearn.base import (
     BaseEstimator,
     ClassifierMixin,
@@ -11,23 +14,40 @@ from sklearn.base import (
     _fit_context,
     clone,
 )
-from sklearn.calibration import CalibratedClassifierCV
-from sklearn.frozen import FrozenEstimator
-from sklearn.model_selection import check_cv
-from sklearn.pipeline import Pipeline
-from sklearn.utils import column_or_1d, get_tags
+from sklearn.utils import Bunch, column_or_1d, get_tags, indexable
 from sklearn.utils._param_validation import HasMethods, StrOptions
+from sklearn.utils.metadata_routing import (
+    MetadataRouter,
+    MethodMapping,
+    _routing_enabled,
+    process_routing,
+)
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
 from .._doc_links import DocLinkMixin
 from .._validation import check_labels, forget_fit
-from ._target_prior import (
-    check_positive,
-    move_prior,
-    resolve_target_prior,
-    trained_prior,
+from .._warnings import warn_user
+from ._calibration import check_splits, fit_calibrator, held_out_splits
+from ._priors import check_positive, move_prior, resolve_target_prior
+from ._trained_fit import (
+    check_same_classes,
+    fit_fold,
+    fit_recording,
+    innermost,
+    passed_weight,
+    resolve_claim,
+    samples_needed,
 )
+from ._trained_prior import ChosenPriorError, Labels, gross_mismatch, trained_prior
+
+# Factors of the odds from which on the check warns: of the prior that a classifier is
+# taken to have been trained for, and of corrected probabilities.
+CLAIMED = 3.0
+CORRECTED = 1.25
+
+# Folds of the check where nothing is calibrated: about one more training.
+_CHECK_FOLDS = 2
 
 
 class PriorCorrectedClassifier(
@@ -35,7 +55,7 @@ class PriorCorrectedClassifier(
 ):
     r"""Repair the probabilities of a classifier that was trained on resampled rows.
 
-    A classifier that learns from balanced rows believes that all classes are equally
+    A classifier that learns from balanced samples believes that all classes are equally
     frequent. Where resampling changed the class distribution from :math:`\pi` to
     :math:`r`, but not :math:`p(x \mid y)`, the probabilities for a class distribution
     :math:`t` are [1]_ [2]_
@@ -43,9 +63,9 @@ class PriorCorrectedClassifier(
     .. math:: p_t(c \mid x) \propto p_r(c \mid x) \, t_c / r_c.
 
     This is exact for random over- and under-sampling and class weights, and as good as
-    the generator for generated rows. SMOTE changes :math:`p(x \mid y)`: there,
-    `calibration` learns the rest from held-out real rows. Wrap the whole pipeline,
-    sampler included: inside of it, this classifier would see resampled rows only.
+    the generator for generated samples. SMOTE changes :math:`p(x \mid y)`: there,
+    `calibration` learns the rest from held-out real samples. Wrap the whole pipeline,
+    sampler included: inside of it, this classifier would see resampled samples only.
 
     Parameters
     ----------
@@ -58,29 +78,37 @@ class PriorCorrectedClassifier(
         `y`, before resampling; "uniform", equal ones, whose predictions maximize
         balanced accuracy; or numbers >= 0 in the order of `classes_`.
 
-    resampled_prior : str or array-like of shape (n_classes,), default="auto"
-        Class distribution that the classifier was trained on: "auto", "train",
-        "uniform" or numbers. "auto" counts the labels
-        that reach the last step of a pipeline (without a pipeline: `y`), times the
-        `class_weight` of this step. It refuses classifiers that resample or correct
-        inside, or are frozen: say "uniform" if they balance the classes, such as
-        :class:`imblearn.ensemble.BalancedRandomForestClassifier`, else give numbers.
-        So do for classifiers that are given their prior, as in the `priors` of
-        :class:`sklearn.naive_bayes.GaussianNB`, which "auto" does not know of.
+    trained_prior : str or array-like of shape (n_classes,), default="auto"
+        Class distribution that the classifier is trained for: "auto", "train" (the
+        frequencies in `y`), "uniform" or "balanced" (equal ones), or numbers in the
+        order of `classes_`. "auto" counts the labels that reach the last step of a
+        pipeline, and multiplies them by class weights. It looks through pipelines,
+        searches (the best classifier counts), ensembles, stacking, threshold
+        classifiers, one-vs-rest and calibrated classifiers, and knows the weights and
+        priors of scikit-learn, XGBoost, LightGBM and CatBoost. Where the distribution
+        does not follow from all of this, :meth:`fit` raises an error that names the
+        part.
 
     calibration : {"temperature", "sigmoid", "isotonic"} or None, default=None
-        What to fit on top of the formula, by
-        :class:`~sklearn.calibration.CalibratedClassifierCV` with cross-validated
-        predictions for real rows. It costs one more training for each fold.
-        "temperature", which needs scikit-learn 1.8, has one parameter for all classes
-        and suits smooth probabilities, as those of nets and of logistic regression,
-        not votes that are often exactly 0. "sigmoid" has two for each class, for
-        log-odds clipped to what n rows can tell from 0, 1 / (n + 2). "isotonic" wants
-        thousands of rows.
+        What to fit on top of the formula, by the methods of
+        :class:`~sklearn.calibration.CalibratedClassifierCV`, on cross-fitted
+        probabilities of real samples. It costs one more training for each fold.
+        "temperature" has one parameter for all classes and suits smooth probabilities,
+        as those of nets and of logistic regression, and small classes. It does not suit
+        votes that are often exactly 0. "sigmoid" has two parameters for each class, for
+        log-odds clipped to what n samples can tell from 0, 1 / (n + 2). "isotonic"
+        wants thousands of samples.
 
     cv : int, cross-validation splitter or iterable, default=5
-        Folds of the calibration, stratified if an int. The training part of each must
-        have all classes, so each class needs two rows or more.
+        Folds of the calibration, stratified if an int. Those leave each class the
+        samples that a sampler in `estimator` needs (its `k_neighbors` plus one), or all
+        where it has no more: such a class is never held out, which "temperature" can do
+        with and the other methods refuse.
+
+    check_prior : bool, default=True
+        Whether to check the trained prior on held-out samples, and to warn where it
+        cannot be right; see Notes. Without `calibration`, this costs two trainings on
+        half of the samples.
 
     n_jobs : int, default=None
         Number of folds to train in parallel; -1 for all processors.
@@ -91,13 +119,13 @@ class PriorCorrectedClassifier(
         Labels seen in :meth:`fit`, sorted.
 
     class_count_ : ndarray of shape (n_classes,)
-        Number of rows of each class, before resampling.
+        Number of samples of each class, before resampling, or the sum of their weights.
 
     estimator_ : estimator
-        The classifier fitted on all rows; its probabilities are not corrected.
+        The classifier fitted on all samples; its probabilities are not corrected.
 
-    resampled_prior_ : ndarray of shape (n_classes,)
-        Class distribution that `estimator_` was trained on, all > 0.
+    trained_prior_ : ndarray of shape (n_classes,)
+        Class distribution that `estimator_` was trained for, all > 0.
 
     target_prior_ : ndarray of shape (n_classes,)
         Class distribution that the probabilities are for.
@@ -114,9 +142,18 @@ class PriorCorrectedClassifier(
 
     Notes
     -----
-    `X` goes to `estimator` as it is. :meth:`fit` takes no sample weights: samplers
-    could not use them. A row without any probability left, because `estimator_` is
-    sure of classes that `target_prior` rules out, gets the target prior.
+    `X` goes to `estimator` as it is. A sample without any probability left, because
+    `estimator_` is sure of classes that `target_prior` rules out, gets the target
+    prior.
+
+    The check weights held-out samples so that their classes have the trained prior. The
+    mean probability of a class is then its share in this prior, if that is right. The
+    check warns where the odds of both differ by more than a factor of 3. It does the
+    same for corrected probabilities and the frequencies of the classes in `y`, with a
+    factor of 1.25. Both must differ by more than four standard errors, and classes with
+    fewer than ten held-out samples count as one. The check has no power where classes
+    are separable: there, the mean probability is the share of a class whatever prior a
+    classifier was trained for.
 
     References
     ----------
@@ -147,42 +184,54 @@ class PriorCorrectedClassifier(
     """
 
     _parameter_constraints: dict = {
-        "estimator": [HasMethods(["fit", "predict_proba"])],
+        "estimator": [HasMethods(["fit"])],
         "target_prior": [StrOptions({"train", "uniform"}), "array-like"],
-        "resampled_prior": [StrOptions({"auto", "train", "uniform"}), "array-like"],
+        "trained_prior": [
+            StrOptions({"auto", "train", "uniform", "balanced"}),
+            "array-like",
+        ],
         "calibration": [StrOptions({"temperature", "sigmoid", "isotonic"}), None],
         "cv": ["cv_object"],
+        "check_prior": ["boolean"],
         "n_jobs": [Integral, None],
     }
 
     def __init__(
         self,
-        estimator,
+        estimator: BaseEstimator,
         *,
-        target_prior="train",
-        resampled_prior="auto",
-        calibration=None,
-        cv=5,
-        n_jobs=None,
+        target_prior: str | ArrayLike = "train",
+        trained_prior: str | ArrayLike = "auto",
+        calibration: str | None = None,
+        cv: int | Iterable | None = 5,
+        check_prior: bool = True,
+        n_jobs: int | None = None,
     ):
         self.estimator = estimator
         self.target_prior = target_prior
-        self.resampled_prior = resampled_prior
+        self.trained_prior = trained_prior
         self.calibration = calibration
         self.cv = cv
+        self.check_prior = check_prior
         self.n_jobs = n_jobs
 
     @_fit_context(prefer_skip_nested_validation=False)
-    def fit(self, X, y):
-        """Fit the classifier, note what it was trained on, and calibrate it.
+    def fit(self, X: ArrayLike, y: ArrayLike, **params: Any) -> Self:
+        """Fit the classifier, note what it was trained for, and calibrate it.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Training rows, or whatever `estimator` takes.
+            Training samples, or whatever `estimator` takes.
 
         y : array-like of shape (n_samples,)
-            Class of each row: numbers or strings.
+            Class of each sample: numbers or strings.
+
+        **params : dict
+            Further arguments of the `fit` of `estimator`, such as `sample_weight`, and
+            `groups` for the `split` of `cv`. With metadata routing, each goes where it
+            was requested. With sample weights, the frequencies of the classes are the
+            weighted ones.
 
         Returns
         -------
@@ -192,60 +241,67 @@ class PriorCorrectedClassifier(
         Raises
         ------
         ValueError
-            Before training, if a prior does not fit the classes, a class has
-            `resampled_prior` 0, "auto" cannot count, or a fold lacks a class.
+            If a prior does not fit the classes, a class has `trained_prior` 0, "auto"
+            cannot tell the prior, or the folds do not suit `calibration`.
         """
         forget_fit(self)
-        self._calibrated = None
+        self._calibrator = None
         check_labels(y)
         y = column_or_1d(y, warn=True)
         check_classification_targets(y)
-        classes, counts = np.unique(y, return_counts=True)
-        target_prior = resolve_target_prior(self.target_prior, counts)
-        prior = self._known_prior(y, classes, counts)
-        if self.calibration is None:
-            estimator, prior = _fit_recording(clone(self.estimator), X, y, prior)
-        else:
-            self._calibrated = self._fit_calibrated(X, y, classes, counts)
-            analytic = self._calibrated.calibrated_classifiers_[0].estimator.classifier_
-            estimator, prior = analytic.estimator_, analytic.resampled_prior_
-        _check_same_classes(estimator, classes)
-        self.classes_, self.class_count_ = classes, counts
-        self.target_prior_, self.resampled_prior_ = target_prior, prior
+        routed = self._route(params)
+        weight = passed_weight(self.estimator, routed.estimator.fit, X)
+        classes, codes = np.unique(y, return_inverse=True)
+        labels = Labels.of(y, classes, weight)
+        target_prior = resolve_target_prior(self.target_prior, labels.mass)
+        self._check_claim(labels)
+        groups = routed.splitter.split.get("groups")
+        splits = self._make_splits(X, y, classes, codes, groups)
+        fit_params = routed.estimator.fit
+        how = (classes, self.trained_prior, fit_params)
+        # Errors of a fold name the class that is too small: they come first.
+        folds = self._cross_fit(X, y, how, splits) if self.calibration else None
+        estimator, prior = fit_recording(clone(self.estimator), X, y, *how)
+        if folds is None:
+            folds = self._try_cross_fit(X, y, how, splits)
+        check_same_classes(estimator, classes)
+        self.classes_, self.class_count_ = classes, labels.mass
+        self.target_prior_, self.trained_prior_ = target_prior, prior
         self.estimator_ = estimator
+        if folds:
+            self._use(folds, codes, np.ones(len(codes)) if weight is None else weight)
         for name in ("n_features_in_", "feature_names_in_"):
             if hasattr(estimator, name):
                 setattr(self, name, getattr(estimator, name))
         return self
 
-    def predict_proba(self, X):
+    def predict_proba(self, X: ArrayLike) -> NDArray[np.float64]:
         """Return the probabilities of the classes under the target prior.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Rows, as `estimator` takes them.
+            Samples, as `estimator` takes them.
 
         Returns
         -------
         proba : ndarray of shape (n_samples, n_classes)
-            Probabilities in the order of `classes_`; rows sum to 1.
+            Probabilities in the order of `classes_`; each row sums to 1.
         """
         check_is_fitted(self)
-        if self._calibrated is None:
-            proba, prior = self.estimator_.predict_proba(X), self.resampled_prior_
-        else:
-            proba = self._calibrated.predict_proba(X)
-            prior = resolve_target_prior("train", self.class_count_)
+        proba, prior = self.estimator_.predict_proba(X), self.trained_prior_
+        if self._calibrator is not None:
+            train = resolve_target_prior("train", self.class_count_)
+            proba, prior = self._calibrator(move_prior(proba, prior, train)), train
         return move_prior(proba, prior, self.target_prior_)
 
-    def predict(self, X):
+    def predict(self, X: ArrayLike) -> NDArray:
         """Return the most probable class under the target prior.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Rows, as `estimator` takes them.
+            Samples, as `estimator` takes them.
 
         Returns
         -------
@@ -255,48 +311,118 @@ class PriorCorrectedClassifier(
         proba = self.predict_proba(X)
         return self.classes_[proba.argmax(axis=1)]
 
-    def _known_prior(self, y, classes, counts):
-        """Return the resampled prior as far as it is known before training."""
-        given = self.resampled_prior
-        if not isinstance(given, str) or given != "auto":
-            prior = resolve_target_prior(given, counts, name="resampled_prior")
-            return check_positive(prior, classes)
-        pipeline = _innermost(self.estimator)
-        classifier = self.estimator if pipeline is None else pipeline.steps[-1][1]
-        _check_countable(classifier)
-        return trained_prior(classifier, y, classes) if pipeline is None else None
+    def get_metadata_routing(self) -> MetadataRouter:
+        """Return where metadata goes: to the fit of `estimator`, the split of `cv`.
 
-    def _fit_calibrated(self, X, y, classes, counts):
-        """Return the calibrator for the training prior, which holds the classifier."""
-        analytic = PriorCorrectedClassifier(
-            self.estimator, target_prior=counts, resampled_prior=self.resampled_prior
-        )
-        on_codes = _OnCodes(analytic, classes)
-        if self.calibration == "sigmoid":
-            on_codes = _LogOddsOnCodes(analytic, classes, 1 / (len(y) + 2))
-        return CalibratedClassifierCV(
-            on_codes,
-            method=self.calibration,
-            cv=self._make_splits(X, y, classes, counts),
-            n_jobs=self.n_jobs,
-            ensemble=False,
-        ).fit(X, np.searchsorted(classes, y))
-
-    def _make_splits(self, X, y, classes, counts):
-        """Return the folds, after checking that all can be trained on."""
-        if len(classes) < 2:
-            raise ValueError("calibration needs two classes, and y has one class.")
-        splits = list(check_cv(self.cv, y, classifier=True).split(X, y))
-        lacking = np.any([~np.isin(classes, y[train]) for train, _ in splits], axis=0)
-        if lacking.any():
-            raise ValueError(
-                f"The classes {classes[lacking].tolist()} with "
-                f"{counts[lacking].tolist()} rows are missing from the training part "
-                f"of a fold. calibration={self.calibration!r} needs two rows of each "
-                "class, in different folds: use calibration=None or another cv, or "
-                "merge or drop these classes."
+        Returns
+        -------
+        routing : MetadataRouter
+        """
+        return (
+            MetadataRouter(owner=self)
+            .add(
+                estimator=self.estimator,
+                method_mapping=MethodMapping().add(caller="fit", callee="fit"),
             )
-        return splits
+            .add(
+                splitter=self.cv,
+                method_mapping=MethodMapping().add(caller="fit", callee="split"),
+            )
+        )
+
+    def _route(self, params):
+        """Return which metadata goes to the classifier and which to the splitter."""
+        params = {name: value for name, value in params.items() if value is not None}
+        if _routing_enabled():
+            routed = process_routing(self, "fit", **params)
+            return Bunch(estimator=routed.estimator, splitter=routed.splitter)
+        groups = {n: params.pop(n) for n in ("groups",) if n in params}
+        return Bunch(estimator=Bunch(fit=params), splitter=Bunch(split=groups))
+
+    def _check_claim(self, labels):
+        """Refuse a trained prior that is wrong or unknown, before any training."""
+        pipeline = innermost(self.estimator)
+        last = self.estimator if pipeline is None else pipeline.steps[-1][1]
+        # Stacking has the method of its last classifier only once it is fitted.
+        if not hasattr(last, "predict_proba") and not hasattr(last, "final_estimator"):
+            raise ValueError(
+                "The 'estimator' parameter of PriorCorrectedClassifier must have the "
+                f"method predict_proba, and {type(last).__name__} has none."
+            )
+        if isinstance(self.trained_prior, str) and self.trained_prior == "auto":
+            try:
+                check_positive(trained_prior(last, labels), labels.classes)
+            except ChosenPriorError:
+                # A search will have chosen when the classifier is fitted.
+                return
+        else:
+            resolve_claim(self.trained_prior, labels)
+
+    def _make_splits(self, X, y, classes, codes, groups):
+        """Return the folds of the calibration or of the check."""
+        n_kept = samples_needed(self.estimator)
+        if self.calibration is not None:
+            splits = held_out_splits(self.cv, X, y, codes, n_kept, groups)
+            check_splits(splits, classes, codes, self.calibration)
+            return splits
+        if not self.check_prior or np.bincount(codes).max() < _CHECK_FOLDS:
+            return []
+        splits = held_out_splits(_CHECK_FOLDS, X, y, codes, n_kept)
+        return splits if all(len(test) for _, test in splits) else []
+
+    def _cross_fit(self, X, y, how, splits):
+        """Return held-out indices, their probabilities and the prior of each fold."""
+        (X,) = indexable(X)
+        return Parallel(n_jobs=self.n_jobs)(
+            delayed(fit_fold)(clone(self.estimator), X, y, *how, *split)
+            for split in splits
+        )
+
+    def _try_cross_fit(self, X, y, how, splits):
+        """Do the same for the check, which a classifier can do without."""
+        try:
+            return self._cross_fit(X, y, how, splits)
+        except ValueError as error:
+            warn_user(f"The trained prior could not be checked: {error}")
+            return []
+
+    def _use(self, folds, codes, weight):
+        """Check the trained prior on held-out samples, and calibrate on them."""
+        tests, probas, priors = zip(*folds, strict=True)
+        held_out = np.concatenate(tests)
+        codes, weight = codes[held_out], weight[held_out]
+
+        def moved_to(prior):
+            pairs = zip(probas, priors, strict=True)
+            return np.concatenate([move_prior(p, own, prior) for p, own in pairs])
+
+        train = resolve_target_prior("train", self.class_count_)
+        if self.calibration is not None:
+            self._calibrator = fit_calibrator(
+                moved_to(train), codes, weight, self.calibration
+            )
+        elif self.check_prior and not np.allclose(
+            self.trained_prior_, train, rtol=0.01
+        ):
+            self._warn_of_mismatch(moved_to(train), codes, train, weight, CORRECTED)
+        if self.check_prior:
+            claim = self.trained_prior_
+            self._warn_of_mismatch(moved_to(claim), codes, claim, weight, CLAIMED)
+
+    def _warn_of_mismatch(self, proba, codes, prior, weight, odds_factor):
+        """Warn where held-out probabilities cannot be those of a prior."""
+        found = gross_mismatch(proba, codes, prior, weight, odds_factor)
+        if found is None:
+            return
+        columns, share, mean = found
+        names = self.classes_[columns[:5]].tolist()
+        what = "trained" if odds_factor == CLAIMED else "corrected"
+        warn_user(
+            f"The {what} prior of the classes {names} is taken to be {share:.3g}, but "
+            "their mean probability over held-out samples of this prior is "
+            f"{mean:.3g}. Either trained_prior is not what the classifier was trained "
+            "for, or its probabilities need a calibration."
+        )
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -306,97 +432,3 @@ class PriorCorrectedClassifier(
         if inner.classifier_tags is not None:
             tags.classifier_tags.multi_class = inner.classifier_tags.multi_class
         return tags
-
-
-class _OnCodes(ClassifierMixin, BaseEstimator):
-    """Classifier of class codes: folds encode labels, samplers name them."""
-
-    def __init__(self, classifier, classes):
-        self.classifier = classifier
-        self.classes = classes
-
-    def fit(self, X, codes):
-        self.classifier_ = clone(self.classifier).fit(X, self.classes[codes])
-        self.classes_ = np.arange(len(self.classes))
-        return self
-
-    def predict_proba(self, X):
-        return self.classifier_.predict_proba(X)
-
-    def predict(self, X):
-        return self.predict_proba(X).argmax(axis=1)
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.input_tags = get_tags(self.classifier).input_tags
-        return tags
-
-
-class _LogOddsOnCodes(_OnCodes):
-    """The same with log-odds, in which a sigmoid can leave probabilities alone."""
-
-    def __init__(self, classifier, classes, floor):
-        super().__init__(classifier, classes)
-        self.floor = floor
-
-    def decision_function(self, X):
-        odds = logit(self.predict_proba(X).clip(self.floor, 1 - self.floor))
-        return odds[:, 1] if len(self.classes) == 2 else odds
-
-
-class _Recorder(BaseEstimator):
-    """Last step of a pipeline: notes the class distribution that it is fitted on."""
-
-    def __init__(self, classifier, classes):
-        self.classifier = classifier
-        self.classes = classes
-
-    def fit(self, X, y):
-        self.prior_ = trained_prior(self.classifier, y, self.classes)
-        self.classifier.fit(X, y)
-        return self
-
-
-def _innermost(estimator):
-    """Return the pipeline whose last step is no pipeline; None without a pipeline."""
-    inner = None
-    while isinstance(estimator, Pipeline):
-        inner, estimator = estimator, estimator.steps[-1][1]
-    return inner
-
-
-def _fit_recording(estimator, X, y, prior):
-    """Fit, and return the estimator with its prior: that given, or that recorded."""
-    if prior is not None:
-        return estimator.fit(X, y), prior
-    pipeline = _innermost(estimator)
-    name, classifier = pipeline.steps[-1]
-    recorder = _Recorder(classifier, np.unique(y))
-    pipeline.steps = [*pipeline.steps[:-1], (name, recorder)]
-    estimator.fit(X, y)
-    pipeline.steps = [*pipeline.steps[:-1], (name, classifier)]
-    return estimator, recorder.prior_
-
-
-def _check_countable(classifier):
-    """Refuse "auto" for what resamples or corrects inside, or was trained elsewhere."""
-    if isinstance(classifier, FrozenEstimator) or any(
-        name.endswith(("sampling_strategy", "target_prior"))
-        or hasattr(value, "fit_resample")
-        for name, value in classifier.get_params().items()
-    ):
-        raise ValueError(
-            'resampled_prior="auto" cannot tell the class distribution of a '
-            f"{type(classifier).__name__}, which no count of labels shows. Pass "
-            'resampled_prior="uniform" if it balances the classes, else the numbers.'
-        )
-
-
-def _check_same_classes(estimator, classes):
-    """Refuse an estimator whose columns would be those of other classes."""
-    learned = np.asarray(getattr(estimator, "classes_", classes))
-    if not np.array_equal(learned, classes):
-        raise ValueError(
-            f"The estimator learned the classes {learned.tolist()}, but y has "
-            f"{classes.tolist()}: does a sampler drop a class?"
-        )

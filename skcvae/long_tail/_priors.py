@@ -1,17 +1,20 @@
-"""Class priors: of the batches, of what a loss corrects, and of what is left."""
+"""Class priors: of batches, of what a loss corrects, and of what is left."""
+
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
-from scipy.special import betainc
+from scipy.special import betainc, softmax
 
 # Exponents b of the sampling weights n_c^-b.
 SAMPLING_EXPONENTS = {"instance": 0.0, "sqrt": 0.5, "balanced": 1.0}
 
-# Powers of 1 / n_c that set how likely a row is to be replaced.
+# Powers of 1 / n_c that set how likely a sample is to be replaced.
 _AUGMENT_POWERS = {"inverse": 1, "inverse_steep": 2}
 
 
 def sampling_prior(sampling, class_count, progress=0.0):
-    r"""Return the class prior of the rows that batches draw.
+    r"""Return the class prior of the samples that batches draw.
 
     :math:`n_c^{1-b} / \sum_k n_k^{1-b}` for the exponent b of `sampling`. The prior of
     "progressive" moves linearly from that of "instance" to that of "balanced" [1]_.
@@ -22,7 +25,7 @@ def sampling_prior(sampling, class_count, progress=0.0):
         Name, or exponent b.
 
     class_count : ndarray of shape (n_classes,)
-        Rows, or sum of their weights, of each class.
+        Samples, or sum of their weights, of each class.
 
     progress : float, default=0.0
         Share of the training that is done; read by "progressive" only.
@@ -45,7 +48,7 @@ def sampling_prior(sampling, class_count, progress=0.0):
 
 
 def augment_probability(augment, class_count, p_min, p_max):
-    r"""Return the probability that a row of each class is replaced by a generated one.
+    r"""Return how likely a sample of each class is replaced by a generated one.
 
     .. math::
         S(x_c) = \max\left(p_{\min}, \min\left(
@@ -59,7 +62,7 @@ def augment_probability(augment, class_count, p_min, p_max):
         "always" is 1 for each class, None is 0.
 
     class_count : ndarray of shape (n_classes,)
-        Rows of each class.
+        Samples of each class.
 
     p_min, p_max : float
         Bounds; where all classes have the same size, each gets `p_min`.
@@ -82,16 +85,16 @@ def effective_prior(drawn_prior, p_augment, generated_weight=1.0, remix_share=No
     Parameters
     ----------
     drawn_prior : ndarray of shape (n_classes,)
-        Prior of the rows that batches draw.
+        Prior of the samples that batches draw.
 
     p_augment : ndarray of shape (n_classes,)
-        Probability that a row is replaced by a generated one.
+        Probability that a sample is replaced by a generated one.
 
     generated_weight : float, default=1.0
-        Weight of generated rows in the loss.
+        Weight of generated samples in the loss.
 
     remix_share : ndarray of shape (n_classes, n_classes), default=None
-        Mean share of its label that a row of the first class keeps when it is mixed
+        Mean share of its label that a sample of the first class keeps when it is mixed
         with one of the second.
 
     Returns
@@ -100,7 +103,7 @@ def effective_prior(drawn_prior, p_augment, generated_weight=1.0, remix_share=No
     """
     weight = 1 - p_augment + generated_weight * p_augment
     if remix_share is not None:
-        # A row meets a partner of each class in proportion to the prior, both ways.
+        # A sample meets a partner of each class in proportion to the prior, both ways.
         kept = remix_share @ drawn_prior
         received = (1 - remix_share).T @ drawn_prior
         weight = weight * (kept + received)
@@ -108,7 +111,7 @@ def effective_prior(drawn_prior, p_augment, generated_weight=1.0, remix_share=No
 
 
 def mean_remix_share(class_count, alpha, kappa, tau):
-    r"""Return the expected share that :func:`remix_label_share` leaves a row.
+    r"""Return the expected share that :func:`remix_label_share` leaves a sample.
 
     The mean of :math:`\lambda_y` over :math:`\lambda \sim` Beta(alpha, alpha), by the
     regularised incomplete beta function.
@@ -116,7 +119,7 @@ def mean_remix_share(class_count, alpha, kappa, tau):
     Returns
     -------
     share : ndarray of shape (n_classes, n_classes)
-        Of a row of the first class, mixed with one of the second.
+        Of a sample of the first class, mixed with one of the second.
     """
     # The mean of lambda over lambda < t is half the distribution function of
     # Beta(alpha + 1, alpha) at t.
@@ -131,3 +134,185 @@ def mean_remix_share(class_count, alpha, kappa, tau):
 
 def _normalised(weights):
     return weights / weights.sum()
+
+
+@dataclass
+class BatchPriors:
+    """How batches are made, and the class priors that follow from it.
+
+    Attributes
+    ----------
+    class_count : ndarray of shape (n_classes,)
+        Samples, or sum of their weights, of each class.
+
+    sampling : str or float
+        As in LongTailClassifier.
+
+    p_augment : ndarray of shape (n_classes,)
+        Probability that a sample is replaced by a generated one of its class.
+
+    generated_weight : float
+        Weight of generated samples in the loss.
+
+    remix : dict or None
+        alpha, kappa and tau.
+
+    correction : {"effective", "original"} or None
+        Prior that is taken to be in the logits.
+
+    tau : float
+        Exponent of its correction.
+
+    n_epochs : int
+        Number of epochs.
+    """
+
+    class_count: np.ndarray
+    sampling: str | float
+    p_augment: np.ndarray
+    generated_weight: float
+    remix: dict | None
+    correction: str | None
+    tau: float
+    n_epochs: int
+
+    def drawn(self, epoch):
+        """Return the class prior of the samples that the batches of an epoch draw."""
+        progress = epoch / max(self.n_epochs - 1, 1)
+        return sampling_prior(self.sampling, self.class_count, progress)
+
+    def effective(self, epoch):
+        """Return the class prior that the loss sees in an epoch."""
+        return effective_prior(
+            self.drawn(epoch), self.p_augment, self.generated_weight, self._remix_share
+        )
+
+    @cached_property
+    def _remix_share(self):
+        """Mean shares of Remix: one matrix for all epochs."""
+        if self.remix is None:
+            return None
+        return mean_remix_share(self.class_count, **self.remix)
+
+    def corrected_count(self, epoch):
+        """Return class counts with the prior to correct, to the power tau."""
+        prior = self._prior_to_correct(epoch) ** self.tau
+        return prior / prior.sum() * self.class_count.sum()
+
+    def log_prior_left(self, loss, epoch):
+        r"""Return what is left to correct in trained logits, up to a constant.
+
+        :math:`\tau \log \pi` for the prior to correct, unless the loss corrects it,
+        plus the log of the class weights of the loss, which the logits learn whole.
+
+        Parameters
+        ----------
+        loss : nn.Module
+            The loss of this epoch.
+
+        epoch : int
+            The last one, from 0 on.
+
+        Returns
+        -------
+        ndarray of shape (n_classes,)
+        """
+        left = np.zeros(len(self.class_count))
+        if self.correction is None:
+            return left
+        if not getattr(loss, "corrects_prior", False):
+            left = self.tau * np.log(self._prior_to_correct(epoch))
+        return left + _log_class_weight(loss, self.corrected_count(epoch))
+
+    def _prior_to_correct(self, epoch):
+        if self.correction == "effective":
+            return self.effective(epoch)
+        count = self.class_count
+        return _normalised(np.ones_like(count) if self.correction is None else count)
+
+
+def _log_class_weight(loss, class_count):
+    """Return what a loss says of its class weights; one that says nothing has none."""
+    if not hasattr(loss, "log_class_weight"):
+        return np.zeros(len(class_count))
+    values = np.asarray(loss.log_class_weight(class_count), dtype=np.float64)
+    if values.shape != class_count.shape or not np.isfinite(values).all():
+        raise ValueError(
+            f"log_class_weight of the loss {type(loss).__name__} must return one "
+            f"finite number for each of {len(class_count)} classes, got {values!r}."
+        )
+    return values
+
+
+def resolve_target_prior(target_prior, class_count, *, name="target_prior"):
+    """Return a class distribution as float64 that sums to one.
+
+    Parameters
+    ----------
+    target_prior : {"train", "uniform", "balanced"} or array-like of shape (n_classes,)
+        The frequencies of `class_count`, equal numbers (by two names), or any numbers
+        >= 0 that are not all 0.
+
+    class_count : array-like of shape (n_classes,)
+        Training samples of each class, or the sum of their weights.
+
+    name : str, default="target_prior"
+        Parameter that errors name.
+
+    Returns
+    -------
+    prior : ndarray of shape (n_classes,)
+        The distribution, in the order of `class_count`.
+    """
+    class_count = np.asarray(class_count, dtype=np.float64)
+    if isinstance(target_prior, str):
+        prior = class_count if target_prior == "train" else np.ones_like(class_count)
+    else:
+        prior = _check_prior(target_prior, len(class_count), name)
+    # Two steps, for the sum of huge numbers would overflow.
+    prior = prior / prior.max()
+    return prior / prior.sum()
+
+
+def check_positive(prior, classes):
+    """Return the prior, or refuse classes that the classifier cannot have learned."""
+    if not prior.all():
+        raise ValueError(
+            f"The trained prior of the classes {classes[prior == 0].tolist()} is 0: "
+            "a classifier that learned nothing of a class cannot tell its probability. "
+            "Check the sampler, class_weight, sample_weight and trained_prior."
+        )
+    return prior
+
+
+def move_prior(proba, prior, target_prior):
+    """Return probabilities for another prior; those that lose all get that prior."""
+    with np.errstate(divide="ignore"):
+        target = np.log(target_prior)
+        scores = np.log(np.asarray(proba, dtype=np.float64)) + target - np.log(prior)
+    lost = np.isneginf(scores).all(axis=1)
+    scores[lost] = target
+    return softmax(scores, axis=1)
+
+
+def _check_prior(values, n_classes, name):
+    """Return the numbers as float64, or say what is wrong with them."""
+    if hasattr(values, "iloc"):
+        raise TypeError(
+            f"{name} is a pandas object, whose order may differ from that of the "
+            f"classes: pass {name}.sort_index().to_numpy()."
+        )
+    try:
+        prior = np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name} must be numbers, got {values!r}.") from error
+    if prior.shape != (n_classes,):
+        raise ValueError(
+            f"{name} must have one number for each of the {n_classes} classes, in "
+            f"sorted order of the labels; got an array of shape {prior.shape}."
+        )
+    if not (np.isfinite(prior).all() and (prior >= 0).all() and prior.any()):
+        raise ValueError(
+            f"{name} must be finite numbers >= 0 that are not all 0, got {values!r}."
+        )
+    return prior

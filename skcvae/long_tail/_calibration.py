@@ -1,0 +1,244 @@
+"""Held-out parts that leave small classes whole, and calibration on them."""
+
+import warnings
+from numbers import Integral
+
+import numpy as np
+from scipy.special import logit, softmax
+from sklearn import config_context
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.model_selection import check_cv
+
+# scikit-learn adds this to probabilities before it takes their logarithm.
+_EPSILON = 1e-12
+
+
+def held_out_splits(cv, X, y, codes, n_kept, groups=None):
+    """Return pairs of training and held-out indices.
+
+    Parameters
+    ----------
+    cv : int, splitter, iterable or None
+        As in scikit-learn. Folds that we make ourselves leave `n_kept` samples of each
+        class in the training part, or all of a smaller class; those of the user stay
+        as they are.
+
+    X, y : array-like
+        Samples and labels.
+
+    codes : ndarray of shape (n_samples,)
+        Class of each sample, from 0 on.
+
+    n_kept : int
+        Samples of a class that a training needs.
+
+    groups : array-like or None
+        For splitters that keep groups together.
+
+    Returns
+    -------
+    list of tuples of two ndarrays
+
+    Raises
+    ------
+    ValueError
+        If a split of the user lacks a class, or holds out a sample twice or never.
+    """
+    with warnings.catch_warnings():
+        # Folds lack small classes, which get their samples back below.
+        warnings.filterwarnings("ignore", "The least populated class", UserWarning)
+        splits = list(check_cv(cv, y, classifier=True).split(X, y, groups))
+    if cv is None or isinstance(cv, Integral):
+        return [_return_samples(*split, codes, n_kept) for split in splits]
+    held_out = np.sort(np.concatenate([test for _, test in splits]))
+    if not np.array_equal(held_out, np.arange(len(codes))):
+        raise ValueError("cv must make partitions: hold out each sample exactly once.")
+    return splits
+
+
+def check_splits(splits, classes, codes, method):
+    """Refuse folds without a class where the method needs it."""
+    counts = np.bincount(codes)
+    if len(classes) < 2:
+        raise ValueError("calibration needs two classes, and y has one class.")
+    everything = np.arange(len(classes))
+    lacking = np.any([~np.isin(everything, codes[t]) for t, _ in splits], axis=0)
+    if lacking.any():
+        raise ValueError(
+            f"The classes {classes[lacking].tolist()} with {counts[lacking].tolist()} "
+            "samples are missing from the training part of a fold of cv."
+        )
+    held_out = np.isin(everything, codes[np.concatenate([t for _, t in splits])])
+    if held_out.sum() < 2 or (method != "temperature" and not held_out.all()):
+        lacking = ~held_out
+        raise ValueError(
+            f"The classes {classes[lacking].tolist()} with {counts[lacking].tolist()} "
+            f"samples are too small to hold any out, and calibration={method!r} needs "
+            "held-out samples of them. Use calibration='temperature' or None, let a "
+            "sampler look for fewer neighbors, or merge or drop these classes."
+        )
+
+
+def _return_samples(train, test, codes, n_kept):
+    """Move held-out samples of small classes back to the training part."""
+    kept = np.bincount(codes[train], minlength=codes.max() + 1)
+    short = np.minimum(np.bincount(codes), n_kept) - kept
+    held_out = codes[test]
+    back = np.zeros(len(test), dtype=bool)
+    for code in np.flatnonzero(short > 0):
+        back[np.flatnonzero(held_out == code)[: short[code]]] = True
+    return np.sort(np.concatenate([train, test[back]])), test[~back]
+
+
+class _Given(ClassifierMixin, BaseEstimator):
+    """Stand-in for a classifier: its probabilities are its input."""
+
+    def __init__(self, n_classes=2):
+        self.n_classes = n_classes
+        self.classes_ = np.arange(n_classes)
+
+    def fit(self, X, y, sample_weight=None):
+        return self
+
+    def predict_proba(self, X):
+        return X
+
+    def predict(self, X):
+        return X.argmax(axis=1)
+
+
+class _GivenLogOdds(_Given):
+    """The same with log-odds, in which a sigmoid can leave probabilities alone."""
+
+    def decision_function(self, X):
+        return X[:, 1] if self.n_classes == 2 else X
+
+
+def _fit(given, X, codes, method, weight):
+    everything = np.arange(len(codes))
+    calibrated = CalibratedClassifierCV(
+        given, method=method, cv=[(everything, everything)], ensemble=False
+    )
+    # The stand-in has no use for weights, and need not request them.
+    with config_context(enable_metadata_routing=False):
+        return calibrated.fit(X, codes, sample_weight=weight)
+
+
+def fit_temperature(proba, codes, weight=None):
+    """Return the inverse temperature that fits held-out probabilities best.
+
+    Classes that no held-out sample has are left out: of those no probability can be
+    checked.
+
+    Parameters
+    ----------
+    proba : ndarray of shape (n_samples, n_classes)
+        Held-out probabilities.
+
+    codes : ndarray of shape (n_samples,)
+        Their classes.
+
+    weight : ndarray of shape (n_samples,), default=None
+        Sample weights.
+
+    Returns
+    -------
+    float
+    """
+    seen, codes = np.unique(codes, return_inverse=True)
+    proba = proba[:, seen] + _EPSILON
+    proba /= proba.sum(axis=1, keepdims=True)
+    fitted = _fit(_Given(len(seen)), proba, codes, "temperature", weight)
+    return float(fitted.calibrated_classifiers_[0].calibrators[0].beta_)
+
+
+class Temperature:
+    """Calibration by one temperature for all classes."""
+
+    def __init__(self, proba, codes, weight):
+        self.inverse = fit_temperature(proba, codes, weight)
+
+    def __call__(self, proba):
+        """Return calibrated probabilities."""
+        return softmax(self.inverse * np.log(proba + _EPSILON), axis=1)
+
+
+class ClassWise:
+    """Calibration of each class against all others, by a method of scikit-learn."""
+
+    def __init__(self, proba, codes, weight, method):
+        n_classes = proba.shape[1]
+        # What n samples can tell from 0.
+        self.floor = 1 / (len(codes) + 2) if method == "sigmoid" else None
+        given = (_Given if self.floor is None else _GivenLogOdds)(n_classes)
+        self.fitted = _fit(given, self._scores(proba), codes, method, weight)
+
+    def _scores(self, proba):
+        if self.floor is None:
+            return proba
+        return logit(proba.clip(self.floor, 1 - self.floor))
+
+    def __call__(self, proba):
+        """Return calibrated probabilities."""
+        return self.fitted.predict_proba(self._scores(proba))
+
+
+def fit_calibrator(proba, codes, weight, method):
+    """Return a function that calibrates probabilities, fitted on held-out ones.
+
+    Parameters
+    ----------
+    proba : ndarray of shape (n_samples, n_classes)
+        Held-out probabilities.
+
+    codes : ndarray of shape (n_samples,)
+        Their classes. For other methods than "temperature", each class must occur.
+
+    weight : ndarray of shape (n_samples,) or None
+        Sample weights.
+
+    method : {"temperature", "sigmoid", "isotonic"}
+        As in :class:`sklearn.calibration.CalibratedClassifierCV`.
+    """
+    if method == "temperature":
+        return Temperature(proba, codes, weight)
+    return ClassWise(proba, codes, weight, method)
+
+
+def cross_fitted_temperature(classifier, X, y, weight, groups, seed):
+    """Return the temperature of a LongTailClassifier, by clones trained on folds.
+
+    Parameters
+    ----------
+    classifier : LongTailClassifier
+        Its parameters, `cv` among them, and `classes_` are read.
+
+    X, y, weight : ndarray
+        Training samples, labels and weights.
+
+    groups : ndarray or None
+        For splitters that keep groups together.
+
+    seed : int
+        For the clones.
+
+    Returns
+    -------
+    float
+        It suits the logits for the prior of the training samples.
+    """
+    codes = np.searchsorted(classifier.classes_, y)
+    splits = held_out_splits(classifier.cv, X, y, codes, 1, groups)
+    check_splits(splits, classifier.classes_, codes, classifier.calibration)
+    fold = clone(classifier).set_params(
+        calibration=None, target_prior="train", random_state=seed, verbose=0
+    )
+    probas = [
+        fold.fit(X[train], y[train], weight[train]).predict_proba(X[test])
+        for train, test in splits
+    ]
+    held_out = np.concatenate([test for _, test in splits])
+    return 1 / fit_temperature(
+        np.concatenate(probas), codes[held_out], weight[held_out]
+    )
