@@ -72,7 +72,7 @@ PARAMETERS = {
     "LatentVariationOverSampler": {"generator": CVAE(**FAST)},
     # One step of Adam changes a weight by lr: twenty small ones learn nothing.
     "LongTailClassifier": {"max_epochs": 10, "lr": 0.1, "device": "cpu"},
-    "PriorCorrectedClassifier": {"estimator": LogisticRegression()},
+    "PriorCorrectedClassifier": {"estimator": LogisticRegression(max_iter=2000)},
     "ProgressiveOverSampler": {
         "steps": [("remix", RemixSampler()), ("gaussian", GenerativeOverSampler())],
         "limits": {"remix": 1},
