@@ -38,7 +38,7 @@ PRIVATE_IMPORTS = {
     ("skcvae.anonymization._release", "skcvae.generators._released"): _RELEASE,
     ("skcvae.anonymization._release", "skcvae.generators._base"): _RELEASE,
     ("skcvae.anonymization._release_file", "skcvae.generators._released"): _RELEASE,
-    ("skcvae.report._figures", "skcvae.privacy._audit_membership"): _SECTIONS,
+    ("skcvae.report._figures", "skcvae.privacy._sample_attacks"): _SECTIONS,
     ("skcvae.report._figures", "skcvae.privacy._audit_parts"): _SECTIONS,
     ("skcvae.report._sections", "skcvae.metrics._probe"): _SECTIONS,
 }
