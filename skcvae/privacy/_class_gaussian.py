@@ -104,7 +104,7 @@ def class_gaussian_attack(
     >>> y = np.arange(100) % 5
     >>> copies = members[::-1], y[::-1]
     >>> result = class_gaussian_attack(*copies, members, y, others, y, reference, y)
-    >>> result.auc.value > 0.9
+    >>> bool(result.auc.value > 0.8)
     True
     """
     sets = check_record_sets(
