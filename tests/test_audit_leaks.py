@@ -240,14 +240,15 @@ def test_copies_that_strangers_have_as_well_are_no_leak():
 # Real embeddings
 
 
-DATA = os.environ.get("SKCVAE_DATA", "")
+ROOT = Path(__file__).parents[1]
+DATA = Path(os.environ.get("SKCVAE_DATA", ROOT.parent / "shared" / "data"))
 
 
 def real(name):
     """Return samples of a data set in the folder of SKCVAE_DATA."""
-    path = Path(DATA) / f"{name}.npz"
-    if not DATA or not path.exists():
-        pytest.skip(f"SKCVAE_DATA is no folder with {path.name}")
+    path = DATA / f"{name}.npz"
+    if not path.exists():
+        pytest.skip(f"no {path.name} in the folder of SKCVAE_DATA")
     data = np.load(path)
     if "X" in data:
         return data["X"], data["y"].astype(int) * 2 + data["anomaly"]
