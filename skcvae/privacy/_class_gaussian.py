@@ -65,15 +65,30 @@ def class_gaussian_attack(
 
     Parameters
     ----------
-    X_synthetic, X_members, X_nonmembers, X_reference : array-like of shape \
-            (n_samples, n_features)
-        Released samples, those that they were made from, others of the same
-        distribution, and the attacker's own, neither members nor non-members.
+    X_synthetic : array-like of shape (n_synthetic, n_features)
+        Released samples.
 
-    y_synthetic, y_members, y_nonmembers, y_reference : array-like of shape \
-            (n_samples,)
+    y_synthetic : array-like of shape (n_synthetic,)
         Their classes. A class that the release or the reference lacks has the mean of
         all their samples.
+
+    X_members : array-like of shape (n_members, n_features)
+        Samples that the release was made from.
+
+    y_members : array-like of shape (n_members,)
+        Their classes.
+
+    X_nonmembers : array-like of shape (n_nonmembers, n_features)
+        Other samples of the same distribution.
+
+    y_nonmembers : array-like of shape (n_nonmembers,)
+        Their classes.
+
+    X_reference : array-like of shape (n_reference, n_features)
+        The attacker's own samples, neither members nor non-members.
+
+    y_reference : array-like of shape (n_reference,)
+        Their classes.
 
     score : {"likelihood", "class_means"}, default="likelihood"
         Which score.
