@@ -5,6 +5,7 @@ import warnings
 import numpy as np
 import pytest
 import sklearn
+import torch
 from imblearn.ensemble import BalancedBaggingClassifier, EasyEnsembleClassifier
 from imblearn.over_sampling import SMOTE, RandomOverSampler
 from imblearn.pipeline import make_pipeline
@@ -593,11 +594,28 @@ def test_long_tail_classifier_is_calibrated_by_its_temperature(target):
         for c in (sure, calm)
     ]
     assert errors[1] < errors[0] * (0.5 if target == "uniform" else 0.7)
-    # The temperature is that of the logits for the training prior.
-    logits = np.log(sure.predict_proba(X_test) / sure.target_prior_ * share)
-    expected = logits / calm.temperature_ + np.log(calm.target_prior_ / share)
+    expected = np.log(sure.predict_proba(X_test)) / calm.temperature_
     got = np.log(calm.predict_proba(X_test))
     assert_allclose(got - got[:, :1], expected - expected[:, :1], atol=1e-6)
+    assert_array_equal(calm.predict(X_test), sure.predict(X_test))
+    logits = calm.make_logits()(torch.tensor(X_test, dtype=torch.float32))
+    assert_allclose(logits.softmax(dim=1), np.exp(got), atol=1e-5)
+
+
+def test_classes_that_the_target_rules_out_have_no_say_in_the_temperature(
+    separated_classes,
+):
+    X, y = separated_classes
+    classifier = LongTailClassifier(
+        calibration="temperature",
+        cv=2,
+        target_prior=[1, 1, 0, 1],
+        max_epochs=3,
+        device="cpu",
+        random_state=0,
+    ).fit(X, y)
+    assert np.isfinite(classifier.temperature_)
+    assert (classifier.predict_proba(X)[:, 2] == 0).all()
 
 
 def test_calibration_of_bare_logits_is_refused(separated_classes):

@@ -15,6 +15,7 @@ Run ``python prior_benchmark.py PART --data FOLDER``.
 """
 
 import argparse
+import tempfile
 import time
 import warnings
 from pathlib import Path
@@ -311,14 +312,17 @@ def print_alarms(folder):
 # Calibration ----------------------------------------------------------------------
 
 
-def samplers():
-    """Return samplers that make all classes equally frequent."""
+def samplers(cache):
+    """Return samplers that make all classes equally frequent.
+
+    The CVAE of each training part is trained once, for all repairs.
+    """
     return {
         "none": None,
         "SMOTE": SMOTE(k_neighbors=3, random_state=0),
         "RandomOverSampler": RandomOverSampler(random_state=0),
         "GenerativeOverSampler": GenerativeOverSampler(random_state=0),
-        "CVAEOverSampler": CVAEOverSampler(max_epochs=30, random_state=0),
+        "CVAEOverSampler": CVAEOverSampler(max_epochs=30, memory=cache, random_state=0),
     }
 
 
@@ -357,8 +361,9 @@ def print_calibration(folder, names):
         split = long_tail(folder, data)
         print(f"\n{data}: expected calibration error / accuracy in percent\n")
         print("| sampler | repair | uniform | train | s |\n|---|---|---|---|---|")
-        for name, sampler in samplers().items():
-            print_errors(split, name, repairs_of(sampler))
+        with tempfile.TemporaryDirectory() as cache:
+            for name, sampler in samplers(cache).items():
+                print_errors(split, name, repairs_of(sampler))
         heads = {
             "LongTailClassifier": lambda target: LongTailClassifier(
                 target_prior=target, random_state=0

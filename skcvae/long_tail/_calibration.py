@@ -212,7 +212,7 @@ def cross_fitted_temperature(classifier, X, y, weight, groups, seed):
     Parameters
     ----------
     classifier : LongTailClassifier
-        Its parameters, `cv` among them, and `classes_` are read.
+        Its parameters are read, and its classes, class counts and target prior.
 
     X, y, weight : ndarray
         Training samples, labels and weights.
@@ -226,19 +226,25 @@ def cross_fitted_temperature(classifier, X, y, weight, groups, seed):
     Returns
     -------
     float
-        It suits the logits for the prior of the training samples.
+        It suits the logits for `target_prior_`.
     """
     codes = np.searchsorted(classifier.classes_, y)
     splits = held_out_splits(classifier.cv, X, y, codes, 1, groups)
     check_splits(splits, classifier.classes_, codes, classifier.calibration)
     fold = clone(classifier).set_params(
-        calibration=None, target_prior="train", random_state=seed, verbose=0
+        calibration=None,
+        target_prior=classifier.target_prior_,
+        random_state=seed,
+        verbose=0,
     )
     probas = [
         fold.fit(X[train], y[train], weight[train]).predict_proba(X[test])
         for train, test in splits
     ]
     held_out = np.concatenate([test for _, test in splits])
-    return 1 / fit_temperature(
-        np.concatenate(probas), codes[held_out], weight[held_out]
-    )
+    ratio = classifier.target_prior_ / classifier.class_count_
+    weight = (weight * ratio[codes])[held_out]
+    # Classes that the target rules out have no say.
+    counted = weight > 0
+    proba, codes = np.concatenate(probas)[counted], codes[held_out][counted]
+    return 1 / fit_temperature(proba, codes, weight[counted] / weight.mean())

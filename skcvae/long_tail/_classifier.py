@@ -111,9 +111,9 @@ class LongTailClassifier(
         here. None predicts with the logits as they are.
 
     calibration : {"temperature"} or None, default=None
-        Whether to fit a temperature on cross-fitted probabilities of held-out samples.
-        It makes confidences honest where the head is too sure. It costs one more
-        training for each fold of `cv`.
+        Whether to fit a temperature on cross-fitted probabilities of held-out samples,
+        weighted to `target_prior`. Confidences become honest, and predictions stay as
+        they are. It costs one more training for each fold of `cv`.
 
     cv : int, cross-validation splitter or iterable, default=5
         Folds of the calibration, stratified if an int. Those keep a sample of each
@@ -170,8 +170,7 @@ class LongTailClassifier(
         Class prior for which predictions are made.
 
     temperature_ : float
-        What the logits for the prior of the training samples are divided by; 1 without
-        `calibration`.
+        What the logits for `target_prior` are divided by; 1 without `calibration`.
 
     logit_scale_ : float
         Factor of the logits of the head: that of the loss "ldam", else 1, over
@@ -477,9 +476,7 @@ class LongTailClassifier(
             left = priors.log_prior_left(loss, last_epoch)
             with np.errstate(divide="ignore"):
                 self.logit_correction_ = np.log(self.target_prior_) - left
-            # The temperature is that of the logits for the prior of the training.
-            train = np.log(self.class_count_ / self.class_count_.sum())
-            self.logit_correction_ -= (1 - 1 / self.temperature_) * (train - left)
+            self.logit_correction_ /= self.temperature_
 
     def _train(self, X, codes, weight, priors, stream, seed):
         """Train the head; set `net_`, `history_` and what Ctrl-C leaves."""
