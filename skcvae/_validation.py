@@ -98,15 +98,20 @@ def encode_labels(y, classes):
 def find_codes(y, classes):
     """Return the positions of labels in `classes`, and -1 for labels that it lacks."""
     code_of = {label: code for code, label in enumerate(classes.tolist())}
+    labels = y.tolist()
+    try:
+        codes = [code_of.get(label, -1) for label in labels]
+    except TypeError:
+        codes = [_find_code(label, code_of) for label in labels]
+    return np.array(codes, dtype=np.intp)
 
-    def find(label):
-        try:
-            return code_of.get(label, -1)
-        except TypeError:
-            # Lists cannot be looked up, and pandas.NA cannot be compared.
-            return -1
 
-    return np.array([find(label) for label in y.tolist()], dtype=np.intp)
+def _find_code(label, code_of):
+    try:
+        return code_of.get(label, -1)
+    except TypeError:
+        # Lists cannot be looked up, and pandas.NA cannot be compared.
+        return -1
 
 
 def forget_fit(estimator):
