@@ -40,11 +40,11 @@ from sklearn.semi_supervised import SelfTrainingClassifier
 from sklearn.tree import DecisionTreeClassifier
 
 from skcvae.long_tail import LongTailClassifier, PriorCorrectedClassifier
+from skcvae.long_tail._held_out_prior import gross_mismatch
 from skcvae.long_tail._trained_prior import (
     ChosenPriorError,
     Labels,
     UnknownPriorError,
-    gross_mismatch,
     trained_prior,
 )
 from skcvae.metrics import expected_calibration_error

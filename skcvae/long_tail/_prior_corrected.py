@@ -29,6 +29,7 @@ from .._doc_links import DocLinkMixin
 from .._validation import check_labels, forget_fit
 from .._warnings import warn_user
 from ._calibration import check_splits, fit_calibrator, held_out_splits
+from ._held_out_prior import gross_mismatch
 from ._priors import check_positive, move_prior, resolve_target_prior
 from ._trained_fit import (
     check_same_classes,
@@ -39,7 +40,7 @@ from ._trained_fit import (
     resolve_claim,
     samples_needed,
 )
-from ._trained_prior import ChosenPriorError, Labels, gross_mismatch, trained_prior
+from ._trained_prior import ChosenPriorError, Labels, trained_prior
 
 # Factors of the odds from which on the check warns: of the prior that a classifier is
 # taken to have been trained for, and of corrected probabilities.
