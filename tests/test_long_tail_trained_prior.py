@@ -10,9 +10,10 @@ from imblearn.ensemble import BalancedBaggingClassifier, EasyEnsembleClassifier
 from imblearn.over_sampling import SMOTE, RandomOverSampler
 from imblearn.pipeline import make_pipeline
 from numpy.testing import assert_allclose, assert_array_equal
+from scipy.special import expit
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.calibration import CalibratedClassifierCV
-from sklearn.datasets import make_classification
+from sklearn.datasets import load_digits, make_classification
 from sklearn.dummy import DummyClassifier
 from sklearn.ensemble import (
     AdaBoostClassifier,
@@ -23,6 +24,7 @@ from sklearn.ensemble import (
 )
 from sklearn.feature_selection import RFE
 from sklearn.frozen import FrozenEstimator
+from sklearn.gaussian_process import GaussianProcessClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import (
     FixedThresholdClassifier,
@@ -39,8 +41,9 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.semi_supervised import SelfTrainingClassifier
 from sklearn.tree import DecisionTreeClassifier
 
+from skcvae.datasets import make_long_tailed
 from skcvae.long_tail import LongTailClassifier, PriorCorrectedClassifier
-from skcvae.long_tail._held_out_prior import gross_mismatch
+from skcvae.long_tail._held_out_prior import BiasCorrectedTemperature, gross_mismatch
 from skcvae.long_tail._trained_prior import (
     ChosenPriorError,
     Labels,
@@ -175,7 +178,10 @@ def test_weights_of_two_classes(classifier, expected):
 
 UNKNOWN = {
     "sampler in a bag": (BaggingClassifier(smote), "Pipeline > smote"),
-    "sampler in a search": (GridSearchCV(smote, {}), "smote"),
+    "sampler in a search in a bag": (
+        BaggingClassifier(GridSearchCV(smote, {})),
+        "smote",
+    ),
     "resampling": (BalancedBaggingClassifier(), "BalancedBagging.*sampling_strategy"),
     "easy": (EasyEnsembleClassifier(), "EasyEnsemble.*resamples"),
     "own target": (LongTailClassifier(), "LongTailClassifier.*target_prior"),
@@ -271,6 +277,118 @@ def test_stated_prior_is_taken_where_auto_refuses(rare):
     assert_allclose(
         corrected.predict_proba(X_test)[:, 1].mean(), y_test.mean(), rtol=0.2
     )
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_search_over_a_sampler_counts_what_its_best_pipeline_makes(rare):
+    X, y, X_test, y_test = rare
+    grid = {"smote__sampling_strategy": [0.2, 0.4]}
+    search = GridSearchCV(smote, grid, cv=2, scoring="balanced_accuracy")
+    corrected = PriorCorrectedClassifier(search).fit(X, y)
+    ratio = corrected.estimator_.best_params_["smote__sampling_strategy"]
+    n_negative = np.sum(y == 0)
+    expected = np.array([n_negative, int(ratio * n_negative)])
+    assert_allclose(corrected.trained_prior_, expected / expected.sum())
+    mean = corrected.predict_proba(X_test)[:, 1].mean()
+    assert_allclose(mean, y_test.mean(), rtol=0.2)
+    corrected.set_params(estimator=GridSearchCV(smote, {}))
+    with pytest.raises(ValueError, match="smote is trained for: it is"):
+        corrected.fit(X, y, sample_weight=np.ones(len(y)))
+
+
+# A prior that held-out samples show
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    "classifier",
+    [
+        BaggingClassifier(make_pipeline(SMOTE(random_state=0), plain), 3),
+        EasyEnsembleClassifier(3, random_state=0),
+        BalancesInside(),
+        GaussianNB(priors=[0.5, 0.5]),
+        smote,
+    ],
+    ids=str,
+)
+def test_held_out_prior_needs_no_rule(classifier, rare):
+    X, y, X_test, y_test = rare
+    corrected = PriorCorrectedClassifier(classifier, trained_prior="held_out")
+    mean = corrected.fit(X, y).predict_proba(X_test)[:, 1].mean()
+    assert_allclose(mean, y_test.mean(), rtol=0.2)
+
+
+@pytest.mark.parametrize(
+    "classifier",
+    [BalancesInside(), RandomForestClassifier(30, class_weight="balanced")],
+    ids=str,
+)
+def test_auto_takes_the_held_out_prior_where_the_check_fails(classifier, rare):
+    X, y, X_test, y_test = rare
+    # No leaf of one sample: the probabilities of such forests are votes.
+    if isinstance(classifier, RandomForestClassifier):
+        classifier.set_params(min_samples_leaf=20, random_state=0)
+    with pytest.warns(UserWarning, match="as these samples show it"):
+        corrected = PriorCorrectedClassifier(classifier).fit(X, y)
+    mean = corrected.predict_proba(X_test)[:, 1].mean()
+    assert_allclose(mean, y_test.mean(), rtol=0.2)
+    # What the user states is kept.
+    with pytest.warns(UserWarning, match="mean probability"):
+        stated = PriorCorrectedClassifier(classifier, trained_prior=[0.99, 0.01])
+        assert_allclose(stated.fit(X, y).trained_prior_, [0.99, 0.01])
+
+
+def test_bias_and_slope_of_held_out_samples_are_recovered():
+    # Log-odds x are true ones; a classifier shows x / 2 + 3.
+    x = np.random.RandomState(0).normal(-2, 2, size=100_000)
+    codes = (np.random.RandomState(1).uniform(size=len(x)) < expit(x)).astype(int)
+    shown = expit(x / 2 + 3)
+    prior = np.bincount(codes) / len(codes)
+    proba = np.column_stack([1 - shown, shown])
+    found = BiasCorrectedTemperature(proba, codes, prior, np.ones(len(codes)))
+    assert_allclose(found.slope, 2, rtol=0.03)
+    assert_allclose(found.shift[1] - found.shift[0], -6, rtol=0.03)
+    # The prior that explains the 3.
+    odds = found.correct(np.array([0.5, 0.5]))
+    assert_allclose(np.log(odds[1] / odds[0]), 3, rtol=0.03)
+
+
+def test_held_out_means_of_classes_match_their_shares():
+    rng = np.random.RandomState(0)
+    proba = rng.dirichlet([4, 2, 1, 1], size=400)
+    codes = np.repeat(np.arange(4), [250, 120, 26, 4])
+    prior = np.array([0.6, 0.3, 0.06, 0.04])
+    weight = rng.uniform(0.5, 2, size=400)
+    found = BiasCorrectedTemperature(proba, codes, prior, weight)
+    per_class = np.bincount(codes, weight)
+    mean = (weight * (prior / per_class)[codes]) @ found(proba)
+    assert_allclose(mean, prior, atol=1e-4)
+    # A class without held-out samples gets the shift of the small ones.
+    padded = np.column_stack([proba, np.full(400, 1e-3)])
+    wider = BiasCorrectedTemperature(padded, codes, np.append(prior, 0.01), weight)
+    assert wider.shift[4] == wider.shift[3]
+
+
+def test_auto_keeps_the_claim_where_the_held_out_prior_costs_predictions():
+    # Far from all samples, its probabilities differ in the tenth digit only.
+    X, y = load_digits(return_X_y=True)
+    X, y = make_long_tailed(X, y, imbalance_ratio=20, random_state=0)
+    flat = make_plain_pipeline(
+        StandardScaler(), GaussianProcessClassifier(random_state=0)
+    )
+    with pytest.warns(UserWarning, match="probabilities need a calibration"):
+        corrected = PriorCorrectedClassifier(flat).fit(X, y)
+    assert_array_equal(corrected.trained_prior_, np.bincount(y) / len(y))
+    assert_array_equal(corrected.predict(X), flat.fit(X, y).predict(X))
+
+
+def test_held_out_prior_and_temperature_together(rare):
+    X, y, X_test, y_test = rare
+    corrected = PriorCorrectedClassifier(
+        BalancesInside(), trained_prior="held_out", calibration="temperature", cv=3
+    )
+    mean = corrected.fit(X, y).predict_proba(X_test)[:, 1].mean()
+    assert_allclose(mean, y_test.mean(), rtol=0.2)
 
 
 # The check

@@ -19,7 +19,7 @@ from scipy.stats import norm
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.datasets import make_classification
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
-from sklearn.ensemble import RandomForestClassifier, VotingClassifier
+from sklearn.ensemble import BaggingClassifier, RandomForestClassifier, VotingClassifier
 from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
@@ -74,7 +74,9 @@ def correct(proba, y, **params):
     """Return corrected versions of given probabilities."""
     proba = np.array(proba, dtype=float)
     rows = np.ones((len(y), proba.shape[1])) / proba.shape[1]
-    return PriorCorrectedClassifier(Echo(), **params).fit(rows, y).predict_proba(proba)
+    # Echo learns nothing, which the check would find out.
+    corrected = PriorCorrectedClassifier(Echo(), check_prior=False, **params)
+    return corrected.fit(rows, y).predict_proba(proba)
 
 
 def expected_calibration_error(y, proba):
@@ -139,7 +141,7 @@ def test_train_to_uniform_and_back():
 @pytest.mark.filterwarnings("error")
 def test_rows_that_lose_all_probability_get_the_target_prior():
     rows = [[0.0, 1.0, 0.0], [0.0, 0.0, 0.0]]
-    corrected = correct(rows, y, target_prior=[3, 0, 1], check_prior=False)
+    corrected = correct(rows, y, target_prior=[3, 0, 1])
     assert_allclose(corrected, [[0.75, 0, 0.25]] * 2)
 
 
@@ -223,7 +225,7 @@ def test_counts_are_recorded_in_nested_and_in_cached_pipelines(tmp_path):
 )
 def test_class_weight_counts(classifier, prior):
     for estimator in (classifier, make_plain_pipeline(StandardScaler(), classifier)):
-        corrected = PriorCorrectedClassifier(estimator).fit(X, y)
+        corrected = PriorCorrectedClassifier(estimator, check_prior=False).fit(X, y)
         assert_allclose(corrected.trained_prior_, np.divide(prior, sum(prior)))
 
 
@@ -308,7 +310,7 @@ def test_calibration_repairs_more_than_the_formula(imbalanced, calibration):
     losses = [
         log_loss(y_test, classifier.fit(X_train, y_train).predict_proba(X_test))
         for classifier in (
-            PriorCorrectedClassifier(pipeline),
+            PriorCorrectedClassifier(pipeline, check_prior=False),
             PriorCorrectedClassifier(pipeline, calibration=calibration, cv=3),
         )
     ]
@@ -450,8 +452,9 @@ def test_estimator_without_probabilities_is_refused():
     [
         BalancedRandomForestClassifier(),
         make_plain_pipeline(StandardScaler(), BalancedRandomForestClassifier()),
-        GridSearchCV(make_pipeline(SMOTE(), LogisticRegression()), {}),
-        GridSearchCV(make_pipeline(FunctionSampler(), LogisticRegression()), {}),
+        BaggingClassifier(
+            GridSearchCV(make_pipeline(SMOTE(), LogisticRegression()), {})
+        ),
         FrozenEstimator(LogisticRegression().fit(X, y)),
         PriorCorrectedClassifier(LogisticRegression(), target_prior="uniform"),
     ],
@@ -460,6 +463,14 @@ def test_estimator_without_probabilities_is_refused():
 def test_auto_refuses_what_no_count_shows(estimator):
     with pytest.raises(ValueError, match="cannot tell the class distribution"):
         PriorCorrectedClassifier(estimator).fit(X, y)
+
+
+@pytest.mark.parametrize("sampler", [SMOTE(), FunctionSampler()], ids=str)
+def test_auto_counts_what_a_searched_sampler_makes(sampler):
+    search = GridSearchCV(make_pipeline(sampler, LogisticRegression()), {}, cv=3)
+    corrected = PriorCorrectedClassifier(search).fit(X, y)
+    prior = [1, 1, 1] if isinstance(sampler, SMOTE) else [60, 25, 15]
+    assert_allclose(corrected.trained_prior_, np.divide(prior, sum(prior)))
 
 
 def drop_class_b(X, y):

@@ -15,6 +15,7 @@ Run ``python prior_benchmark.py PART --data FOLDER``.
 """
 
 import argparse
+import contextlib
 import tempfile
 import time
 import warnings
@@ -58,6 +59,7 @@ from sklearn.feature_selection import RFE
 from sklearn.frozen import FrozenEstimator
 from sklearn.gaussian_process import GaussianProcessClassifier
 from sklearn.linear_model import LogisticRegression, LogisticRegressionCV, SGDClassifier
+from sklearn.metrics import log_loss
 from sklearn.model_selection import (
     FixedThresholdClassifier,
     GridSearchCV,
@@ -161,6 +163,39 @@ def compositions(X, y):
     }
 
 
+def boosting_libraries():
+    """Return balanced classifiers of other libraries, as far as they are installed."""
+    found = {}
+    with contextlib.suppress(ImportError):
+        from lightgbm import LGBMClassifier
+
+        lightgbm = LGBMClassifier(n_estimators=30, verbose=-1)
+        for params in (
+            {"class_weight": "balanced"},
+            {"is_unbalance": True},
+            {"scale_pos_weight": 18},
+        ):
+            name = f"LightGBM, {next(iter(params))}"
+            found[name] = clone(lightgbm).set_params(**params)
+    with contextlib.suppress(ImportError):
+        from xgboost import XGBClassifier
+
+        found["XGBoost, scale_pos_weight"] = XGBClassifier(
+            n_estimators=30, scale_pos_weight=18
+        )
+    with contextlib.suppress(ImportError):
+        from catboost import CatBoostClassifier
+
+        for weights in ("Balanced", "SqrtBalanced"):
+            found[f"CatBoost, {weights}"] = CatBoostClassifier(
+                iterations=50,
+                auto_class_weights=weights,
+                verbose=0,
+                allow_writing_files=False,
+            )
+    return found
+
+
 def print_compositions(out):
     X, y = make_classification(
         24_000, weights=[0.95], class_sep=0.5, n_clusters_per_class=1, random_state=1
@@ -172,36 +207,44 @@ def print_compositions(out):
         "| classifier | as trained | corrected | what happens |",
         "|---|---|---|---|",
     ]
-    n_silent = 0
-    for name, classifier in compositions(X, y).items():
+    outcomes = []
+    for name, classifier in {**compositions(X, y), **boosting_libraries()}.items():
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             raw = clone(classifier).fit(X, y).predict_proba(X_test)[:, 1].mean()
-        mean, outcome = correct(classifier, X, y, X_test, y_test.mean())
-        n_silent += "silently" in outcome
-        table.append(f"| {name} | {raw:.3f} | {mean} | {outcome} |")
+        mean, outcome = correct(classifier, X, y, X_test)
+        is_right = abs(mean / y_test.mean() - 1) <= 0.2
+        outcomes.append((is_right, outcome))
+        table.append(f"| {name} | {raw:.3f} | {mean:.3f} | {outcome} |")
         print(table[-1], flush=True)
+    n_wrong = sum(not is_right for is_right, _ in outcomes)
+    n_silent = sum(not is_right and what == "corrected" for is_right, what in outcomes)
     print(f"\nTrue share of the rare class: {y_test.mean():.4f}")
-    print(f"{len(table) - 2} compositions, silently wrong: {n_silent}")
+    print(
+        f"{len(outcomes)} compositions, off by more than 20 %: {n_wrong}, of them "
+        f"silently: {n_silent}"
+    )
     if out is not None:
         out.write_text("\n".join(table) + "\n")
 
 
-def correct(classifier, X, y, X_test, share):
+def correct(classifier, X, y, X_test):
     """Return the mean corrected probability of class 1, and what happened."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
+        outcome = "corrected"
         try:
             corrected = PriorCorrectedClassifier(classifier).fit(X, y)
         except ValueError as error:
             part = str(error).partition("distribution that ")[2]
             part, _, reason = part.partition(". Pass")[0].partition(" is trained for: ")
-            return "", f"refused: {part} {reason.removeprefix('it ')}"
-    mean = corrected.predict_proba(X_test)[:, 1].mean()
+            reason = reason.removeprefix("it ")
+            outcome = f'refused ({part} {reason}); with `trained_prior="held_out"`'
+            corrected = PriorCorrectedClassifier(classifier, trained_prior="held_out")
+            corrected.fit(X, y)
     if any("mean probability" in str(w.message) for w in caught):
-        return f"{mean:.3f}", "a warning names the held-out mean"
-    is_right = abs(mean / share - 1) <= 0.2
-    return f"{mean:.3f}", "corrected" if is_right else "silently wrong"
+        outcome = "measured on held-out samples, a warning says so"
+    return corrected.predict_proba(X_test)[:, 1].mean(), outcome
 
 
 # False alarms of the check --------------------------------------------------------
@@ -301,12 +344,30 @@ def print_alarms(folder):
                 PriorCorrectedClassifier(classifier).fit(X, y)
             messages = [str(w.message) for w in caught]
             n_pairs += 1
-            messages = [m for m in messages if "mean probability" in m]
-            alarms += [(name, set_name, message) for message in messages]
-    print("| classifier | data | warning |\n|---|---|---|")
-    for name, set_name, message in alarms:
-        print(f"| {name} | {set_name} | {message.split('. Either')[0]} |")
+            if any("mean probability" in message for message in messages):
+                alarms.append((name, set_name, *effect_of_check(classifier, X, y)))
+    print(
+        "| classifier | data | log loss | with the check | accuracy | with the check |"
+    )
+    print("|---|---|---|---|---|---|")
+    for name, set_name, *scores in alarms:
+        numbers = " | ".join(f"{score:.3f}" for score in scores)
+        print(f"| {name} | {set_name} | {numbers} |")
     print(f"\n{len(alarms)} alarms in {n_pairs} fits: {len(alarms) / n_pairs:.1%}")
+
+
+def effect_of_check(classifier, X, y):
+    """Return log loss and accuracy on a third of the samples, without and with it."""
+    X, X_test, y, y_test = train_test_split(
+        X, y, test_size=0.33, stratify=y, random_state=0
+    )
+    losses, hits = [], []
+    for check in (False, True):
+        fitted = PriorCorrectedClassifier(classifier, check_prior=check).fit(X, y)
+        proba = fitted.predict_proba(X_test)
+        losses.append(log_loss(y_test, proba, labels=fitted.classes_))
+        hits.append(fitted.score(X_test, y_test))
+    return *losses, *hits
 
 
 # Calibration ----------------------------------------------------------------------

@@ -58,10 +58,13 @@ def held_out_splits(cv, X, y, codes, n_kept, groups=None):
 
 
 def check_splits(splits, classes, codes, method):
-    """Refuse folds without a class where the method needs it."""
+    """Refuse folds without a class where the method, if any, needs it."""
     counts = np.bincount(codes)
     if len(classes) < 2:
-        raise ValueError("calibration needs two classes, and y has one class.")
+        raise ValueError(
+            "calibration and trained_prior='held_out' need two classes, and y has one "
+            "class."
+        )
     everything = np.arange(len(classes))
     lacking = np.any([~np.isin(everything, codes[t]) for t, _ in splits], axis=0)
     if lacking.any():
@@ -70,7 +73,8 @@ def check_splits(splits, classes, codes, method):
             "samples are missing from the training part of a fold of cv."
         )
     held_out = np.isin(everything, codes[np.concatenate([t for _, t in splits])])
-    if held_out.sum() < 2 or (method != "temperature" and not held_out.all()):
+    needs_all = method in ("sigmoid", "isotonic")
+    if held_out.sum() < 2 or (needs_all and not held_out.all()):
         lacking = ~held_out
         raise ValueError(
             f"The classes {classes[lacking].tolist()} with {counts[lacking].tolist()} "
@@ -204,6 +208,13 @@ def fit_calibrator(proba, codes, weight, method):
     if method == "temperature":
         return Temperature(proba, codes, weight)
     return ClassWise(proba, codes, weight, method)
+
+
+def calibrate(proba, calibrators):
+    """Return probabilities after one calibration after the other."""
+    for calibrator in calibrators:
+        proba = calibrator(proba)
+    return proba
 
 
 def cross_fitted_temperature(classifier, X, y, weight, groups, seed):

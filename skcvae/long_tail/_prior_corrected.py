@@ -1,6 +1,6 @@
 """Honest probabilities of classifiers that were trained on resampled samples."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from numbers import Integral
 from typing import Any, Self
 
@@ -28,8 +28,8 @@ from sklearn.utils.validation import check_is_fitted
 from .._doc_links import DocLinkMixin
 from .._validation import check_labels, forget_fit
 from .._warnings import warn_user
-from ._calibration import check_splits, fit_calibrator, held_out_splits
-from ._held_out_prior import gross_mismatch
+from ._calibration import calibrate, check_splits, fit_calibrator, held_out_splits
+from ._held_out_prior import HeldOut
 from ._priors import check_positive, move_prior, resolve_target_prior
 from ._trained_fit import (
     check_same_classes,
@@ -39,6 +39,7 @@ from ._trained_fit import (
     passed_weight,
     resolve_claim,
     samples_needed,
+    searches_sampler,
 )
 from ._trained_prior import ChosenPriorError, Labels, trained_prior
 
@@ -49,6 +50,9 @@ CORRECTED = 1.25
 
 # Folds of the check where nothing is calibrated: about one more training.
 _CHECK_FOLDS = 2
+
+# Folds that measure a prior, at least: boosting on half of the samples is another one.
+_MEASURING_FOLDS = 10
 
 
 class PriorCorrectedClassifier(
@@ -88,7 +92,8 @@ class PriorCorrectedClassifier(
         classifiers, one-vs-rest and calibrated classifiers, and knows the weights and
         priors of scikit-learn, XGBoost, LightGBM and CatBoost. Where the distribution
         does not follow from all of this, :meth:`fit` raises an error that names the
-        part.
+        part. "held_out" takes the one that cross-fitted probabilities of real samples
+        show, over the folds of `cv`, and needs no rule; see Notes.
 
     calibration : {"temperature", "sigmoid", "isotonic"} or None, default=None
         What to fit on top of the formula, by the methods of
@@ -101,15 +106,17 @@ class PriorCorrectedClassifier(
         wants thousands of samples.
 
     cv : int, cross-validation splitter or iterable, default=5
-        Folds of the calibration, stratified if an int. Those leave each class the
+        Folds of the calibration, stratified if an int, and of `trained_prior`
+        "held_out", which takes at least 10 if an int. Those leave each class the
         samples that a sampler in `estimator` needs (its `k_neighbors` plus one), or all
         where it has no more: such a class is never held out, which "temperature" can do
         with and the other methods refuse.
 
     check_prior : bool, default=True
-        Whether to check the trained prior on held-out samples, and to warn where it
-        cannot be right; see Notes. Without `calibration`, this costs two trainings on
-        half of the samples.
+        Whether to check the trained prior on held-out samples. Where it cannot be
+        right, a warning says so, and `trained_prior` "auto" takes the prior that these
+        samples show; see Notes. Without `calibration`, this costs two trainings on half
+        of the samples.
 
     n_jobs : int, default=None
         Number of folds to train in parallel; -1 for all processors.
@@ -156,6 +163,17 @@ class PriorCorrectedClassifier(
     are separable: there, the mean probability is the share of a class whatever prior a
     classifier was trained for.
 
+    The prior that held-out samples show comes with a temperature: a shift of the
+    log-odds of each class, and a slope of all, that maximize their likelihood [3]_. The
+    mean probability of each class is its frequency in `y` afterwards. Classes with
+    fewer than ten held-out samples
+    share one shift. "auto" measures it over ten folds, since boosting on half of the
+    samples has another prior. An unbalanced classifier whose probabilities are wrong,
+    such as a naive Bayes classifier that is too sure, is repaired in this respect too.
+    Where it costs held-out samples their right label, "auto" warns only: there is no
+    prior in probabilities that hardly differ. For a classifier in scikit-learn's
+    FrozenEstimator, pass samples that it was not trained on.
+
     References
     ----------
     .. [1] C. Elkan, "The Foundations of Cost-Sensitive Learning", IJCAI 2001.
@@ -163,6 +181,10 @@ class PriorCorrectedClassifier(
     .. [2] :doi:`M. Saerens, P. Latinne and C. Decaestecker, "Adjusting the Outputs of
        a Classifier to New a Priori Probabilities: A Simple Procedure", Neural
        Computation 14, 2002. <10.1162/089976602753284446>`
+
+    .. [3] A. Alexandari, A. Kundaje and A. Shrikumar, "Maximum Likelihood with
+       Bias-Corrected Calibration is Hard-To-Beat at Label Shift Adaptation", ICML 2020,
+       arXiv 1901.06852.
 
     Examples
     --------
@@ -188,7 +210,7 @@ class PriorCorrectedClassifier(
         "estimator": [HasMethods(["fit"])],
         "target_prior": [StrOptions({"train", "uniform"}), "array-like"],
         "trained_prior": [
-            StrOptions({"auto", "train", "uniform", "balanced"}),
+            StrOptions({"auto", "held_out", "train", "uniform", "balanced"}),
             "array-like",
         ],
         "calibration": [StrOptions({"temperature", "sigmoid", "isotonic"}), None],
@@ -243,10 +265,11 @@ class PriorCorrectedClassifier(
         ------
         ValueError
             If a prior does not fit the classes, a class has `trained_prior` 0, "auto"
-            cannot tell the prior, or the folds do not suit `calibration`.
+            cannot tell the prior, or the folds suit neither `calibration` nor
+            "held_out".
         """
         forget_fit(self)
-        self._calibrator = None
+        self._calibrators: list[Callable] = []
         check_labels(y)
         y = column_or_1d(y, warn=True)
         check_classification_targets(y)
@@ -255,22 +278,26 @@ class PriorCorrectedClassifier(
         classes, codes = np.unique(y, return_inverse=True)
         labels = Labels.of(y, classes, weight)
         target_prior = resolve_target_prior(self.target_prior, labels.mass)
-        self._check_claim(labels)
-        groups = routed.splitter.split.get("groups")
-        splits = self._make_splits(X, y, classes, codes, groups)
-        fit_params = routed.estimator.fit
-        how = (classes, self.trained_prior, fit_params)
-        # Errors of a fold name the class that is too small: they come first.
-        folds = self._cross_fit(X, y, how, splits) if self.calibration else None
+        self._check_claim(labels, routed.estimator.fit)
+        weight = np.ones(len(codes)) if weight is None else weight
+
+        def cross_fit(splits):
+            folds = self._cross_fit(X, y, how, splits)
+            return HeldOut(folds, codes, weight)
+
+        how = (classes, self.trained_prior, routed.estimator.fit)
+        data = (X, y, classes, codes, routed.splitter.split.get("groups"))
+        held_out = None
+        if self.calibration is not None or self._claims("held_out"):
+            # Errors of a fold name the class that is too small: they come first.
+            held_out = cross_fit(self._make_splits(*data))
         estimator, prior = fit_recording(clone(self.estimator), X, y, *how)
-        if folds is None:
-            folds = self._try_cross_fit(X, y, how, splits)
         check_same_classes(estimator, classes)
         self.classes_, self.class_count_ = classes, labels.mass
         self.target_prior_, self.trained_prior_ = target_prior, prior
+        self._moved_from = prior
         self.estimator_ = estimator
-        if folds:
-            self._use(folds, codes, np.ones(len(codes)) if weight is None else weight)
+        self._check_held_out(held_out, cross_fit, data)
         for name in ("n_features_in_", "feature_names_in_"):
             if hasattr(estimator, name):
                 setattr(self, name, getattr(estimator, name))
@@ -290,10 +317,11 @@ class PriorCorrectedClassifier(
             Probabilities in the order of `classes_`; each row sums to 1.
         """
         check_is_fitted(self)
-        proba, prior = self.estimator_.predict_proba(X), self.trained_prior_
-        if self._calibrator is not None:
+        proba, prior = self.estimator_.predict_proba(X), self._moved_from
+        if self._calibrators:
             train = resolve_target_prior("train", self.class_count_)
-            proba, prior = self._calibrator(move_prior(proba, prior, train)), train
+            proba, prior = move_prior(proba, prior, train), train
+            proba = calibrate(proba, self._calibrators)
         return move_prior(proba, prior, self.target_prior_)
 
     def predict(self, X: ArrayLike) -> NDArray:
@@ -340,7 +368,11 @@ class PriorCorrectedClassifier(
         groups = {n: params.pop(n) for n in ("groups",) if n in params}
         return Bunch(estimator=Bunch(fit=params), splitter=Bunch(split=groups))
 
-    def _check_claim(self, labels):
+    def _claims(self, name):
+        """Tell whether `trained_prior` is this name, and not an array."""
+        return isinstance(self.trained_prior, str) and self.trained_prior == name
+
+    def _check_claim(self, labels, params):
         """Refuse a trained prior that is wrong or unknown, before any training."""
         pipeline = innermost(self.estimator)
         last = self.estimator if pipeline is None else pipeline.steps[-1][1]
@@ -350,7 +382,9 @@ class PriorCorrectedClassifier(
                 "The 'estimator' parameter of PriorCorrectedClassifier must have the "
                 f"method predict_proba, and {type(last).__name__} has none."
             )
-        if isinstance(self.trained_prior, str) and self.trained_prior == "auto":
+        if self._claims("auto"):
+            if searches_sampler(self.estimator) and not params:
+                return
             try:
                 check_positive(trained_prior(last, labels), labels.classes)
             except ChosenPriorError:
@@ -360,16 +394,16 @@ class PriorCorrectedClassifier(
             resolve_claim(self.trained_prior, labels)
 
     def _make_splits(self, X, y, classes, codes, groups):
-        """Return the folds of the calibration or of the check."""
-        n_kept = samples_needed(self.estimator)
-        if self.calibration is not None:
-            splits = held_out_splits(self.cv, X, y, codes, n_kept, groups)
-            check_splits(splits, classes, codes, self.calibration)
-            return splits
-        if not self.check_prior or np.bincount(codes).max() < _CHECK_FOLDS:
-            return []
-        splits = held_out_splits(_CHECK_FOLDS, X, y, codes, n_kept)
-        return splits if all(len(test) for _, test in splits) else []
+        """Return the folds of the calibration, or those that measure a prior."""
+        cv = self.cv
+        if self.calibration is None and (cv is None or isinstance(cv, Integral)):
+            smallest = np.bincount(codes).max()
+            cv = min(max(cv or 0, _MEASURING_FOLDS), max(smallest, 2))
+        splits = held_out_splits(
+            cv, X, y, codes, samples_needed(self.estimator), groups
+        )
+        check_splits(splits, classes, codes, self.calibration)
+        return [split for split in splits if len(split[1])]
 
     def _cross_fit(self, X, y, how, splits):
         """Return held-out indices, their probabilities and the prior of each fold."""
@@ -379,50 +413,82 @@ class PriorCorrectedClassifier(
             for split in splits
         )
 
-    def _try_cross_fit(self, X, y, how, splits):
-        """Do the same for the check, which a classifier can do without."""
+    def _check_held_out(self, held_out, cross_fit, data):
+        """Check or measure the trained prior on held-out samples, and calibrate."""
+        measures, found = self._claims("held_out"), []
+        if self.check_prior and not measures:
+            few_folds = held_out is None
+            if few_folds:
+                held_out = self._try(cross_fit, self._splits_of_check, data)
+            found = self._mismatches(held_out)
+            measures = bool(found) and self._claims("auto")
+            if measures and few_folds:
+                held_out = self._try(cross_fit, self._make_splits, data) or held_out
+        train = resolve_target_prior("train", self.class_count_)
+        if measures:
+            self._take_measured(held_out, train)
+        if self.calibration is not None:
+            proba = calibrate(held_out.proba(train), self._calibrators)
+            self._calibrators.append(
+                fit_calibrator(proba, held_out.codes, held_out.weight, self.calibration)
+            )
+        if found:
+            self._warn_of_mismatch(*found[0])
+
+    def _take_measured(self, held_out, train):
+        """Take the prior that held-out samples show, unless "auto" loses by it."""
+        measured, claim = held_out.measure(train), self.trained_prior_
+        calibrated = measured(held_out.proba(train))
+        if self._claims("auto") and held_out.loses_hits(calibrated, claim, train):
+            return
+        self.trained_prior_ = measured.correct(claim)
+        self._calibrators.append(measured)
+
+    def _splits_of_check(self, X, y, classes, codes, groups):
+        """Return two folds, or none where each class has one sample."""
+        if np.bincount(codes).max() < _CHECK_FOLDS:
+            return []
+        n_kept = samples_needed(self.estimator)
+        splits = held_out_splits(_CHECK_FOLDS, X, y, codes, n_kept)
+        return splits if all(len(test) for _, test in splits) else []
+
+    def _try(self, cross_fit, make_splits, data):
+        """Return held-out probabilities, or None where there is no way to them."""
         try:
-            return self._cross_fit(X, y, how, splits)
+            splits = make_splits(*data)
+            return cross_fit(splits) if splits else None
         except ValueError as error:
             warn_user(f"The trained prior could not be checked: {error}")
+            return None
+
+    def _mismatches(self, held_out):
+        """Return gross mismatches of the trained prior and of corrected ones."""
+        if held_out is None:
             return []
-
-    def _use(self, folds, codes, weight):
-        """Check the trained prior on held-out samples, and calibrate on them."""
-        tests, probas, priors = zip(*folds, strict=True)
-        held_out = np.concatenate(tests)
-        codes, weight = codes[held_out], weight[held_out]
-
-        def moved_to(prior):
-            pairs = zip(probas, priors, strict=True)
-            return np.concatenate([move_prior(p, own, prior) for p, own in pairs])
-
+        claim = self.trained_prior_
         train = resolve_target_prior("train", self.class_count_)
-        if self.calibration is not None:
-            self._calibrator = fit_calibrator(
-                moved_to(train), codes, weight, self.calibration
-            )
-        elif self.check_prior and not np.allclose(
-            self.trained_prior_, train, rtol=0.01
-        ):
-            self._warn_of_mismatch(moved_to(train), codes, train, weight, CORRECTED)
-        if self.check_prior:
-            claim = self.trained_prior_
-            self._warn_of_mismatch(moved_to(claim), codes, claim, weight, CLAIMED)
+        found = [("trained", held_out.mismatch(claim, CLAIMED))]
+        if self.calibration is None and not np.allclose(claim, train, rtol=0.01):
+            found.append(("corrected", held_out.mismatch(train, CORRECTED)))
+        return [(what, *worst) for what, worst in found if worst is not None]
 
-    def _warn_of_mismatch(self, proba, codes, prior, weight, odds_factor):
-        """Warn where held-out probabilities cannot be those of a prior."""
-        found = gross_mismatch(proba, codes, prior, weight, odds_factor)
-        if found is None:
-            return
-        columns, share, mean = found
+    def _warn_of_mismatch(self, what, columns, share, mean):
+        """Say which prior held-out probabilities do not have, and what is done."""
         names = self.classes_[columns[:5]].tolist()
-        what = "trained" if odds_factor == CLAIMED else "corrected"
+        then = (
+            "Either trained_prior is not what the classifier was trained for, or its "
+            "probabilities need a calibration."
+        )
+        if self.trained_prior_ is not self._moved_from:
+            shown = self.trained_prior_[columns].sum()
+            then = (
+                f"The trained prior is now {shown:.3g}, as these samples show it. Pass "
+                "trained_prior to set it."
+            )
         warn_user(
             f"The {what} prior of the classes {names} is taken to be {share:.3g}, but "
             "their mean probability over held-out samples of this prior is "
-            f"{mean:.3g}. Either trained_prior is not what the classifier was trained "
-            "for, or its probabilities need a calibration."
+            f"{mean:.3g}. {then}"
         )
 
     def __sklearn_tags__(self):

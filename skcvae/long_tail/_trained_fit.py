@@ -3,7 +3,8 @@
 from numbers import Integral
 
 import numpy as np
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, clone
+from sklearn.model_selection._search import BaseSearchCV
 from sklearn.pipeline import Pipeline
 from sklearn.utils.metadata_routing import _routing_enabled, get_routing_for_object
 from sklearn.utils.metaestimators import _safe_split
@@ -45,6 +46,15 @@ def _path_of_last(estimator):
         name, estimator = estimator.steps[-1]
         path += f"{name}__"
     return path
+
+
+def searches_sampler(estimator):
+    """Tell whether an estimator is a search over a pipeline with a sampler in it."""
+    return (
+        isinstance(estimator, BaseSearchCV)
+        and innermost(estimator.estimator) is not None
+        and bool(_samplers(estimator.estimator))
+    )
 
 
 def passed_weight(estimator, params, X):
@@ -89,13 +99,23 @@ def samples_needed(estimator):
 
 
 def resolve_claim(claim, labels):
-    """Return a trained prior that is not "auto"."""
+    """Return a trained prior that is not "auto"; "held_out" starts from "train"."""
+    if isinstance(claim, str) and claim == "held_out":
+        claim = "train"
     prior = resolve_target_prior(claim, labels.mass, name="trained_prior")
     return check_positive(prior, labels.classes)
 
 
 def fit_recording(estimator, X, y, classes, claim, params):
     """Fit, and return the estimator with the prior that it was trained for."""
+    if searches_sampler(estimator) and not params:
+        estimator.fit(X, y)
+        # The best pipeline is trained once more, to count what its sampler makes.
+        best = clone(estimator.best_estimator_)
+        estimator.best_estimator_, prior = fit_recording(
+            best, X, y, classes, claim, params
+        )
+        return estimator, prior
     labels = Labels.of(y, classes, passed_weight(estimator, params, X))
     pipeline = innermost(estimator)
     is_auto = isinstance(claim, str) and claim == "auto"

@@ -131,7 +131,8 @@ def _unknown(where, reason, kind=UnknownPriorError):
     return kind(
         f'trained_prior="auto" cannot tell the class distribution that {where} is '
         f"trained for: it {reason}. Pass trained_prior='uniform' if it balances the "
-        "classes, 'train' if it leaves them as they are, else the numbers."
+        "classes, 'train' if it leaves them as they are, the numbers, or 'held_out' to "
+        "measure it."
     )
 
 
