@@ -11,6 +11,7 @@ from ._losses import (
     LogitAdjustedLoss,
 )
 from ._prior_corrected import PriorCorrectedClassifier
+from ._splits import LongTailShuffleSplit
 
 __all__ = [
     "BalancedSoftmaxLoss",
@@ -21,6 +22,7 @@ __all__ = [
     "LDAMLoss",
     "LogitAdjustedLoss",
     "LongTailClassifier",
+    "LongTailShuffleSplit",
     "MLPHead",
     "PriorCorrectedClassifier",
 ]

@@ -16,7 +16,12 @@ from ._frechet import (
 )
 from ._generalization import generalization_gap
 from ._latents import latent_normality_distance, latent_separability
-from ._long_tail import make_shot_scorer, shot_accuracy_score
+from ._long_tail import (
+    balanced_log_loss,
+    make_shot_scorer,
+    neg_balanced_log_loss_scorer,
+    shot_accuracy_score,
+)
 from ._manifold import (
     average_min_distance,
     class_nearest_neighbor_coverage,
@@ -29,6 +34,7 @@ from ._two_sample import classifier_two_sample_test, maximum_mean_discrepancy
 
 __all__ = [
     "average_min_distance",
+    "balanced_log_loss",
     "bounding_sphere",
     "class_bounding_spheres",
     "class_frechet_distance",
@@ -50,6 +56,7 @@ __all__ = [
     "minimum_pairwise_distance",
     "nearest_neighbor_coverage",
     "nearest_neighbors",
+    "neg_balanced_log_loss_scorer",
     "precision_recall_density_coverage",
     "shot_accuracy_score",
 ]

@@ -1,11 +1,12 @@
-"""Accuracy by the number of training samples of a class."""
+"""Scores in which each class counts once."""
 
 from collections.abc import Callable
 from numbers import Real
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.utils import Bunch, column_or_1d
+from sklearn.base import BaseEstimator
+from sklearn.utils import Bunch, check_array, column_or_1d
 from sklearn.utils._param_validation import Interval, validate_params
 from sklearn.utils.validation import check_consistent_length
 
@@ -167,3 +168,98 @@ def _shot_accuracy(y_true, y_pred, size_of, few, many):
         name: float(recall[members].mean()) if members.any() else np.nan
         for name, members in groups.items()
     }
+
+
+@validate_params(
+    {
+        **array_likes("y_true"),
+        "y_proba": ["array-like"],
+        "labels": ["array-like"],
+    },
+    prefer_skip_nested_validation=True,
+)
+def balanced_log_loss(
+    y_true: ArrayLike, y_proba: ArrayLike, *, labels: ArrayLike
+) -> float:
+    r"""Compute the log loss in which each class counts once.
+
+    The mean over classes of the mean of :math:`-\log p(y \mid x)` over the samples of a
+    class, in nats: the expected log loss for equally frequent classes. Probabilities
+    are taken for such classes, as with ``target_prior="uniform"``.
+
+    Parameters
+    ----------
+    y_true : array-like of shape (n_samples,)
+        True classes, all in `labels`. Classes without samples do not count.
+
+    y_proba : array-like of shape (n_samples, n_classes)
+        Probabilities, in the order of `labels`. Those below the smallest number above 0
+        of their type count as this number.
+
+    labels : array-like of shape (n_classes,)
+        Classes of the columns: the `classes_` of the classifier.
+
+    Returns
+    -------
+    loss : float
+        In [0, inf); lower is better.
+
+    See Also
+    --------
+    neg_balanced_log_loss_scorer : The same as a scorer, higher is better.
+    sklearn.metrics.log_loss : Each sample counts once.
+
+    Examples
+    --------
+    >>> from skcvae.metrics import balanced_log_loss
+    >>> proba = [[0.8, 0.2], [0.8, 0.2], [0.5, 0.5]]
+    >>> round(balanced_log_loss(["a", "a", "b"], proba, labels=["a", "b"]), 3)
+    0.458
+    """
+    names, truth = column_or_1d(labels).tolist(), column_or_1d(y_true).tolist()
+    proba = check_array(y_proba, dtype=[np.float64, np.float32], input_name="y_proba")
+    check_consistent_length(truth, proba)
+    if proba.shape[1] != len(names) or len(set(names)) != len(names):
+        raise ValueError(
+            f"y_proba must have a column for each of the {len(names)} labels, which "
+            f"must differ; it has {proba.shape[1]} columns."
+        )
+    column_of = {label: column for column, label in enumerate(names)}
+    unknown = sorted(set(truth) - set(column_of), key=str)
+    if unknown:
+        raise ValueError(f"y_true has the classes {unknown[:5]}, which labels lacks.")
+    codes = np.array([column_of[label] for label in truth])
+    chosen = proba[np.arange(len(codes)), codes].astype(np.float64)
+    losses = -np.log(np.maximum(chosen, np.finfo(proba.dtype).tiny))
+    count = np.bincount(codes)
+    per_class = np.bincount(codes, weights=losses)[count > 0] / count[count > 0]
+    return float(per_class.mean())
+
+
+def neg_balanced_log_loss_scorer(
+    estimator: BaseEstimator, X: ArrayLike, y: ArrayLike
+) -> float:
+    """Score a classifier by :func:`balanced_log_loss`, negated: higher is better.
+
+    Pass it as `scoring` to :class:`~sklearn.model_selection.GridSearchCV`. The
+    ``"neg_log_loss"`` of scikit-learn counts frequent classes more, and refuses folds
+    that lack a class.
+
+    Parameters
+    ----------
+    estimator : estimator
+        A fitted classifier with `predict_proba` and `classes_`.
+
+    X : array-like of shape (n_samples, n_features)
+        Test samples.
+
+    y : array-like of shape (n_samples,)
+        Their classes.
+
+    Returns
+    -------
+    score : float
+        At most 0.
+    """
+    proba = estimator.predict_proba(X)
+    return -balanced_log_loss(y, proba, labels=estimator.classes_)
