@@ -1,10 +1,13 @@
 """Files of embeddings, and files that are written completely or not at all."""
 
 import os
+import stat
+import tempfile
 import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -53,26 +56,54 @@ def _find_arrays(path, held):
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Give a path beside a file to write to, and at the end replace the file by it.
+def open_regular(path: str | os.PathLike) -> Iterator[tuple[BinaryIO, int]]:
+    """Open a file to read, and give its size too; refuse pipes, devices and folders.
 
-    If the block fails, the file stays unchanged. The path keeps the suffix, because
-    some writers append a missing one.
+    Opening never waits for a writer of a pipe.
     """
-    partial = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    # Windows has no O_NONBLOCK, and needs O_BINARY.
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    descriptor = os.open(path, flags)
+    with open(descriptor, "rb") as file:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise ValueError(f"{path} is not a regular file.")
+        yield file, status.st_size
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """Give a new file beside a path to write to, which at the end gets that path.
+
+    If the block fails, an older file stays unchanged. The new one has a random name
+    until all its bytes are on the disk, so that two writers do not meet, and only its
+    owner may read it, then and later. A link at the path is replaced, not followed.
+    """
+    # mkstemp creates the file or fails, follows no link, and sets the mode 0600.
+    descriptor, name = tempfile.mkstemp(
+        prefix=f".{path.stem}.", suffix=path.suffix, dir=path.parent
+    )
     try:
-        yield partial
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+        with open(descriptor, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(descriptor)
+        os.replace(name, path)
+    except BaseException:
+        with suppress(FileNotFoundError):
+            os.unlink(name)
+        raise
 
 
 def write_whole(path: Path, content: bytes) -> None:
     """Write bytes to a file; an older file stays until all bytes are on the disk."""
-    with replacing(path) as partial, partial.open("wb") as file:
+    with replacing(path) as file:
         file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
+
+
+def make_private_folder(path: Path) -> None:
+    """Create a folder that only its owner may enter; one that exists keeps its mode."""
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
 def check_output(output: Path | None, suffix: str, *inputs: Path) -> None:

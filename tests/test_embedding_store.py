@@ -152,6 +152,7 @@ def test_of_a_key_that_comes_twice_the_last_row_counts(tmp_path):
     "keys, rows, message",
     [
         (["a", "b"], np.float32([[1, 2], [3, np.nan]]), "1 embeddings hold NaN.*'b'"),
+        (["a", "b"], np.float32([[1, 2], [3, np.inf]]), "or infinity.*key 'b'"),
         (["a"], np.ones((1, 2)), "float32"),
         (["a"], [[1.0, 2.0]], "float32"),
         (["a"], np.ones(1, dtype=np.float32), "shape"),

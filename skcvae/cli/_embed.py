@@ -87,8 +87,8 @@ def embed(
         arrays, failures = _embed_splits(source, embedder, on_error, splits)
     for name, failure in failures:
         typer.echo(f"not read{name}: {failure.source}: {failure.reason}")
-    with replacing(output) as partial:
-        np.savez(partial, **arrays)
+    with replacing(output) as file:
+        np.savez(file, **arrays)
     if cache is None:
         shutil.rmtree(folder, ignore_errors=True)
     shapes = ", ".join(f"{k} {v.shape}" for k, v in arrays.items() if k[0] == "X")
