@@ -110,7 +110,14 @@ def test_outputs_and_caches_are_readable_by_their_owner_only(
     written = Path("out.npz"), Path("out.json"), Path("out.html"), Path("a.safetensors")
     written[0].write_text("older, and readable by all")
     assert mode(written[0]) == 0o666
-    attack = "--members iris.npz --nonmembers iris.npz --reference iris.npz".split()
+    attack = [
+        "--members",
+        "iris.npz",
+        "--nonmembers",
+        "iris.npz",
+        "--reference",
+        "iris.npz",
+    ]
     commands = (
         ["anonymize", "iris.npz", "--method", "gaussian", "-o", "out.npz"],
         ["audit", "out.npz", *attack, "-o", "out.json"],

@@ -22,8 +22,8 @@ from ..generators._released import ARCHITECTURES, bound_draws, build_sampler
 FORMAT = "skcvae-release"
 SCHEMA_VERSION = 2
 
-# Parsed twice, a header of this size takes less than 200 MB.
-_MAX_HEADER_BYTES = 4 * 2**20
+# Parsed twice, a header of this size takes less than 200 MB and two seconds.
+_MAX_HEADER_BYTES = 2 * 2**20
 # An array of strings takes four bytes for each character of its longest one.
 _MAX_LABEL_BYTES = 2**26
 _MAX_SIZES = {
@@ -266,11 +266,12 @@ def _check_classes(manifest):
     ):
         raise ValueError("its classes have too long names")
     try:
-        kept = labels_from_json(classes, label_type).tolist() == classes
+        array = labels_from_json(classes, label_type)
+        kept = array.tolist() == classes
     except OverflowError:
         kept = False
-    # Larger integers, NaN, and strings that end with a null.
-    if not kept:
+    # Larger integers, infinity, and strings that end with a null.
+    if not kept or (label_type == "float64" and not np.isfinite(array).all()):
         raise ValueError(f"its classes are not values of the type {label_type}")
 
 
