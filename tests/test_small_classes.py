@@ -5,6 +5,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
+from typer.testing import CliRunner
 
 from skcvae.anonymization import (
     CVAEAnonymizer,
@@ -12,6 +13,8 @@ from skcvae.anonymization import (
     KSameAnonymizer,
     load,
 )
+from skcvae.cli import app
+from skcvae.datasets import load_embeddings
 from skcvae.generators import ClassGaussian, DPClassGaussian
 
 FAST = {"max_epochs": 2, "latent_dim": 2, "device": "cpu", "random_state": 0}
@@ -193,3 +196,58 @@ def test_private_generators_fit_alike_whatever_the_class_sizes(small_classes, re
     assert vars(anonymizer).keys() == vars(larger).keys()
     assert not hasattr(anonymizer, "suppressed_")
     assert not recwarn
+
+
+def run(*arguments):
+    result = CliRunner().invoke(app, [*map(str, arguments)])
+    return result.exit_code, result.output
+
+
+@pytest.fixture
+def database(tmp_path, monkeypatch):
+    """A database with a class of three samples, in the current folder."""
+    monkeypatch.chdir(tmp_path)
+    X, y = make(a=30, b=30, c=3)
+    np.savez("photos.npz", X=X, y=y)
+    return "photos.npz"
+
+
+@pytest.mark.filterwarnings("ignore:.*suppressed")
+@pytest.mark.parametrize("method", ["gaussian", "k-same"])
+def test_commands_follow_the_same_rule(database, method):
+    command = "anonymize", database, "--method", method, "-o", "out.npz"
+    code, output = run(*command)
+    scarce = {"gaussian": "min_class_size=10 distinct samples", "k-same": "k=5 samples"}
+    assert code == 1 and f"fewer than {scarce[method]}: 'c' (3)" in output
+    kept = {"merge": 3, "suppress": 0, "allow": 3}
+    if method == "k-same":
+        # Fewer than k are never clustered alone.
+        assert run(*command, "--small-classes", "allow")[0] == 1
+        kept.pop("allow")
+    for small_classes, n_kept in kept.items():
+        code, output = run(*command, "--small-classes", small_classes)
+        assert code == 0, output
+        assert (load_embeddings("out.npz").y == "c").sum() == n_kept
+        assert len(load_embeddings("out.npz").y) == 60 + n_kept
+    assert run(*command, "--min-class-size", 3, "--k", 2)[0] == (method != "k-same")
+    assert run(*command, "--min-class-size", 31, "--small-classes", "allow")[0] == (
+        method == "k-same"
+    )
+
+
+def test_releases_of_the_command_leave_small_classes_out(database):
+    command = "release", database, "--method", "gaussian", "-o", "a.safetensors"
+    assert run(*command)[0] == 1
+    for small_classes in ("merge", "suppress"):
+        code, output = run(*command, "--small-classes", small_classes)
+        assert code == 0, output
+        assert load("a.safetensors").classes_.tolist() == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    "option", [("--small-classes", "allow"), ("--min-class-size", 3)]
+)
+def test_private_methods_take_no_such_option(database, option):
+    command = "anonymize", database, "-o", "out.npz", "--method", "dp-gaussian"
+    code, output = run(*command, "--epsilon", 1, "--delta", 0.1, *option)
+    assert code == 1 and "and not" in output
