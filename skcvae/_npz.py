@@ -64,7 +64,8 @@ def _read(path, archive, member, size):
     try:
         with archive.open(member) as stream:
             shape, dtype = _read_header(stream)
-        n_bytes = prod(shape) * dtype.itemsize
+        # Items of no bytes could be any number.
+        n_bytes = prod(shape) * max(1, dtype.itemsize)
         if not dtype.hasobject and n_bytes <= min(member.file_size, _MAX_RATIO * size):
             with archive.open(member) as stream:
                 return npy.read_array(stream, allow_pickle=False)

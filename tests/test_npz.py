@@ -125,6 +125,14 @@ def test_a_header_larger_than_the_file_is_refused_before_it_is_read(path, name, 
         read_samples(path, "train")
 
 
+@pytest.mark.parametrize("name", ["y", "groups"])
+@pytest.mark.parametrize("dtype", ["|S0", "<U0", "|V0"])
+def test_items_of_no_bytes_are_counted(path, name, dtype):
+    with_header(path, name, (10**12,), dtype)
+    with pytest.raises(ValueError, match=f"the array {name} says"):
+        read_samples(path, "train")
+
+
 def test_a_zip_file_that_lies_about_sizes_is_refused(path):
     with_header(path, "X", (10**12, 3))
     content = bytearray(path.read_bytes())

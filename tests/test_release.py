@@ -262,6 +262,20 @@ def test_rank_above_the_number_of_features_is_refused(rows, path):
         parse_release(forged)
 
 
+def test_values_too_large_to_be_drawn_are_not_released(path):
+    X, y = np.random.RandomState(0).normal(size=(40, 3)), np.repeat([0, 1], 20)
+    anonymizer = GenerativeAnonymizer(random_state=0)
+    drawn = load(anonymizer.fit(1e33 * X, y).release(path)).sample(1000)[0]
+    assert np.isfinite(drawn).all() and np.abs(drawn).max() > 1e33
+    path.unlink()
+    huge = np.finfo(np.float32).max / 1001 * X / np.abs(X).max()
+    huge[:20] += np.finfo(np.float32).max / 2000
+    anonymizer = GenerativeAnonymizer(ClassGaussian(variance=1e10))
+    with pytest.raises(ValueError, match=r"could draw values .* scale them"):
+        anonymizer.fit(huge / 10, y).release(path)
+    assert not path.exists()
+
+
 def test_killed_write_leaves_the_old_file(rows, path, monkeypatch):
     X, y = rows[0][:115], rows[1][:115]
     anonymizer = GenerativeAnonymizer(random_state=0, **ALLOW).fit(X, y)

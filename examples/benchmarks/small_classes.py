@@ -7,7 +7,7 @@ chance, the real one comes first in 0.5 % of all cases.
 
 Run ``python examples/benchmarks/small_classes.py DATA``, where DATA is a folder with
 ``cifar100_lt_vit_tiny.npz`` and ``cifar100_rest_vit_tiny.npz``: embeddings `X`,
-`X_train` of images of CIFAR-100, and labels. It prints a table in about three minutes.
+`X_train` of images of CIFAR-100, and labels. It prints a table in a few minutes.
 """
 
 import argparse

@@ -215,6 +215,14 @@ def _merge_small_classes(X, codes, units):
     return merged
 
 
+def merge_labels(y, merged):
+    """Return labels with those of merged classes replaced; None stays None."""
+    if y is None or not merged:
+        return y
+    y = np.asarray(y)
+    return np.array([merged.get(label, label) for label in y.tolist()], dtype=y.dtype)
+
+
 def _fill_rate(sets, least):
     """Return the size of the scarcest unit, as a share of what is needed."""
     return min(np.array([len(ids) for ids in sets]) / least)

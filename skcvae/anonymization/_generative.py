@@ -35,6 +35,7 @@ from ._base import (
     SMALL_CLASS_CONSTRAINTS,
     SUPPRESSED_SENTENCE,
     BaseAnonymizer,
+    merge_labels,
     warn_about_single_samples,
 )
 from ._release import write_release
@@ -114,10 +115,10 @@ class BaseGenerativeAnonymizer(BatchesMixin, BaseAnonymizer):
             after many draws samples are still closer than `min_distance` to a training
             sample.
         """
-        y = self._check_and_fit(X, y)
+        labels = self._check_and_fit(X, y)
         if not hasattr(self, "suppressed_"):
-            return self.sample(y=y)[0]
-        return self._fill_suppressed(self.sample(y=y[~self.suppressed_])[0])
+            return self.sample(y=labels)[0]
+        return self._fill_suppressed(self.sample(y=labels[~self.suppressed_])[0])
 
     def sample(
         self,
@@ -171,7 +172,7 @@ class BaseGenerativeAnonymizer(BatchesMixin, BaseAnonymizer):
         if random_state is None:
             random_state = drawing_seed(self.generator_, self.random_state)
         draw_samples = partial(draw, self.generator_, variance=variance)
-        known = self._merge_labels(y)
+        known = merge_labels(y, getattr(self, "merged_classes_", {}))
         X, labels = draw_samples(known, n_samples=n_samples, random_state=random_state)
         asked = labels if y is None else np.asarray(y)
         if self.min_distance is None:
@@ -316,14 +317,6 @@ default="uniform"
                 "small_classes='allow'."
             )
         return X[~self.suppressed_], classes[placed[~self.suppressed_]]
-
-    def _merge_labels(self, y):
-        """Return labels with those of merged classes replaced."""
-        merged = getattr(self, "merged_classes_", {})
-        if y is None or not merged:
-            return y
-        y = np.asarray(y)
-        return np.array([merged.get(v, v) for v in y.tolist()], dtype=y.dtype)
 
     def _get_filter(self):
         found = getattr(self, "_distance_filter", None)

@@ -98,8 +98,13 @@ def write_release_file(path, manifest, tensors):
         "manifest_sha256": hashlib.sha256(text.encode()).hexdigest(),
     }
     content = safetensors.torch.save(tensors, metadata=header)
-    # Fails if the file could not be read again.
-    parse_release(content)
+    try:
+        parse_release(content)
+    except ValueError as error:
+        raise ValueError(
+            f"The release could not be read again, and is not written: {error}. If the "
+            "values of X are very large, scale them."
+        ) from error
     write_whole(path, content)
 
 
