@@ -251,3 +251,30 @@ def test_private_methods_take_no_such_option(database, option):
     command = "anonymize", database, "-o", "out.npz", "--method", "dp-gaussian"
     code, output = run(*command, "--epsilon", 1, "--delta", 0.1, *option)
     assert code == 1 and "and not" in output
+
+
+def find_rate(small_classes):
+    """Return how often the only sample of a class is nearest to the mean of 400 draws.
+
+    There are 200 other samples of its class, which were not in training.
+    """
+    n_found = 0
+    for seed in range(30):
+        rng = np.random.RandomState(seed)
+        y = np.repeat(np.arange(10), [20] * 9 + [1])
+        means = 3 * rng.normal(size=(10, 10))
+        X = means[y] + rng.normal(size=(len(y), 10))
+        others = means[9] + rng.normal(size=(200, 10))
+        candidates = np.vstack([X[y == 9], others])
+        anonymizer = GenerativeAnonymizer(
+            small_classes=small_classes, random_state=seed
+        ).fit(X, y)
+        mean = anonymizer.sample(y=[9] * 400)[0].mean(axis=0)
+        n_found += ((candidates - mean) ** 2).sum(axis=1).argmin() == 0
+    return n_found / 30
+
+
+@pytest.mark.filterwarnings("ignore:.*single sample")
+def test_draws_of_a_merged_class_do_not_find_its_sample():
+    assert find_rate("allow") > 0.2
+    assert find_rate("merge") < 0.1
