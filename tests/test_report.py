@@ -565,6 +565,12 @@ def test_command_seeds_no_private_method_unless_told_so(database, tmp_path):
 def test_command_refuses_what_it_cannot_do(database, tmp_path):
     np.savez(tmp_path / "whole.npz", X=TRAIN[0], y=TRAIN[1])
     run, output = report_command, tmp_path / "a.html"
+    with np.load(database) as file:
+        arrays = dict(file)
+    arrays["X_train"][0, 0] = np.nan
+    np.savez(tmp_path / "nan.npz", **arrays)
+    with pytest.raises(ValueError, match="not finite, and a report compares"):
+        run(tmp_path / "nan.npz", output, "dp-gaussian", epsilon=1, delta=0.1)
     with pytest.raises(ValueError, match="has no splits"):
         run(tmp_path / "whole.npz", output, "gaussian")
     with pytest.raises(ValueError, match=r"must be one of .*over-sample"):

@@ -61,6 +61,8 @@ def report(
     samples are what the attacker has, and stop the training of the linear
     probe.
     """
+    import numpy as np
+
     from .. import report as library
     from .._extras import import_extra, import_pyplot
     from .._files import check_output
@@ -86,6 +88,12 @@ def report(
             f"{source} has no splits. A report compares samples of three: give a file "
             "with X_train, X_val and X_test, and labels, or a folder with train.npz, "
             "val.npz and test.npz."
+        )
+    if not all(np.isfinite(part.X).all() for part in parts):
+        # A private fit takes them, and its page could not be computed.
+        raise ValueError(
+            f"{source} holds values that are not finite, and a report compares with "
+            "them. Leave these samples out."
         )
     typer.echo(f"Fitting {method} to {len(train.X)} samples.")
     groups = {"groups": train.groups} if method == "k-same" else {}
