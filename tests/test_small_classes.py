@@ -165,6 +165,14 @@ def test_labels_are_published_so_blind_clusters_suppress_rare_ones():
     assert not merging.suppressed_.any()
 
 
+def test_what_is_left_after_suppressing_still_needs_k_samples():
+    settings = {"within_class": False, "small_classes": "suppress"}
+    X, y = make(a=12, b=5)
+    with pytest.raises(ValueError, match="12 samples, and k=15 needs at least as many"):
+        KSameAnonymizer(k=15, **settings).fit(X, y)
+    assert KSameAnonymizer(k=12, **settings).fit(X, y).cluster_sizes_.tolist() == [12]
+
+
 @pytest.mark.parametrize("small_classes", ["merge", "suppress"])
 @for_each(ALL)
 def test_too_few_samples_in_all_are_refused(anonymizer, small_classes):

@@ -298,7 +298,7 @@ class KSameAnonymizer(BaseAnonymizer):
                 "KSameAnonymizer requires y to be passed, but the target y is None. "
                 "Pass the class of each sample, or set within_class=False."
             )
-        if y is None or not (self.within_class or self.small_classes != "allow"):
+        if y is None or (self.small_classes == "allow" and not self.within_class):
             check_numbers(X)
             types = [np.float64, np.float32]
             X = validate_data(self, X, dtype=types, order="C", ensure_min_samples=2)
@@ -312,17 +312,21 @@ class KSameAnonymizer(BaseAnonymizer):
 
     def _choose_sets(self, X, codes, classes, groups):
         """Return a code for each set of samples to cluster together, -1 to suppress."""
-        n_groups = groups.max() + 1
+        self._check_enough(groups)
+        if self.within_class:
+            units = [(groups, self.k, f"k={self.k} {self.unit_}s")]
+            return self._place_small_classes(X, codes, classes, units)
+        placed = self._place_small_classes(X, codes, classes)
+        self._check_enough(groups[placed >= 0])
+        return np.where(placed < 0, -1, 0)
+
+    def _check_enough(self, groups):
+        n_groups = len(np.unique(groups))
         if n_groups < self.k:
             raise ValueError(
                 f"X has {n_groups} {self.unit_}s, and k={self.k} needs at least as "
                 "many. Choose a smaller k."
             )
-        if self.within_class:
-            units = [(groups, self.k, f"k={self.k} {self.unit_}s")]
-            return self._place_small_classes(X, codes, classes, units)
-        placed = self._place_small_classes(X, codes, classes)
-        return np.where(placed < 0, -1, 0)
 
     def _cluster(self, X, together, groups):
         """Set the clusters, computed for one set of samples after the other."""
