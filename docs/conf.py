@@ -78,6 +78,7 @@ html_sidebars = {
         "changelog",
         "contributing",
         "install",
+        "privacy_model",
         "policies",
     )
 }

@@ -1,78 +1,64 @@
-"""Files of embeddings, and files that are written completely or not at all."""
+"""Files that are read safely, and files that are written completely or not at all."""
 
 import os
-import zipfile
+import stat
+import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-
-import numpy as np
-
-# Names of the arrays of samples and of labels in a file without splits.
-_WHOLE = (("X", "y"), ("embeddings", "labels"))
-_ACCEPTED = (
-    "X_train and y_train (with X_val, y_val, X_test and y_test where there are some), "
-    "X and y, or embeddings and labels"
-)
-SPLITS = ("train", "val", "test")
-
-
-def read_arrays(path: Path) -> tuple[dict[str, str], dict[str, np.ndarray]]:
-    """Read the samples and labels of a ``.npz`` file unchanged, and check their shapes.
-
-    Return the name of each array in the file, by the key of
-    :func:`skcvae.datasets.load_embeddings`, and the arrays by their names.
-    """
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            names = _find_arrays(path, set(file))
-            arrays = {name: file[name] for name in names.values()}
-    except (zipfile.BadZipFile, AttributeError, TypeError) as error:
-        raise ValueError(f"{path} is not a .npz file.") from error
-    pairs = list(names.values())
-    for X_name, y_name in zip(pairs[::2], pairs[1::2], strict=True):
-        X, y = arrays[X_name], arrays[y_name]
-        if X.ndim != 2 or y.shape not in ((len(X),), (len(X), 1)):
-            raise ValueError(
-                f"{path}: {X_name} must have the shape (n_samples, n_features) and "
-                f"{y_name} (n_samples,) or (n_samples, 1), got {X.shape} and {y.shape}."
-            )
-    return names, arrays
-
-
-def _find_arrays(path, held):
-    """Return the names of the arrays to read, by their keys."""
-    splits = [s for s in SPLITS if {f"X_{s}", f"y_{s}"} <= held]
-    if "train" in splits:
-        found = [f"{kind}_{split}" for split in splits for kind in "Xy"]
-        return dict(zip(found, found, strict=True))
-    for pair in _WHOLE:
-        if set(pair) <= held:
-            return dict(zip("Xy", pair, strict=True))
-    raise ValueError(f"{path} needs the arrays {_ACCEPTED}; it holds {sorted(held)}.")
+from typing import BinaryIO
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Give a path beside a file to write to, and at the end replace the file by it.
+def open_regular(path: str | os.PathLike) -> Iterator[tuple[BinaryIO, int]]:
+    """Open a file to read, and give its size too; refuse pipes, devices and folders.
 
-    If the block fails, the file stays unchanged. The path keeps the suffix, because
-    some writers append a missing one.
+    Opening never waits for a writer of a pipe.
     """
-    partial = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    # Windows has no O_NONBLOCK, and needs O_BINARY.
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    descriptor = os.open(path, flags)
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
+        os.close(descriptor)
+        raise ValueError(f"{path} is not a regular file.")
+    with open(descriptor, "rb") as file:
+        yield file, status.st_size
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """Give a new file beside a path to write to, which at the end gets that path.
+
+    If the block fails, an older file stays unchanged. The new one has a random name
+    until all its bytes are on the disk, so that two writers do not meet, and only its
+    owner may read it, then and later. A link at the path is replaced, not followed.
+    """
+    # mkstemp creates the file or fails, follows no link, and sets the mode 0600.
+    descriptor, name = tempfile.mkstemp(
+        prefix=f".{path.stem}.", suffix=path.suffix, dir=path.parent
+    )
     try:
-        yield partial
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+        with open(descriptor, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(descriptor)
+        os.replace(name, path)
+    except BaseException:
+        with suppress(FileNotFoundError):
+            os.unlink(name)
+        raise
 
 
 def write_whole(path: Path, content: bytes) -> None:
     """Write bytes to a file; an older file stays until all bytes are on the disk."""
-    with replacing(path) as partial, partial.open("wb") as file:
+    with replacing(path) as file:
         file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
+
+
+def make_private_folder(path: Path) -> None:
+    """Create a folder that only its owner may enter; one that exists keeps its mode."""
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
 def check_output(output: Path | None, suffix: str, *inputs: Path) -> None:

@@ -17,6 +17,7 @@ from sklearn.utils.validation import check_is_fitted, check_memory
 from threadpoolctl import threadpool_limits
 
 from . import __version__
+from ._files import make_private_folder
 from ._validation import check_private_samples, check_samples, check_variance
 
 # Increase it when a fitted generator gets other parts: older entries of a cache would
@@ -132,6 +133,8 @@ def fit_generator(generator, X, y, memory=None):
     if "variance" in sampling:
         listed = getattr(generator, "classes", None)
         check_variance(generator.variance, np.unique(y if listed is None else listed))
+    if isinstance(memory, str):
+        make_private_folder(Path(memory))
     memory = check_memory(memory)
     if memory.location is None:
         return _fit(generator, X, y)
@@ -336,5 +339,5 @@ def _lock(memory, key):
     if not isinstance(memory.location, (str, Path)):
         return nullcontext()
     folder = Path(memory.location) / "skcvae-locks"
-    folder.mkdir(parents=True, exist_ok=True)
+    make_private_folder(folder)
     return FileLock(folder / f"{key}.lock")

@@ -1,6 +1,7 @@
 """Checks of what users give to estimators: samples, labels, weights."""
 
 from collections.abc import Mapping
+from datetime import date, timedelta
 from numbers import Real
 
 import numpy as np
@@ -13,6 +14,22 @@ from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from ._warnings import warn_user
 
+# What is not a number: kinds of arrays, types of objects, their name, and what to do.
+_NO_NUMBERS = (
+    (
+        "SU",
+        (str, bytes),
+        "strings",
+        "numbers with astype(float), categories with scikit-learn's OneHotEncoder",
+    ),
+    (
+        "mM",
+        (date, timedelta, np.datetime64, np.timedelta64),
+        "dates or times",
+        "for example the days since the first of them",
+    ),
+    ("", (complex,), "complex numbers", "two features, real and imaginary part"),
+)
 #: What `_parameter_constraints` allow as a variance.
 VARIANCE_CONSTRAINT = [
     Interval(Real, 0, None, closed="left"),
@@ -48,26 +65,30 @@ def check_variance(variance, classes):
 
 
 def check_numbers(X):
-    """Refuse numbers written as strings, which NumPy would parse silently."""
-    values = np.asarray(X)
-    if values.dtype.kind in "SU" or (
-        values.dtype == object and any(isinstance(v, str) for v in values.flat)
-    ):
-        raise ValueError(
-            f"X contains strings{_locate_strings(X, values)}. Convert them to numbers "
-            "first: numbers with astype(float), categories with scikit-learn's "
-            "OneHotEncoder."
-        )
+    """Refuse texts and dates, which NumPy would convert silently, and name columns."""
+    try:
+        values = np.asarray(X)
+    except TypeError:
+        # Columns of dates beside numbers have no common type.
+        values = np.asarray(X, dtype=object)
+    for kinds, types, what, remedy in _NO_NUMBERS:
+        if values.dtype.kind in kinds or (
+            values.dtype == object and any(isinstance(v, types) for v in values.flat)
+        ):
+            raise ValueError(
+                f"X contains {what}{_locate(X, values, types)}. Convert them to "
+                f"numbers first: {remedy}."
+            )
 
 
-def _locate_strings(X, values):
-    """Return which columns of a data frame hold strings, as a part of a sentence."""
+def _locate(X, values, types):
+    """Return which columns of a data frame hold some types, as a part of a sentence."""
     if not hasattr(X, "columns"):
         return ""
     columns = [
         name
         for name, column in zip(X.columns, values.T, strict=True)
-        if any(isinstance(value, str) for value in column)
+        if any(isinstance(value, types) for value in column)
     ]
     return f" in the columns {columns}"
 

@@ -35,6 +35,7 @@ FAST = {
     "net_params": {"module__hidden_dim": 16},
     "random_state": 0,
 }
+ALLOW = {"small_classes": "allow"}
 ANONYMIZERS = [CVAEAnonymizer(**FAST), GenerativeAnonymizer(random_state=0)]
 
 pytestmark = pytest.mark.filterwarnings("ignore:The CVAE uses none of its latent")
@@ -153,7 +154,10 @@ class Spy(BaseEstimator):
 
 def test_works_beside_a_sampler_in_imblearns_pipeline(blobs):
     X, y = blobs
-    steps = GenerativeAnonymizer(random_state=0), RemixSampler(random_state=0)
+    steps = (
+        GenerativeAnonymizer(random_state=0, **ALLOW),
+        RemixSampler(random_state=0),
+    )
     pipeline = make_imblearn_pipeline(*steps, LogisticRegression())
     assert cross_val_score(pipeline, X, y, cv=3).mean() > 0.9
 
@@ -178,7 +182,7 @@ def test_grid_search_over_variance_trains_once_per_fold(blobs, tmp_path, monkeyp
     monkeypatch.setattr(
         CVAE, "_fit", lambda self, *args: fits.append(1) or original(self, *args)
     )
-    anonymizer = CVAEAnonymizer(**FAST, memory=str(tmp_path))
+    anonymizer = CVAEAnonymizer(**FAST, **ALLOW, memory=str(tmp_path))
     pipeline = make_pipeline(anonymizer, LogisticRegression())
     grid = {"cvaeanonymizer__variance": [0.25, 1.0, 2.0]}
     GridSearchCV(pipeline, grid, cv=3, refit=False).fit(X, y)
@@ -214,10 +218,10 @@ def test_classes_of_one_row_are_warned_about(blobs):
     y = y.astype(object)
     y[0] = "rare"
     with pytest.warns(UserWarning, match=r"\['rare'\] have a single sample") as record:
-        GenerativeAnonymizer(random_state=0).fit(X, y)
+        GenerativeAnonymizer(random_state=0, **ALLOW).fit(X, y)
     assert record[0].filename == __file__
     with pytest.warns(UserWarning, match=r"\['rare'\] have a single sample") as record:
-        GenerativeAnonymizer(random_state=0).fit_transform(X, y)
+        GenerativeAnonymizer(random_state=0, **ALLOW).fit_transform(X, y)
     # set_output wraps fit_transform once more.
     assert len(record) == 1
 

@@ -161,7 +161,10 @@ def test_folders_that_do_not_fit_are_refused(tmp_path):
         ({"X_test": np.ones((2, 2)), "y_test": np.ones(2)}, "needs the arrays"),
         ({"X": np.ones(2), "y": np.ones(2)}, "shape"),
         ({"X": np.ones((2, 2)), "y": np.ones(3)}, "shape"),
-        ({"X": np.array([[{}]]), "y": np.ones(1)}, "allow_pickle=False"),
+        (
+            {"X": np.array([[{}]]), "y": np.ones(1)},
+            r"bad.npz: the array X holds Python objects.*astype",
+        ),
     ],
 )
 def test_files_that_do_not_fit_are_refused(tmp_path, arrays, message):

@@ -10,6 +10,7 @@ import sqlite3
 import threading
 import time
 import warnings
+import zlib
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -77,8 +78,9 @@ def damage_page_of(key, file):
 def test_embeddings_come_back_bit_for_bit_in_another_store(tmp_path, dim):
     bits = np.random.RandomState(0).randint(2**32, size=(50, dim), dtype=np.uint32)
     rows = bits.view(np.float32)
-    rows[np.isnan(rows)] = -0.0
-    rows[0, 0], rows[1, 0], rows[2, 0] = np.inf, -np.inf, 1e-45
+    rows[~np.isfinite(rows)] = -0.0
+    largest = np.finfo(np.float32).max
+    rows[0, 0], rows[1, 0], rows[2, 0] = largest, -largest, 1e-45
     keys = keys_of(50)
     with EmbeddingStore(tmp_path) as store:
         store.put(keys, rows)
@@ -152,6 +154,7 @@ def test_of_a_key_that_comes_twice_the_last_row_counts(tmp_path):
     "keys, rows, message",
     [
         (["a", "b"], np.float32([[1, 2], [3, np.nan]]), "1 embeddings hold NaN.*'b'"),
+        (["a", "b"], np.float32([[1, 2], [3, np.inf]]), "or infinity.*key 'b'"),
         (["a"], np.ones((1, 2)), "float32"),
         (["a"], [[1.0, 2.0]], "float32"),
         (["a"], np.ones(1, dtype=np.float32), "shape"),
@@ -414,6 +417,25 @@ def test_an_entry_of_wrong_content_is_missing_until_it_is_put_again(tmp_path, da
         assert_rows_are_those_of(store.get(keys), keys)
         assert len(store) == 5
     assert damaged_files(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    "forged", [[np.nan] * 24, [*range(23), np.inf], [1.0] * 23, [1.0] * 25, []]
+)
+def test_forged_embeddings_of_another_form_are_missing(tmp_path, forged):
+    keys = keys_of(3)
+    row = np.array(forged, dtype="<f4").tobytes()
+    checksum = zlib.crc32(row, zlib.crc32(keys[1].encode()))
+    connection = sqlite3.connect(filled(tmp_path, keys))
+    with connection:
+        connection.execute(
+            "UPDATE embeddings SET dim = ?, checksum = ?, row = ? WHERE key = ?",
+            (len(forged), checksum, row, keys[1]),
+        )
+    connection.close()
+    with EmbeddingStore(tmp_path) as store:
+        assert list(store.get(keys, n_features=24)) == [keys[0], keys[2]]
+        assert store.n_damaged == 1
 
 
 def test_a_row_that_the_file_takes_for_text_is_read(tmp_path):

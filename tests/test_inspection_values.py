@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.spatial.distance import cdist
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, clone
 from sklearn.decomposition import PCA
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.linear_model import LogisticRegression
@@ -76,9 +76,13 @@ def test_history_is_drawn_with_validation(validated_cvae):
         assert line.axes is (display.kl_ax_ if "kl" in name else display.ax_)
 
 
-@pytest.mark.parametrize("holder", [CVAEOverSampler, CVAEAnonymizer])
+@pytest.mark.parametrize(
+    "holder",
+    [CVAEOverSampler(**SMALL), CVAEAnonymizer(**SMALL, small_classes="allow")],
+    ids=lambda holder: type(holder).__name__,
+)
 def test_history_of_the_generator_inside(holder, separated_classes):
-    estimator = holder(**SMALL).fit(*separated_classes)
+    estimator = clone(holder).fit(*separated_classes)
     display = TrainingHistoryDisplay.from_estimator(estimator)
     expected = estimator.generator_.history_[:, "train_loss"]
     assert display.train["total"].tolist() == expected

@@ -2,6 +2,7 @@
 
 import pickle
 from collections import Counter
+from functools import partial
 
 import imblearn.pipeline
 import numpy as np
@@ -17,11 +18,14 @@ from sklearn.model_selection import GroupKFold, cross_validate
 from sklearn.utils.estimator_checks import parametrize_with_checks
 from sklearn.utils.validation import check_is_fitted
 
-from skcvae.anonymization import KSameAnonymizer, _k_same
+from skcvae import anonymization
+from skcvae.anonymization import _k_same
 
 X = np.random.RandomState(0).normal(size=(60, 4))
 y = np.repeat(["cow", "ape", "mole"], [30, 19, 11])
-ALL_ROWS = {"within_class": False}
+ALL_ROWS = {"within_class": False, "small_classes": "allow"}
+# These classes are small on purpose; test_small_classes.py is about `min_class_size`.
+KSameAnonymizer = partial(anonymization.KSameAnonymizer, min_class_size=1)
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:transform anonymizes nothing"),
@@ -38,7 +42,7 @@ NO_ANONYMIZING = {
 
 @parametrize_with_checks(
     [
-        KSameAnonymizer(k=2, within_class=False),
+        KSameAnonymizer(k=2, **ALL_ROWS),
         KSameAnonymizer(k=4, small_classes="merge"),
     ],
     expected_failed_checks=lambda anonymizer: NO_ANONYMIZING,

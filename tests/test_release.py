@@ -19,13 +19,16 @@ from skcvae.anonymization import CVAEAnonymizer, GenerativeAnonymizer, Release, 
 from skcvae.anonymization._release_file import parse_release
 from skcvae.generators import CVAE, ClassGaussian
 
-FAST = {"max_epochs": 2, "latent_dim": 4, "device": "cpu", "random_state": 0}
+ALLOW = {"small_classes": "allow"}
+FAST = {"max_epochs": 2, "latent_dim": 4, "device": "cpu", "random_state": 0, **ALLOW}
 SMALL = {"net_params": {"module__hidden_dim": 15}}
 ANONYMIZERS = {
     "gaussian-full": GenerativeAnonymizer(
-        ClassGaussian(covariance_type="full"), random_state=0
+        ClassGaussian(covariance_type="full"), random_state=0, **ALLOW
     ),
-    "gaussian": GenerativeAnonymizer(ClassGaussian(variance=0.5), random_state=0),
+    "gaussian": GenerativeAnonymizer(
+        ClassGaussian(variance=0.5), random_state=0, **ALLOW
+    ),
     "small": CVAEAnonymizer(**FAST, **SMALL),
     "large": CVAEAnonymizer(**FAST, **SMALL, architecture="large", variance=2.0),
     "standard": CVAEAnonymizer(**FAST, **SMALL, prior="standard", noise=None),
@@ -219,7 +222,7 @@ def test_reference_objective_and_own_architectures_are_refused(rows, path):
     X, y = rows[0][:115], rows[1][:115]
     with pytest.raises(ValueError, match="exact minimum and maximum"):
         CVAEAnonymizer(**FAST, objective="reference").fit(X, y).release(path)
-    own = {k: v for k, v in FAST.items() if k != "latent_dim"}
+    own = {k: v for k, v in FAST.items() if k not in ("latent_dim", *ALLOW)}
 
     def architecture(n_features, n_classes, latent_dim):
         from skcvae.generators._cvae_net import SmallBackbone
@@ -232,7 +235,7 @@ def test_reference_objective_and_own_architectures_are_refused(rows, path):
 
         return Own()
 
-    anonymizer = CVAEAnonymizer(**own, latent_dim=2, architecture=architecture)
+    anonymizer = CVAEAnonymizer(**own, **ALLOW, latent_dim=2, architecture=architecture)
     with pytest.raises(ValueError, match="holds no code"):
         anonymizer.fit(X, y).release(path)
 
@@ -243,9 +246,11 @@ def test_reference_objective_and_own_architectures_are_refused(rows, path):
             return torch.nn.Linear(1, 1)
 
     with pytest.raises(ValueError, match="cannot be released"):
-        GenerativeAnonymizer(Other(**FAST)).fit(X, y).release(path)
+        GenerativeAnonymizer(Other(**own, latent_dim=2), **ALLOW).fit(X, y).release(
+            path
+        )
     with pytest.raises(ValueError, match=r"end in \.safetensors"):
-        GenerativeAnonymizer().fit(X, y).release(path.with_suffix(".pkl"))
+        GenerativeAnonymizer(**ALLOW).fit(X, y).release(path.with_suffix(".pkl"))
     assert not list(path.parent.iterdir())
 
 
@@ -257,9 +262,23 @@ def test_rank_above_the_number_of_features_is_refused(rows, path):
         parse_release(forged)
 
 
+def test_values_too_large_to_be_drawn_are_not_released(path):
+    X, y = np.random.RandomState(0).normal(size=(40, 3)), np.repeat([0, 1], 20)
+    anonymizer = GenerativeAnonymizer(random_state=0)
+    drawn = load(anonymizer.fit(1e33 * X, y).release(path)).sample(1000)[0]
+    assert np.isfinite(drawn).all() and np.abs(drawn).max() > 1e33
+    path.unlink()
+    huge = np.finfo(np.float32).max / 1001 * X / np.abs(X).max()
+    huge[:20] += np.finfo(np.float32).max / 2000
+    anonymizer = GenerativeAnonymizer(ClassGaussian(variance=1e10))
+    with pytest.raises(ValueError, match=r"could draw values .* scale them"):
+        anonymizer.fit(huge / 10, y).release(path)
+    assert not path.exists()
+
+
 def test_killed_write_leaves_the_old_file(rows, path, monkeypatch):
     X, y = rows[0][:115], rows[1][:115]
-    anonymizer = GenerativeAnonymizer(random_state=0).fit(X, y)
+    anonymizer = GenerativeAnonymizer(random_state=0, **ALLOW).fit(X, y)
     anonymizer.release(path)
     before = path.read_bytes()
 

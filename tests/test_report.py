@@ -322,6 +322,19 @@ def test_samples_of_k_same_are_the_published_ones(tmp_path):
     assert "Background knowledge" in text_of(section(tree, "privacy"))
 
 
+@pytest.mark.parametrize(
+    ("small_classes", "n_drawn"), [("merge", "3"), ("suppress", "0")]
+)
+@pytest.mark.usefixtures("without_figures")
+def test_small_classes_that_are_merged_or_suppressed(tmp_path, small_classes, n_drawn):
+    X, y = draw([40, 30, 3], 1)
+    model = GenerativeAnonymizer(random_state=0, small_classes=small_classes).fit(X, y)
+    report(tmp_path / "a.html", model, X, y, **REAL)
+    tree = parse(tmp_path / "a.html")
+    assert table(tree, "Samples of each class")["2"]["generated"] == n_drawn
+    assert "not audited" not in text_of(section(tree, "privacy"))
+
+
 @pytest.mark.filterwarnings("ignore:The CVAE uses none")
 @pytest.mark.usefixtures("without_figures")
 def test_posterior_collapse_is_a_warning(tmp_path):
@@ -531,9 +544,33 @@ def test_command_writes_what_the_function_does(database, tmp_path):
         assert table(tree, caption) == table(parse(expected), caption)
 
 
+@pytest.mark.usefixtures("without_figures")
+def test_command_seeds_no_private_method_unless_told_so(database, tmp_path):
+    output = tmp_path / "a.html"
+    arguments = ["report", str(database), "-o", str(output), "--method", "dp-gaussian"]
+    arguments += ["--epsilon", "1", "--delta", "0.01"]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0, result.output
+    tree = parse(output)
+    assert "--seed" not in text_of(next(tree.iter("pre")))
+    assert "no guarantee" not in text_of(section(tree, "privacy"))
+    assert "differential privacy" in text_of(section(tree, "privacy"))
+    result = CliRunner().invoke(app, [*arguments, "--seed", "0"])
+    assert result.exit_code == 0, result.output
+    tree = parse(output)
+    assert "--seed 0" in text_of(next(tree.iter("pre")))
+    assert "no guarantee" in text_of(section(tree, "privacy"))
+
+
 def test_command_refuses_what_it_cannot_do(database, tmp_path):
     np.savez(tmp_path / "whole.npz", X=TRAIN[0], y=TRAIN[1])
     run, output = report_command, tmp_path / "a.html"
+    with np.load(database) as file:
+        arrays = dict(file)
+    arrays["X_train"][0, 0] = np.nan
+    np.savez(tmp_path / "nan.npz", **arrays)
+    with pytest.raises(ValueError, match="not finite, and a report compares"):
+        run(tmp_path / "nan.npz", output, "dp-gaussian", epsilon=1, delta=0.1)
     with pytest.raises(ValueError, match="has no splits"):
         run(tmp_path / "whole.npz", output, "gaussian")
     with pytest.raises(ValueError, match=r"must be one of .*over-sample"):

@@ -126,13 +126,21 @@ def read(path):
     return found
 
 
+# The thesis has numbers for all classes, also for those that are too small to publish.
+ALLOW = {"small_classes": "allow"}
+
+
 def thesis_cvae(architecture, n_rows, most_steps, seed):
     """Return the thesis's CVAE for so many rows; None for its number of epochs."""
     max_epochs = THESIS_CVAE_EPOCHS
     if most_steps is not None:
         max_epochs = min(max_epochs, max(1, most_steps // n_batches(n_rows)))
     return CVAEAnonymizer(
-        architecture=architecture, max_epochs=max_epochs, random_state=seed, **_THESIS
+        architecture=architecture,
+        max_epochs=max_epochs,
+        random_state=seed,
+        **_THESIS,
+        **ALLOW,
     )
 
 

@@ -11,10 +11,18 @@ from sklearn.utils._param_validation import Interval
 
 from .._generation import check_memory_seed
 from ..generators import CVAE, DPCVAE
+from ._base import MIN_CLASS_SIZE, SMALL_CLASS_CONSTRAINTS
 from ._generative import BaseGenerativeAnonymizer
 
 # Parameters of the anonymizer; all others are passed to the CVAE.
-_OWN_PARAMETERS = ("min_distance", "memory", "epsilon", "delta", "dp_params")
+_OWN_PARAMETERS = (
+    "min_distance",
+    *SMALL_CLASS_CONSTRAINTS,
+    "memory",
+    "epsilon",
+    "delta",
+    "dp_params",
+)
 # Parameters of the CVAE that the DPCVAE does not have.
 _NOT_PRIVATE = ("architecture", "prior", "objective", "net_params")
 
@@ -79,6 +87,23 @@ class CVAEAnonymizer(BaseGenerativeAnonymizer):
         training sample is near. It needs the training samples, which are kept in memory
         but not pickled.
 
+    small_classes : {"error", "merge", "suppress", "allow"}, default="error"
+        What happens to classes with fewer than `min_class_size` distinct samples.
+        Not with `epsilon`: such a count would tell of a sample.
+
+        - "error" raises a ValueError.
+        - "merge" lets the generator learn them, smallest first, as a part of the class
+          with the nearest mean. `fit_transform` and ``sample(y=...)`` then draw from
+          that class for their labels, which stay as they are. ``sample(n_samples)``,
+          `batches` and `release` have the labels of `classes_` only.
+        - "suppress" leaves them out. `fit_transform` returns the mean of all others in
+          the place of their samples, marks these in `suppressed_` and warns. Drop them
+          and their labels.
+        - "allow" draws from them.
+
+    min_class_size : int, default=10
+        Least number of distinct samples of a class. Near copies count as distinct.
+
     epsilon : float or None, default=None
         With a number, the CVAE is a :class:`~skcvae.generators.DPCVAE`, trained with
         (`epsilon`, `delta`)-differential privacy, which a `random_state` voids.
@@ -115,7 +140,18 @@ class CVAEAnonymizer(BaseGenerativeAnonymizer):
         The fitted generator; its `history_` records the training.
 
     classes_ : ndarray of shape (n_classes,)
-        Labels seen in :meth:`fit`, sorted.
+        Labels that the generator learned, sorted: those of :meth:`fit` without small
+        classes that are merged or suppressed.
+
+    merged_classes_ : dict
+        For the label of each merged class, the label of the class that is drawn in its
+        place. Not with `epsilon`.
+
+    suppressed_ : ndarray of shape (n_samples,)
+        True for suppressed samples. Not with `epsilon`.
+
+    suppressed_classes_ : ndarray
+        Labels of suppressed classes. Not with `epsilon`.
 
     n_redrawn_ : int
         With `min_distance`: number of samples of the last draw that were too close.
@@ -156,6 +192,7 @@ class CVAEAnonymizer(BaseGenerativeAnonymizer):
     _parameter_constraints: dict = {
         **CVAE._parameter_constraints,
         "min_distance": [Interval(Real, 0, None, closed="left"), tuple, None],
+        **SMALL_CLASS_CONSTRAINTS,
         "epsilon": [Interval(Real, 0, None, closed="neither"), None],
         "delta": [Interval(Real, 0, 1, closed="neither"), None],
         "dp_params": [dict, None],
@@ -177,6 +214,8 @@ class CVAEAnonymizer(BaseGenerativeAnonymizer):
         lr: float = 3e-3,
         device: str | torch.device = "auto",
         min_distance: float | tuple[str, float] | None = None,
+        small_classes: str = "error",
+        min_class_size: int = MIN_CLASS_SIZE,
         epsilon: float | None = None,
         delta: float | None = None,
         dp_params: dict | None = None,
@@ -197,6 +236,8 @@ class CVAEAnonymizer(BaseGenerativeAnonymizer):
         self.lr = lr
         self.device = device
         self.min_distance = min_distance
+        self.small_classes = small_classes
+        self.min_class_size = min_class_size
         self.epsilon = epsilon
         self.delta = delta
         self.dp_params = dp_params

@@ -12,6 +12,7 @@ import torch
 from joblib import Memory
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import _fit_context
+from sklearn.frozen import FrozenEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval
 from sklearn.utils.metaestimators import available_if
@@ -28,9 +29,15 @@ from .._generation import (
 from .._neighbors import check_min_distance, nearest_neighbors, resolve_min_distance
 from .._training import draw_seeds
 from .._validation import forget_fit
-from .._warnings import warn_user
 from ..generators import ClassGaussian
-from ._base import BaseAnonymizer
+from ._base import (
+    MIN_CLASS_SIZE,
+    SMALL_CLASS_CONSTRAINTS,
+    SUPPRESSED_SENTENCE,
+    BaseAnonymizer,
+    merge_labels,
+    warn_about_single_samples,
+)
 from ._release import write_release
 from ._streams import BatchesMixin
 
@@ -54,7 +61,8 @@ class BaseGenerativeAnonymizer(BatchesMixin, BaseAnonymizer):
     """Anonymizer that trains a generator, then draws a substitute for each sample.
 
     A subclass implements `_make_generator`, which returns an unfitted generator, and
-    has the parameters `min_distance`, `memory` and `random_state`.
+    has the parameters `min_distance`, `small_classes`, `min_class_size`, `memory` and
+    `random_state`.
     """
 
     _unpickled = (*BaseAnonymizer._unpickled, "_distance_filter")
@@ -98,15 +106,19 @@ class BaseGenerativeAnonymizer(BatchesMixin, BaseAnonymizer):
         -------
         X_synthetic : ndarray of shape (n_samples, n_features)
             Sample i is drawn for the class `y[i]`, independently of sample i of `X`.
+            Samples marked in `suppressed_` hold the mean of all others. Drop them.
 
         Raises
         ------
         ValueError
-            If the input is invalid, or after many draws samples are still closer than
-            `min_distance` to a training sample.
+            If the input is invalid, a class is too small (see `small_classes`), or
+            after many draws samples are still closer than `min_distance` to a training
+            sample.
         """
-        _, y = self._check_and_fit(X, y)
-        return self.sample(y=y)[0]
+        labels = self._check_and_fit(X, y)
+        if not hasattr(self, "suppressed_"):
+            return self.sample(y=labels)[0]
+        return self._fill_suppressed(self.sample(y=labels[~self.suppressed_])[0])
 
     def sample(
         self,
@@ -126,7 +138,8 @@ class BaseGenerativeAnonymizer(BatchesMixin, BaseAnonymizer):
             were training samples.
 
         y : array-like of shape (n_samples,), default=None
-            Labels to draw a sample for, in this order. Each must be in `classes_`.
+            Labels to draw a sample for, in this order. Each must be in `classes_` or
+            `merged_classes_`.
 
         variance : float, dict or array-like of shape (n_classes,), default=None
             Replaces the generator's `variance` in this call.
@@ -159,16 +172,18 @@ class BaseGenerativeAnonymizer(BatchesMixin, BaseAnonymizer):
         if random_state is None:
             random_state = drawing_seed(self.generator_, self.random_state)
         draw_samples = partial(draw, self.generator_, variance=variance)
-        X, labels = draw_samples(y, n_samples=n_samples, random_state=random_state)
+        known = merge_labels(y, getattr(self, "merged_classes_", {}))
+        X, labels = draw_samples(known, n_samples=n_samples, random_state=random_state)
+        asked = labels if y is None else np.asarray(y)
         if self.min_distance is None:
-            return X, labels
+            return X, asked
 
         def redraw(y, random_state):
             return draw_samples(y, random_state=random_state)[0]
 
         seeds = check_random_state(random_state)
         self.n_redrawn_ = self._get_filter().redraw(X, labels, redraw, seeds)
-        return X, labels
+        return X, asked
 
     def release(
         self,
@@ -239,6 +254,8 @@ default="uniform"
         statement = {"guarantee": "no formal guarantee"}
         if self.min_distance is not None:
             statement["filter"] = _FILTER_SENTENCE
+        if len(self.suppressed_classes_):
+            statement["not covered"] = SUPPRESSED_SENTENCE
         return statement
 
     @available_if(_has_decoder)
@@ -252,7 +269,7 @@ default="uniform"
 
     @property
     def classes_(self) -> NDArray:
-        """Labels seen in :meth:`fit`, sorted."""
+        """Labels that the generator learned, sorted."""
         return self.generator_.classes_
 
     @abstractmethod
@@ -260,7 +277,7 @@ default="uniform"
         """Return the unfitted generator."""
 
     def _check_and_fit(self, X, y):
-        """Fit the generator and return the validated samples and labels."""
+        """Fit the generator and return the validated labels."""
         forget_fit(self)
         self._distance_filter = None
         check_min_distance(self.min_distance)
@@ -272,14 +289,34 @@ default="uniform"
                 "outside of the generator's differential privacy: set it to None."
             )
         X, y = check_samples_for(self, generator, X, y)
-        if not is_private:
-            _warn_about_single_samples(y)
-        fit_into(self, generator, X, y, self.memory)
+        learned = (X, y) if is_private else self._settle_small_classes(generator, X, y)
+        fit_into(self, generator, *learned, self.memory)
         if self.min_distance is not None:
             self._distance_filter = _DistanceFilter(X, self.min_distance)
         # What is kept of samples beside a private generator would tell of them.
         self._remember(X[:0] if is_private else X)
-        return X, y
+        return y
+
+    def _settle_small_classes(self, generator, X, y):
+        """Return the samples and labels that the generator learns from."""
+        if self.small_classes == "allow":
+            warn_about_single_samples(y)
+        classes, codes = np.unique(y, return_inverse=True)
+        placed = self._place_small_classes(X, codes, classes)
+        self.suppressed_ = placed < 0
+        moved = (placed != codes) & ~self.suppressed_
+        self.merged_classes_ = dict(
+            zip(y[moved].tolist(), classes[placed[moved]].tolist(), strict=True)
+        )
+        if (placed == codes).all():
+            return X, y
+        if isinstance(generator, FrozenEstimator):
+            raise ValueError(
+                "A frozen generator has learned its classes, and small ones cannot be "
+                "merged or suppressed any more: fit it to other classes, or set "
+                "small_classes='allow'."
+            )
+        return X[~self.suppressed_], classes[placed[~self.suppressed_]]
 
     def _get_filter(self):
         found = getattr(self, "_distance_filter", None)
@@ -322,6 +359,23 @@ class GenerativeAnonymizer(BaseGenerativeAnonymizer):
         training sample is near. It needs the training samples, which are kept in memory
         but not pickled.
 
+    small_classes : {"error", "merge", "suppress", "allow"}, default="error"
+        What happens to classes with fewer than `min_class_size` distinct samples.
+        Private generators are exempt: such a count would tell of a sample.
+
+        - "error" raises a ValueError.
+        - "merge" lets the generator learn them, smallest first, as a part of the class
+          with the nearest mean. `fit_transform` and ``sample(y=...)`` then draw from
+          that class for their labels, which stay as they are. ``sample(n_samples)``,
+          `batches` and `release` have the labels of `classes_` only.
+        - "suppress" leaves them out. `fit_transform` returns the mean of all others in
+          the place of their samples, marks these in `suppressed_` and warns. Drop them
+          and their labels.
+        - "allow" draws from them.
+
+    min_class_size : int, default=10
+        Least number of distinct samples of a class. Near copies count as distinct.
+
     memory : str or joblib.Memory, default=None
         Cache of fitted generators. Candidates of a grid search that differ only in
         parameters of sampling then share one training per fold. Needs an integer
@@ -338,7 +392,18 @@ class GenerativeAnonymizer(BaseGenerativeAnonymizer):
         The fitted generator.
 
     classes_ : ndarray of shape (n_classes,)
-        Labels seen in :meth:`fit`, sorted.
+        Labels that the generator learned, sorted: those of :meth:`fit` without small
+        classes that are merged or suppressed.
+
+    merged_classes_ : dict
+        For the label of each merged class, the label of the class that is drawn in its
+        place. Not with a private generator.
+
+    suppressed_ : ndarray of shape (n_samples,)
+        True for suppressed samples. Not with a private generator.
+
+    suppressed_classes_ : ndarray
+        Labels of suppressed classes. Not with a private generator.
 
     n_redrawn_ : int
         With `min_distance`: number of samples of the last draw that were too close.
@@ -373,6 +438,7 @@ class GenerativeAnonymizer(BaseGenerativeAnonymizer):
     _parameter_constraints: dict = {
         "generator": [HasMethods(["fit", "sample"]), None],
         "min_distance": [Interval(Real, 0, None, closed="left"), tuple, None],
+        **SMALL_CLASS_CONSTRAINTS,
         "memory": [str, Memory, None],
         "random_state": ["random_state"],
     }
@@ -382,11 +448,15 @@ class GenerativeAnonymizer(BaseGenerativeAnonymizer):
         generator: Any = None,
         *,
         min_distance: float | tuple[str, float] | None = None,
+        small_classes: str = "error",
+        min_class_size: int = MIN_CLASS_SIZE,
         memory: str | Memory | None = None,
         random_state: int | np.random.RandomState | None = None,
     ) -> None:
         self.generator = generator
         self.min_distance = min_distance
+        self.small_classes = small_classes
+        self.min_class_size = min_class_size
         self.memory = memory
         self.random_state = random_state
 
@@ -427,15 +497,4 @@ class _DistanceFilter:
             f"{self._distance:.4g} to a training sample after {_MAX_ROUNDS} draws, of "
             f"the classes {np.unique(y[close])[:5].tolist()}. Lower min_distance, or "
             "raise variance."
-        )
-
-
-def _warn_about_single_samples(y):
-    """Warn about classes of one sample, which every model memorizes."""
-    labels, counts = np.unique(y, return_counts=True)
-    single = labels[counts == 1].tolist()
-    if single:
-        warn_user(
-            f"The classes {single[:5]} have a single sample, which synthetic samples "
-            "disclose. Before publishing, drop them or merge them with other classes.",
         )

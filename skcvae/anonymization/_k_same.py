@@ -17,8 +17,13 @@ from .._validation import (
     check_samples,
     forget_fit,
 )
-from .._warnings import warn_user
-from ._base import BaseAnonymizer
+from ._base import (
+    MIN_CLASS_SIZE,
+    SMALL_CLASS_CONSTRAINTS,
+    SUPPRESSED_SENTENCE,
+    BaseAnonymizer,
+    means_by_label,
+)
 
 # Number of products of seeds and samples in memory at a time: 64 MiB in float32.
 _BLOCK_SIZE = 2**24
@@ -62,16 +67,17 @@ class KSameAnonymizer(BaseAnonymizer):
 
     within_class : bool, default=True
         Cluster each class on its own, so that every centroid is the mean of samples
-        with its label. False ignores `y`, as the reference program does [2]_: samples
-        with the same centroid may then have different labels.
+        with its label. False clusters without `y`, as the reference program does [2]_:
+        samples with the same centroid may then have different labels.
 
     remainder : {"join", "drop"}, default="join"
         What happens to the n mod `k` samples that are left over when n samples are
         clustered together. "join" adds them to the last cluster. "drop" suppresses the
         last n mod `k` samples in the order of `X`, as the reference program does.
 
-    small_classes : {"error", "merge", "suppress"}, default="error"
-        What happens to classes with fewer than `k` samples, or groups:
+    small_classes : {"error", "merge", "suppress", "allow"}, default="error"
+        What happens to classes with fewer than `min_class_size` distinct samples, or
+        fewer than `k` samples or groups:
 
         - "error" raises a ValueError.
         - "merge" clusters them, smallest first, together with the class that has the
@@ -79,6 +85,12 @@ class KSameAnonymizer(BaseAnonymizer):
           samples of the other class.
         - "suppress" replaces their samples by the mean of all other published samples,
           marks them in `suppressed_` and warns. Drop these samples and their labels.
+        - "allow" disregards `min_class_size`. Fewer than `k` are still refused.
+
+    min_class_size : int, default=10
+        Least number of distinct samples of a class. With `within_class=False`, it
+        counts those of each class of `y` where `y` is given, because labels are
+        published: a rare one identifies the centroid of its samples.
 
     Attributes
     ----------
@@ -98,7 +110,7 @@ class KSameAnonymizer(BaseAnonymizer):
         True for suppressed samples.
 
     suppressed_classes_ : ndarray
-        Labels whose samples are all suppressed.
+        Labels of the classes that "suppress" withholds.
 
     unit_ : {"sample", "group"}
         The unit that `k` counts.
@@ -156,7 +168,7 @@ class KSameAnonymizer(BaseAnonymizer):
         "k": [Interval(Integral, 2, None, closed="left")],
         "within_class": ["boolean"],
         "remainder": [StrOptions({"join", "drop"})],
-        "small_classes": [StrOptions({"error", "merge", "suppress"})],
+        **SMALL_CLASS_CONSTRAINTS,
     }
 
     def __init__(
@@ -166,11 +178,13 @@ class KSameAnonymizer(BaseAnonymizer):
         within_class: bool = True,
         remainder: str = "join",
         small_classes: str = "error",
+        min_class_size: int = MIN_CLASS_SIZE,
     ) -> None:
         self.k = k
         self.within_class = within_class
         self.remainder = remainder
         self.small_classes = small_classes
+        self.min_class_size = min_class_size
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(
@@ -186,7 +200,8 @@ class KSameAnonymizer(BaseAnonymizer):
             Samples to anonymize.
 
         y : array-like of shape (n_samples,), default=None
-            Class of each sample. Required with `within_class=True`, ignored otherwise.
+            Class of each sample. Required with `within_class=True`. Otherwise, it only
+            tells which classes are small, and "allow" ignores it.
 
         groups : array-like of shape (n_samples,), default=None
             Group of each sample, for example the patient: numbers or strings. With
@@ -201,17 +216,17 @@ class KSameAnonymizer(BaseAnonymizer):
         ------
         ValueError
             If the input is empty, not finite or not two-dimensional; if `X` has fewer
-            than `k` samples or groups; if a class has fewer and
-            ``small_classes="error"``, or all have and ``small_classes="suppress"``.
+            than `k` samples or groups; if a class is too small and
+            ``small_classes="error"``, or all are and ``small_classes="suppress"``.
         """
         forget_fit(self)
-        samples, codes = self._check_input(X, y)
+        samples, codes, classes = self._check_input(X, y)
         self.unit_ = "sample" if groups is None else "group"
         if groups is None:
             group_codes = np.arange(len(samples))
         else:
             group_codes = _encode_groups(groups, samples)
-        together = self._choose_sets(samples, codes, group_codes)
+        together = self._choose_sets(samples, codes, classes, group_codes)
         self._cluster(samples, together, group_codes)
         self._remember(samples)
         return self
@@ -229,7 +244,8 @@ class KSameAnonymizer(BaseAnonymizer):
             Samples to anonymize.
 
         y : array-like of shape (n_samples,), default=None
-            Class of each sample. Required with `within_class=True`, ignored otherwise.
+            Class of each sample. Required with `within_class=True`. Otherwise, it only
+            tells which classes are small, and "allow" ignores it.
 
         groups : array-like of shape (n_samples,), default=None
             Group of each sample, for example the patient: numbers or strings. With
@@ -243,17 +259,7 @@ class KSameAnonymizer(BaseAnonymizer):
             the mean of all others. Drop them.
         """
         self.fit(X, y, groups)
-        anonymized = self.centroids_[self.labels_]
-        if self.suppressed_.any():
-            # The mean of published samples discloses nothing new.
-            published = anonymized[~self.suppressed_]
-            anonymized[self.suppressed_] = published.mean(axis=0, dtype=np.float64)
-            warn_user(
-                f"{self.suppressed_.sum()} of {len(anonymized)} samples are suppressed "
-                "and hold the mean of all others. Drop them and their labels: "
-                "X[~anonymizer.suppressed_].",
-            )
-        return anonymized
+        return self._fill_suppressed(self.centroids_[self.labels_[~self.suppressed_]])
 
     def privacy_statement(self) -> dict[str, Any]:
         """Return what is guaranteed about the samples of :meth:`fit_transform`.
@@ -277,9 +283,7 @@ class KSameAnonymizer(BaseAnonymizer):
                 "and an attacker who links these can intersect their clusters."
             )
         if self.suppressed_.any():
-            not_covered.append(
-                "The labels and the number of suppressed samples, unless you drop them."
-            )
+            not_covered.append(SUPPRESSED_SENTENCE)
         return {
             "guarantee": "k-anonymity (k-Same)",
             "k": int(self.cluster_sizes_.min()),
@@ -288,58 +292,41 @@ class KSameAnonymizer(BaseAnonymizer):
         }
 
     def _check_input(self, X, y):
-        """Return validated samples and class codes; all are 0 if labels are ignored."""
-        if not self.within_class:
-            check_numbers(X)
-            types = [np.float64, np.float32]
-            X = validate_data(self, X, dtype=types, order="C", ensure_min_samples=2)
-            check_finite_in_float32(X, getattr(self, "feature_names_in_", None))
-            return X, np.zeros(len(X), dtype=np.intp)
-        if y is None:
+        """Return validated samples, class codes and classes; one if `y` is ignored."""
+        if self.within_class and y is None:
             raise ValueError(
                 "KSameAnonymizer requires y to be passed, but the target y is None. "
                 "Pass the class of each sample, or set within_class=False."
             )
+        if y is None or (self.small_classes == "allow" and not self.within_class):
+            check_numbers(X)
+            types = [np.float64, np.float32]
+            X = validate_data(self, X, dtype=types, order="C", ensure_min_samples=2)
+            check_finite_in_float32(X, getattr(self, "feature_names_in_", None))
+            return X, np.zeros(len(X), dtype=np.intp), np.array(["all"])
         X, y = check_samples(self, X, y)
-        self.classes_, codes = np.unique(y, return_inverse=True)
-        return X, codes
+        classes, codes = np.unique(y, return_inverse=True)
+        if self.within_class:
+            self.classes_ = classes
+        return X, codes, classes
 
-    def _choose_sets(self, X, codes, groups):
+    def _choose_sets(self, X, codes, classes, groups):
         """Return a code for each set of samples to cluster together, -1 to suppress."""
-        n_groups = groups.max() + 1
+        self._check_enough(groups)
+        if self.within_class:
+            units = [(groups, self.k, f"k={self.k} {self.unit_}s")]
+            return self._place_small_classes(X, codes, classes, units)
+        placed = self._place_small_classes(X, codes, classes)
+        self._check_enough(groups[placed >= 0])
+        return np.where(placed < 0, -1, 0)
+
+    def _check_enough(self, groups):
+        n_groups = len(np.unique(groups))
         if n_groups < self.k:
             raise ValueError(
                 f"X has {n_groups} {self.unit_}s, and k={self.k} needs at least as "
                 "many. Choose a smaller k."
             )
-        small = _count_groups(codes, groups) < self.k
-        self.suppressed_classes_ = np.array([])
-        if not small.any():
-            return codes
-        if self.small_classes == "error" or (
-            self.small_classes == "suppress" and small.all()
-        ):
-            self._refuse(small, codes, groups)
-        if self.small_classes == "merge":
-            return _merge_small_classes(X, codes, groups, self.k)[codes]
-        self.suppressed_classes_ = self.classes_[small]
-        return np.where(small[codes], -1, codes)
-
-    def _refuse(self, small, codes, groups):
-        sizes = _count_groups(codes, groups)
-        named = [
-            f"{label!r} ({size})"
-            for label, size in zip(
-                self.classes_[small].tolist(), sizes[small], strict=True
-            )
-        ]
-        more = f" and {len(named) - 10} more" if len(named) > 10 else ""
-        raise ValueError(
-            f"Classes with fewer than k={self.k} {self.unit_}s: "
-            f"{', '.join(named[:10])}{more}. Choose a smaller k, small_classes='merge' "
-            "to cluster them with the nearest class, or small_classes='suppress' to "
-            "withhold their samples where other classes have enough."
-        )
 
     def _cluster(self, X, together, groups):
         """Set the clusters, computed for one set of samples after the other."""
@@ -393,13 +380,13 @@ def _cluster_groups(X, groups, k, remainder="join"):
     """
     _, first, members = np.unique(groups, return_index=True, return_inverse=True)
     n_groups = len(first)
-    points = X[first] if n_groups == len(X) else _means_by_label(X, members)
+    points = X[first] if n_groups == len(X) else means_by_label(X, members)
     if remainder == "drop":
         points = points[: n_groups - n_groups % k]
     labels = np.full(n_groups, -1)
     clustered = labels[: len(points)]
     clustered[:] = _microaggregate(points.astype(X.dtype, copy=False), k)
-    centroids = _means_by_label(points, clustered).astype(X.dtype)
+    centroids = means_by_label(points, clustered).astype(X.dtype)
     return labels[members], centroids, np.bincount(clustered)
 
 
@@ -457,48 +444,3 @@ def _gather_clusters(X, norms, k):
             offsets[cluster] = np.inf
             clusters.append(cluster)
     return np.array(clusters)
-
-
-def _means_by_label(X, labels):
-    """Return the mean of the samples of each label 0, 1, ..., in float64."""
-    counts = np.bincount(labels)
-    members = np.split(np.argsort(labels, kind="stable"), np.cumsum(counts)[:-1])
-    means = np.empty((len(counts), X.shape[1]))
-    for mean, own in zip(means, members, strict=True):
-        values = X[own].astype(np.float64)
-        # Relative to one sample: the mean of identical samples is exactly their value.
-        mean[:] = values[0] + (values - values[0]).mean(axis=0)
-    return means
-
-
-def _count_groups(codes, groups):
-    """Return the number of distinct groups of each class code."""
-    n_groups = groups.max() + 1
-    return np.bincount(np.unique(codes * n_groups + groups) // n_groups)
-
-
-def _merge_small_classes(X, codes, groups, k):
-    """Return a code for each class, the same for classes that are clustered together.
-
-    Each class begins as a set of its own. The smallest set joins the one with the
-    nearest mean, until all have k groups. There must be at least k groups in all.
-    """
-    members = [np.unique(groups[codes == code]) for code in range(codes.max() + 1)]
-    sizes = np.array([len(m) for m in members], dtype=float)
-    weights = np.bincount(codes).astype(float)
-    means = _means_by_label(X, codes)
-    merged = np.arange(len(sizes))
-    while sizes.min() < k:
-        small = sizes.argmin()
-        distances = ((means - means[small]) ** 2).sum(axis=1)
-        distances[small] = np.inf
-        near = distances.argmin()
-        members[near] = np.union1d(members[near], members[small])
-        sizes[near] = len(members[near])
-        weights[near] += weights[small]
-        means[near] += (means[small] - means[near]) * weights[small] / weights[near]
-        merged[merged == small] = near
-        # The merged set is no candidate any more.
-        sizes[small] = np.inf
-        means[small] = np.inf
-    return merged

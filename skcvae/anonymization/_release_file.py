@@ -7,6 +7,8 @@ from a few bounded integers of the manifest; any other file is refused.
 import hashlib
 import json
 import platform
+from io import BytesIO
+from math import prod
 
 import numpy as np
 import safetensors
@@ -14,13 +16,16 @@ import safetensors.torch
 import torch
 
 from .. import __version__
-from .._files import write_whole
-from ..generators._released import ARCHITECTURES, build_sampler
+from .._files import open_regular, write_whole
+from ..generators._released import ARCHITECTURES, bound_draws, build_sampler
 
 FORMAT = "skcvae-release"
 SCHEMA_VERSION = 2
 
-_MAX_HEADER_BYTES = 16 * 2**20
+# Parsed twice, a header of this size takes less than 200 MB and two seconds.
+_MAX_HEADER_BYTES = 2 * 2**20
+# An array of strings takes four bytes for each character of its longest one.
+_MAX_LABEL_BYTES = 2**26
 _MAX_SIZES = {
     "n_features": 2**17,
     "n_classes": 2**20,
@@ -93,65 +98,104 @@ def write_release_file(path, manifest, tensors):
         "manifest_sha256": hashlib.sha256(text.encode()).hexdigest(),
     }
     content = safetensors.torch.save(tensors, metadata=header)
-    # Fails if the file could not be read again.
-    parse_release(content)
+    try:
+        parse_release(content)
+    except ValueError as error:
+        raise ValueError(
+            f"The release could not be read again, and is not written: {error}. If the "
+            "values of X are very large, scale them."
+        ) from error
     write_whole(path, content)
 
 
 def read_release_file(path, max_bytes):
-    """Return manifest and tensors of a file, checked; see `parse_release`."""
-    size = path.stat().st_size
-    if size > max_bytes:
-        raise ValueError(
-            f"{path} has {size:,} bytes, more than max_bytes={max_bytes:,}. Raise "
-            "max_bytes if you expect a release of that size."
-        )
-    with path.open("rb") as file:
-        # One byte more than the limit detects a file that has grown since.
-        content = file.read(max_bytes + 1)
-    try:
-        if len(content) > max_bytes:
-            raise ValueError("it is larger than max_bytes")
-        return parse_release(content)
-    except ValueError as error:
-        raise ValueError(
-            f"{path} cannot be used as a release: {error}. Nothing of it was used."
-        ) from error
+    """Return manifest and tensors of a regular file, checked; see `parse_release`."""
+    with open_regular(path) as (file, size):
+        if size > max_bytes:
+            raise ValueError(
+                f"{path} has {size:,} bytes, more than max_bytes={max_bytes:,}. Raise "
+                "max_bytes if you expect a release of that size."
+            )
+        try:
+            return _read_release(file, size)
+        except ValueError as error:
+            raise ValueError(
+                f"{path} cannot be used as a release: {error}. Nothing of it was used."
+            ) from error
 
 
 def parse_release(content):
     """Return manifest and tensors of the bytes of a release; refuse other bytes."""
-    manifest = _read_manifest(content)
+    return _read_release(BytesIO(content), len(content))
+
+
+def _read_release(file, size):
+    """Read the header, then the tensors if the size is the one that it implies."""
+    start = _read_header(file, size)
+    header = _parse_json(start[8:])
+    manifest = _read_manifest(header)
     _check_manifest(manifest)
     expected = expected_tensors(manifest)
     _check_tensor_table(manifest["tensors"], expected)
+    _check_forms({n: header[n] for n in header if n != "__metadata__"}, expected)
+    n_bytes = sum(
+        _DTYPES[dtype].itemsize * prod(shape) for dtype, shape in expected.values()
+    )
+    if size != len(start) + n_bytes:
+        raise ValueError("it is truncated or altered (its size is not as expected)")
+    # One byte more detects a file that has grown since.
+    content = start + file.read(n_bytes + 1)
     try:
         found = dict(safetensors.deserialize(content))
     except safetensors.SafetensorError as error:
         raise ValueError(f"it is truncated or altered ({error})") from error
-    if found.keys() != expected.keys():
-        raise ValueError("its tensors are not those that its manifest names")
-    tensors = {}
-    for name, (dtype, shape) in expected.items():
-        if found[name]["dtype"] != dtype or found[name]["shape"] != shape:
-            raise ValueError(f"the tensor {name!r} has another type or shape")
-        data = bytes(found[name]["data"])
-        if hashlib.sha256(data).hexdigest() != manifest["tensors"][name]["sha256"]:
-            raise ValueError(f"the tensor {name!r} was altered (its SHA-256 differs)")
-        value = torch.frombuffer(bytearray(data), dtype=_DTYPES[dtype])
-        tensors[name] = value.reshape(shape)
+    _check_forms(found, expected)
+    tensors = _make_tensors(found, expected, manifest["tensors"])
     _check_values(tensors)
+    if not bound_draws(manifest, tensors).isfinite().all():
+        raise ValueError("it could draw values that are not finite")
     return manifest, tensors
 
 
-def _read_manifest(content):
-    """Return the manifest in the header of a safetensors file."""
-    if len(content) < 8:
+def _check_forms(found, expected):
+    """Compare names, types and shapes of tensors with the expected ones."""
+    if found.keys() != expected.keys():
+        raise ValueError("its tensors are not those that its manifest names")
+    for name, (dtype, shape) in expected.items():
+        entry = found[name]
+        if not isinstance(entry, dict) or (entry.get("dtype"), entry.get("shape")) != (
+            dtype,
+            shape,
+        ):
+            raise ValueError(f"the tensor {name!r} has another type or shape")
+
+
+def _make_tensors(found, expected, table):
+    """Return the tensors by name; compare their checksums."""
+    tensors = {}
+    for name, (dtype, shape) in expected.items():
+        data = bytearray(found[name]["data"])
+        if hashlib.sha256(data).hexdigest() != table[name]["sha256"]:
+            raise ValueError(f"the tensor {name!r} was altered (its SHA-256 differs)")
+        tensors[name] = torch.frombuffer(data, dtype=_DTYPES[dtype]).reshape(shape)
+    return tensors
+
+
+def _read_header(file, size):
+    """Return the first bytes of a safetensors file: a length, and that much JSON."""
+    start = file.read(8)
+    if len(start) < 8:
         raise ValueError("it is too short")
-    n_header = int.from_bytes(content[:8], "little")
-    if n_header > min(_MAX_HEADER_BYTES, len(content) - 8):
+    n_header = int.from_bytes(start, "little")
+    if n_header > size - 8:
         raise ValueError("it is truncated, or no safetensors file")
-    header = _parse_json(content[8 : 8 + n_header])
+    if n_header > _MAX_HEADER_BYTES:
+        raise ValueError(f"its header has more than {_MAX_HEADER_BYTES:,} bytes")
+    return start + file.read(n_header)
+
+
+def _read_manifest(header):
+    """Return the manifest in the header of a safetensors file."""
     metadata = header.get("__metadata__") if isinstance(header, dict) else None
     if not isinstance(metadata, dict) or metadata.keys() != {
         "manifest",
@@ -201,7 +245,7 @@ def _check_entries(manifest):
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise ValueError("its manifest is not that of a release")
     version = manifest.get("schema_version")
-    if version != SCHEMA_VERSION or isinstance(version, bool):
+    if type(version) is not int or version != SCHEMA_VERSION:
         raise ValueError(
             f"it has the schema version {version!r}, and this skcvae reads "
             f"{SCHEMA_VERSION}"
@@ -222,6 +266,18 @@ def _check_classes(manifest):
         raise ValueError(f"its classes are not all of the type {label_type}")
     if len(classes) != manifest["n_classes"] or len(set(classes)) != len(classes):
         raise ValueError("it does not have as many different classes as it says")
+    if label_type == "str" and len(classes) * 4 * max(map(len, classes)) > (
+        _MAX_LABEL_BYTES
+    ):
+        raise ValueError("its classes have too long names")
+    try:
+        array = labels_from_json(classes, label_type)
+        kept = array.tolist() == classes
+    except OverflowError:
+        kept = False
+    # Larger integers, infinity, and strings that end with a null.
+    if not kept or (label_type == "float64" and not np.isfinite(array).all()):
+        raise ValueError(f"its classes are not values of the type {label_type}")
 
 
 def _check_tensor_table(table, expected):
@@ -243,9 +299,9 @@ def _check_values(tensors):
     for name, value in tensors.items():
         if value.is_floating_point() and not value.isfinite().all():
             raise ValueError(f"the tensor {name!r} holds values that are not finite")
-    not_negative = {"scale", "variance", "class_prior"}
-    for name in not_negative & tensors.keys():
-        if (tensors[name] < 0).any():
+    not_negative = ("scale", "variance", "class_prior", "running_var")
+    for name, value in tensors.items():
+        if name.endswith(not_negative) and (value < 0).any():
             raise ValueError(f"the tensor {name!r} holds negative values")
     if not tensors["class_prior"].sum() > 0:
         raise ValueError("its class prior is zero")

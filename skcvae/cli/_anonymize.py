@@ -10,8 +10,10 @@ from ._common import (
     Device,
     Epsilon,
     K,
+    MinClassSize,
     NpzOutput,
     SecretSeed,
+    SmallClasses,
     echo_statement,
     make_anonymizer,
 )
@@ -35,14 +37,17 @@ def anonymize(
             min=1, help="Number of samples to draw; by default as many as there are."
         ),
     ] = None,
+    small_classes: SmallClasses = None,
+    min_class_size: MinClassSize = None,
     seed: SecretSeed = None,
     device: Device = "auto",
 ) -> None:
     """Replace the training samples of a database by synthetic ones.
 
-    cvae, gaussian and k-same keep the number of samples of each class. The
-    methods dp-cvae and dp-gaussian draw the labels, too, because differential
-    privacy does not cover real labels. k-same averages over groups, such as
+    cvae, gaussian and k-same keep the number of samples of each class, except
+    of small classes that --small-classes suppress leaves out. The methods dp-cvae
+    and dp-gaussian draw the labels, too, because differential privacy does not
+    cover real labels. k-same averages over groups, such as
     patients, if the file has the array groups. Validation and test samples are
     real and are not written.
     """
@@ -52,17 +57,25 @@ def anonymize(
     from ._databases import read_samples, write_samples
 
     check_output(output, ".npz", source)
-    options = {"k": k, "epsilon": epsilon, "delta": delta, "variance": variance}
+    options = {
+        "k": k,
+        "epsilon": epsilon,
+        "delta": delta,
+        "variance": variance,
+        "small_classes": small_classes,
+        "min_class_size": min_class_size,
+    }
     anonymizer = make_anonymizer(method, options, seed, device)
     if method == "k-same" and n_samples is not None:
         raise ValueError("k-same draws no samples: leave their number out.")
     real = read_samples(source, "train")
     if method.startswith("dp-") or n_samples is not None:
         X, y = anonymizer.fit(real.X, real.y).sample(n_samples)
-    elif method == "k-same":
-        X, y = anonymizer.fit_transform(real.X, real.y, groups=real.groups), real.y
     else:
-        X, y = anonymizer.fit_transform(real.X, real.y), real.y
+        groups = {"groups": real.groups} if method == "k-same" else {}
+        X = anonymizer.fit_transform(real.X, real.y, **groups)
+        kept = ~anonymizer.suppressed_
+        X, y = X[kept], real.y[kept]
     statement = anonymizer.privacy_statement()
     # In the original order, a reader could match synthetic samples with real ones.
     order = np.lexsort((X[:, 0], y))

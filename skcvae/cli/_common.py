@@ -28,12 +28,27 @@ Delta = Annotated[
         help="dp-cvae and dp-gaussian: choose it well below 1 / number of samples."
     ),
 ]
+SmallClasses = Annotated[
+    str | None,
+    typer.Option(
+        help="cvae, gaussian and k-same: error, merge, suppress or allow, for classes "
+        "of few samples; error by default."
+    ),
+]
+MinClassSize = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="cvae, gaussian and k-same: least number of distinct samples of a class, "
+        "10 by default.",
+    ),
+]
 SecretSeed = Annotated[
     int | None,
     typer.Option(
         min=0,
         help="Random seed. Keep it secret, because it lets others repeat the draws. "
-        "Without it, every run draws anew.",
+        "Without it, every run draws anew. It voids the guarantee of dp methods.",
     ),
 ]
 Seed = Annotated[int, typer.Option(min=0, help="Random seed.")]
@@ -45,11 +60,13 @@ JsonOutput = Annotated[
     Path | None, typer.Option("--output", "-o", help="File (.json) for the result.")
 ]
 
+# Options of the anonymizers, and not of the generators in them.
+_SMALL = {"small_classes", "min_class_size"}
 #: Options that each method takes.
 METHODS = {
-    "cvae": {"variance"},
-    "gaussian": {"variance"},
-    "k-same": {"k"},
+    "cvae": {"variance", *_SMALL},
+    "gaussian": {"variance", *_SMALL},
+    "k-same": {"k", *_SMALL},
     "dp-cvae": {"variance", "epsilon", "delta"},
     "dp-gaussian": {"variance", "epsilon", "delta"},
 }
@@ -86,8 +103,9 @@ def make_anonymizer(
         )
     is_private = method.startswith("dp-")
     make = generators.DPClassGaussian if is_private else generators.ClassGaussian
+    outer = {name: given.pop(name) for name in _SMALL & given.keys()}
     return anonymization.GenerativeAnonymizer(
-        generator=make(**given), random_state=seed
+        generator=make(**given), random_state=seed, **outer
     )
 
 

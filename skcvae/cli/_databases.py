@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from .._files import read_arrays, write_whole
+from .._files import write_whole
+from .._npz import read_arrays
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,8 @@ def read_samples(path: Path, split: str) -> Samples:
     """
     if path.is_dir():
         path = path / f"{split}.npz"
-    names, arrays = read_arrays(path)
+    further = {f"groups{suffix}" for suffix in ("", f"_{split}")} | {"privacy"}
+    names, arrays = read_arrays(path, further)
     suffix = "" if "X" in names else f"_{split}"
     if f"X{suffix}" not in names:
         raise ValueError(
@@ -51,19 +53,35 @@ def read_samples(path: Path, split: str) -> Samples:
         )
     X_name, y_name = names[f"X{suffix}"], names[f"y{suffix}"]
     X, y = arrays[X_name], arrays[y_name]
-    with np.load(path, allow_pickle=False) as file:
-        groups = file.get(f"groups{suffix}")
-        statement = json.loads(str(file["privacy"])) if "privacy" in file else None
+    groups = arrays.get(f"groups{suffix}")
+    if groups is not None and groups.shape not in ((len(X),), (len(X), 1)):
+        raise ValueError(
+            f"{path}: groups{suffix} must have one value for each of {len(X)} samples, "
+            f"got the shape {groups.shape}."
+        )
     dtype = np.float64 if X.dtype == np.float64 else np.float32
     return Samples(
         X=X.astype(dtype, copy=False),
         y=y.ravel(),
-        groups=groups,
+        groups=None if groups is None else groups.ravel(),
         names=(X_name, y_name),
         dtype=X.dtype,
         is_column=y.ndim == 2,
-        statement=statement,
+        statement=_read_statement(path, arrays.get("privacy")),
     )
+
+
+def _read_statement(path, text):
+    """Return the privacy statement in an array of one text, or None without one."""
+    if text is None:
+        return None
+    try:
+        statement = json.loads(str(text))
+    except (ValueError, RecursionError):
+        statement = None
+    if not isinstance(statement, dict) or "guarantee" not in statement:
+        raise ValueError(f"{path}: the array privacy holds no privacy statement.")
+    return statement
 
 
 def write_samples(

@@ -175,6 +175,6 @@ def plot_scores(scores: dict[str, np.ndarray], path: Path) -> None:
     ax.set(ylabel="accuracy (%)", xlabel="classes, by number of training samples")
     ax.spines[["top", "right"]].set_visible(False)
     figure.legend(loc="outside upper center", ncols=4, frameon=False)
-    with replacing(path) as unfinished:
-        figure.savefig(unfinished, dpi=150, format=path.suffix[1:] or "png")
+    with replacing(path) as file:
+        figure.savefig(file, dpi=150, format=path.suffix[1:] or "png")
     plt.close(figure)

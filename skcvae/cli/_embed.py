@@ -1,7 +1,6 @@
 """The command ``skcvae embed``."""
 
 import shutil
-import zipfile
 from pathlib import Path
 from typing import Annotated
 
@@ -87,8 +86,8 @@ def embed(
         arrays, failures = _embed_splits(source, embedder, on_error, splits)
     for name, failure in failures:
         typer.echo(f"not read{name}: {failure.source}: {failure.reason}")
-    with replacing(output) as partial:
-        np.savez(partial, **arrays)
+    with replacing(output) as file:
+        np.savez(file, **arrays)
     if cache is None:
         shutil.rmtree(folder, ignore_errors=True)
     shapes = ", ".join(f"{k} {v.shape}" for k, v in arrays.items() if k[0] == "X")
@@ -142,15 +141,9 @@ def _embed_medmnist(source, embedder):
 
 def _read_medmnist(source):
     """Return images and labels of a MedMNIST file, by split."""
-    import numpy as np
+    from .._npz import read_npz
 
-    try:
-        with np.load(source, allow_pickle=False) as file:
-            arrays = dict(file)
-    except (zipfile.BadZipFile, AttributeError, TypeError, ValueError) as error:
-        raise ValueError(
-            f"{source} is not a .npz file of plain arrays: {error}"
-        ) from error
+    arrays = read_npz(source)
     splits = [s for s in _SPLITS if {f"{s}_images", f"{s}_labels"} <= set(arrays)]
     if not splits:
         raise ValueError(

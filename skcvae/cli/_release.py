@@ -11,7 +11,9 @@ from ._common import (
     Delta,
     Device,
     Epsilon,
+    MinClassSize,
     SecretSeed,
+    SmallClasses,
     echo_statement,
     make_anonymizer,
 )
@@ -34,6 +36,8 @@ def release(
             "distribution of the training samples."
         ),
     ] = "uniform",
+    small_classes: SmallClasses = None,
+    min_class_size: MinClassSize = None,
     seed: SecretSeed = None,
     device: Device = "auto",
 ) -> None:
@@ -46,7 +50,12 @@ def release(
         raise ValueError(
             f"The class prior must be uniform or training, got {class_prior!r}."
         )
-    options = {"epsilon": epsilon, "delta": delta}
+    options = {
+        "epsilon": epsilon,
+        "delta": delta,
+        "small_classes": small_classes,
+        "min_class_size": min_class_size,
+    }
     anonymizer = make_anonymizer(method, options, seed, device)
     if not hasattr(anonymizer, "release"):
         raise ValueError(

@@ -6,7 +6,16 @@ from typing import Annotated, Any
 
 import typer
 
-from ._common import METHODS, Delta, Device, Epsilon, K, Seed, make_anonymizer
+from ._common import (
+    METHODS,
+    Delta,
+    Device,
+    Epsilon,
+    K,
+    MinClassSize,
+    SmallClasses,
+    make_anonymizer,
+)
 
 _OVER_SAMPLE = "over-sample"
 
@@ -33,7 +42,16 @@ def report(
     k: K = None,
     epsilon: Epsilon = None,
     delta: Delta = None,
-    seed: Seed = 0,
+    small_classes: SmallClasses = None,
+    min_class_size: MinClassSize = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help="Random seed, 0 by default. dp methods have none by default, because "
+            "it voids their guarantee.",
+        ),
+    ] = None,
     device: Device = "auto",
 ) -> None:
     """Fit a method, and write its quality, utility and privacy as one HTML page.
@@ -43,6 +61,8 @@ def report(
     samples are what the attacker has, and stop the training of the linear
     probe.
     """
+    import numpy as np
+
     from .. import report as library
     from .._extras import import_extra, import_pyplot
     from .._files import check_output
@@ -51,7 +71,15 @@ def report(
     check_output(output, ".html", source)
     import_pyplot("report")
     import_extra("jinja2", "plot", "report")
-    options = {"k": k, "epsilon": epsilon, "delta": delta}
+    options = {
+        "k": k,
+        "epsilon": epsilon,
+        "delta": delta,
+        "small_classes": small_classes,
+        "min_class_size": min_class_size,
+    }
+    if seed is None and not method.startswith("dp-"):
+        seed = 0
     model = _make_model(method, options, seed, device)
     parts = [read_samples(source, split) for split in ("train", "val", "test")]
     train, reference, test = parts
@@ -60,6 +88,12 @@ def report(
             f"{source} has no splits. A report compares samples of three: give a file "
             "with X_train, X_val and X_test, and labels, or a folder with train.npz, "
             "val.npz and test.npz."
+        )
+    if not all(np.isfinite(part.X).all() for part in parts):
+        # A private fit takes them, and its page could not be computed.
+        raise ValueError(
+            f"{source} holds values that are not finite, and a report compares with "
+            "them. Leave these samples out."
         )
     typer.echo(f"Fitting {method} to {len(train.X)} samples.")
     groups = {"groups": train.groups} if method == "k-same" else {}
@@ -88,7 +122,7 @@ def report(
     )
 
 
-def _make_model(method: str, options: dict, seed: int, device: str) -> Any:
+def _make_model(method: str, options: dict, seed: int | None, device: str) -> Any:
     """Return an unfitted anonymizer or over-sampler."""
     if method != _OVER_SAMPLE:
         if method not in METHODS:
@@ -107,5 +141,5 @@ def _command_line(source, output, method, options, seed, device):
     words = ["skcvae", "report", source, "-o", output, "--method", method]
     for name, value in {**options, "seed": seed, "device": device}.items():
         if value is not None:
-            words += [f"--{name}", value]
+            words += [f"--{name.replace('_', '-')}", value]
     return shlex.join(map(str, words))

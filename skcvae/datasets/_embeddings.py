@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from sklearn.utils import Bunch
 
-from .._files import SPLITS, read_arrays
+from .._npz import SPLITS, read_arrays
 
 
 def load_embeddings(path: str | os.PathLike[str]) -> Bunch:
@@ -16,7 +16,8 @@ def load_embeddings(path: str | os.PathLike[str]) -> Bunch:
     `X_test` and `y_test`. A file without splits holds `X` and `y`, or `embeddings` and
     `labels`, like the databases of [1]_. A folder holds ``train.npz``, and optionally
     ``val.npz`` and ``test.npz``, each of them a file without splits. Object arrays are
-    refused, because reading them would run code from the file.
+    refused, because reading them would run code from the file. Labels of bytes are
+    decoded as UTF-8. Samples that are complex numbers, texts or dates are refused.
 
     Parameters
     ----------
@@ -33,7 +34,10 @@ def load_embeddings(path: str | os.PathLike[str]) -> Bunch:
     Raises
     ------
     ValueError
-        If a file is not a ``.npz``, lacks an array, or shapes do not fit.
+        If a file is not a ``.npz``, lacks an array, or shapes or types do not fit.
+
+    OSError
+        If a file cannot be opened.
 
     References
     ----------
@@ -76,9 +80,18 @@ def _load_file(path):
     names, arrays = read_arrays(path)
     return Bunch(
         **{
-            key: arrays[name].astype(np.float32)
+            key: _to_float32(path, name, arrays[name])
             if key[0] == "X"
             else arrays[name].ravel()
             for key, name in names.items()
         }
     )
+
+
+def _to_float32(path, name, X):
+    """Return samples as float32; refuse values that would become infinite."""
+    with np.errstate(over="ignore"):
+        samples = X.astype(np.float32)
+    if np.isinf(samples).any() and not np.isinf(X[np.isinf(samples)]).all():
+        raise ValueError(f"{path}: {name} has values too large for float32. Scale it.")
+    return samples

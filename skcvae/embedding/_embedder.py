@@ -273,7 +273,7 @@ class FoundationEmbedder(
         settings = hashlib.sha256(settings.encode()).hexdigest()
         keys = [cache_key(sources[i], settings) for i in indices]
         with EmbeddingStore(self.memory) as store:
-            known = store.get([key for key in keys if key is not None])
+            known = store.get([key for key in keys if key is not None], *shape)
             missing = []
             for position, key in enumerate(keys):
                 if key in known:

@@ -1,6 +1,7 @@
 """Embeddings of folders of images, on one machine or on a Dask cluster."""
 
 import os
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -193,8 +194,12 @@ class _OutputArray:
     def _allocate(self, n_images, n_features):
         if self.out is None:
             return np.empty((n_images, n_features), dtype=np.float32)
-        name = f".{self.out.name}.{os.getpid()}.{len(self._temporary)}"
-        self._temporary.append(self.out.with_name(name))
+        # A new file with a random name, which only its owner may read.
+        descriptor, name = tempfile.mkstemp(
+            prefix=f".{self.out.name}.", dir=self.out.parent
+        )
+        os.close(descriptor)
+        self._temporary.append(Path(name))
         return np.lib.format.open_memmap(
             self._temporary[-1], "w+", np.float32, (n_images, n_features)
         )

@@ -14,6 +14,7 @@ from typing import Self
 import numpy as np
 from filelock import FileLock
 
+from .._files import make_private_folder
 from .._warnings import warn_user
 
 _SCHEMA_VERSION = 1
@@ -90,6 +91,10 @@ class EmbeddingStore:
     overwrites it. A file that is damaged as a whole is renamed to
     `embeddings.sqlite.damaged-<n>` with a warning, and a new file is started.
 
+    Only the owner may read the folder and the file that a store creates. The checksum
+    detects damage, and not forgery: who can write to the folder can put in other
+    embeddings, of the right dimension and with the right checksum.
+
     Processes of one machine may share a folder. Several machines may not, because
     SQLite's locks do not work on network drives. Give each machine its own folder.
 
@@ -125,14 +130,20 @@ class EmbeddingStore:
                 self._connection.close()
             self._connection = None
 
-    def get(self, keys: Iterable[str]) -> dict[str, np.ndarray]:
-        """Return read-only float32 embeddings of the keys that exist and are intact."""
+    def get(
+        self, keys: Iterable[str], n_features: int | None = None
+    ) -> dict[str, np.ndarray]:
+        """Return read-only float32 embeddings of the keys that exist and are intact.
+
+        An entry with values that are not finite, or without `n_features` of them where
+        that is given, is not intact.
+        """
         found: dict[str, np.ndarray] = {}
-        self._run(self._read, list(keys), found)
+        self._run(self._read, list(keys), n_features, found)
         return found
 
     def put(self, keys: Iterable[str], embeddings: np.ndarray) -> None:
-        """Store all embeddings, float32 of shape (n_keys, d) without NaN, or none.
+        """Store all embeddings, finite float32 of shape (n_keys, d), or none.
 
         They replace those of the same keys. If a key occurs twice, its last one is
         kept.
@@ -147,20 +158,17 @@ class EmbeddingStore:
         (length,) = self._run(_count)
         return length
 
-    def _read(self, connection, keys, found):
+    def _read(self, connection, keys, n_features, found):
         """Add the intact embeddings of the keys to a dict."""
         connection.execute("BEGIN")
         for key in keys:
             seed = zlib.crc32(key.encode())
             for dim, checksum, row in connection.execute(_SELECT, (key,)):
-                # A damaged header may change the type of a value.
-                if isinstance(row, bytes) and (dim, checksum) == (
-                    len(row) / 4,
-                    zlib.crc32(row, seed),
-                ):
-                    found[key] = np.frombuffer(row, dtype="<f4")
-                else:
+                embedding = _intact(row, dim, checksum, seed, n_features)
+                if embedding is None:
                     self.n_damaged += 1
+                else:
+                    found[key] = embedding
 
     def _write(self, connection, keys, embeddings):
         """Insert or update the embeddings."""
@@ -206,13 +214,16 @@ class EmbeddingStore:
             # Another process has renamed the file, or somebody has deleted it.
             self.close()
         if self._connection is None:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            make_private_folder(self.folder)
             with self._file_lock():
                 self._open()
         return self._connection
 
     def _open(self):
-        """Open or create the file."""
+        """Open or create the file, which only its owner may read."""
+        # SQLite gives its journals the mode of the file.
+        with suppress(OSError):
+            os.close(os.open(self._path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
         self._connection = sqlite3.connect(
             self._path,
             timeout=_SECONDS_TO_WAIT,
@@ -269,6 +280,20 @@ class EmbeddingStore:
         return FileLock(self.folder / "embeddings.lock", timeout=_SECONDS_TO_WAIT)
 
 
+def _intact(row, dim, checksum, seed, n_features):
+    """Return the embedding of an entry, or None if the entry is damaged."""
+    # A damaged header may change the type of a value.
+    if not isinstance(row, bytes) or (dim, checksum) != (
+        len(row) / 4,
+        zlib.crc32(row, seed),
+    ):
+        return None
+    embedding = np.frombuffer(row, dtype="<f4")
+    if n_features not in (None, len(embedding)) or not np.isfinite(embedding).all():
+        return None
+    return embedding
+
+
 def _count(connection):
     """Return the number of entries, as a tuple."""
     return connection.execute("SELECT count(*) FROM embeddings").fetchone()
@@ -290,7 +315,7 @@ def _means_damage(error):
 
 
 def _check_embeddings(keys, embeddings):
-    """Raise an error unless there is one float32 embedding without NaN for each key."""
+    """Raise an error unless there is one finite float32 embedding for each key."""
     if not isinstance(embeddings, np.ndarray) or embeddings.dtype != np.float32:
         raise ValueError("embeddings must be an ndarray of dtype float32.")
     if embeddings.ndim != 2 or len(embeddings) != len(keys):
@@ -298,9 +323,9 @@ def _check_embeddings(keys, embeddings):
             f"embeddings must have the shape (n_keys, d); got {embeddings.shape} for "
             f"{len(keys)} keys."
         )
-    failed = np.isnan(embeddings).any(axis=1)
+    failed = ~np.isfinite(embeddings).all(axis=1)
     if failed.any():
         raise ValueError(
-            f"{failed.sum()} embeddings hold NaN, the first that of the key "
-            f"{keys[failed.argmax()]!r}. Leave out images that could not be read."
+            f"{failed.sum()} embeddings hold NaN or infinity, the first that of the "
+            f"key {keys[failed.argmax()]!r}. Leave out images that could not be read."
         )

@@ -10,6 +10,8 @@ from ._samplers import (
     ObservationNoise,
 )
 
+# No normal value that torch draws in float32 is as large.
+_MAX_NORMAL = 10.0
 #: Architectures of a decoder that each kind of sampler may have in a release.
 ARCHITECTURES = {"gaussian": {None}, "gaussian-full": {None}, "cvae": set(DECODERS)}
 
@@ -48,6 +50,51 @@ def build_sampler(manifest):
     """
     with torch.device("meta"):
         return _build_sampler(manifest)
+
+
+@torch.inference_mode()
+def bound_draws(manifest, tensors):
+    """Return an upper bound of absolute values that a release draws, (n_features,).
+
+    With the absolute values of all weights, and the largest of all classes, a layer
+    returns at least the largest value that it can take. The bound is not finite if any
+    layer might overflow float32.
+    """
+    sampler = build_sampler({**manifest, "n_classes": 1})
+    state = {}
+    for name, like in sampler.state_dict().items():
+        value = tensors[f"sampler.{name}"]
+        if name == "noise.scale.class_bias.weight":
+            # A logarithm: the largest factor has the largest value, which keeps its
+            # sign.
+            value = value.amax(0, keepdim=True)
+        elif value.is_floating_point():
+            value = value.abs()
+        if value.shape != like.shape:
+            value = value.amax(0, keepdim=True)
+        # Subtracted, and divided by a root: the largest result has these signs.
+        state[name] = -value if name.endswith("running_mean") else value
+    sampler.load_state_dict(state, assign=True)
+    std = tensors["variance"].max().sqrt()
+    drawn = _bound_scaled(sampler.eval(), _MAX_NORMAL * std)
+    return tensors["centres"].abs().amax(0) + drawn[0] * tensors["scale"]
+
+
+def _bound_scaled(sampler, e):
+    """Return a bound of scaled samples for standard normal values of at most e."""
+    code = torch.zeros(1, dtype=torch.int64)
+    e = e.expand(1, sampler.latent_dim)
+    if not isinstance(sampler, CVAESampler):
+        return sampler.decode(e, code)
+    z = sampler._latents(e, code)
+    drawn = sampler.decoder.decode(z, code)
+    if sampler.noise is None:
+        return drawn
+    factor, scale = sampler.noise.factor, sampler.noise.scale
+    within = scale.out(scale.hidden(z, code).relu_())
+    # NaN where the layers before the hyperbolic tangent overflow.
+    log_scale = scale(z, code) + 0 * within
+    return drawn + _MAX_NORMAL * factor.sum(dim=1) * log_scale.exp()
 
 
 def _build_sampler(manifest):

@@ -3,6 +3,8 @@
 import warnings
 from typing import Any
 
+import numpy as np
+
 from ..privacy import PrivacyAudit, privacy_audit
 from ._samples import Run, clean
 
@@ -33,6 +35,8 @@ class _Published:
 
     def __init__(self, run):
         self.rows = run.synthetic
+        # Those of suppressed classes are not published.
+        self.classes_ = np.unique(run.synthetic.y)
         if hasattr(run.generator, "make_decoder"):
             self.make_decoder = run.generator.make_decoder
 

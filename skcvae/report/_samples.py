@@ -182,7 +182,8 @@ def _draw_like(generator, y, seed):
             )
         kept = ~generator.suppressed_
         return Samples(generator.centroids_[generator.labels_[kept]], y[kept])
-    known = np.isin(y, getattr(generator, "classes_", y))
+    merged = list(getattr(generator, "merged_classes_", ()))
+    known = np.isin(y, getattr(generator, "classes_", y)) | np.isin(y, merged)
     if not known.any():
         raise ValueError("The model draws none of the classes in y.")
     return _sample(generator, y[known], seed)
