@@ -65,10 +65,11 @@ class CVAE(DecoderMixin, NetGenerator):
         fifth of the samples of each class, and doubles the width from 32 up to 512 as
         long as that makes them more likely, by more than the standard error and by more
         than half of what it does for the training samples. If fewer than 20 samples can
-        be held out, it is 32. The net is then trained anew on all samples; all
-        trainings together take two to three times as long as one of the width 512.
-        "auto" is 512 for ``objective="reference"``, which has no likelihood, and for a
-        callable, which is not told its width.
+        be held out, it is 32. The net is then trained anew on all samples, and only
+        then with the callbacks of `net_params`; all trainings together take two to
+        three times as long as one of the width 512. "auto" is 512 for
+        ``objective="reference"``, which has no likelihood, and for a callable, which is
+        not told its width.
 
     beta : float, default=1.0
         Weight of the KL term.
@@ -188,7 +189,8 @@ class CVAE(DecoderMixin, NetGenerator):
     Notes
     -----
     Ctrl-C during training raises :class:`KeyboardInterrupt`; the estimator then has the
-    weights of the last finished epoch, or is unfitted if there was none.
+    weights of the last finished epoch, or is unfitted if there was none. It is unfitted
+    as well as long as "auto" compares widths.
 
     References
     ----------

@@ -14,6 +14,7 @@ _WIDTHS = (32, 64, 128, 256, 512)
 _FOLDS = 5
 # Fewer held-out samples tell little.
 _MIN_HELD_OUT = 20
+_OWN_CALLBACKS = ("callbacks__lr_schedule", "callbacks__gradient_clipping")
 _LOG_2_PI = np.log(2 * np.pi)
 
 
@@ -69,11 +70,20 @@ def is_worth(gains, held_out_gains):
 
 def _fit_width(cvae, width, Z, codes, seed):
     """Return a copy of a CVAE of one width, fitted to scaled samples."""
-    candidate = clone(cvae)
+    candidate = clone(cvae).set_params(net_params=_without_callbacks(cvae.net_params))
     candidate.classes_, candidate.n_features_in_ = cvae.classes_, cvae.n_features_in_
     candidate.hidden_dim_ = width
     NetGenerator._fit(candidate, Z, codes, seed)
     return candidate
+
+
+def _without_callbacks(net_params):
+    """Leave out callbacks of the user, which are to see one training only."""
+    return {
+        name: value
+        for name, value in (net_params or {}).items()
+        if not name.startswith("callbacks") or name.startswith(_OWN_CALLBACKS)
+    }
 
 
 def gaussian_log_likelihood(means, Z, codes):
