@@ -11,7 +11,7 @@ from skorch.callbacks import Callback
 from torch.distributions import MultivariateNormal, kl_divergence
 
 from skcvae.anonymization import CVAEAnonymizer, GenerativeAnonymizer
-from skcvae.generators import CVAE, VAE, _held_out
+from skcvae.generators import CVAE, DPCVAE, VAE, _held_out
 from skcvae.generators._samplers import LatentPrior
 
 FAST = {"max_epochs": 2, "latent_dim": 2, "device": "cpu", "random_state": 0}
@@ -229,3 +229,18 @@ def test_a_wrapped_cvae_keeps_its_own_width_and_beta(gaussian_blobs):
     assert (own["hidden_dim"], own["beta"]) == ("auto", 2.0)
     wrapper = GenerativeAnonymizer(CVAE(**FAST)).fit(*gaussian_blobs)
     assert (wrapper.generator_.hidden_dim_, wrapper.generator_.beta) == (512, 1.0)
+
+
+@pytest.mark.filterwarnings("ignore:A CVAE does not pay")
+def test_a_wrapped_cvae_can_have_the_settings_of_the_anonymizer(gaussian_blobs):
+    cvae = CVAE(**FAST, hidden_dim="auto", beta=2.0)
+    wrapped = GenerativeAnonymizer(cvae, random_state=0).fit_transform(*gaussian_blobs)
+    anonymizer = CVAEAnonymizer(**FAST)
+    assert_array_equal(anonymizer.fit_transform(*gaussian_blobs), wrapped)
+
+
+def test_width_of_a_private_anonymizer_is_that_of_its_class_or_given():
+    budget = {"epsilon": 1.0, "delta": 1e-5}
+    private = CVAEAnonymizer(**budget)._make_generator()
+    assert (private.hidden_dim, private.beta) == (64, DPCVAE().beta)
+    assert CVAEAnonymizer(**budget, hidden_dim=8)._make_generator().hidden_dim == 8
