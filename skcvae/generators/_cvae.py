@@ -62,14 +62,14 @@ class CVAE(DecoderMixin, NetGenerator):
 
     hidden_dim : int or "auto", default=512
         Width of the networks of a named architecture, at least 2. "auto" holds out a
-        fifth of the samples of each class, and doubles the width from 32 up to 512 as
+        fifth of the samples of each class, and doubles the width from 32 up to 128 as
         long as that makes them more likely, by more than the standard error and by more
         than half of what it does for the training samples. If fewer than 20 samples can
         be held out, it is 32. The net is then trained anew on all samples, and only
-        then with the callbacks of `net_params`; all trainings together take two to
-        three times as long as one of the width 512. "auto" is 512 for
-        ``objective="reference"``, which has no likelihood, and for a callable, which is
-        not told its width.
+        then with the callbacks of `net_params`; all trainings together take about twice
+        as long as one of the width 512. "auto" is 512 for ``objective="reference"``,
+        which has no likelihood. A callable is not told the width. "module__hidden_dim"
+        in `net_params` wins.
 
     beta : float, default=1.0
         Weight of the KL term.
@@ -150,7 +150,7 @@ class CVAE(DecoderMixin, NetGenerator):
         :math:`s = 1`, in scaled units.
 
     hidden_dim_ : int
-        The width in use.
+        The width of the networks of a named architecture.
 
     held_out_scores_ : dict
         Mean log-likelihood of training and of held-out samples, in nats and scaled

@@ -103,7 +103,7 @@ class VAE(CVAE):
         Cholesky factor of the covariance of the residual noise, in scaled units.
 
     hidden_dim_ : int
-        The width in use.
+        The width of the networks of a named architecture.
 
     held_out_scores_ : dict
         Scores of the widths that "auto" tried, see :class:`CVAE`.
