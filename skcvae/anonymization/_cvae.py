@@ -32,6 +32,10 @@ class CVAEAnonymizer(BaseGenerativeAnonymizer):
     classes. Attack the result with :func:`skcvae.privacy.privacy_audit`, or set
     `epsilon` for a guarantee.
 
+    Narrow networks and a large `beta` disclose less. With ``hidden_dim="auto"``, a
+    UserWarning says so where held-out samples are more likely under a
+    :class:`~skcvae.generators.ClassGaussian`; :class:`GenerativeAnonymizer` takes it.
+
     .. note::
         ``fit_transform(X, y)`` is not ``fit(X, y).transform(X)``: :meth:`transform`
         anonymizes nothing. Publish only what :meth:`fit_transform`, :meth:`sample` or
