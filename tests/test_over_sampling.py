@@ -102,6 +102,7 @@ def test_every_parameter_of_the_cvae_reaches_it():
     changed = {
         "latent_dim": 3,
         "architecture": "large",
+        "hidden_dim": 24,
         "beta": 0.5,
         "variance": {0: 2.0},
         "prior": "standard",

@@ -349,7 +349,9 @@ class GenerativeAnonymizer(BaseGenerativeAnonymizer):
         Generator with the methods `fit(X, y)` and `sample(y=...)`. It is cloned, so
         that the one given stays unfitted. None is
         :class:`~skcvae.generators.ClassGaussian`, which needs no training loop;
-        :class:`~skcvae.generators.DPClassGaussian` is differentially private.
+        :class:`~skcvae.generators.DPClassGaussian` is differentially private. A
+        :class:`~skcvae.generators.CVAE` keeps its own defaults: those of
+        :class:`CVAEAnonymizer`, ``hidden_dim="auto"`` and ``beta=2.0``, disclose less.
 
     min_distance : float, tuple or None, default=None
         Smallest Euclidean distance of a generated sample to any training sample, in the

@@ -350,6 +350,8 @@ def build_net(cvae, n_samples, n_classes, device):
         "criterion__beta": cvae.beta,
         "optimizer": torch.optim.AdamW,
     }
+    if named:
+        params["module__hidden_dim"] = cvae.hidden_dim_
     if "optimizer" not in (cvae.net_params or {}):
         params.update(optimizer__fused=True, optimizer__weight_decay=0.01)
     max_epochs = resolve_max_epochs(cvae, n_samples, _AUTO_STEPS)

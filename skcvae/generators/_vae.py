@@ -41,6 +41,9 @@ class VAE(CVAE):
         As in :class:`CVAE`. A callable gets ``n_classes=1``, and its module the class
         code 0 for all samples.
 
+    hidden_dim : int or "auto", default=512
+        Width of the networks of a named architecture, see :class:`CVAE`.
+
     beta : float, default=1.0
         Weight of the KL term.
 
@@ -98,6 +101,12 @@ class VAE(CVAE):
 
     noise_factor_ : ndarray of shape (n_features, n_features)
         Cholesky factor of the covariance of the residual noise, in scaled units.
+
+    hidden_dim_ : int
+        The width of the networks of a named architecture.
+
+    held_out_scores_ : dict
+        Scores of the widths that "auto" tried, see :class:`CVAE`.
 
     history_ : skorch.history.History
         One entry per epoch, see :class:`CVAE`.
@@ -157,6 +166,7 @@ class VAE(CVAE):
         *,
         latent_dim: int = 32,
         architecture: str | Callable[..., torch.nn.Module] = "small",
+        hidden_dim: int | str = 512,
         beta: float = 1.0,
         variance: ArrayLike | dict = 1.0,
         noise: str | None = "residual",
@@ -171,6 +181,7 @@ class VAE(CVAE):
     ) -> None:
         self.latent_dim = latent_dim
         self.architecture = architecture
+        self.hidden_dim = hidden_dim
         self.beta = beta
         self.variance = variance
         self.noise = noise

@@ -43,6 +43,10 @@ class CVAEOverSampler(BaseGenerativeOverSampler):
         One hidden layer, three residual blocks, or a factory of modules; see
         :class:`~skcvae.generators.CVAE`.
 
+    hidden_dim : int or "auto", default=512
+        Width of the networks, or "auto" for the width by which held-out samples are
+        most likely; see :class:`~skcvae.generators.CVAE`.
+
     beta : float, default=1.0
         Weight of the KL term.
 
@@ -139,6 +143,7 @@ class CVAEOverSampler(BaseGenerativeOverSampler):
         variance=1.0,
         latent_dim=32,
         architecture="small",
+        hidden_dim=512,
         beta=1.0,
         prior="aggregate",
         noise="residual",
@@ -156,6 +161,7 @@ class CVAEOverSampler(BaseGenerativeOverSampler):
         self.variance = variance
         self.latent_dim = latent_dim
         self.architecture = architecture
+        self.hidden_dim = hidden_dim
         self.beta = beta
         self.prior = prior
         self.noise = noise
