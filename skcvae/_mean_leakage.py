@@ -6,11 +6,12 @@ import numpy as np
 from scipy.special import ndtr
 
 from ._factor_covariance import contrasts
+from ._warnings import warn_user
 
 #: Above it, `fit_transform` warns: three pairs of four are told apart.
 WARNING_LIMIT = 0.75
-# More rows hardly change the effective dimension.
-_MAX_ROWS = 10_000
+# More samples of a class hardly change the effective dimension.
+_MAX_ROWS = 2_000
 
 
 @dataclass
@@ -22,11 +23,15 @@ class MeanLeakage:
     effective_dimension : float
         Number of directions in which samples vary within their classes.
 
+    classes : ndarray of shape (n_classes,)
+        Labels.
+
     class_count : ndarray of shape (n_classes,)
         Number of training samples of each class.
     """
 
     effective_dimension: float
+    classes: np.ndarray
     class_count: np.ndarray
 
     @property
@@ -65,10 +70,7 @@ class MeanLeakage:
         own = self.class_count
         known = self.samples, self.decoder
         equal = self.auc(own, own).max(), self.auc(np.inf, own).max()
-        known, equal = (
-            " and ".join(f"{np.ceil(auc * 20) / 20:.2f}" for auc in pair)
-            for pair in (known, equal)
-        )
+        known, equal = (" and ".join(map(rounded_up, p)) for p in (known, equal))
         return (
             "Class means tell members of the smallest class from others to an attacker "
             f"who knows the true means with an expected AUC of up to {known} (as many "
@@ -77,10 +79,51 @@ class MeanLeakage:
         )
 
 
+def rounded_up(auc):
+    """Return an AUC as text, rounded up to 0.05, from which no count follows."""
+    return f"{np.ceil(auc * 20) / 20:.2f}"
+
+
 def estimate_mean_leakage(X, y):
     """Return the `MeanLeakage` of samples and labels."""
-    _, codes, counts = np.unique(y, return_inverse=True, return_counts=True)
-    return MeanLeakage(effective_dimension(X, codes), counts)
+    classes, codes, counts = np.unique(y, return_inverse=True, return_counts=True)
+    return MeanLeakage(effective_dimension(X, codes), classes, counts)
+
+
+def warn_of_leakage(leakage):
+    """Warn if as many samples as there were tell members too well; None is private."""
+    if leakage is not None and leakage.samples > WARNING_LIMIT:
+        warn_user(
+            f"{_describe(leakage, leakage.auc(leakage.class_count))} Merge or drop "
+            "small classes, or use a private generator. max_mean_leakage=1 turns this "
+            "warning off."
+        )
+
+
+def check_mean_leakage(leakage, limit, n_synthetic=np.inf, min_class_size=1):
+    """Refuse what tells members too well; None is private and passes.
+
+    Raise ValueError if the AUC of a class of at least `min_class_size` samples is above
+    `limit`.
+    """
+    if leakage is None:
+        return
+    auc = np.where(leakage.class_count >= min_class_size, leakage.auc(n_synthetic), 0.5)
+    if auc.max() > limit:
+        raise ValueError(
+            f"{_describe(leakage, auc)} This is more than max_mean_leakage={limit:g}. "
+            "Merge or drop small classes, publish fewer samples, use a private "
+            "generator, or set max_mean_leakage=1 to publish it nevertheless."
+        )
+
+
+def _describe(leakage, auc):
+    worst = auc.argmax()
+    return (
+        "Class means tell members from others to an attacker who knows the true means: "
+        f"an AUC of {auc[worst]:.2f} is expected for the class "
+        f"{leakage.classes[worst]!r} of {leakage.class_count[worst]} samples."
+    )
 
 
 def mean_attack_auc(
@@ -142,20 +185,25 @@ def mean_attack_auc(
 def effective_dimension(X, codes):
     r"""Estimate :math:`(\operatorname{tr} W)^2 / \operatorname{tr} W^2` within classes.
 
-    Both terms are means over pairs of different rows e, f of
+    Both terms are means over pairs of different rows e, f of one class, of those of
     `skcvae._factor_covariance.contrasts`: of :math:`|e|^2 |f|^2` and of
-    :math:`(e^\top f)^2`, which have no bias, unlike the squared traces of a sample
-    covariance. The number of features where no class has two different samples.
+    :math:`(e^\top f)^2`. They have no bias, unlike the squared traces of a sample
+    covariance. W may differ from class to class: pairs of one class see its own. The
+    number of features where no class has three samples, or none that differ.
     """
     n_features = X.shape[1]
-    E = contrasts(X, codes, codes.max() + 1)
-    E = E[:: -(-len(E) // _MAX_ROWS)] if len(E) else E
-    E /= np.abs(E).max(initial=0) or 1
-    norms = np.einsum("ij,ij->i", E, E)
-    products = E.T @ E if len(E) > n_features else E @ E.T
-    squares = np.sum(norms**2)
-    of_trace = norms.sum() ** 2 - squares
-    of_square = np.sum(products**2) - squares
+    of_trace = of_square = 0.0
+    scale = np.abs(X).max(initial=0) or 1
+    for code in range(codes.max() + 1):
+        own = np.flatnonzero(codes == code)[:_MAX_ROWS]
+        E = contrasts(X[own] / scale, np.zeros_like(own), 1)
+        if len(E) < 2:
+            continue
+        norms = np.einsum("ij,ij->i", E, E)
+        products = E.T @ E if len(E) > n_features else E @ E.T
+        squares = np.sum(norms**2)
+        of_trace += (norms.sum() ** 2 - squares) / (len(E) - 1)
+        of_square += (np.sum(products**2) - squares) / (len(E) - 1)
     if not (of_trace > 0 and of_square > of_trace / n_features):
         return float(n_features)
     return float(max(of_trace / of_square, 1))

@@ -14,7 +14,14 @@ from ..generators import CVAE, DPCVAE
 from ._generative import BaseGenerativeAnonymizer
 
 # Parameters of the anonymizer; all others are passed to the CVAE.
-_OWN_PARAMETERS = ("min_distance", "memory", "epsilon", "delta", "dp_params")
+_OWN_PARAMETERS = (
+    "min_distance",
+    "max_mean_leakage",
+    "memory",
+    "epsilon",
+    "delta",
+    "dp_params",
+)
 # Parameters of the CVAE that the DPCVAE does not have.
 _NOT_PRIVATE = ("architecture", "prior", "objective", "net_params")
 
@@ -94,6 +101,11 @@ class CVAEAnonymizer(BaseGenerativeAnonymizer):
         Further parameters of :class:`~skcvae.generators.DPCVAE`, for example
         ``{"classes": [...], "data_norm": 20.0}``.
 
+    max_mean_leakage : float, default=0.9
+        Largest expected AUC, for any class, with which class means may tell members to
+        an attacker who knows the true ones. :meth:`release`, :meth:`batches` and the
+        commands refuse more; 1 allows all. Not used with `epsilon`.
+
     memory : str or joblib.Memory, default=None
         Cache of fitted generators. A grid search over `variance`, `prior`, `noise` or
         `min_distance` then trains once per fold. Needs an integer `random_state`.
@@ -116,6 +128,10 @@ class CVAEAnonymizer(BaseGenerativeAnonymizer):
 
     classes_ : ndarray of shape (n_classes,)
         Labels seen in :meth:`fit`, sorted.
+
+    mean_leakage_ : MeanLeakage
+        What class means tell about members, as in :class:`GenerativeAnonymizer`. Not
+        with `epsilon`.
 
     n_redrawn_ : int
         With `min_distance`: number of samples of the last draw that were too close.
@@ -156,6 +172,7 @@ class CVAEAnonymizer(BaseGenerativeAnonymizer):
     _parameter_constraints: dict = {
         **CVAE._parameter_constraints,
         "min_distance": [Interval(Real, 0, None, closed="left"), tuple, None],
+        "max_mean_leakage": [Interval(Real, 0.5, 1, closed="both")],
         "epsilon": [Interval(Real, 0, None, closed="neither"), None],
         "delta": [Interval(Real, 0, 1, closed="neither"), None],
         "dp_params": [dict, None],
@@ -177,6 +194,7 @@ class CVAEAnonymizer(BaseGenerativeAnonymizer):
         lr: float = 3e-3,
         device: str | torch.device = "auto",
         min_distance: float | tuple[str, float] | None = None,
+        max_mean_leakage: float = 0.9,
         epsilon: float | None = None,
         delta: float | None = None,
         dp_params: dict | None = None,
@@ -197,6 +215,7 @@ class CVAEAnonymizer(BaseGenerativeAnonymizer):
         self.lr = lr
         self.device = device
         self.min_distance = min_distance
+        self.max_mean_leakage = max_mean_leakage
         self.epsilon = epsilon
         self.delta = delta
         self.dp_params = dp_params

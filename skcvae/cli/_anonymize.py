@@ -10,6 +10,7 @@ from ._common import (
     Device,
     Epsilon,
     K,
+    MaxMeanLeakage,
     NpzOutput,
     SecretSeed,
     echo_statement,
@@ -35,6 +36,7 @@ def anonymize(
             min=1, help="Number of samples to draw; by default as many as there are."
         ),
     ] = None,
+    max_mean_leakage: MaxMeanLeakage = None,
     seed: SecretSeed = None,
     device: Device = "auto",
 ) -> None:
@@ -49,10 +51,17 @@ def anonymize(
     import numpy as np
 
     from .._files import check_output
+    from .._mean_leakage import check_mean_leakage
     from ._databases import read_samples, write_samples
 
     check_output(output, ".npz", source)
-    options = {"k": k, "epsilon": epsilon, "delta": delta, "variance": variance}
+    options = {
+        "k": k,
+        "epsilon": epsilon,
+        "delta": delta,
+        "variance": variance,
+        "max_mean_leakage": max_mean_leakage,
+    }
     anonymizer = make_anonymizer(method, options, seed, device)
     if method == "k-same" and n_samples is not None:
         raise ValueError("k-same draws no samples: leave their number out.")
@@ -63,6 +72,10 @@ def anonymize(
         X, y = anonymizer.fit_transform(real.X, real.y, groups=real.groups), real.y
     else:
         X, y = anonymizer.fit_transform(real.X, real.y), real.y
+    leakage = getattr(anonymizer, "mean_leakage_", None)
+    if leakage is not None and method != "k-same":
+        n_synthetic = leakage.class_count * (len(X) / len(real.X))
+        check_mean_leakage(leakage, anonymizer.max_mean_leakage, n_synthetic)
     statement = anonymizer.privacy_statement()
     # In the original order, a reader could match synthetic samples with real ones.
     order = np.lexsort((X[:, 0], y))

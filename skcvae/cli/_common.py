@@ -28,6 +28,16 @@ Delta = Annotated[
         help="dp-cvae and dp-gaussian: choose it well below 1 / number of samples."
     ),
 ]
+MaxMeanLeakage = Annotated[
+    float | None,
+    typer.Option(
+        min=0.5,
+        max=1,
+        help="cvae and gaussian: largest expected AUC with which class means may tell "
+        "members to an attacker who knows the true means, 0.9 by default; 1 allows "
+        "all.",
+    ),
+]
 SecretSeed = Annotated[
     int | None,
     typer.Option(
@@ -47,8 +57,8 @@ JsonOutput = Annotated[
 
 #: Options that each method takes.
 METHODS = {
-    "cvae": {"variance"},
-    "gaussian": {"variance"},
+    "cvae": {"variance", "max_mean_leakage"},
+    "gaussian": {"variance", "max_mean_leakage"},
     "k-same": {"k"},
     "dp-cvae": {"variance", "epsilon", "delta"},
     "dp-gaussian": {"variance", "epsilon", "delta"},
@@ -86,8 +96,9 @@ def make_anonymizer(
         )
     is_private = method.startswith("dp-")
     make = generators.DPClassGaussian if is_private else generators.ClassGaussian
+    outer = {name: given.pop(name) for name in {"max_mean_leakage"} & given.keys()}
     return anonymization.GenerativeAnonymizer(
-        generator=make(**given), random_state=seed
+        generator=make(**given), random_state=seed, **outer
     )
 
 

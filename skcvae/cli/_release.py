@@ -11,6 +11,7 @@ from ._common import (
     Delta,
     Device,
     Epsilon,
+    MaxMeanLeakage,
     SecretSeed,
     echo_statement,
     make_anonymizer,
@@ -34,6 +35,7 @@ def release(
             "distribution of the training samples."
         ),
     ] = "uniform",
+    max_mean_leakage: MaxMeanLeakage = None,
     seed: SecretSeed = None,
     device: Device = "auto",
 ) -> None:
@@ -46,7 +48,11 @@ def release(
         raise ValueError(
             f"The class prior must be uniform or training, got {class_prior!r}."
         )
-    options = {"epsilon": epsilon, "delta": delta}
+    options = {
+        "epsilon": epsilon,
+        "delta": delta,
+        "max_mean_leakage": max_mean_leakage,
+    }
     anonymizer = make_anonymizer(method, options, seed, device)
     if not hasattr(anonymizer, "release"):
         raise ValueError(
