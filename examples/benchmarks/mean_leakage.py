@@ -111,7 +111,7 @@ def draw(rows, path):
 
 
 def spectrum_aucs(generator, means, members, others):
-    """Return the AUC of residuals in directions of least variance, and of likelihood."""
+    """Return the AUC of residuals where variance is least, and of likelihood."""
     scores = []
     values, vectors = np.linalg.eigh(generator.covariance_)
     values = np.maximum(values, 1e-9 * values[-1])

@@ -434,7 +434,7 @@ class GenerativeAnonymizer(BaseGenerativeAnonymizer):
     def _make_generator(self):
         generator = ClassGaussian() if self.generator is None else self.generator
         generator = clone_generator(generator, self.random_state, self.memory)
-        if getattr(generator, "covariance_shrinkage", None) == "auto":
+        if generator.get_params().get("covariance_shrinkage") == "auto":
             generator.set_params(covariance_shrinkage="factors")
         return generator
 
