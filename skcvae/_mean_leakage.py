@@ -119,10 +119,11 @@ def check_mean_leakage(leakage, limit, n_synthetic=np.inf, min_class_size=1):
 
 def _describe(leakage, auc):
     worst = auc.argmax()
+    label = leakage.classes[worst : worst + 1].tolist()[0]
     return (
         "Class means tell members from others to an attacker who knows the true means: "
         f"an AUC of {auc[worst]:.2f} is expected for the class "
-        f"{leakage.classes[worst]!r} of {leakage.class_count[worst]} samples."
+        f"{label!r} of {leakage.class_count[worst]} samples."
     )
 
 

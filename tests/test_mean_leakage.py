@@ -109,7 +109,7 @@ def test_large_classes_pass_without_a_warning(recwarn, tmp_path):
 def test_samples_of_smaller_classes_give_a_warning():
     X, y = classes_of(200, 15)
     anonymizer = GenerativeAnonymizer(random_state=0)
-    expected = "0.79 is expected for the class 'class 15' of 15 samples"
+    expected = r"0\.79 is expected for the class 'class 15' of 15 samples"
     with pytest.warns(UserWarning, match=expected) as record:
         anonymizer.fit_transform(X, y)
     assert record[0].filename == __file__
@@ -125,7 +125,7 @@ def test_decoders_and_streams_of_small_classes_are_refused(tmp_path):
         lambda: anonymizer.batches(8),
         lambda: next(iter(dataset)),
     ):
-        with pytest.raises(ValueError, match="max_mean_leakage=0.9") as error:
+        with pytest.raises(ValueError, match=r"max_mean_leakage=0\.9") as error:
             publish()
         assert "'class 10' of 10 samples" in str(error.value)
     assert not path.exists()
