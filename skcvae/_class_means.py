@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.covariance import ledoit_wolf
 
+from ._factor_covariance import contrasts, factor_covariance
+
 # What keeps a covariance of features that never vary positive definite.
 _JITTER = 1e-10
 
@@ -45,9 +47,14 @@ def within_class_covariance(Z, codes, means, shrinkage="auto"):
     """Return the covariance that all classes share, shrunk towards the identity.
 
     Samples are centred on the raw mean of their class; where every class has one sample
-    only, on the mean of all samples. "auto" takes Ledoit and Wolf's shrinkage.
+    only, on the mean of all samples. "auto" takes Ledoit and Wolf's shrinkage,
+    "factors" the `factor_covariance` of the contrasts within the classes.
     """
     n_samples, n_classes = len(codes), len(means)
+    if shrinkage == "factors":
+        alone = n_samples == n_classes
+        rows = (np.zeros_like(codes), 1) if alone else (codes, n_classes)
+        return factor_covariance(contrasts(Z, *rows))
     if n_samples > n_classes:
         residuals, freedom = Z - means[codes], n_samples - n_classes
     else:
@@ -67,6 +74,12 @@ def residual_covariance(residuals):
     """
     covariance, _ = ledoit_wolf(residuals.astype(np.float64), assume_centered=True)
     return make_definite(covariance)
+
+
+def smooth_residual_factor(residuals):
+    """Return the Cholesky factor of the `factor_covariance` of residuals."""
+    covariance = factor_covariance(residuals.astype(np.float64))
+    return np.linalg.cholesky(make_definite(covariance))
 
 
 def residual_factor(residuals):

@@ -221,7 +221,8 @@ def test_classes_of_one_row_are_warned_about(blobs):
         GenerativeAnonymizer(random_state=0, **ALLOW).fit(X, y)
     assert record[0].filename == __file__
     with pytest.warns(UserWarning, match=r"\['rare'\] have a single sample") as record:
-        GenerativeAnonymizer(random_state=0, **ALLOW).fit_transform(X, y)
+        anonymizer = GenerativeAnonymizer(random_state=0, max_mean_leakage=1, **ALLOW)
+        anonymizer.fit_transform(X, y)
     # set_output wraps fit_transform once more.
     assert len(record) == 1
 
@@ -352,7 +353,8 @@ def test_dataset_without_a_seed_draws_new_rows_each_epoch(blobs):
 
 def test_statement_says_that_there_is_no_guarantee(blobs):
     statement = GenerativeAnonymizer(random_state=0).fit(*blobs).privacy_statement()
-    assert statement == {"guarantee": "no formal guarantee"}
+    assert statement.pop("guarantee") == "no formal guarantee"
+    assert statement.keys() == {"class means"}
 
 
 def test_interrupted_training_keeps_whole_epochs(blobs):

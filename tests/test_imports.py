@@ -17,8 +17,24 @@ _FILES = sorted(_ROOT.rglob("*.py"))
 
 # The parts of skcvae, from the lowest on. A part may import those of the lines above.
 LAYERS = [
-    {"_doc_links", "_extras", "_files", "_remix", "_statistics", "_warnings"},
-    {"_class_means", "_neighbors", "_npz", "_record_sets", "_scaling", "_training"},
+    {
+        "_doc_links",
+        "_extras",
+        "_factor_covariance",
+        "_files",
+        "_remix",
+        "_statistics",
+        "_warnings",
+    },
+    {
+        "_class_means",
+        "_mean_leakage",
+        "_neighbors",
+        "_npz",
+        "_record_sets",
+        "_scaling",
+        "_training",
+    },
     {"_validation"},
     {"_generation"},
     {"metrics", "datasets"},

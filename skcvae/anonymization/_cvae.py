@@ -19,6 +19,7 @@ from ._generative import BaseGenerativeAnonymizer
 _OWN_PARAMETERS = (
     "min_distance",
     *SMALL_CLASS_CONSTRAINTS,
+    "max_mean_leakage",
     "memory",
     "epsilon",
     "delta",
@@ -130,6 +131,11 @@ class CVAEAnonymizer(BaseGenerativeAnonymizer):
         Further parameters of :class:`~skcvae.generators.DPCVAE`, for example
         ``{"classes": [...], "data_norm": 20.0}``.
 
+    max_mean_leakage : float, default=0.9
+        Largest expected AUC, for any class, with which class means may tell members to
+        an attacker who knows the true ones. :meth:`release`, :meth:`batches` and the
+        commands refuse more; 1 allows all. Not used with `epsilon`.
+
     memory : str or joblib.Memory, default=None
         Cache of fitted generators. A grid search over `variance`, `prior`, `noise` or
         `min_distance` then trains once per fold. Needs an integer `random_state`.
@@ -163,6 +169,10 @@ class CVAEAnonymizer(BaseGenerativeAnonymizer):
 
     suppressed_classes_ : ndarray
         Labels of suppressed classes. Not with `epsilon`.
+
+    mean_leakage_ : MeanLeakage
+        What class means tell about members, as in :class:`GenerativeAnonymizer`. Not
+        with `epsilon`.
 
     n_redrawn_ : int
         With `min_distance`: number of samples of the last draw that were too close.
@@ -204,6 +214,7 @@ class CVAEAnonymizer(BaseGenerativeAnonymizer):
         **CVAE._parameter_constraints,
         "min_distance": [Interval(Real, 0, None, closed="left"), tuple, None],
         **SMALL_CLASS_CONSTRAINTS,
+        "max_mean_leakage": [Interval(Real, 0.5, 1, closed="both")],
         "epsilon": [Interval(Real, 0, None, closed="neither"), None],
         "delta": [Interval(Real, 0, 1, closed="neither"), None],
         "dp_params": [dict, None],
@@ -228,6 +239,7 @@ class CVAEAnonymizer(BaseGenerativeAnonymizer):
         min_distance: float | tuple[str, float] | None = None,
         small_classes: str = "error",
         min_class_size: int = MIN_CLASS_SIZE,
+        max_mean_leakage: float = 0.9,
         epsilon: float | None = None,
         delta: float | None = None,
         dp_params: dict | None = None,
@@ -251,6 +263,7 @@ class CVAEAnonymizer(BaseGenerativeAnonymizer):
         self.min_distance = min_distance
         self.small_classes = small_classes
         self.min_class_size = min_class_size
+        self.max_mean_leakage = max_mean_leakage
         self.epsilon = epsilon
         self.delta = delta
         self.dp_params = dp_params

@@ -26,6 +26,7 @@ from .._generation import (
     fit_into,
     takes_any_values,
 )
+from .._mean_leakage import check_mean_leakage, estimate_mean_leakage, warn_of_leakage
 from .._neighbors import check_min_distance, nearest_neighbors, resolve_min_distance
 from .._training import draw_seeds
 from .._validation import forget_fit
@@ -61,8 +62,8 @@ class BaseGenerativeAnonymizer(BatchesMixin, BaseAnonymizer):
     """Anonymizer that trains a generator, then draws a substitute for each sample.
 
     A subclass implements `_make_generator`, which returns an unfitted generator, and
-    has the parameters `min_distance`, `small_classes`, `min_class_size`, `memory` and
-    `random_state`.
+    has the parameters `min_distance`, `max_mean_leakage`, `small_classes`,
+    `min_class_size`, `memory` and `random_state`.
     """
 
     _unpickled = (*BaseAnonymizer._unpickled, "_distance_filter")
@@ -108,6 +109,12 @@ class BaseGenerativeAnonymizer(BatchesMixin, BaseAnonymizer):
             Sample i is drawn for the class `y[i]`, independently of sample i of `X`.
             Samples marked in `suppressed_` hold the mean of all others. Drop them.
 
+        Warns
+        -----
+        UserWarning
+            If the class means of the samples tell members to an attacker who knows the
+            true means with an expected AUC above 0.75, unless ``max_mean_leakage=1``.
+
         Raises
         ------
         ValueError
@@ -116,6 +123,8 @@ class BaseGenerativeAnonymizer(BatchesMixin, BaseAnonymizer):
             sample.
         """
         labels = self._check_and_fit(X, y)
+        if self.max_mean_leakage < 1:
+            warn_of_leakage(getattr(self, "mean_leakage_", None))
         if not hasattr(self, "suppressed_"):
             return self.sample(y=labels)[0]
         return self._fill_suppressed(self.sample(y=labels[~self.suppressed_])[0])
@@ -229,9 +238,13 @@ default="uniform"
             If the generator is not a CVAE, a ClassGaussian or a private version of
             them; if its `architecture` is a callable, whose code a file does not hold;
             or if it has ``objective="reference"``, whose scaler is the exact minimum
-            and maximum of the data.
+            and maximum of the data. If its covariance tells the samples or their
+            number (see ``covariance_shrinkage`` of
+            :class:`~skcvae.generators.ClassGaussian`), or its class means tell members
+            with an expected AUC above `max_mean_leakage`.
         """
         check_is_fitted(self)
+        self._check_stream(min_class_size)
         return write_release(
             self.generator_, path, class_prior, min_class_size, self.privacy_statement()
         )
@@ -243,6 +256,7 @@ default="uniform"
         -------
         statement : dict
             `guarantee` is "no formal guarantee", unless the generator has a statement.
+            `class means` is what `mean_leakage_` predicts, rounded up.
             That of a private generator has `epsilon`, `delta` and more, and its
             `guarantee` begins with "no guarantee" if it was fitted with a
             `random_state`, its own or that of the anonymizer.
@@ -252,6 +266,7 @@ default="uniform"
             statement = self.generator_.privacy_statement()
             return {**statement, "labels": _LABELS_SENTENCE}
         statement = {"guarantee": "no formal guarantee"}
+        statement["class means"] = self.mean_leakage_.sentence()
         if self.min_distance is not None:
             statement["filter"] = _FILTER_SENTENCE
         if len(self.suppressed_classes_):
@@ -290,6 +305,8 @@ default="uniform"
             )
         X, y = check_samples_for(self, generator, X, y)
         learned = (X, y) if is_private else self._settle_small_classes(generator, X, y)
+        if not is_private:
+            self.mean_leakage_ = estimate_mean_leakage(*learned)
         fit_into(self, generator, *learned, self.memory)
         if self.min_distance is not None:
             self._distance_filter = _DistanceFilter(X, self.min_distance)
@@ -317,6 +334,13 @@ default="uniform"
                 "small_classes='allow'."
             )
         return X[~self.suppressed_], classes[placed[~self.suppressed_]]
+
+    def _check_stream(self, min_class_size=1):
+        """Refuse a decoder or a stream whose class means tell members too well."""
+        leakage = getattr(self, "mean_leakage_", None)
+        check_mean_leakage(
+            leakage, self.max_mean_leakage, min_class_size=min_class_size
+        )
 
     def _get_filter(self):
         found = getattr(self, "_distance_filter", None)
@@ -348,7 +372,8 @@ class GenerativeAnonymizer(BaseGenerativeAnonymizer):
     generator : estimator, default=None
         Generator with the methods `fit(X, y)` and `sample(y=...)`. It is cloned, so
         that the one given stays unfitted. None is
-        :class:`~skcvae.generators.ClassGaussian`, which needs no training loop;
+        :class:`~skcvae.generators.ClassGaussian`, which needs no training loop, and
+        whose ``covariance_shrinkage="auto"`` becomes "factors" here;
         :class:`~skcvae.generators.DPClassGaussian` is differentially private. A
         :class:`~skcvae.generators.CVAE` keeps its own defaults: those of
         :class:`CVAEAnonymizer`, ``hidden_dim="auto"`` and ``beta=2.0``, disclose less.
@@ -377,6 +402,11 @@ class GenerativeAnonymizer(BaseGenerativeAnonymizer):
 
     min_class_size : int, default=10
         Least number of distinct samples of a class. Near copies count as distinct.
+    max_mean_leakage : float, default=0.9
+        Largest expected AUC, for any class, with which class means may tell members to
+        an attacker who knows the true ones. :meth:`release`, :meth:`batches` and the
+        commands refuse more; at 0.9, members come before others in nine pairs of ten. 1
+        allows all. Private generators are exempt.
 
     memory : str or joblib.Memory, default=None
         Cache of fitted generators. Candidates of a grid search that differ only in
@@ -406,6 +436,14 @@ class GenerativeAnonymizer(BaseGenerativeAnonymizer):
 
     suppressed_classes_ : ndarray
         Labels of suppressed classes. Not with a private generator.
+
+    mean_leakage_ : MeanLeakage
+        What class means tell about members, predicted from the training samples:
+        `samples`, the expected AUC for a release of as many samples, and `decoder`, for
+        a release or a stream; both for the class that is worst off, and an attacker who
+        knows the true means. ``auc(n_synthetic, n_reference)`` is that of each class,
+        and of an attacker with `n_reference` samples of it. Not with a private
+        generator. Keep it private: it holds the class counts.
 
     n_redrawn_ : int
         With `min_distance`: number of samples of the last draw that were too close.
@@ -441,6 +479,7 @@ class GenerativeAnonymizer(BaseGenerativeAnonymizer):
         "generator": [HasMethods(["fit", "sample"]), None],
         "min_distance": [Interval(Real, 0, None, closed="left"), tuple, None],
         **SMALL_CLASS_CONSTRAINTS,
+        "max_mean_leakage": [Interval(Real, 0.5, 1, closed="both")],
         "memory": [str, Memory, None],
         "random_state": ["random_state"],
     }
@@ -452,6 +491,7 @@ class GenerativeAnonymizer(BaseGenerativeAnonymizer):
         min_distance: float | tuple[str, float] | None = None,
         small_classes: str = "error",
         min_class_size: int = MIN_CLASS_SIZE,
+        max_mean_leakage: float = 0.9,
         memory: str | Memory | None = None,
         random_state: int | np.random.RandomState | None = None,
     ) -> None:
@@ -459,12 +499,16 @@ class GenerativeAnonymizer(BaseGenerativeAnonymizer):
         self.min_distance = min_distance
         self.small_classes = small_classes
         self.min_class_size = min_class_size
+        self.max_mean_leakage = max_mean_leakage
         self.memory = memory
         self.random_state = random_state
 
     def _make_generator(self):
         generator = ClassGaussian() if self.generator is None else self.generator
-        return clone_generator(generator, self.random_state, self.memory)
+        generator = clone_generator(generator, self.random_state, self.memory)
+        if generator.get_params().get("covariance_shrinkage") == "auto":
+            generator.set_params(covariance_shrinkage="factors")
+        return generator
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -11,6 +11,7 @@ from sklearn.utils._missing import is_pandas_na, is_scalar_nan
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from .._mean_leakage import estimate_mean_leakage, rounded_up
 from .._validation import (
     check_finite_in_float32,
     check_numbers,
@@ -111,6 +112,12 @@ class KSameAnonymizer(BaseAnonymizer):
 
     suppressed_classes_ : ndarray
         Labels of the classes that "suppress" withholds.
+
+    mean_leakage_ : MeanLeakage
+        What exact class means tell about members, as in
+        :class:`GenerativeAnonymizer`: see its `decoder`. Nothing is refused, because
+        centroids of few samples tell more. Only with `within_class=True` and without
+        groups.
 
     unit_ : {"sample", "group"}
         The unit that `k` counts.
@@ -228,6 +235,10 @@ class KSameAnonymizer(BaseAnonymizer):
             group_codes = _encode_groups(groups, samples)
         together = self._choose_sets(samples, codes, classes, group_codes)
         self._cluster(samples, together, group_codes)
+        kept = together >= 0
+        if self.within_class and groups is None:
+            labels = self.classes_[together[kept]]
+            self.mean_leakage_ = estimate_mean_leakage(samples[kept], labels)
         self._remember(samples)
         return self
 
@@ -281,6 +292,13 @@ class KSameAnonymizer(BaseAnonymizer):
             not_covered.append(
                 "Groups with samples of several classes: they have several centroids, "
                 "and an attacker who links these can intersect their clusters."
+            )
+        if hasattr(self, "mean_leakage_"):
+            not_covered.append(
+                "Class means: the centroids of a class average to the exact mean of "
+                "its samples. It tells members of the smallest class from others, to "
+                "an attacker who knows the true mean, with an expected AUC of up to "
+                f"{rounded_up(self.mean_leakage_.decoder)}."
             )
         if self.suppressed_.any():
             not_covered.append(SUPPRESSED_SENTENCE)

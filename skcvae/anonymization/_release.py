@@ -17,6 +17,7 @@ from ._release_file import (
     read_release_file,
     write_release_file,
 )
+from ._spectrum import check_spectrum, round_auto_variance
 from ._streams import BatchesMixin
 
 # Tensors of a sampler with an entry for each class.
@@ -190,6 +191,7 @@ def write_release(generator, path, class_prior, min_class_size, privacy):
     if path.suffix != ".safetensors":
         raise ValueError(f"The file must end in .safetensors, got {path.name!r}.")
     sampler = _open_sampler(generator)
+    check_spectrum(generator)
     kept = np.flatnonzero(generator.class_count_ >= min_class_size)
     if not len(kept):
         raise ValueError(
@@ -261,6 +263,8 @@ def _resolve_prior(class_prior, generator):
 def _gather(generator, sampler, prior, kept):
     """Return all tensors of a release, for the kept classes."""
     variance = generator._resolve_variance()
+    if isinstance(generator.variance, str):
+        variance = round_auto_variance(variance)
     prior = prior[kept] / prior[kept].sum()
     arrays = {
         "centres": generator._centres()[kept],

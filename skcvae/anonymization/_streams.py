@@ -53,7 +53,8 @@ class BatchesMixin:
         Raises
         ------
         ValueError
-            If `batch_size` is not a positive integer.
+            If `batch_size` is not a positive integer, or class means tell members with
+            an expected AUC above `max_mean_leakage` of an anonymizer.
 
         References
         ----------
@@ -65,10 +66,14 @@ class BatchesMixin:
             raise ValueError(
                 f"batch_size must be an integer of at least 1, got {batch_size!r}."
             )
+        self._check_stream()
         seeds = check_random_state(
             self.random_state if random_state is None else random_state
         )
         return self._stream(int(batch_size), variance, seeds)
+
+    def _check_stream(self):
+        """Do nothing: a loaded release has left already."""
 
     def _stream(self, batch_size, variance, seeds):
         """Draw large blocks and split them into batches."""

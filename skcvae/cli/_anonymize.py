@@ -10,6 +10,7 @@ from ._common import (
     Device,
     Epsilon,
     K,
+    MaxMeanLeakage,
     MinClassSize,
     NpzOutput,
     SecretSeed,
@@ -39,6 +40,7 @@ def anonymize(
     ] = None,
     small_classes: SmallClasses = None,
     min_class_size: MinClassSize = None,
+    max_mean_leakage: MaxMeanLeakage = None,
     seed: SecretSeed = None,
     device: Device = "auto",
 ) -> None:
@@ -54,6 +56,7 @@ def anonymize(
     import numpy as np
 
     from .._files import check_output
+    from .._mean_leakage import check_mean_leakage
     from ._databases import read_samples, write_samples
 
     check_output(output, ".npz", source)
@@ -64,6 +67,7 @@ def anonymize(
         "variance": variance,
         "small_classes": small_classes,
         "min_class_size": min_class_size,
+        "max_mean_leakage": max_mean_leakage,
     }
     anonymizer = make_anonymizer(method, options, seed, device)
     if method == "k-same" and n_samples is not None:
@@ -76,6 +80,10 @@ def anonymize(
         X = anonymizer.fit_transform(real.X, real.y, **groups)
         kept = ~anonymizer.suppressed_
         X, y = X[kept], real.y[kept]
+    leakage = getattr(anonymizer, "mean_leakage_", None)
+    if leakage is not None and method != "k-same":
+        n_synthetic = leakage.class_count * (len(X) / leakage.class_count.sum())
+        check_mean_leakage(leakage, anonymizer.max_mean_leakage, n_synthetic)
     statement = anonymizer.privacy_statement()
     # In the original order, a reader could match synthetic samples with real ones.
     order = np.lexsort((X[:, 0], y))

@@ -43,6 +43,16 @@ MinClassSize = Annotated[
         "10 by default.",
     ),
 ]
+MaxMeanLeakage = Annotated[
+    float | None,
+    typer.Option(
+        min=0.5,
+        max=1,
+        help="cvae and gaussian: largest expected AUC with which class means may tell "
+        "members to an attacker who knows the true means, 0.9 by default; 1 allows "
+        "all.",
+    ),
+]
 SecretSeed = Annotated[
     int | None,
     typer.Option(
@@ -64,8 +74,8 @@ JsonOutput = Annotated[
 _SMALL = {"small_classes", "min_class_size"}
 #: Options that each method takes.
 METHODS = {
-    "cvae": {"variance", *_SMALL},
-    "gaussian": {"variance", *_SMALL},
+    "cvae": {"variance", "max_mean_leakage", *_SMALL},
+    "gaussian": {"variance", "max_mean_leakage", *_SMALL},
     "k-same": {"k", *_SMALL},
     "dp-cvae": {"variance", "epsilon", "delta"},
     "dp-gaussian": {"variance", "epsilon", "delta"},
@@ -103,7 +113,8 @@ def make_anonymizer(
         )
     is_private = method.startswith("dp-")
     make = generators.DPClassGaussian if is_private else generators.ClassGaussian
-    outer = {name: given.pop(name) for name in _SMALL & given.keys()}
+    own = {"max_mean_leakage", *_SMALL}
+    outer = {name: given.pop(name) for name in own & given.keys()}
     return anonymization.GenerativeAnonymizer(
         generator=make(**given), random_state=seed, **outer
     )

@@ -11,6 +11,7 @@ from ._common import (
     Delta,
     Device,
     Epsilon,
+    MaxMeanLeakage,
     MinClassSize,
     SecretSeed,
     SmallClasses,
@@ -38,6 +39,7 @@ def release(
     ] = "uniform",
     small_classes: SmallClasses = None,
     min_class_size: MinClassSize = None,
+    max_mean_leakage: MaxMeanLeakage = None,
     seed: SecretSeed = None,
     device: Device = "auto",
 ) -> None:
@@ -55,6 +57,7 @@ def release(
         "delta": delta,
         "small_classes": small_classes,
         "min_class_size": min_class_size,
+        "max_mean_leakage": max_mean_leakage,
     }
     anonymizer = make_anonymizer(method, options, seed, device)
     if not hasattr(anonymizer, "release"):

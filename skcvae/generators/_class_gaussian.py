@@ -16,9 +16,9 @@ from ._samplers import ClassCovarianceSampler, GaussianSampler
 
 
 def gaussian_factor(covariance):
-    """Return a factor L of a covariance, W = L L', by its eigenvalues."""
+    """Return the symmetric root L of a covariance, W = L L', which is unique."""
     values, vectors = np.linalg.eigh(covariance)
-    factor = vectors * np.sqrt(np.maximum(values, 0))
+    factor = vectors * np.sqrt(np.maximum(values, 0)) @ vectors.T
     return torch.from_numpy(factor.astype(np.float32))
 
 
@@ -50,9 +50,15 @@ class ClassGaussian(DecoderMixin, BaseGenerator):
         estimated as that of the means is. It fits the samples more closely, and
         reveals more about them: audit what you publish.
 
-    covariance_shrinkage : "auto" or float, default="auto"
+    covariance_shrinkage : "auto", "factors" or float, default="auto"
         Weight in [0, 1] of the scaled identity in the covariance. "auto" takes the
-        value of Ledoit and Wolf.
+        value of Ledoit and Wolf. With few samples, its small eigenvalues tell which
+        samples it was fitted to, and how many. "factors" tells much less: a few
+        principal components with their variances in held-out samples, and the same
+        variance in all other directions. As many components are taken as tell one half
+        of the samples from the other with an AUC of 0.53. The anonymizers take
+        "factors" in place of "auto", and files are released with a smooth covariance
+        only.
 
     variance : float, dict, array-like of shape (n_classes,) or "auto", default=1.0
         Factor :math:`v_c` of the covariance at sampling: one number, one for each
@@ -126,7 +132,7 @@ class ClassGaussian(DecoderMixin, BaseGenerator):
         ],
         "covariance_type": [StrOptions({"tied", "full"})],
         "covariance_shrinkage": [
-            StrOptions({"auto"}),
+            StrOptions({"auto", "factors"}),
             Interval(Real, 0, 1, closed="both"),
         ],
         "variance": VARIANCE_CONSTRAINT,
@@ -159,7 +165,11 @@ class ClassGaussian(DecoderMixin, BaseGenerator):
         if self.covariance_type == "full":
             residuals = leave_one_out_residuals(Z, codes, means.raw, means.k0)
             self.whitening_ = fit_class_whitening(
-                residuals, codes, len(self.classes_), self.covariance_
+                residuals,
+                codes,
+                len(self.classes_),
+                self.covariance_,
+                smooth=self.covariance_shrinkage == "factors",
             )
 
     def _make_sampler(self):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .._class_means import make_definite
+from .._factor_covariance import count_free_directions
 from ._samplers import indices_of_classes
 
 # Numbers that the factors of all classes may take: 64 MiB in float32.
@@ -29,20 +30,24 @@ class ClassWhitening:
     k0: float
 
 
-def fit_class_whitening(residuals, codes, n_classes, covariance):
+def fit_class_whitening(residuals, codes, n_classes, covariance, smooth=False):
     """Estimate the `ClassWhitening` of leave-one-out residuals.
 
     The covariance of all samples is given. That of each class is shrunk towards it, in
-    as many leading components as fit into memory.
+    as many leading components as fit into memory. With `smooth`, only components differ
+    between classes that are free in the covariance of all samples, and fewer in small
+    classes.
     """
     residuals = residuals.astype(np.float64)
     n_features = residuals.shape[1]
     variances, directions = np.linalg.eigh(make_definite(covariance))
     deviations, directions = np.sqrt(variances[::-1]), directions[:, ::-1]
     rank = min(n_features, max(1, math.isqrt(_MAX_NUMBERS // n_classes)))
+    if smooth:
+        rank = min(rank, max(count_free_directions(covariance), 1))
     leading = residuals @ directions[:, :rank]
     k0 = estimate_covariance_shrinkage(leading, codes, n_classes)
-    factor = _class_factors(leading / deviations[:rank], codes, n_classes, k0)
+    factor = _class_factors(leading / deviations[:rank], codes, n_classes, k0, smooth)
     return ClassWhitening(
         directions / deviations, (directions * deviations).T, factor, k0
     )
@@ -73,12 +78,20 @@ def estimate_covariance_shrinkage(residuals, codes, n_classes):
     return max(float(within / between), 1.0) if between > 0 else np.inf
 
 
-def _class_factors(E, codes, n_classes, k0):
-    """Return the Cholesky factor of (n_c S_c + k0 I) / (n_c + k0) of every class."""
+def _class_factors(E, codes, n_classes, k0, smooth):
+    """Return the Cholesky factor of (n_c S_c + k0 I) / (n_c + k0) of every class.
+
+    With `smooth`, a class has at most half as many free components as samples, a power
+    of two, which tells its number of samples within a factor of two only.
+    """
     identity = np.eye(E.shape[1])
     factor = np.empty((n_classes, *identity.shape))
     for code, members in enumerate(indices_of_classes(codes, n_classes)):
         own = 1 / (1 + k0 / len(members))
         moment = E[members].T @ E[members] / len(members)
+        if smooth and len(members) // 2 < len(moment):
+            n_free = 2 ** (len(members).bit_length() - 2) if len(members) > 1 else 0
+            fixed = np.arange(len(moment)) >= n_free
+            moment = np.where(fixed | fixed[:, None], identity, moment)
         factor[code] = np.linalg.cholesky(own * moment + (1 - own) * identity)
     return factor

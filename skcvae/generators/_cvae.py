@@ -11,7 +11,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from .._class_means import residual_factor
+from .._class_means import smooth_residual_factor
 from .._scaling import estimate_range, scale_rows
 from .._training import TensorLoader
 from .._validation import check_samples, encode_labels
@@ -88,9 +88,10 @@ class CVAE(DecoderMixin, NetGenerator):
 
     noise : {"residual"} or None, default="residual"
         "residual" adds to each decoded sample Gaussian noise with the covariance of the
-        training samples' x - x̂ (Ledoit and Wolf's estimate [3]_), times the factor
-        :math:`s(z, y)^2`. Without it, generated samples lie on a surface of
-        `latent_dim` dimensions. It does not touch training.
+        training samples' x - x̂, estimated as :class:`ClassGaussian` does with
+        ``covariance_shrinkage="factors"``, times the factor :math:`s(z, y)^2`. Without
+        it, generated samples lie on a surface of `latent_dim` dimensions. It does not
+        touch training.
 
     objective : {"elbo", "reference"}, default="elbo"
         "reference" is the loss of the thesis and of the BMVC 2024 program: samples
@@ -198,9 +199,6 @@ class CVAE(DecoderMixin, NetGenerator):
        arXiv 1312.6114.
     .. [2] K. Sohn, H. Lee and X. Yan, "Learning Structured Output Representation using
        Deep Conditional Generative Models", NeurIPS 2015.
-    .. [3] :doi:`O. Ledoit and M. Wolf, "A well-conditioned estimator for
-       large-dimensional covariance matrices", Journal of Multivariate Analysis 88,
-       2004. <10.1016/S0047-259X(03)00096-4>`
 
     Examples
     --------
@@ -384,7 +382,9 @@ class CVAE(DecoderMixin, NetGenerator):
         variance = torch.cat(variances).double().cpu().numpy()
         self.latent_prior_ = self._fit_prior(mean, variance, data.y.cpu().numpy())
         feature_std = module.feature_std().double().cpu().numpy()
-        self.noise_factor_ = feature_std[:, None] * residual_factor(residuals.numpy())
+        self.noise_factor_ = feature_std[:, None] * smooth_residual_factor(
+            residuals.numpy()
+        )
         self.n_active_dims_ = int((mean.var(axis=0) > _ACTIVE_VARIANCE).sum())
 
     def _fit_prior(self, mean, variance, codes):
