@@ -212,7 +212,8 @@ def cross_fitted_temperature(classifier, X, y, weight, groups, seed):
     Parameters
     ----------
     classifier : LongTailClassifier
-        Its parameters are read, and its classes, class counts and target prior.
+        Its parameters are read, and its classes, class counts, target prior, solver and
+        `l2_`.
 
     X, y, weight : ndarray
         Training samples, labels and weights.
@@ -233,6 +234,8 @@ def cross_fitted_temperature(classifier, X, y, weight, groups, seed):
     check_splits(splits, classifier.classes_, codes, classifier.calibration)
     fold = clone(classifier).set_params(
         calibration=None,
+        solver=classifier.solver_,
+        l2=getattr(classifier, "l2_", "auto"),
         target_prior=classifier.target_prior_,
         random_state=seed,
         verbose=0,
