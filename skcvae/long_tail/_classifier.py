@@ -74,7 +74,8 @@ class LongTailClassifier(
 
     variance : float, dict, array-like of shape (n_classes,) or "auto", default=None
         Variance of the generated samples, as in the generator's `sample`. None is the
-        generator's own.
+        generator's own. The closed form with ``l2="auto"`` takes it once or twice,
+        whichever suits held-out samples.
 
     generated_weight : float, default=1.0
         Weight of generated samples in the loss.
@@ -195,6 +196,10 @@ class LongTailClassifier(
 
     l2_ : float
         The strength in use. Only of the closed form.
+
+    variance_ : ndarray of shape (n_classes,)
+        Variance of the generated samples in use. Only of the closed form, where
+        `augment` is not None.
 
     l2_path_ : dict of str to ndarray of shape (n_strengths,), or None
         "l2" tried, from strong to weak, with the "loss" of held-out samples (mean over

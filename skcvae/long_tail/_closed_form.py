@@ -6,6 +6,8 @@ import numpy as np
 import torch
 from scipy.optimize import minimize
 
+from .._class_means import class_sums
+
 # Logits that are held at a time: 16 MiB in float32.
 _BLOCK_NUMBERS = 2**22
 # Directions of less variance than this share of the mean are scaled as if they had it.
@@ -25,10 +27,9 @@ class Gaussians:
     variance: np.ndarray
 
     def transform(self, matrix):
-        """Return the Gaussians of samples that a symmetric matrix multiplies."""
-        return Gaussians(
-            self.means @ matrix, matrix @ self.covariance @ matrix, self.variance
-        )
+        """Return the Gaussians of samples that are multiplied by a matrix."""
+        covariance = matrix.T @ self.covariance @ matrix
+        return Gaussians(self.means @ matrix, covariance, self.variance)
 
 
 def read_gaussians(generator, classes, offset, scale, variance=None):
@@ -47,23 +48,24 @@ def read_gaussians(generator, classes, offset, scale, variance=None):
 
 def within_covariance(Z, codes, weight):
     """Return the covariance of weighted samples around the means of their classes."""
-    sums = np.zeros((codes.max() + 1, Z.shape[1]))
-    np.add.at(sums, codes, weight[:, None] * Z)
+    sums = class_sums(weight[:, None] * Z, codes, codes.max() + 1)
     residuals = Z - (sums / np.bincount(codes, weight)[:, None])[codes]
     return (weight * residuals.T) @ residuals / weight.sum()
 
 
 def half_whitener(covariance):
-    r"""Return :math:`(\Sigma / s)^{-1/4} / \sqrt{s}`, with s the mean variance.
+    r"""Return a matrix that half-whitens samples, and the variances that it leaves.
 
-    A ridge on samples multiplied by this matrix is one of :math:`w' \Sigma^{1/2} w` on
+    With :math:`\Sigma / s = V \Lambda V^\top` and s the mean variance, it is
+    :math:`V \Lambda^{-1/4} / \sqrt{s}`, and the variances are :math:`\Lambda^{1/2}`. A
+    ridge on samples multiplied by this matrix is one of :math:`w' \Sigma^{1/2} w` on
     the samples as they are: features of much variance need small weights, and are
     penalised for large ones. The factor s makes it independent of the unit of X.
     """
     values, vectors = np.linalg.eigh(covariance)
     size = values.mean() if values.mean() > 0 else 1.0
     scaled = np.maximum(values / size, _MIN_VARIANCE)
-    return (vectors * scaled**-0.25) @ vectors.T / np.sqrt(size)
+    return vectors * scaled**-0.25 / np.sqrt(size), np.sqrt(scaled)
 
 
 class HeadObjective:
@@ -99,9 +101,12 @@ class HeadObjective:
 
     mass : ndarray of shape (n_classes,)
         Weight of the generated samples of each class.
+
+    spread : ndarray of shape (n_features,)
+        Variance of the features within the classes, for the steps of the solver.
     """
 
-    def __init__(self, z, codes, weight, shift, gaussians, mass):
+    def __init__(self, z, codes, weight, shift, gaussians, mass, spread):
         def tensor(values):
             return torch.as_tensor(values, dtype=z.dtype, device=z.device)
 
@@ -109,30 +114,36 @@ class HeadObjective:
         self.shift, self.mass = tensor(shift), tensor(mass)
         self.shape = len(shift), z.shape[1]
         self.total = float(weight.sum(dtype=torch.float64)) + float(np.sum(mass))
-        self.gaussians = gaussians
+        self.gaussians, self.spread = gaussians, spread
         if gaussians is not None:
             self.means = tensor(gaussians.means)
             self.covariance = tensor(gaussians.covariance)
-            self.variance = tensor(gaussians.variance)
+            self.set_width(1.0)
 
-    def fit(self, l2, start=None, max_iter=100, tolerance=1e-6):
+    def set_width(self, factor):
+        """Multiply the variances of the Gaussians by a factor."""
+        if self.gaussians is not None:
+            self.variance = self.mass.new_tensor(factor * self.gaussians.variance)
+
+    def fit(self, l2, start=None, max_iter=200, tolerance=1e-5):
         """Return weights and biases, shape (n_classes, n_features + 1).
 
-        L-BFGS ends when an iteration lowers the mean loss by less than `tolerance`
-        times its value.
+        L-BFGS ends when an iteration lowers the loss by a share below `tolerance`.
         """
         n_classes, n_features = self.shape
-        if start is None:
-            start = np.zeros((n_classes, n_features + 1))
+        # About the curvature, so that steps are as long in each direction.
+        curvature = np.append(self.spread / n_classes + l2, 1 / n_classes)
+        unit = np.tile(curvature**-0.5, n_classes)
+        start = np.zeros_like(unit) if start is None else start.ravel() / unit
 
-        def loss(flat):
-            return self._loss_and_gradient(flat, l2)
+        def loss(scaled):
+            value, gradient = self._loss_and_gradient(unit * scaled, l2)
+            # SciPy's tolerance is a share only of a loss that is large.
+            return self.total * value, self.total * unit * gradient
 
-        options = {"maxiter": max_iter, "ftol": tolerance, "gtol": 1e-7}
-        found = minimize(
-            loss, start.ravel(), jac=True, method="L-BFGS-B", options=options
-        )
-        return found.x.reshape(n_classes, n_features + 1)
+        options = {"maxiter": max_iter, "ftol": tolerance, "gtol": 0}
+        found = minimize(loss, start, jac=True, method="L-BFGS-B", options=options)
+        return (unit * found.x).reshape(n_classes, n_features + 1)
 
     def _loss_and_gradient(self, flat, l2):
         """Return the mean loss with the ridge, and its gradient, in float64."""

@@ -59,13 +59,15 @@ class HeadFittingMixin:
             self._solve(closed_form, priors)
 
     def _choose_strength(self, closed_form, groups, seed):
-        """Set `l2_`, and from the held-out samples `l2_path_` and `temperature_`."""
+        """Set `l2_` and `variance_`; on held-out samples `l2_path_`, `temperature_`."""
         self.l2_, self.l2_path_ = self.l2, None
         if self.l2 == "auto":
-            chosen = closed_form.choose(groups, seed)
-            self.l2_, temperature, self.l2_path_ = chosen
+            choice = closed_form.choose(groups, seed)
+            self.l2_, self.l2_path_ = choice.l2, choice.path
             if self.target_prior is not None:
-                self.temperature_ = temperature
+                self.temperature_ = choice.temperature
+        if closed_form.gaussians is not None:
+            self.variance_ = closed_form.gaussians.variance
 
     def _solve(self, closed_form, priors):
         """Set `head_`, `coef_` and `intercept_`."""

@@ -16,7 +16,13 @@ from ._closed_form import (
     within_covariance,
 )
 from ._losses import BalancedSoftmaxLoss
-from ._regularization import FALLBACK, HeldOut, choose_strength, stratified_splits
+from ._regularization import (
+    FALLBACK,
+    Choice,
+    HeldOut,
+    choose_strength,
+    stratified_splits,
+)
 
 # Parameters that only the steps of SGD have.
 _SGD_ONLY = ("weight_decay", "max_epochs", "batch_size", "lr", "net_params")
@@ -129,22 +135,30 @@ class ClosedFormFit:
         else:
             self.gaussians = self._read(classifier.generator_)
             covariance = self.gaussians.covariance
-        self.whitener = half_whitener(covariance)
+        self.whitener, self.spread = half_whitener(covariance)
+        self.start = None
         self.Z = Z @ self.whitener.astype(np.float32)
 
     def choose(self, groups, seed):
-        """Return l2, temperature and the path, from held-out samples."""
+        """Return the `Choice` of held-out samples, and widen the Gaussians by it."""
         splits = self._held_out_parts(groups, seed)
         if not any(len(split.codes) for split in splits):
-            return FALLBACK, 1.0, None
+            return Choice(FALLBACK)
         with np.errstate(divide="ignore"):
-            return choose_strength(splits, np.log(self._target()))
+            log_target = np.log(self._target())
+        may_widen = self.gaussians is not None and self.classifier.variance is None
+        choice = choose_strength(splits, log_target, may_widen)
+        if may_widen:
+            self.gaussians.variance = choice.width * self.gaussians.variance
+        # What the parts agree on is near the solution for all samples.
+        self.start = np.mean([split.joint for split in splits], axis=0)
+        return choice
 
     def solve(self, l2):
         """Return weights and biases for scaled samples, float32."""
         everything = slice(None)
-        joint = self._objective(everything, self.gaussians).fit(l2)
-        weights = joint[:, :-1] @ self.whitener
+        joint = self._objective(everything, self.gaussians).fit(l2, self.start)
+        weights = joint[:, :-1] @ self.whitener.T
         return weights.astype(np.float32), joint[:, -1].astype(np.float32)
 
     def _target(self):
@@ -179,6 +193,7 @@ class ClosedFormFit:
             np.log(priors.corrected_count(0)),
             gaussians,
             mass,
+            self.spread,
         )
 
     def _held_out_parts(self, groups, seed):
