@@ -125,7 +125,7 @@ class HeadObjective:
         if self.gaussians is not None:
             self.variance = self.mass.new_tensor(factor * self.gaussians.variance)
 
-    def fit(self, l2, start=None, max_iter=200, tolerance=1e-5):
+    def fit(self, l2, start=None, max_iter=200, tolerance=1e-6):
         """Return weights and biases, shape (n_classes, n_features + 1).
 
         L-BFGS ends when an iteration lowers the loss by a share below `tolerance`.

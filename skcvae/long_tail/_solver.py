@@ -1,6 +1,7 @@
 """Which solver a classifier can take, and the fit by the closed form."""
 
 import inspect
+from numbers import Real
 
 import numpy as np
 import torch
@@ -8,6 +9,7 @@ import torch
 from .._generation import clone_generator, fit_generator, unfrozen
 from .._scaling import scale_rows
 from ..generators import ClassGaussian
+from ._batches import resolve_remix
 from ._calibration import check_splits, held_out_splits
 from ._closed_form import (
     HeadObjective,
@@ -75,7 +77,7 @@ def _obstacle(classifier):
         f"loss={loss!r}": loss not in ("balanced_softmax", "logit_adjusted"),
         "loss_params": bool(classifier.loss_params),
         "sampling='progressive'": classifier.sampling == "progressive",
-        "remix": bool(classifier.remix),
+        "remix": resolve_remix(classifier.remix) is not None,
         **dict.fromkeys(changed, True),
     }
     found = [name for name, is_there in obstacles.items() if is_there]
@@ -85,8 +87,8 @@ def _obstacle(classifier):
 
 
 def _equal(value, default):
-    """Tell whether a parameter has its default; 1 and True are none of a string."""
-    return type(value) in (type(default), int, float) and value == default
+    """Tell whether a parameter has its default."""
+    return value is default or (isinstance(value, str | Real) and value == default)
 
 
 def _generator_obstacles(generator):
@@ -205,7 +207,9 @@ class ClosedFormFit:
             splits = held_out_splits(classifier.cv, self.X, y, codes, 1, groups)
             check_splits(splits, classifier.classes_, codes, "temperature")
         held_out = np.concatenate([test for _, test in splits])
-        mass = np.bincount(codes[held_out], weight[held_out], len(classifier.classes_))
+        n_classes = len(classifier.classes_)
+        # Without any, bincount returns integers.
+        mass = np.bincount(codes[held_out], weight[held_out], n_classes).astype(float)
         share = np.divide(self._target(), mass, out=np.zeros_like(mass), where=mass > 0)
         parts = []
         for train, test in splits:
