@@ -199,7 +199,11 @@ def test_default_takes_it_and_says_so(noisy_classes):
 def test_choice_can_be_repeated_by_hand(noisy_classes):
     X, y = noisy_classes
     chosen = make_classifier().fit(X, y)
-    given = make_classifier(l2=chosen.l2_, variance=chosen.variance_).fit(X, y)
+    given = make_classifier(
+        l2=chosen.l2_,
+        augment=chosen.augment_,
+        variance=getattr(chosen, "variance_", None),
+    ).fit(X, y)
     assert given.temperature_ == 1 and given.l2_path_ is None
     proba = given.predict_proba(X) ** (1 / chosen.temperature_)
     proba /= proba.sum(axis=1, keepdims=True)
@@ -359,9 +363,9 @@ def test_constant_features_are_not_looked_at(noisy_classes):
 
 def test_a_frozen_generator_may_know_more_classes(noisy_classes):
     X, y = noisy_classes
-    frozen = FrozenEstimator(ClassGaussian().fit(10 * X, y + 1))
+    frozen = FrozenEstimator(ClassGaussian().fit(X, y + 1))
     kept = y > 0
-    classifier = make_classifier(frozen).fit(X[kept], y[kept] + 1)
+    classifier = make_classifier(frozen, l2=0.01).fit(X[kept], y[kept] + 1)
     assert classifier.solver_ == "closed_form"
     assert_array_equal(classifier.classes_, [2, 3, 4])
     assert classifier.variance_.shape == (3,)
@@ -392,6 +396,22 @@ def test_copies_predict_the_same_and_hold_no_sample(noisy_classes, tmp_path):
 
 
 # The choice
+
+
+def test_few_classes_do_without_generated_samples_that_harm():
+    rng = np.random.RandomState(0)
+    y = np.repeat([0, 1], [300, 60])
+    # One class lies on both sides of the other: no Gaussian is like it.
+    X = rng.normal(size=(360, 4))
+    X[:, 0] += np.where(y == 1, 1.0, 0.0)
+    X[y == 1, 1] *= 0.05
+    X[y == 1, 2] = rng.exponential(5.0, 60) ** 2
+    harmed = make_classifier().fit(X, y)
+    assert harmed.augment_ is None
+    assert not hasattr(harmed, "variance_")
+    assert_allclose(harmed.effective_prior_, np.sqrt([5, 1]) / np.sqrt([5, 1]).sum())
+    given = make_classifier(l2=0.01).fit(X, y)
+    assert given.augment_ == "inverse"
 
 
 def test_splits_hold_out_a_fifth_and_never_all_of_a_class():

@@ -213,7 +213,7 @@ def cross_fitted_temperature(classifier, X, y, weight, groups, seed):
     ----------
     classifier : LongTailClassifier
         Its parameters are read, and its classes, class counts, target prior, solver,
-        `l2_` and `variance_`.
+        `l2_`, `augment_` and `variance_`.
 
     X, y, weight : ndarray
         Training samples, labels and weights.
@@ -236,6 +236,7 @@ def cross_fitted_temperature(classifier, X, y, weight, groups, seed):
         calibration=None,
         solver=classifier.solver_,
         l2=getattr(classifier, "l2_", "auto"),
+        augment=classifier.augment_,
         variance=getattr(classifier, "variance_", classifier.variance),
         target_prior=classifier.target_prior_,
         random_state=seed,

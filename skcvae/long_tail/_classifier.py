@@ -187,6 +187,10 @@ class LongTailClassifier(
     solver_ : {"closed_form", "sgd"}
         The solver in use.
 
+    augment_ : str or None
+        `augment`; or None where the closed form with ``l2="auto"`` left generated
+        samples out of at most ten classes, because held-out samples preferred it.
+
     head_ : torch.nn.Module
         From scaled samples to logits, on the CPU.
 

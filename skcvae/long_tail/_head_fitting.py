@@ -32,7 +32,8 @@ class HeadFittingMixin:
         self.classes_, codes = np.unique(y, return_inverse=True)
         self.class_count_ = np.bincount(codes, weights=weight)
         self.solver_ = resolve_solver(self, len(X), len(self.classes_))
-        priors = self._batch_priors(len(X), self.class_count_)
+        self.augment_ = self.augment
+        priors = self._batch_priors(len(X), self.class_count_, self.augment_)
         self.temperature_ = 1.0
         # A wrong argument of the loss shows before the generator is fitted.
         self._correct_logits(priors, priors.n_epochs - 1)
@@ -56,22 +57,27 @@ class HeadFittingMixin:
         if closed_form is None:
             self._train(X, codes, weight, priors, stream, head_seed)
         else:
-            self._solve(closed_form, priors)
+            self._solve(closed_form)
 
     def _choose_strength(self, closed_form, groups, seed):
-        """Set `l2_` and `variance_`; on held-out samples `l2_path_`, `temperature_`."""
+        """Set `l2_`, `augment_` and `variance_`, `l2_path_` and `temperature_`."""
         self.l2_, self.l2_path_ = self.l2, None
         if self.l2 == "auto":
             choice = closed_form.choose(groups, seed)
             self.l2_, self.l2_path_ = choice.l2, choice.path
             if self.target_prior is not None:
                 self.temperature_ = choice.temperature
-        if closed_form.gaussians is not None:
+        if closed_form.gaussians is None:
+            self.augment_ = None
+        else:
             self.variance_ = closed_form.gaussians.variance
 
-    def _solve(self, closed_form, priors):
+    def _solve(self, closed_form):
         """Set `head_`, `coef_` and `intercept_`."""
         weights, bias = closed_form.solve(self.l2_)
+        priors = self._batch_priors(
+            len(closed_form.X), self.class_count_, self.augment_
+        )
         self._correct_logits(priors, 0)
         head = LinearHead(weights.shape[1], len(weights))
         head.load_state_dict(
@@ -139,14 +145,12 @@ class HeadFittingMixin:
                 "samples are weighted one by one."
             )
 
-    def _batch_priors(self, n_samples, class_count):
+    def _batch_priors(self, n_samples, class_count, augment):
         """Return the class priors of the batches to come."""
         return BatchPriors(
             class_count=class_count,
             sampling=self.sampling,
-            p_augment=augment_probability(
-                self.augment, class_count, self.p_min, self.p_max
-            ),
+            p_augment=augment_probability(augment, class_count, self.p_min, self.p_max),
             generated_weight=self.generated_weight,
             remix=resolve_remix(self.remix),
             correction=self.prior_correction,

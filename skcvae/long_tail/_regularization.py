@@ -73,14 +73,15 @@ class Choice:
 
     `l2` is at the minimum of the parabola through the best of the path and those beside
     it, over `width`, the factor of the variance of generated samples. `temperature` is
-    best for the logits. `path` holds "l2" from strong to weak, "loss" and
-    "temperature", for a width of 1.
+    best for the logits, and `loss` is the held-out loss with it. `path` holds "l2" from
+    strong to weak, "loss" and "temperature", for a width of 1.
     """
 
     l2: float
     temperature: float = 1.0
     width: float = 1.0
     path: dict | None = None
+    loss: float = np.inf
 
 
 def choose_strength(splits, log_prior, may_widen):
@@ -118,8 +119,8 @@ def choose_strength(splits, log_prior, may_widen):
     if may_widen:
         wide_temperature, wide_loss = measure(l2 / _WIDTH, _WIDTH)
         if wide_loss < loss:
-            return Choice(l2 / _WIDTH, wide_temperature, _WIDTH, path)
-    return Choice(l2, temperature, 1.0, path)
+            return Choice(l2 / _WIDTH, wide_temperature, _WIDTH, path, wide_loss)
+    return Choice(l2, temperature, 1.0, path, loss)
 
 
 def _walk(measure):

@@ -31,6 +31,8 @@ _SGD_ONLY = ("weight_decay", "max_epochs", "batch_size", "lr", "net_params")
 # Logits times features. With more, the passes of the closed form take longer than the
 # steps of SGD.
 _MAX_NUMBERS = 10**9
+# With so few classes, fits are fast enough to try them without generated samples, too.
+_FEW_CLASSES = 10
 # What a subclass of ClassGaussian may replace, so that its samples are others.
 _DRAWING = ("sample", "make_stream", "_make_sampler", "_make_scaled_draw", "_centres")
 
@@ -142,19 +144,35 @@ class ClosedFormFit:
         self.Z = Z @ self.whitener.astype(np.float32)
 
     def choose(self, groups, seed):
-        """Return the `Choice` of held-out samples, and widen the Gaussians by it."""
+        """Return the `Choice` of held-out samples, and change the Gaussians by it.
+
+        With few classes, generated samples may be left out: they harm where classes are
+        far from Gaussian, and their number says little about the shrinkage of means.
+        """
+        choice, start = self._choose(groups, seed)
+        if self.gaussians is not None:
+            if len(self.classifier.classes_) <= _FEW_CLASSES:
+                gaussians, self.gaussians = self.gaussians, None
+                without, start_without = self._choose(groups, seed)
+                if without.loss < choice.loss:
+                    self.start = start_without
+                    return without
+                self.gaussians = gaussians
+            self.gaussians.variance = choice.width * self.gaussians.variance
+        self.start = start
+        return choice
+
+    def _choose(self, groups, seed):
+        """Return the choice with the present Gaussians, and where to start from."""
         splits = self._held_out_parts(groups, seed)
         if not any(len(split.codes) for split in splits):
-            return Choice(FALLBACK)
+            return Choice(FALLBACK), None
         with np.errstate(divide="ignore"):
             log_target = np.log(self._target())
         may_widen = self.gaussians is not None and self.classifier.variance is None
         choice = choose_strength(splits, log_target, may_widen)
-        if may_widen:
-            self.gaussians.variance = choice.width * self.gaussians.variance
         # What the parts agree on is near the solution for all samples.
-        self.start = np.mean([split.joint for split in splits], axis=0)
-        return choice
+        return choice, np.mean([split.joint for split in splits], axis=0)
 
     def solve(self, l2):
         """Return weights and biases for scaled samples, float32."""
@@ -182,7 +200,8 @@ class ClosedFormFit:
     def _objective(self, part, gaussians):
         codes, weight = self.codes[part], self.weight[part]
         count = np.bincount(codes, weight)
-        priors = self.classifier._batch_priors(len(codes), count)
+        augment = None if gaussians is None else self.classifier.augment
+        priors = self.classifier._batch_priors(len(codes), count, augment)
         drawn = priors.drawn(0) * count.sum()
         mass = drawn * priors.p_augment * self.classifier.generated_weight
         real = weight * (drawn * (1 - priors.p_augment) / count)[codes]
@@ -228,7 +247,7 @@ class ClosedFormFit:
 
     def _fit_gaussians(self, train, seed):
         classifier = self.classifier
-        if classifier.augment is None:
+        if self.gaussians is None:
             return None
         generator = classifier.generator or ClassGaussian()
         generator = clone_generator(
