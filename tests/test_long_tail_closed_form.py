@@ -202,6 +202,7 @@ def test_choice_can_be_repeated_by_hand(noisy_classes):
     given = make_classifier(
         l2=chosen.l2_,
         augment=chosen.augment_,
+        sampling=chosen.sampling_,
         variance=getattr(chosen, "variance_", None),
     ).fit(X, y)
     assert given.temperature_ == 1 and given.l2_path_ is None
@@ -409,9 +410,12 @@ def test_few_classes_do_without_generated_samples_that_harm():
     harmed = make_classifier().fit(X, y)
     assert harmed.augment_ is None
     assert not hasattr(harmed, "variance_")
-    assert_allclose(harmed.effective_prior_, np.sqrt([5, 1]) / np.sqrt([5, 1]).sum())
+    assert harmed.sampling_ == "balanced"
+    assert_allclose(harmed.effective_prior_, 0.5)
+    sqrt = make_classifier(sampling="sqrt").fit(X, y)
+    assert_allclose(sqrt.effective_prior_, np.sqrt([5, 1]) / np.sqrt([5, 1]).sum())
     given = make_classifier(l2=0.01).fit(X, y)
-    assert given.augment_ == "inverse"
+    assert (given.augment_, given.sampling_) == ("inverse", "sqrt")
 
 
 def test_splits_hold_out_a_fifth_and_never_all_of_a_class():

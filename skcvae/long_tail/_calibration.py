@@ -213,7 +213,7 @@ def cross_fitted_temperature(classifier, X, y, weight, groups, seed):
     ----------
     classifier : LongTailClassifier
         Its parameters are read, and its classes, class counts, target prior, solver,
-        `l2_`, `augment_` and `variance_`.
+        `l2_`, `augment_`, `sampling_` and `variance_`.
 
     X, y, weight : ndarray
         Training samples, labels and weights.
@@ -237,6 +237,7 @@ def cross_fitted_temperature(classifier, X, y, weight, groups, seed):
         solver=classifier.solver_,
         l2=getattr(classifier, "l2_", "auto"),
         augment=classifier.augment_,
+        sampling=classifier.sampling_,
         variance=getattr(classifier, "variance_", classifier.variance),
         target_prior=classifier.target_prior_,
         random_state=seed,

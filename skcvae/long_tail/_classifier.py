@@ -59,10 +59,11 @@ class LongTailClassifier(
     loss_params : dict, default=None
         Further arguments of the named loss, for example ``{"gamma": 1.0}``.
 
-    sampling : {"instance", "sqrt", "balanced", "progressive"} or float, default="sqrt"
-        The exponent b of the weight :math:`n_c^{-b}` with which a sample is drawn: 0,
-        0.5, 1, or a number. "progressive" moves from "instance" to "balanced" over the
-        epochs.
+    sampling : str or float, default="auto"
+        The exponent b of the weight :math:`n_c^{-b}` with which a sample is drawn: 0
+        for "instance", 0.5 for "sqrt", 1 for "balanced", or a number. "progressive"
+        moves from "instance" to "balanced" over the epochs. "auto" is "sqrt", and
+        "balanced" where the closed form leaves generated samples out; see `augment_`.
 
     augment : {"inverse", "inverse_steep", "always"} or None, default="inverse"
         Probability that a sample is replaced: :math:`1 / n_c` or :math:`1 / n_c^2`,
@@ -191,6 +192,9 @@ class LongTailClassifier(
         `augment`; or None where the closed form with ``l2="auto"`` left generated
         samples out of at most ten classes, because held-out samples preferred it.
 
+    sampling_ : str or float
+        `sampling`, or what "auto" stands for.
+
     head_ : torch.nn.Module
         From scaled samples to logits, on the CPU.
 
@@ -289,7 +293,7 @@ class LongTailClassifier(
         "loss": [StrOptions(set(LOSSES)), nn.Module],
         "loss_params": [dict, None],
         "sampling": [
-            StrOptions({*SAMPLING_EXPONENTS, "progressive"}),
+            StrOptions({*SAMPLING_EXPONENTS, "progressive", "auto"}),
             Interval(Real, None, None, closed="neither"),
         ],
         "augment": [StrOptions({"inverse", "inverse_steep", "always"}), None],
@@ -326,7 +330,7 @@ class LongTailClassifier(
         head: str | Callable[[int, int], nn.Module] = "auto",
         loss: str | nn.Module = "balanced_softmax",
         loss_params: dict[str, Any] | None = None,
-        sampling: str | float = "sqrt",
+        sampling: str | float = "auto",
         augment: str | None = "inverse",
         p_min: float = 0.2,
         p_max: float = 0.7,

@@ -33,6 +33,7 @@ class HeadFittingMixin:
         self.class_count_ = np.bincount(codes, weights=weight)
         self.solver_ = resolve_solver(self, len(X), len(self.classes_))
         self.augment_ = self.augment
+        self.sampling_ = self._resolve_sampling(self.augment_)
         priors = self._batch_priors(len(X), self.class_count_, self.augment_)
         self.temperature_ = 1.0
         # A wrong argument of the loss shows before the generator is fitted.
@@ -69,6 +70,7 @@ class HeadFittingMixin:
                 self.temperature_ = choice.temperature
         if closed_form.gaussians is None:
             self.augment_ = None
+            self.sampling_ = self._resolve_sampling(None)
         else:
             self.variance_ = closed_form.gaussians.variance
 
@@ -145,11 +147,17 @@ class HeadFittingMixin:
                 "samples are weighted one by one."
             )
 
+    def _resolve_sampling(self, augment):
+        """Return the sampling in use; "auto" depends on what was made of `augment`."""
+        if self.sampling != "auto":
+            return self.sampling
+        return "sqrt" if augment == self.augment else "balanced"
+
     def _batch_priors(self, n_samples, class_count, augment):
         """Return the class priors of the batches to come."""
         return BatchPriors(
             class_count=class_count,
-            sampling=self.sampling,
+            sampling=self._resolve_sampling(augment),
             p_augment=augment_probability(augment, class_count, self.p_min, self.p_max),
             generated_weight=self.generated_weight,
             remix=resolve_remix(self.remix),
