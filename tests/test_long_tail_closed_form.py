@@ -474,8 +474,8 @@ def test_groups_are_kept_together(noisy_classes):
 def test_path_is_drawn(noisy_classes):
     classifier = make_classifier().fit(*noisy_classes)
     display = RegularizationPathDisplay.from_estimator(classifier)
-    assert_array_equal(display.line_.get_xdata(), classifier.l2_path_["l2"])
-    assert_array_equal(display.line_.get_ydata(), classifier.l2_path_["loss"])
+    assert_array_equal(display.lines_["tried"].get_xdata(), classifier.l2_path_["l2"])
+    assert_array_equal(display.lines_["tried"].get_ydata(), classifier.l2_path_["loss"])
     given = make_classifier(l2=0.1).fit(*noisy_classes)
     with pytest.raises(ValueError, match="chose no ridge"):
         RegularizationPathDisplay.from_estimator(given)

@@ -27,8 +27,8 @@ class RegularizationPathDisplay(BaseDisplay):
 
     Attributes
     ----------
-    line_ : matplotlib Line2D
-        The losses.
+    lines_ : dict of str to matplotlib Line2D
+        The losses, by "tried".
 
     chosen_line_ : matplotlib Line2D
         The strength in use.
@@ -103,7 +103,8 @@ class RegularizationPathDisplay(BaseDisplay):
         from matplotlib.lines import Line2D
 
         style = with_defaults(kwargs, Line2D, **line_style(0), label="tried")
-        (self.line_,) = ax.plot(self.l2, self.loss, **style)
+        (line,) = ax.plot(self.l2, self.loss, **style)
+        self.lines_ = {"tried": line}
         color = line_style(1)["color"]
         self.chosen_line_ = ax.axvline(
             self.chosen, color=color, linestyle="--", label="taken"
