@@ -72,8 +72,8 @@ class Choice:
     """What held-out samples prefer.
 
     `l2` is at the minimum of the parabola through the best of the path and those beside
-    it, over `width`, the factor of the variance of generated samples. `temperature` is
-    best for the logits, and `loss` is the held-out loss with it. `path` holds "l2" from
+    it, over `width`, the factor of the variance of generated samples. `temperature`
+    suits the logits, and `loss` is the least held-out loss. `path` holds "l2" from
     strong to weak, "loss" and "temperature", for a width of 1.
     """
 
@@ -114,13 +114,14 @@ def choose_strength(splits, log_prior, may_widen):
         "loss": losses,
         "temperature": temperatures,
     }
-    l2 = _lowest_point(path, steps.index(best))
-    temperature, loss = measure(l2)
+    l2, loss = _lowest_point(path, steps.index(best)), tried[best][1]
     if may_widen:
         wide_temperature, wide_loss = measure(l2 / _WIDTH, _WIDTH)
         if wide_loss < loss:
             return Choice(l2 / _WIDTH, wide_temperature, _WIDTH, path, wide_loss)
-    return Choice(l2, temperature, 1.0, path, loss)
+    # np.interp takes increasing positions.
+    temperature = np.interp(-np.log(l2), -np.log(path["l2"]), temperatures)
+    return Choice(l2, float(temperature), 1.0, path, loss)
 
 
 def _walk(measure):
