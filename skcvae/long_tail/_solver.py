@@ -177,7 +177,10 @@ class ClosedFormFit:
     def solve(self, l2):
         """Return weights and biases for scaled samples, float32."""
         everything = slice(None)
-        joint = self._objective(everything, self.gaussians).fit(l2, self.start)
+        # Near the solution, few steps are left.
+        tolerance = 1e-6 if self.start is None else 1e-5
+        objective = self._objective(everything, self.gaussians)
+        joint = objective.fit(l2, self.start, tolerance=tolerance)
         weights = joint[:, :-1] @ self.whitener.T
         return weights.astype(np.float32), joint[:, -1].astype(np.float32)
 
