@@ -252,7 +252,8 @@ class ClosedFormFit:
         classifier = self.classifier
         if self.gaussians is None:
             return None
-        generator = classifier.generator or ClassGaussian()
+        generator = classifier.generator
+        generator = ClassGaussian() if generator is None else generator
         generator = clone_generator(
             generator, classifier.random_state, classifier.memory, seed
         )
