@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import sparse
 from sklearn.covariance import ledoit_wolf
 
 from ._factor_covariance import contrasts, factor_covariance
@@ -38,9 +39,21 @@ def fit_class_means(Z, codes, n_classes, k0="auto", covariance_shrinkage="auto")
 
 def raw_class_means(Z, codes, n_classes):
     """Return the mean of each class, shape (n_classes, n_features), in float64."""
-    sums = np.zeros((n_classes, Z.shape[1]))
-    np.add.at(sums, codes, Z)
+    sums = class_sums(Z, codes, n_classes)
     return sums / np.bincount(codes, minlength=n_classes)[:, None]
+
+
+def class_sums(Z, codes, n_classes):
+    """Return the sum of the samples of each class, in float64.
+
+    A sparse product adds in the order of the samples, as `np.add.at` does, and is many
+    times faster.
+    """
+    n_samples = len(codes)
+    indicator = sparse.csr_array(
+        (np.ones(n_samples), codes, np.arange(n_samples + 1)), (n_samples, n_classes)
+    )
+    return indicator.T @ Z
 
 
 def within_class_covariance(Z, codes, means, shrinkage="auto"):

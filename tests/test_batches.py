@@ -366,7 +366,8 @@ def test_the_classifier_draws_scaled_rows_of_the_class(generator):
     # Fewer classes than the generator has, so that their codes differ.
     classifier.classes_, classifier.device_ = LABELS[[26, 0]], _CPU
     classifier.offset_, classifier.scale_ = offset, scale
-    stream = classifier._make_stream(ROWS, LABELS, 0, 0)
+    classifier._fit_generator(ROWS, LABELS, 0)
+    stream = classifier._make_stream(0)
     rows = stream(torch.tensor([0, 0, 1]), torch.Generator().manual_seed(0))
     expected = (CENTRES[[2, 2, 0], :3] - offset[:3]) / scale[:3]
     assert_allclose(rows[:, :3], expected, atol=1e-3)

@@ -28,6 +28,7 @@ def load_script(name):
     return module
 
 
+closed_form = load_script("closed_form_benchmark")
 common = load_script("_common")
 generators = load_script("generator_benchmark")
 options = load_script("cvae_training_options")
@@ -45,6 +46,17 @@ def digits():
     )
     X_train, X_test = common.global_scale(X_train, X[900:])
     return X_train, y_train, X_test, y[900:]
+
+
+# The closed form
+
+
+def test_row_of_a_method_has_every_column(digits):
+    row = closed_form.measure(digits, {"l2": 0.01})
+    assert len(row) == len(closed_form.COLUMNS)
+    accuracy, balanced, *_, loss, seconds = row
+    assert 70 < accuracy < 100 and 70 < balanced < 100
+    assert 0 < loss < 1.5 and seconds > 0
 
 
 # The table of all generators

@@ -27,6 +27,7 @@ from skcvae.inspection import (
     MembershipROCDisplay,
     NearestNeighborDistanceDisplay,
     ProjectionDisplay,
+    RegularizationPathDisplay,
     ReliabilityDisplay,
     ShotAccuracyDisplay,
     SphereRadiusDisplay,
@@ -44,6 +45,19 @@ class History(BaseEstimator):
         {"epoch": e, "train_loss": 9 / e, "train_reconstruction": 8 / e, "train_kl": e}
         for e in (1, 2, 3)
     )
+
+    def fit(self, X, y):
+        return self
+
+    def __sklearn_is_fitted__(self):
+        return True
+
+
+class RidgePath(BaseEstimator):
+    """A fitted estimator with a path of three strengths."""
+
+    l2_ = 0.2
+    l2_path_ = {"l2": np.array([1.0, 0.25, 0.06]), "loss": np.array([1.2, 1.0, 1.1])}
 
     def fit(self, X, y):
         return self
@@ -115,10 +129,14 @@ DRAW = {
         X[:, 0] + 1, X[:, 1], **kw
     ),
     "ReliabilityDisplay": reliability,
+    "RegularizationPathDisplay": lambda n, **kw: (
+        RegularizationPathDisplay.from_estimator(RidgePath(), **kw)
+    ),
 }
 WITHOUT_CLASSES = {
     "MembershipROCDisplay",
     "NearestNeighborDistanceDisplay",
+    "RegularizationPathDisplay",
     "ReliabilityDisplay",
     "TrainingHistoryDisplay",
 }

@@ -122,7 +122,9 @@ def measure(split, generator, seed):
     generator.sample(N_DRAWN)
     drawn = time.perf_counter()
     # Fitted generators are used as they are.
-    online = LongTailClassifier(generator, device="cpu", random_state=seed)
+    online = LongTailClassifier(
+        generator, solver="sgd", device="cpu", random_state=seed
+    )
     offline = head().fit(*balance(split, generator))
     rows, _ = generator.sample(y=split.y)
     outside, reference = split.strangers[::2], split.strangers[1::2]

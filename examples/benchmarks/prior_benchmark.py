@@ -158,7 +158,7 @@ def compositions(X, y):
         "BalancedRandomForest": BalancedRandomForestClassifier(random_state=0),
         "BalancedBagging": BalancedBaggingClassifier(random_state=0),
         "EasyEnsemble": EasyEnsembleClassifier(random_state=0),
-        "LongTailClassifier": LongTailClassifier(random_state=0),
+        "LongTailClassifier": LongTailClassifier(solver="sgd", random_state=0),
         "own class that balances inside": BalancesInside(),
     }
 

@@ -157,7 +157,9 @@ def evaluate(method, setup, seed):
         X, y = resample(method.sampler(y, seed), X, y)
     generator = method.generator(setup, seed) if method.generator else None
     params = {"max_epochs": setup.epochs(len(X)), **method.head}
-    head = LongTailClassifier(generator, random_state=seed, **params).fit(X, y)
+    head = LongTailClassifier(generator, solver="sgd", random_state=seed, **params).fit(
+        X, y
+    )
     predicted = head.predict(data.X_test)
     scores = shot_accuracy_score(data.y_test, predicted, y_train=data.y_train)
     return [100 * scores[group] for group in GROUPS]

@@ -13,6 +13,7 @@ from ._history import TrainingHistoryDisplay
 from ._latent import LatentSpaceDisplay
 from ._membership import MembershipROCDisplay
 from ._projection import ProjectionDisplay
+from ._regularization import RegularizationPathDisplay
 from ._reliability import ReliabilityDisplay
 from ._shots import ShotAccuracyDisplay
 
@@ -24,6 +25,7 @@ __all__ = [
     "MembershipROCDisplay",
     "NearestNeighborDistanceDisplay",
     "ProjectionDisplay",
+    "RegularizationPathDisplay",
     "ReliabilityDisplay",
     "ShotAccuracyDisplay",
     "SphereRadiusDisplay",

@@ -223,7 +223,8 @@ def cross_fitted_temperature(classifier, X, y, weight, groups, seed):
     Parameters
     ----------
     classifier : LongTailClassifier
-        Its parameters are read, and its classes, class counts and target prior.
+        Its parameters are read, and its classes, class counts, target prior, solver,
+        `l2_`, `augment_`, `sampling_` and `variance_`.
 
     X, y, weight : ndarray
         Training samples, labels and weights.
@@ -244,6 +245,11 @@ def cross_fitted_temperature(classifier, X, y, weight, groups, seed):
     check_splits(splits, classifier.classes_, codes, classifier.calibration)
     fold = clone(classifier).set_params(
         calibration=None,
+        solver=classifier.solver_,
+        l2=getattr(classifier, "l2_", "auto"),
+        augment=classifier.augment_,
+        sampling=classifier.sampling_,
+        variance=getattr(classifier, "variance_", classifier.variance),
         target_prior=classifier.target_prior_,
         random_state=seed,
         verbose=0,

@@ -1,6 +1,5 @@
 """The classifier for long-tailed data."""
 
-import copy
 from collections.abc import Callable, Iterable
 from numbers import Integral, Real
 from typing import Any, Self
@@ -10,35 +9,23 @@ import torch
 from joblib import Memory
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, ClassifierMixin, _fit_context
-from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from torch import nn
 
 from .._doc_links import DocLinkMixin
-from .._generation import clone_generator, fit_into, make_stream
-from .._scaling import estimate_scale, scale_rows
-from .._training import check_net_params, draw_seeds, fork_torch_rng, resolve_device
-from .._validation import (
-    VARIANCE_CONSTRAINT,
-    check_variance,
-    check_weighted_samples,
-    forget_fit,
-)
-from ..generators import ClassGaussian
-from ._batches import WeightedTensors, resolve_remix
-from ._calibration import cross_fitted_temperature
-from ._head_net import LOSSES, RESERVED, build_loss, build_net, count_epochs
+from .._validation import VARIANCE_CONSTRAINT, forget_fit
+from ._head_fitting import HeadFittingMixin
+from ._head_net import LOSSES
 from ._heads import HEADS, HeadPredictionsMixin
-from ._priors import (
-    SAMPLING_EXPONENTS,
-    BatchPriors,
-    augment_probability,
-    resolve_target_prior,
-)
+from ._priors import SAMPLING_EXPONENTS
 
 
 class LongTailClassifier(
-    HeadPredictionsMixin, DocLinkMixin, ClassifierMixin, BaseEstimator
+    HeadFittingMixin,
+    HeadPredictionsMixin,
+    DocLinkMixin,
+    ClassifierMixin,
+    BaseEstimator,
 ):
     r"""Linear head on embeddings, trained with generated samples for rare classes.
 
@@ -46,7 +33,8 @@ class LongTailClassifier(
     :math:`n_c` samples is drawn with weight :math:`n_c^{-b}` and replaced, with a
     probability that falls with :math:`n_c`, by a generated sample of its class, made
     anew for each batch. The class prior of these batches is known. The loss, or the
-    prediction, corrects it once.
+    prediction, corrects it once. Where generated samples are Gaussian, the default
+    `solver` needs no batches: it minimises the mean over all of them at once.
 
     Parameters
     ----------
@@ -71,10 +59,11 @@ class LongTailClassifier(
     loss_params : dict, default=None
         Further arguments of the named loss, for example ``{"gamma": 1.0}``.
 
-    sampling : {"instance", "sqrt", "balanced", "progressive"} or float, default="sqrt"
-        The exponent b of the weight :math:`n_c^{-b}` with which a sample is drawn: 0,
-        0.5, 1, or a number. "progressive" moves from "instance" to "balanced" over the
-        epochs.
+    sampling : str or float, default="auto"
+        The exponent b of the weight :math:`n_c^{-b}` with which a sample is drawn: 0
+        for "instance", 0.5 for "sqrt", 1 for "balanced", or a number. "progressive"
+        moves from "instance" to "balanced" over the epochs. "auto" is "sqrt", and
+        "balanced" where the closed form leaves generated samples out; see `augment_`.
 
     augment : {"inverse", "inverse_steep", "always"} or None, default="inverse"
         Probability that a sample is replaced: :math:`1 / n_c` or :math:`1 / n_c^2`,
@@ -86,7 +75,8 @@ class LongTailClassifier(
 
     variance : float, dict, array-like of shape (n_classes,) or "auto", default=None
         Variance of the generated samples, as in the generator's `sample`. None is the
-        generator's own.
+        generator's own. The closed form with ``l2="auto"`` takes it once or twice,
+        whichever suits held-out samples.
 
     generated_weight : float, default=1.0
         Weight of generated samples in the loss.
@@ -118,6 +108,21 @@ class LongTailClassifier(
     cv : int, cross-validation splitter or iterable, default=5
         Folds of the calibration, stratified if an int. Those keep a sample of each
         class in the training part.
+
+    solver : {"auto", "closed_form", "sgd"}, default="auto"
+        "closed_form" minimises, by L-BFGS, a bound on the mean loss over infinitely
+        many generated samples; see Notes. "sgd" trains on batches with drawn samples.
+        "auto" takes the closed form where it applies and
+        n_samples x n_classes x n_features is at most 1e9, else "sgd". It applies to a
+        linear head; the losses "balanced_softmax" and "logit_adjusted" without
+        `loss_params`; no augmentation, or a ClassGaussian with one covariance; no Remix
+        and no progressive sampling; and `weight_decay`, `max_epochs`, `batch_size`,
+        `lr` and `net_params` as they are by default, for those are for "sgd".
+
+    l2 : float or "auto", default="auto"
+        Strength of the ridge of the closed form, above 0: l2 / 2 times the squared
+        norm of the weights is added to the mean loss; see Notes for the metric. "auto"
+        chooses it, and a temperature, on held-out samples: a fifth, three times.
 
     weight_decay : float, default=1.0
         Decoupled weight decay of the head (AdamW multiplies it by the learning rate).
@@ -170,7 +175,8 @@ class LongTailClassifier(
         Class prior for which predictions are made.
 
     temperature_ : float
-        What the logits for `target_prior` are divided by; 1 without `calibration`.
+        What the logits for `target_prior` are divided by. Without `calibration`, it is
+        1, or chosen together with `l2_`.
 
     logit_scale_ : float
         Factor of the logits of the head: that of the loss "ldam", else 1, over
@@ -179,11 +185,40 @@ class LongTailClassifier(
     logit_correction_ : ndarray of shape (n_classes,)
         What is added to the logits to predict for that prior.
 
+    solver_ : {"closed_form", "sgd"}
+        The solver in use.
+
+    augment_ : str or None
+        `augment`; or None where the closed form with ``l2="auto"`` left generated
+        samples out of at most ten classes, because held-out samples preferred it.
+
+    sampling_ : str or float
+        `sampling`, or what "auto" stands for.
+
+    head_ : torch.nn.Module
+        From scaled samples to logits, on the CPU.
+
+    coef_, intercept_ : ndarray of shape (n_classes, n_features) and (n_classes,)
+        ``softmax(X @ coef_.T + intercept_)`` are the probabilities. Only of the closed
+        form.
+
+    l2_ : float
+        The strength in use. Only of the closed form.
+
+    variance_ : ndarray of shape (n_classes,)
+        Variance of the generated samples in use. Only of the closed form, where
+        `augment` is not None.
+
+    l2_path_ : dict of str to ndarray of shape (n_strengths,), or None
+        "l2" tried, from strong to weak, with the "loss" of held-out samples (mean over
+        the classes, weighted by the target prior) at the best "temperature". None where
+        `l2` is given, or no class has two samples. Only of the closed form.
+
     history_ : skorch.history.History
-        One row per epoch.
+        One row per epoch. Only of "sgd".
 
     net_ : skorch.NeuralNet
-        The trained net, trimmed for prediction, on the CPU.
+        The trained net, trimmed for prediction, on the CPU. Only of "sgd".
 
     device_ : torch.device
         Where it was trained.
@@ -215,12 +250,30 @@ class LongTailClassifier(
     What a loss of your own does to the prior, it says itself: see the user guide. One
     that says nothing corrects nothing, and the prior is corrected in the prediction.
 
+    The closed form [3]_ takes the mean over the generated samples of a class before the
+    logarithm. By Jensen's inequality, samples from :math:`N(m_c, v_c \Sigma)` of the
+    total weight :math:`g_c` then cost at most
+
+    .. math::
+        g_c \log \sum_j \exp\left[(w_j - w_c)^\top m_c + b_j - b_c
+        + \tau \log \frac{\pi_j}{\pi_c}
+        + \frac{v_c}{2} (w_j - w_c)^\top \Sigma (w_j - w_c)\right].
+
+    The objective is convex, and its solution needs no seed. The ridge is
+    :math:`w^\top \Sigma^{1/2} w`, in units that make `l2` independent of that of `X`:
+    features of much variance are penalised more. Without augmentation,
+    :math:`\Sigma` is the covariance within the classes. Samples count as in batches,
+    :math:`g_c = N q_c p_c` for N samples, drawn with the prior q and replaced with the
+    probability :math:`p_c`.
+
     References
     ----------
     .. [1] A. K. Menon et al., "Long-tail learning via logit adjustment", ICLR 2021,
        arXiv 2007.07314.
     .. [2] H.-P. Chou et al., "Remix: Rebalanced Mixup", ECCV 2020 workshops, arXiv
        2007.03943.
+    .. [3] Y. Wang et al., "Implicit Semantic Data Augmentation for Deep Networks",
+       NeurIPS 2019, arXiv 1909.12220.
 
     Examples
     --------
@@ -229,7 +282,7 @@ class LongTailClassifier(
     >>> from skcvae.long_tail import LongTailClassifier
     >>> X, y = load_digits(return_X_y=True)
     >>> X_train, y_train = make_long_tailed(X, y, imbalance_ratio=20, random_state=0)
-    >>> classifier = LongTailClassifier(max_epochs=200, device="cpu", random_state=0)
+    >>> classifier = LongTailClassifier(device="cpu", random_state=0)
     >>> bool(classifier.fit(X_train, y_train).score(X, y) > 0.85)
     True
     """
@@ -240,7 +293,7 @@ class LongTailClassifier(
         "loss": [StrOptions(set(LOSSES)), nn.Module],
         "loss_params": [dict, None],
         "sampling": [
-            StrOptions({*SAMPLING_EXPONENTS, "progressive"}),
+            StrOptions({*SAMPLING_EXPONENTS, "progressive", "auto"}),
             Interval(Real, None, None, closed="neither"),
         ],
         "augment": [StrOptions({"inverse", "inverse_steep", "always"}), None],
@@ -254,6 +307,8 @@ class LongTailClassifier(
         "target_prior": [StrOptions({"uniform", "train"}), "array-like", None],
         "calibration": [StrOptions({"temperature"}), None],
         "cv": ["cv_object"],
+        "solver": [StrOptions({"auto", "closed_form", "sgd"})],
+        "l2": [StrOptions({"auto"}), Interval(Real, 0, None, closed="neither")],
         "weight_decay": [Interval(Real, 0, None, closed="left")],
         "max_epochs": [
             Interval(Integral, 1, None, closed="left"),
@@ -275,7 +330,7 @@ class LongTailClassifier(
         head: str | Callable[[int, int], nn.Module] = "auto",
         loss: str | nn.Module = "balanced_softmax",
         loss_params: dict[str, Any] | None = None,
-        sampling: str | float = "sqrt",
+        sampling: str | float = "auto",
         augment: str | None = "inverse",
         p_min: float = 0.2,
         p_max: float = 0.7,
@@ -287,6 +342,8 @@ class LongTailClassifier(
         target_prior: str | ArrayLike | None = "uniform",
         calibration: str | None = None,
         cv: int | Iterable | None = 5,
+        solver: str = "auto",
+        l2: float | str = "auto",
         weight_decay: float = 1.0,
         max_epochs: int | str = "auto",
         batch_size: int = 256,
@@ -313,6 +370,8 @@ class LongTailClassifier(
         self.target_prior = target_prior
         self.calibration = calibration
         self.cv = cv
+        self.solver = solver
+        self.l2 = l2
         self.weight_decay = weight_decay
         self.max_epochs = max_epochs
         self.batch_size = batch_size
@@ -347,7 +406,8 @@ class LongTailClassifier(
             samples of positive weight, without weights.
 
         groups : array-like of shape (n_samples,), default=None
-            Groups of samples, for a splitter `cv` that keeps them together.
+            Groups of samples, for a splitter `cv` that keeps them together. With
+            groups, `l2` is chosen on the folds of `cv`, too.
 
         Returns
         -------
@@ -369,132 +429,3 @@ class LongTailClassifier(
                 forget_fit(self)
             raise
         return self
-
-    def _check_and_fit(self, X, y, sample_weight, groups):
-        self._check_parameters()
-        self.device_ = resolve_device(self.device)
-        used = slice(None) if sample_weight is None else np.asarray(sample_weight) > 0
-        groups = None if groups is None else np.asarray(groups)[used]
-        X, y, weight = check_weighted_samples(self, X, y, sample_weight)
-        self.classes_, codes = np.unique(y, return_inverse=True)
-        self.class_count_ = np.bincount(codes, weights=weight)
-        priors = self._batch_priors(len(X))
-        self.temperature_ = 1.0
-        # A wrong argument of the loss shows before the generator is fitted.
-        self._correct_logits(priors, priors.n_epochs - 1)
-        self.offset_, self.scale_ = estimate_scale(X)
-        fit_seed, stream_seed, head_seed = draw_seeds(
-            check_random_state(self.random_state), 3
-        )
-        stream = None
-        if self.augment is not None:
-            stream = self._make_stream(X, y, fit_seed, stream_seed)
-        if self.calibration is not None:
-            self.temperature_ = cross_fitted_temperature(
-                self, X, y, weight, groups, head_seed
-            )
-        self._train(X, codes, weight, priors, stream, head_seed)
-
-    def _make_stream(self, X, y, fit_seed, stream_seed):
-        """Fit the generator, and return what draws scaled samples of sorted codes."""
-        generator = ClassGaussian() if self.generator is None else self.generator
-        generator = clone_generator(generator, self.random_state, self.memory, fit_seed)
-        if self.variance is not None:
-            check_variance(self.variance, self.classes_)
-        fit_into(self, generator, X, y, self.memory)
-        draw = make_stream(
-            self.generator_,
-            self.classes_,
-            self.device_,
-            variance=self.variance,
-            seed=stream_seed,
-        )
-        offset, scale = (
-            torch.as_tensor(a, dtype=torch.float32, device=self.device_)
-            for a in (self.offset_, self.scale_)
-        )
-        factor = torch.where(scale > 0, 1 / scale, 0.0)
-
-        def stream(codes, torch_generator):
-            return draw(codes, torch_generator).sub(offset).mul_(factor)
-
-        return stream
-
-    def _check_parameters(self):
-        """Check what parameters say together, before anything is trained."""
-        check_net_params(
-            self.net_params, RESERVED, "the classifier (criterion: `loss`)"
-        )
-        if self.p_min > self.p_max:
-            raise ValueError(
-                f"p_min must not exceed p_max, got {self.p_min} and {self.p_max}."
-            )
-        if self.calibration is not None and self.target_prior is None:
-            raise ValueError(
-                "calibration needs a target_prior, and it is None. Use 'train' or "
-                "'uniform'."
-            )
-        if not isinstance(self.loss, nn.Module):
-            return
-        if self.loss_params:
-            raise ValueError(
-                "loss_params are for a loss that is given by name. Set "
-                f"{sorted(self.loss_params)} on the {type(self.loss).__name__} itself."
-            )
-        if not hasattr(self.loss, "reduction"):
-            raise ValueError(
-                "loss must have the attribute `reduction`, as torch's losses have: "
-                "samples are weighted one by one."
-            )
-
-    def _batch_priors(self, n_samples):
-        """Return the class priors of the batches to come."""
-        return BatchPriors(
-            class_count=self.class_count_,
-            sampling=self.sampling,
-            p_augment=augment_probability(
-                self.augment, self.class_count_, self.p_min, self.p_max
-            ),
-            generated_weight=self.generated_weight,
-            remix=resolve_remix(self.remix),
-            correction=self.prior_correction,
-            tau=self.tau,
-            n_epochs=count_epochs(self, n_samples),
-        )
-
-    def _correct_logits(self, priors, last_epoch):
-        """Set the priors, and what the logits need to predict for the target."""
-        loss = build_loss(self.loss, self.loss_params, priors, last_epoch)
-        self.effective_prior_ = priors.effective(last_epoch)
-        self.logit_scale_ = getattr(loss, "logit_scale", 1.0) / self.temperature_
-        self.logit_correction_ = np.zeros(len(self.classes_))
-        self.target_prior_ = None
-        if self.target_prior is not None:
-            self.target_prior_ = resolve_target_prior(
-                self.target_prior, self.class_count_
-            )
-            left = priors.log_prior_left(loss, last_epoch)
-            with np.errstate(divide="ignore"):
-                self.logit_correction_ = np.log(self.target_prior_) - left
-            self.logit_correction_ /= self.temperature_
-
-    def _train(self, X, codes, weight, priors, stream, seed):
-        """Train the head; set `net_`, `history_` and what Ctrl-C leaves."""
-        tensors = (
-            torch.from_numpy(scale_rows(X, self.offset_, self.scale_)),
-            torch.from_numpy(codes),
-            torch.from_numpy(weight),
-        )
-        rows = WeightedTensors(*(t.to(self.device_) for t in tensors))
-        net = build_net(self, len(rows), priors, stream)
-        with fork_torch_rng(seed, self.device_):
-            net.fit(rows, rows.y)
-        if not net.n_finished_epochs_:
-            raise KeyboardInterrupt
-        self.history_ = copy.deepcopy(net.history)
-        # Training may have been stopped before the last epoch that was asked for.
-        self._correct_logits(priors, net.n_finished_epochs_ - 1)
-        net.release_training_state()
-        self.net_ = net
-        if net.interrupted_:
-            raise KeyboardInterrupt

@@ -6,7 +6,6 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_is_fitted, validate_data
-from skorch import NeuralNet
 from torch import nn
 from torch.nn import functional
 
@@ -156,10 +155,10 @@ HEADS = {"linear": LinearHead, "mlp": MLPHead, "cosine": CosineHead}
 
 
 class HeadPredictionsMixin:
-    """Predictions of a trained head: `net_`, its scaling and its correction."""
+    """Predictions of a trained head: `head_`, its scaling and its correction."""
 
     classes_: NDArray
-    net_: NeuralNet
+    head_: nn.Module
     offset_: NDArray
     scale_: NDArray
     logit_scale_: float
@@ -215,9 +214,9 @@ class HeadPredictionsMixin:
             samples and in float32, and returns logits of shape (n, n_classes) in the
             order of `classes_`. Their softmax is :meth:`predict_proba`.
         """
-        check_is_fitted(self, "net_")
+        check_is_fitted(self, "head_")
         logits = ScaledHead(
-            copy.deepcopy(self.net_.module_),
+            copy.deepcopy(self.head_),
             self.offset_,
             self.scale_,
             self.logit_scale_,
@@ -226,7 +225,7 @@ class HeadPredictionsMixin:
         return logits.requires_grad_(False).to(device).eval()
 
     def _corrected_logits(self, X):
-        check_is_fitted(self, "net_")
+        check_is_fitted(self, "head_")
         check_numbers(X)
         X = validate_data(
             self, X, reset=False, dtype=[np.float64, np.float32], order="C"
@@ -234,5 +233,5 @@ class HeadPredictionsMixin:
         check_finite_in_float32(X, getattr(self, "feature_names_in_", None))
         x = torch.from_numpy(scale_rows(X, self.offset_, self.scale_))
         with torch.inference_mode():
-            logits = self.net_.module_(x).double().numpy()
+            logits = self.head_(x).double().numpy()
         return self.logit_scale_ * logits + self.logit_correction_

@@ -1,0 +1,204 @@
+"""How LongTailClassifier is fitted, whatever its solver."""
+
+import copy
+
+import numpy as np
+import torch
+from sklearn.utils import check_random_state
+from torch import nn
+
+from .._generation import clone_generator, fit_into, make_stream
+from .._scaling import estimate_scale, scale_rows
+from .._training import check_net_params, draw_seeds, fork_torch_rng, resolve_device
+from .._validation import check_variance, check_weighted_samples
+from ..generators import ClassGaussian
+from ._batches import WeightedTensors, resolve_remix
+from ._calibration import cross_fitted_temperature
+from ._head_net import RESERVED, build_loss, build_net, count_epochs
+from ._heads import LinearHead
+from ._priors import BatchPriors, augment_probability, resolve_target_prior
+from ._solver import ClosedFormFit, resolve_solver
+
+
+class HeadFittingMixin:
+    """Fit of the generator, the priors and the head."""
+
+    def _check_and_fit(self, X, y, sample_weight, groups):
+        self._check_parameters()
+        self.device_ = resolve_device(self.device)
+        used = slice(None) if sample_weight is None else np.asarray(sample_weight) > 0
+        groups = None if groups is None else np.asarray(groups)[used]
+        X, y, weight = check_weighted_samples(self, X, y, sample_weight)
+        self.classes_, codes = np.unique(y, return_inverse=True)
+        self.class_count_ = np.bincount(codes, weights=weight)
+        self.solver_ = resolve_solver(self, len(X), len(self.classes_))
+        self.augment_ = self.augment
+        self.sampling_ = self._resolve_sampling(self.augment_)
+        priors = self._batch_priors(len(X), self.class_count_, self.augment_)
+        self.temperature_ = 1.0
+        # A wrong argument of the loss shows before the generator is fitted.
+        self._correct_logits(priors, priors.n_epochs - 1)
+        self.offset_, self.scale_ = estimate_scale(X)
+        fit_seed, stream_seed, head_seed = draw_seeds(
+            check_random_state(self.random_state), 3
+        )
+        stream = None
+        if self.augment is not None:
+            self._fit_generator(X, y, fit_seed)
+            if self.solver_ == "sgd":
+                stream = self._make_stream(stream_seed)
+        closed_form = None
+        if self.solver_ == "closed_form":
+            closed_form = ClosedFormFit(self, X, codes, weight)
+            self._choose_strength(closed_form, groups, head_seed)
+        if self.calibration is not None:
+            self.temperature_ = cross_fitted_temperature(
+                self, X, y, weight, groups, head_seed
+            )
+        if closed_form is None:
+            self._train(X, codes, weight, priors, stream, head_seed)
+        else:
+            self._solve(closed_form)
+
+    def _choose_strength(self, closed_form, groups, seed):
+        """Set `l2_`, `augment_` and `variance_`, `l2_path_` and `temperature_`."""
+        self.l2_, self.l2_path_ = self.l2, None
+        if self.l2 == "auto":
+            choice = closed_form.choose(groups, seed)
+            self.l2_, self.l2_path_ = choice.l2, choice.path
+            if self.target_prior is not None:
+                self.temperature_ = choice.temperature
+        if closed_form.gaussians is None:
+            self.augment_ = None
+            self.sampling_ = self._resolve_sampling(None)
+        else:
+            self.variance_ = closed_form.gaussians.variance
+
+    def _solve(self, closed_form):
+        """Set `head_`, `coef_` and `intercept_`."""
+        weights, bias = closed_form.solve(self.l2_)
+        priors = self._batch_priors(
+            len(closed_form.X), self.class_count_, self.augment_
+        )
+        self._correct_logits(priors, 0)
+        head = LinearHead(weights.shape[1], len(weights))
+        head.load_state_dict(
+            {"weight": torch.from_numpy(weights), "bias": torch.from_numpy(bias)}
+        )
+        inverse = np.divide(
+            1, self.scale_, out=np.zeros_like(self.scale_), where=self.scale_ > 0
+        )
+        self.coef_ = self.logit_scale_ * weights * inverse
+        self.intercept_ = self.logit_scale_ * bias + self.logit_correction_
+        self.intercept_ = self.intercept_ - self.coef_ @ self.offset_
+        self.head_ = head.eval()
+
+    def _fit_generator(self, X, y, seed):
+        generator = ClassGaussian() if self.generator is None else self.generator
+        generator = clone_generator(generator, self.random_state, self.memory, seed)
+        if self.variance is not None:
+            check_variance(self.variance, self.classes_)
+        fit_into(self, generator, X, y, self.memory)
+
+    def _make_stream(self, seed):
+        """Return what draws scaled samples of sorted codes from the generator."""
+        draw = make_stream(
+            self.generator_,
+            self.classes_,
+            self.device_,
+            variance=self.variance,
+            seed=seed,
+        )
+        offset, scale = (
+            torch.as_tensor(a, dtype=torch.float32, device=self.device_)
+            for a in (self.offset_, self.scale_)
+        )
+        factor = torch.where(scale > 0, 1 / scale, 0.0)
+
+        def stream(codes, torch_generator):
+            return draw(codes, torch_generator).sub(offset).mul_(factor)
+
+        return stream
+
+    def _check_parameters(self):
+        """Check what parameters say together, before anything is trained."""
+        check_net_params(
+            self.net_params, RESERVED, "the classifier (criterion: `loss`)"
+        )
+        if self.p_min > self.p_max:
+            raise ValueError(
+                f"p_min must not exceed p_max, got {self.p_min} and {self.p_max}."
+            )
+        if self.calibration is not None and self.target_prior is None:
+            raise ValueError(
+                "calibration needs a target_prior, and it is None. Use 'train' or "
+                "'uniform'."
+            )
+        if not isinstance(self.loss, nn.Module):
+            return
+        if self.loss_params:
+            raise ValueError(
+                "loss_params are for a loss that is given by name. Set "
+                f"{sorted(self.loss_params)} on the {type(self.loss).__name__} itself."
+            )
+        if not hasattr(self.loss, "reduction"):
+            raise ValueError(
+                "loss must have the attribute `reduction`, as torch's losses have: "
+                "samples are weighted one by one."
+            )
+
+    def _resolve_sampling(self, augment):
+        """Return the sampling in use; "auto" depends on what was made of `augment`."""
+        if self.sampling != "auto":
+            return self.sampling
+        return "sqrt" if augment == self.augment else "balanced"
+
+    def _batch_priors(self, n_samples, class_count, augment):
+        """Return the class priors of the batches to come."""
+        return BatchPriors(
+            class_count=class_count,
+            sampling=self._resolve_sampling(augment),
+            p_augment=augment_probability(augment, class_count, self.p_min, self.p_max),
+            generated_weight=self.generated_weight,
+            remix=resolve_remix(self.remix),
+            correction=self.prior_correction,
+            tau=self.tau,
+            n_epochs=count_epochs(self, n_samples),
+        )
+
+    def _correct_logits(self, priors, last_epoch):
+        """Set the priors, and what the logits need to predict for the target."""
+        loss = build_loss(self.loss, self.loss_params, priors, last_epoch)
+        self.effective_prior_ = priors.effective(last_epoch)
+        self.logit_scale_ = getattr(loss, "logit_scale", 1.0) / self.temperature_
+        self.logit_correction_ = np.zeros(len(self.classes_))
+        self.target_prior_ = None
+        if self.target_prior is not None:
+            self.target_prior_ = resolve_target_prior(
+                self.target_prior, self.class_count_
+            )
+            left = priors.log_prior_left(loss, last_epoch)
+            with np.errstate(divide="ignore"):
+                self.logit_correction_ = np.log(self.target_prior_) - left
+            self.logit_correction_ /= self.temperature_
+
+    def _train(self, X, codes, weight, priors, stream, seed):
+        """Train the head; set `net_`, `history_` and what Ctrl-C leaves."""
+        tensors = (
+            torch.from_numpy(scale_rows(X, self.offset_, self.scale_)),
+            torch.from_numpy(codes),
+            torch.from_numpy(weight),
+        )
+        rows = WeightedTensors(*(t.to(self.device_) for t in tensors))
+        net = build_net(self, len(rows), priors, stream)
+        with fork_torch_rng(seed, self.device_):
+            net.fit(rows, rows.y)
+        if not net.n_finished_epochs_:
+            raise KeyboardInterrupt
+        self.history_ = copy.deepcopy(net.history)
+        # Training may have been stopped before the last epoch that was asked for.
+        self._correct_logits(priors, net.n_finished_epochs_ - 1)
+        net.release_training_state()
+        self.net_, self.head_ = net, net.module_
+        if net.interrupted_:
+            raise KeyboardInterrupt

@@ -1,0 +1,175 @@
+"""The strength of a ridge, chosen on held-out samples along a path."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy.optimize import minimize_scalar
+
+# Where the path begins: in the middle of what suited our data. It is also taken where
+# no class has a sample to hold out.
+FALLBACK = 4.0**-3
+_FACTOR = 4.0
+_MAX_STEPS = 6
+# Share by which a step must lower the held-out loss: less is within its noise.
+_MIN_GAIN = 0.01
+# Generated samples of this variance are tried as well. They act as a ridge, so that
+# they go with a strength that is smaller by the same factor.
+_WIDTH = 2.0
+_N_FOLDS = 5
+_N_SPLITS = 3
+# Looser than the last fit: the choice needs no more.
+_PATH = {"max_iter": 60, "tolerance": 3e-4}
+_TEMPERATURES = (0.2, 5.0)
+
+
+@dataclass
+class HeldOut:
+    """A split: how to fit its training part, and its held-out samples.
+
+    `objective` is a `HeadObjective`, `z`, `codes` and `weight` are tensors.
+    """
+
+    objective: object
+    z: torch.Tensor
+    codes: torch.Tensor
+    weight: torch.Tensor
+
+    def __post_init__(self):
+        self.joint = None
+
+    def move(self, l2, width):
+        """Fit for this strength from the last one on; return the held-out logits."""
+        self.objective.set_width(width)
+        self.joint = self.objective.fit(l2, self.joint, **_PATH)
+        joint = torch.as_tensor(self.joint, dtype=self.z.dtype, device=self.z.device)
+        return torch.addmm(joint[:, -1], self.z, joint[:, :-1].T)
+
+
+def stratified_splits(codes, rng):
+    """Return three pairs of training and held-out indices, a fifth of each class.
+
+    The samples of a class are dealt to five folds, of which three are held out in turn,
+    beginning at a random one. So a class of two to four samples loses one now and then,
+    and a class of one sample is never held out.
+    """
+    order = rng.permutation(len(codes))
+    order = order[np.argsort(codes[order], kind="stable")]
+    counts = np.bincount(codes)
+    rank = np.arange(len(codes)) - np.repeat(np.cumsum(counts) - counts, counts)
+    start = rng.randint(_N_FOLDS, size=len(counts))
+    fold = np.empty(len(codes), dtype=int)
+    fold[order] = (rank + np.repeat(start, counts)) % _N_FOLDS
+    fold[counts[codes] == 1] = -1
+    return [
+        (np.flatnonzero(fold != split), np.flatnonzero(fold == split))
+        for split in range(_N_SPLITS)
+    ]
+
+
+@dataclass
+class Choice:
+    """What held-out samples prefer.
+
+    `l2` is at the minimum of the parabola through the best of the path and those beside
+    it, over `width`, the factor of the variance of generated samples. `temperature`
+    suits the logits, and `loss` is the least held-out loss. `path` holds "l2" from
+    strong to weak, "loss" and "temperature", for a width of 1.
+    """
+
+    l2: float
+    temperature: float = 1.0
+    width: float = 1.0
+    path: dict | None = None
+    loss: float = np.inf
+
+
+def choose_strength(splits, log_prior, may_widen):
+    """Return the `Choice` of a strength, along a path from the middle on.
+
+    A strong ridge makes all logits small, which a temperature mends. Without it, the
+    held-out loss would ask for a weaker ridge than the predictions need.
+
+    Parameters
+    ----------
+    splits : list of HeldOut
+        Of each, the training part is fitted along the path.
+
+    log_prior : ndarray of shape (n_classes,)
+        What is added to the logits to predict.
+
+    may_widen : bool
+        Whether to try generated samples of more variance.
+    """
+
+    def measure(l2, width=1.0):
+        logits = torch.cat([split.move(l2, width) for split in splits])
+        return _best_temperature(logits, splits, log_prior)
+
+    tried, best = _walk(lambda step: measure(FALLBACK * _FACTOR**-step))
+    steps = sorted(tried)
+    temperatures, losses = np.array([tried[step] for step in steps]).T
+    path = {
+        "l2": FALLBACK * _FACTOR ** -np.array(steps, dtype=float),
+        "loss": losses,
+        "temperature": temperatures,
+    }
+    l2, loss = _lowest_point(path, steps.index(best)), tried[best][1]
+    if may_widen:
+        wide_temperature, wide_loss = measure(l2 / _WIDTH, _WIDTH)
+        if wide_loss < loss:
+            return Choice(l2 / _WIDTH, wide_temperature, _WIDTH, path, wide_loss)
+    # np.interp takes increasing positions.
+    temperature = np.interp(-np.log(l2), -np.log(path["l2"]), temperatures)
+    return Choice(l2, float(temperature), 1.0, path, loss)
+
+
+def _walk(measure):
+    """Measure at 0 and in each direction as long as the loss falls.
+
+    Return temperatures and losses by step, and the last step that lowered the loss.
+    """
+    tried, best = {0: measure(0)}, 0
+    for direction in (1, -1):
+        step = direction
+        while best == step - direction and abs(step) <= _MAX_STEPS:
+            tried[step] = measure(step)
+            if tried[step][1] < (1 - _MIN_GAIN) * tried[best][1]:
+                best = step
+            step += direction
+    return tried, best
+
+
+def _best_temperature(logits, splits, log_prior):
+    """Return the temperature of least held-out loss, and this loss."""
+    logits += torch.as_tensor(log_prior, dtype=logits.dtype, device=logits.device)
+    codes = torch.cat([split.codes for split in splits])
+    weight = torch.cat([split.weight for split in splits])
+    weight = weight / weight.sum()
+    own = logits.gather(1, codes[:, None]).squeeze(1)
+
+    def loss(log_temperature):
+        inverse = float(np.exp(-log_temperature))
+        losses = (inverse * logits).logsumexp(1) - inverse * own
+        return float((weight * losses).sum())
+
+    bounds = tuple(np.log(_TEMPERATURES))
+    options = {"xatol": 1e-2}
+    found = minimize_scalar(loss, bounds=bounds, method="bounded", options=options)
+    return float(np.exp(found.x)), float(found.fun)
+
+
+def _lowest_point(path, best):
+    """Return l2 where the parabola around the best point is lowest.
+
+    It is taken for what it says of half a step to each side.
+    """
+    around = slice(best - 1, best + 2)
+    position, loss = -np.log(path["l2"][around]), path["loss"][around]
+    if best == 0 or len(loss) < 3:
+        return float(path["l2"][best])
+    curve = np.polynomial.Polynomial.fit(position, loss, 2)
+    ends = position[1] + np.array([-0.5, 0.5]) * np.log(_FACTOR)
+    candidates = [*ends, *curve.deriv().roots().clip(*ends)]
+    lowest = min(candidates, key=curve)
+    return float(np.exp(-lowest))
