@@ -2,6 +2,8 @@
 
 from ._classifier import LongTailClassifier
 from ._heads import CosineHead, MLPHead
+from ._kernel_neighbors import KernelNeighborsClassifier
+from ._log_linear_pool import LogLinearPool
 from ._losses import (
     BalancedSoftmaxLoss,
     ClassBalancedLoss,
@@ -11,6 +13,7 @@ from ._losses import (
     LogitAdjustedLoss,
 )
 from ._prior_corrected import PriorCorrectedClassifier
+from ._quadratic import ShrunkQuadraticDiscriminant
 
 __all__ = [
     "BalancedSoftmaxLoss",
@@ -18,9 +21,12 @@ __all__ = [
     "CosineHead",
     "EqualizationLoss",
     "FocalLoss",
+    "KernelNeighborsClassifier",
     "LDAMLoss",
+    "LogLinearPool",
     "LogitAdjustedLoss",
     "LongTailClassifier",
     "MLPHead",
     "PriorCorrectedClassifier",
+    "ShrunkQuadraticDiscriminant",
 ]
