@@ -1,26 +1,15 @@
 """Classification by the mean kernel of each class around a sample."""
 
 from numbers import Real
-from typing import Self
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
-from scipy.special import softmax
-from sklearn.base import BaseEstimator, ClassifierMixin, _fit_context
+from numpy.typing import ArrayLike
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .._class_means import make_definite, raw_class_means, within_class_covariance
-from .._doc_links import DocLinkMixin
 from .._neighbors import class_kernel_means
-from .._validation import (
-    check_finite_in_float32,
-    check_numbers,
-    check_weighted_samples,
-    forget_fit,
-)
 from ._exponents import class_weights, evenly, fit_exponents
-from ._priors import resolve_target_prior
+from ._likelihoods import BaseLikelihoodClassifier
 
 # Bytes of the samples, in double precision, from which the covariance comes.
 _COVARIANCE_BYTES = 2**27
@@ -29,7 +18,7 @@ _TEMPERATURES = (0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.25, 0.5)
 _N_CHOOSING = 1000
 
 
-class KernelNeighborsClassifier(DocLinkMixin, ClassifierMixin, BaseEstimator):
+class KernelNeighborsClassifier(BaseLikelihoodClassifier):
     r"""Nearest neighbours, weighted by a kernel and averaged over each class.
 
     The score of class c is the mean kernel of its :math:`n_c` samples,
@@ -72,6 +61,9 @@ class KernelNeighborsClassifier(DocLinkMixin, ClassifierMixin, BaseEstimator):
 
     target_prior_ : ndarray of shape (n_classes,)
         Class distribution that the probabilities are for.
+
+    offset_, scale_ : ndarray of shape (n_features,)
+        Mean of the features, and the scale they share.
 
     n_features_in_ : int
         Number of features seen in :meth:`fit`.
@@ -120,103 +112,25 @@ class KernelNeighborsClassifier(DocLinkMixin, ClassifierMixin, BaseEstimator):
         self.temperature = temperature
         self.target_prior = target_prior
 
-    @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
-        """Keep the samples, half-whitened, and choose the temperature.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Embeddings.
-
-        y : array-like of shape (n_samples,)
-            Class of each sample, at least two classes.
-
-        Returns
-        -------
-        self : object
-            The fitted classifier.
-
-        Raises
-        ------
-        ValueError
-            If the input is empty or not finite, or has one class only.
-        """
-        forget_fit(self)
-        X, y, _ = check_weighted_samples(self, X, y, None)
-        self.classes_, codes = np.unique(y, return_inverse=True)
-        self.class_count_ = np.bincount(codes)
-        self.target_prior_ = resolve_target_prior(self.target_prior, self.class_count_)
+    def _learn(self, Z, codes):
         order = np.argsort(codes, kind="stable")
         self._starts = np.cumsum(self.class_count_) - self.class_count_
-        self._mean = X.mean(axis=0, dtype=np.float64)
-        self._half_whitening = _half_whitening(X, codes, order)
-        self._samples = self._half_whiten(X)[order]
+        self._half_whitening = _half_whitening(Z, codes, order)
+        self._samples = self._half_whiten(Z)[order]
         self.temperature_, self.exponent_ = self._choose_constants()
-        return self
 
-    def predict_log_proba(self, X: ArrayLike) -> NDArray[np.float64]:
-        """Return the log of the probabilities of the classes.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Samples.
-
-        Returns
-        -------
-        log_proba : ndarray of shape (n_samples, n_classes)
-            In the order of `classes_`.
-        """
-        with np.errstate(divide="ignore"):
-            return np.log(self.predict_proba(X))
-
-    def predict_proba(self, X: ArrayLike) -> NDArray[np.float64]:
-        """Return the probabilities of the classes under the target prior.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Samples.
-
-        Returns
-        -------
-        proba : ndarray of shape (n_samples, n_classes)
-            Probabilities in the order of `classes_`; each row sums to 1.
-        """
-        check_is_fitted(self)
-        check_numbers(X)
-        X = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
-        check_finite_in_float32(X, getattr(self, "feature_names_in_", None))
+    def _scores(self, Z):
         (scores,) = class_kernel_means(
-            self._half_whiten(X), self._samples, self._starts, [self.temperature_]
+            self._half_whiten(Z), self._samples, self._starts, [self.temperature_]
         )
-        with np.errstate(divide="ignore"):
-            scores = self.exponent_ * scores + np.log(self.target_prior_)
-        return softmax(scores, axis=1)
+        return self.exponent_ * scores
 
-    def predict(self, X: ArrayLike) -> NDArray:
-        """Return the most probable class under the target prior.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Samples.
-
-        Returns
-        -------
-        y : ndarray of shape (n_samples,)
-            Labels.
-        """
-        return self.classes_[self.predict_proba(X).argmax(axis=1)]
-
-    def _half_whiten(self, X):
+    def _half_whiten(self, Z):
         """Return samples of length 1 in half-whitened features, in float32."""
-        Z = X @ self._half_whitening.astype(X.dtype)
-        Z -= (self._mean @ self._half_whitening).astype(X.dtype)
+        Z = Z @ self._half_whitening.astype(np.float32)
         norms = np.sqrt(np.einsum("ij,ij->i", Z, Z))
         Z /= np.where(norms > 0, norms, 1)[:, None]
-        return Z.astype(np.float32, copy=False)
+        return Z
 
     def _choose_constants(self):
         """Return what fits samples that are left out one by one best."""
@@ -236,12 +150,15 @@ class KernelNeighborsClassifier(DocLinkMixin, ClassifierMixin, BaseEstimator):
         return temperatures[best], float(fits[best].exponents[0])
 
 
-def _half_whitening(X, codes, order):
+def _half_whitening(Z, codes, order):
     """Return S^(-1/4), S the covariance within the classes."""
-    n_samples = max(_COVARIANCE_BYTES // (8 * X.shape[1]), 4 * X.shape[1])
-    if len(X) > n_samples:
-        order = order[np.linspace(0, len(X) - 1, n_samples).astype(np.intp)]
-    Z, (_, codes) = X[order], np.unique(codes[order], return_inverse=True)
+    n_samples = max(_COVARIANCE_BYTES // (8 * Z.shape[1]), 4 * Z.shape[1])
+    if len(Z) > n_samples:
+        order = order[np.linspace(0, len(Z) - 1, n_samples).astype(np.intp)]
+    Z, (_, codes) = (
+        Z[order].astype(np.float64),
+        np.unique(codes[order], return_inverse=True),
+    )
     means = raw_class_means(Z, codes, codes.max() + 1)
     covariance = make_definite(within_class_covariance(Z, codes, means))
     values, vectors = np.linalg.eigh(covariance)

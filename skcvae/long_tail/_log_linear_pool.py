@@ -260,13 +260,17 @@ class LogLinearPool(
         check_classification_targets(y)
         classes, codes = np.unique(y, return_inverse=True)
         if len(classes) < 2:
-            raise ValueError("A classifier needs at least two classes; y has 1 class.")
+            raise ValueError(
+                "A classifier needs at least two classes, and y has 1 class."
+            )
         self._check_named()
         self._check_weights()
         routed = self._route(params)
         members = self._make_members(routed)
         weight = passed_weight(members[0].estimator, members[0].params, X)
         labels = Labels.of(y, classes, weight)
+        if np.count_nonzero(labels.mass) < 2:
+            raise ValueError("sample_weight leaves fewer than two classes.")
         target_prior = resolve_target_prior(self.target_prior, labels.mass)
         for member in members:
             member.check_prior(labels)

@@ -3,24 +3,13 @@
 from collections.abc import Iterable
 from itertools import product
 from numbers import Integral, Real
-from typing import Self
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.linalg import solve_triangular
-from scipy.special import softmax
-from sklearn.base import BaseEstimator, ClassifierMixin, _fit_context
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .._class_means import fit_class_means, make_definite
-from .._doc_links import DocLinkMixin
-from .._validation import (
-    check_finite_in_float32,
-    check_numbers,
-    check_weighted_samples,
-    forget_fit,
-)
 from ._exponents import (
     class_weights,
     evenly,
@@ -28,7 +17,7 @@ from ._exponents import (
     possible_splits,
     standard_errors,
 )
-from ._priors import resolve_target_prior
+from ._likelihoods import BaseLikelihoodClassifier
 
 _SHRINKAGES = (30.0, 100.0, 300.0, 1000.0, 3000.0)
 _NEIGHBORS = (0, 3)
@@ -38,7 +27,7 @@ _N_CHOOSING = 1000
 _FALLBACK = (300.0, 0, (0.2, 0.0))
 
 
-class ShrunkQuadraticDiscriminant(DocLinkMixin, ClassifierMixin, BaseEstimator):
+class ShrunkQuadraticDiscriminant(BaseLikelihoodClassifier):
     r"""Quadratic discriminant analysis whose covariances borrow from larger classes.
 
     Class c is a Gaussian in the leading :math:`C - 1` discriminant directions, in which
@@ -89,13 +78,16 @@ class ShrunkQuadraticDiscriminant(DocLinkMixin, ClassifierMixin, BaseEstimator):
     shrinkage_, n_neighbors_ : float, int
         The values used.
 
-    exponent_, offset_ : float
+    exponent_, rarity_exponent_ : float
         :math:`\alpha` and o. The exponent minimizes the class-averaged log loss of
         held-out samples, as k and the number of neighbours do. The offset is the
         smallest whose loss is within one standard error of the least.
 
     target_prior_ : ndarray of shape (n_classes,)
         Class distribution that the probabilities are for.
+
+    offset_, scale_ : ndarray of shape (n_features,)
+        Mean of the features, and the scale they share.
 
     n_features_in_ : int
         Number of features seen in :meth:`fit`.
@@ -152,86 +144,24 @@ class ShrunkQuadraticDiscriminant(DocLinkMixin, ClassifierMixin, BaseEstimator):
         self.cv = cv
         self.target_prior = target_prior
 
-    @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
-        """Choose the constants on held-out samples, and fit the Gaussians.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Embeddings.
-
-        y : array-like of shape (n_samples,)
-            Class of each sample, at least two classes. A class may have one sample.
-
-        Returns
-        -------
-        self : object
-            The fitted classifier.
-
-        Raises
-        ------
-        ValueError
-            If the input is empty or not finite, or has one class only.
-        """
-        forget_fit(self)
-        X, y, _ = check_weighted_samples(self, X, y, None)
-        self.classes_, codes = np.unique(y, return_inverse=True)
-        self.class_count_ = np.bincount(codes)
-        self.target_prior_ = resolve_target_prior(self.target_prior, self.class_count_)
-        constants = self._choose_constants(X, y, codes)
+    def _learn(self, Z, codes):
+        constants = self._choose_constants(Z, codes)
         self.shrinkage_, self.n_neighbors_, exponents = constants
-        self.exponent_, self.offset_ = map(float, exponents)
-        gaussians = _ClassGaussians(X, codes, len(self.classes_))
-        gaussians.shrink(self.shrinkage_, self.n_neighbors_)
-        gaussians.scatters = None
-        self._gaussians = gaussians
-        return self
+        self.exponent_, self.rarity_exponent_ = map(float, exponents)
+        gaussians = _ClassGaussians(Z, codes, len(self.classes_))
+        self._gaussians = gaussians.shrink(self.shrinkage_, self.n_neighbors_)
+        self._gaussians.scatters = None
 
-    def predict_proba(self, X: ArrayLike) -> NDArray[np.float64]:
-        """Return the probabilities of the classes under the target prior.
+    def _scores(self, Z):
+        scores = self.exponent_ * self._gaussians.log_densities(Z)
+        return scores - self.rarity_exponent_ * np.log(self.class_count_)
 
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Samples.
-
-        Returns
-        -------
-        proba : ndarray of shape (n_samples, n_classes)
-            Probabilities in the order of `classes_`; each row sums to 1.
-        """
-        check_is_fitted(self)
-        check_numbers(X)
-        X = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
-        check_finite_in_float32(X, getattr(self, "feature_names_in_", None))
-        scores = self.exponent_ * self._gaussians.log_densities(X)
-        scores -= self.offset_ * np.log(self.class_count_)
-        with np.errstate(divide="ignore"):
-            return softmax(scores + np.log(self.target_prior_), axis=1)
-
-    def predict(self, X: ArrayLike) -> NDArray:
-        """Return the most probable class under the target prior.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Samples.
-
-        Returns
-        -------
-        y : ndarray of shape (n_samples,)
-            Labels.
-        """
-        proba = self.predict_proba(X)
-        return self.classes_[proba.argmax(axis=1)]
-
-    def _choose_constants(self, X, y, codes):
+    def _choose_constants(self, Z, codes):
         """Return shrinkage, number of neighbours, and the exponents, held out."""
         n_classes = len(self.classes_)
         shrinkages = _SHRINKAGES if self.shrinkage == "auto" else (self.shrinkage,)
         numbers = _NEIGHBORS if self.n_neighbors == "auto" else (self.n_neighbors,)
-        splits = possible_splits(self.cv, X, y, codes)
+        splits = possible_splits(self.cv, Z, self.classes_[codes], codes)
         if not splits:
             shrinkage, number, exponents = _FALLBACK
             shrinkage = shrinkage if self.shrinkage == "auto" else self.shrinkage
@@ -239,11 +169,11 @@ class ShrunkQuadraticDiscriminant(DocLinkMixin, ClassifierMixin, BaseEstimator):
             return shrinkage, number, exponents
         tests = [test for _, test in splits]
         held_out = np.concatenate(tests)
-        chosen = np.zeros(len(X), dtype=bool)
+        chosen = np.zeros(len(Z), dtype=bool)
         chosen[held_out[evenly(codes[held_out], _N_CHOOSING)]] = True
         tests = [test[chosen[test]] for test in tests]
         folds = [
-            (_ClassGaussians(X[train], codes[train], n_classes), X[test])
+            (_ClassGaussians(Z[train], codes[train], n_classes), Z[test])
             for (train, _), test in zip(splits, tests, strict=True)
         ]
         held_out = codes[np.concatenate(tests)]
@@ -251,7 +181,10 @@ class ShrunkQuadraticDiscriminant(DocLinkMixin, ClassifierMixin, BaseEstimator):
         best = None
         for shrinkage, number in product(shrinkages, numbers):
             densities = np.concatenate(
-                [fold.shrink(shrinkage, number).log_densities(Z) for fold, Z in folds]
+                [
+                    fold.shrink(shrinkage, number).log_densities(own)
+                    for fold, own in folds
+                ]
             )
             rarity = np.broadcast_to(-np.log(self.class_count_), densities.shape)
             scores = np.stack([densities, rarity], axis=2)
@@ -272,14 +205,14 @@ class ShrunkQuadraticDiscriminant(DocLinkMixin, ClassifierMixin, BaseEstimator):
 class _ClassGaussians:
     """Class Gaussians in discriminant directions, with covariances to be shrunk."""
 
-    def __init__(self, X, codes, n_classes):
+    def __init__(self, Z, codes, n_classes):
         self.counts = np.bincount(codes, minlength=n_classes)
-        self.mean = X.mean(axis=0, dtype=np.float64)
-        fitted = fit_class_means(X - self.mean, codes, n_classes)
+        Z = Z.astype(np.float64)
+        fitted = fit_class_means(Z, codes, n_classes)
         self.k0 = fitted.k0
         self.directions = _discriminant_directions(fitted.shrunk, fitted.covariance)
         self.means = fitted.shrunk @ self.directions
-        residuals = (X - self.mean) @ self.directions - self.means[codes]
+        residuals = Z @ self.directions - self.means[codes]
         groups = np.split(
             residuals[np.argsort(codes, kind="stable")], np.cumsum(self.counts)[:-1]
         )
@@ -304,10 +237,10 @@ class _ClassGaussians:
             self.log_dets[c] = 2 * np.log(np.diag(root)).sum()
         return self
 
-    def log_densities(self, X):
+    def log_densities(self, Z):
         """Return log densities of shape (n_samples, n_classes), up to a constant."""
-        Z = (X - self.mean) @ self.directions
-        densities = np.empty((len(X), len(self.means)))
+        Z = Z @ self.directions
+        densities = np.empty((len(Z), len(self.means)))
         for c, (mean, factor) in enumerate(zip(self.means, self.factors, strict=True)):
             whitened = (Z - mean) @ factor
             squares = np.einsum("ij,ij->i", whitened, whitened)
