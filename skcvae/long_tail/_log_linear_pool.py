@@ -274,22 +274,20 @@ class LogLinearPool(
         target_prior = resolve_target_prior(self.target_prior, labels.mass)
         for member in members:
             member.check_prior(labels)
-        self._choose(X, y, classes, codes, members, routed, weight, target_prior)
+        splits = self._make_splits(X, y, codes, members, routed)
+        scores, held_out = self._cross_fit(X, y, classes, members, splits)
+        weight = np.ones(len(y)) if weight is None else weight
+        weights, temperature = self._choose(
+            scores, codes[held_out], weight[held_out], target_prior
+        )
         fitted = Parallel(n_jobs=self.n_jobs)(
             delayed(member.fit)(clone(member.estimator), X, y, classes)
             for member in members
         )
         self.classes_, self.class_count_ = classes, labels.mass
         self.target_prior_ = target_prior
-        self.estimators_ = [estimator for estimator, _ in fitted]
-        self.priors_ = np.array([prior for _, prior in fitted])
-        names = [member.name for member in members]
-        self.named_estimators_ = Bunch(
-            **dict(zip(names, self.estimators_, strict=True))
-        )
-        for name in ("n_features_in_", "feature_names_in_"):
-            if hasattr(self.estimators_[0], name):
-                setattr(self, name, getattr(self.estimators_[0], name))
+        self.weights_, self.temperature_ = weights, temperature
+        self._keep(members, fitted)
         return self
 
     def predict_log_proba(self, X: ArrayLike) -> NDArray[np.float64]:
@@ -426,37 +424,18 @@ class LogLinearPool(
             )
         return weights
 
-    def _choose(self, X, y, classes, codes, members, routed, weight, target_prior):
-        """Set the weights and the temperature, from held-out samples where needed."""
-        given = self._check_weights()
-        fixed = None if self.temperature == "auto" else self.temperature
-        self.weights_ = np.eye(len(members))[0] if given is None else given
-        self.temperature_ = 1.0 if fixed is None else fixed
-        if given is not None and fixed is not None:
-            return
-        groups = routed.splitter.split.get("groups")
+    def _make_splits(self, X, y, codes, members, routed):
+        """Return the folds that choose weights and temperature, if these are open."""
+        if not isinstance(self.weights, str) and self.temperature != "auto":
+            return []
         n_kept = max(samples_needed(member.estimator) for member in members)
-        splits = possible_splits(self.cv, X, y, codes, n_kept, groups)
-        if not splits:
-            return
-        scores, held_out = self._cross_fit(X, y, classes, members, splits)
-        if given is not None:
-            scores = (scores @ given)[:, :, None]
-        exponents = self._fit_exponents(
-            scores,
-            codes[held_out],
-            None if weight is None else weight[held_out],
-            target_prior,
-            None if fixed is None else 1 / fixed,
-        )
-        if exponents is None:
-            return
-        self.temperature_ = float(1 / exponents[0])
-        if given is None:
-            self.weights_ = exponents / exponents[0]
+        groups = routed.splitter.split.get("groups")
+        return possible_splits(self.cv, X, y, codes, n_kept, groups)
 
     def _cross_fit(self, X, y, classes, members, splits):
         """Return held-out log-likelihoods of all members, and whose they are."""
+        if not splits:
+            return np.empty((0, len(classes), len(members))), np.empty(0, dtype=np.intp)
         (X,) = indexable(X)
         folds = Parallel(n_jobs=self.n_jobs)(
             delayed(member.fit_fold)(clone(member.estimator), X, y, classes, *split)
@@ -471,22 +450,43 @@ class LogLinearPool(
         held_out = np.concatenate([test for test, _ in folds[:n_splits]])
         return np.stack(of_members, axis=2), held_out
 
-    def _fit_exponents(self, scores, codes, weight, target_prior, first):
-        """Return the exponents of held-out samples with the target prior.
+    def _choose(self, scores, codes, weight, target_prior):
+        """Return the weights and the temperature that suit held-out samples.
 
         Classes that no held-out sample has are left out: of those no probability can
-        be checked. None where fewer than two classes are left.
+        be checked.
         """
-        weight = np.ones(len(codes)) if weight is None else weight
+        given = self._check_weights()
+        fixed = None if self.temperature == "auto" else self.temperature
         mass = np.bincount(codes, weight, minlength=len(target_prior))
         seen = np.flatnonzero((mass > 0) & (target_prior > 0))
         if len(seen) < 2:
-            return None
+            first_alone = np.eye(scores.shape[2])[0]
+            return first_alone if given is None else given, fixed or 1.0
         counted = np.isin(codes, seen) & (weight > 0)
         scores = scores[counted][:, seen]
+        if given is not None:
+            scores = (scores @ given)[:, :, None]
         codes, prior = np.searchsorted(seen, codes[counted]), target_prior[seen]
         weight = class_weights(codes, prior, weight[counted])
-        return select_exponents(scores, codes, weight, np.log(prior), first).exponents
+        first = None if fixed is None else 1 / fixed
+        exponents = select_exponents(
+            scores, codes, weight, np.log(prior), first
+        ).exponents
+        weights = exponents / exponents[0] if given is None else given
+        return weights, float(1 / exponents[0])
+
+    def _keep(self, members, fitted):
+        """Set what the fitted members tell."""
+        self.estimators_ = [estimator for estimator, _ in fitted]
+        self.priors_ = np.array([prior for _, prior in fitted])
+        names = [member.name for member in members]
+        self.named_estimators_ = Bunch(
+            **dict(zip(names, self.estimators_, strict=True))
+        )
+        for name in ("n_features_in_", "feature_names_in_"):
+            if hasattr(self.estimators_[0], name):
+                setattr(self, name, getattr(self.estimators_[0], name))
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -6,7 +6,7 @@ from sklearn.model_selection._search import BaseSearchCV
 from sklearn.pipeline import Pipeline
 
 from ._priors import check_positive, resolve_target_prior
-from ._trained_fit import check_same_classes, fit_fold, fit_recording
+from ._trained_fit import check_same_classes, fit_fold, fit_recording, innermost
 from ._trained_prior import (
     ChosenPriorError,
     UnknownPriorError,
@@ -61,6 +61,8 @@ class Member:
                 prior = resolve_target_prior(last.target_prior, labels.mass)
                 check_positive(prior, labels.classes)
             return
+        pipeline = innermost(self.estimator)
+        last = self.estimator if pipeline is None else pipeline.steps[-1][1]
         try:
             check_positive(trained_prior(last, labels), labels.classes)
         except ChosenPriorError:
