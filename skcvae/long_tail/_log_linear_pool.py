@@ -276,7 +276,7 @@ class LogLinearPool(
             member.check_prior(labels)
         splits = self._make_splits(X, y, codes, members, routed)
         scores, held_out = self._cross_fit(X, y, classes, members, splits)
-        weight = np.ones(len(y)) if weight is None else weight
+        weight = np.ones(len(codes)) if weight is None else weight
         weights, temperature = self._choose(
             scores, codes[held_out], weight[held_out], target_prior
         )

@@ -53,7 +53,7 @@ class ShrunkQuadraticDiscriminant(BaseLikelihoodClassifier):
     Parameters
     ----------
     shrinkage : float or "auto", default="auto"
-        k, the number of pseudo-samples at the target. "auto" takes one of 30 to 3,000.
+        Number k of pseudo-samples at the target. "auto" takes one of 30 to 3,000.
 
     n_neighbors : int or "auto", default="auto"
         Number of large classes that share their covariance; 0 for none. "auto" takes 0
