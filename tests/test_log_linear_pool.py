@@ -434,6 +434,17 @@ def test_wrong_parameters_are_refused(params, message):
         pool.fit(X, y)
 
 
+@pytest.mark.parametrize("kind", ["pool", "quadratic"])
+def test_fold_without_a_class_is_refused(kind):
+    X, y = gaussian_classes([10, 10, 1])
+    cv = PredefinedSplit(np.arange(len(y)) % 2)
+    estimator = ShrunkQuadraticDiscriminant(cv=cv)
+    if kind == "pool":
+        estimator = LogLinearPool([("lr", LogisticRegression())], cv=cv)
+    with pytest.raises(ValueError, match="no sample of a class to train on"):
+        estimator.fit(X, y)
+
+
 # Kernel neighbours
 
 
@@ -494,6 +505,10 @@ def test_evenly_takes_as_many_of_each_class():
     assert len(chosen) == 22
     counts = np.bincount(np.random.RandomState(0).permutation(codes)[chosen])
     assert_array_equal(counts, [10, 10, 2])
+
+
+def test_evenly_spreads_over_the_samples_of_a_class():
+    assert_array_equal(evenly(np.zeros(12, dtype=int), 4), [0, 3, 6, 9])
 
 
 def test_chosen_temperature_is_about_as_good_as_the_best():

@@ -146,7 +146,7 @@ def score(split, pool):
     return [*(100 * np.array(accuracies)), nll, error], 100 * right
 
 
-def run_part(part, data):
+def run_part(part, data, cache):
     """Print the table of a part."""
     splits = splits_of(part, data)
     print(f"\n{part}: {len(splits)} split(s), seeds {SEEDS[: len(splits)]}\n")
@@ -154,10 +154,8 @@ def run_part(part, data):
     print("|---" * (len(COLUMNS) + 3) + "|")
     found = {}
     for i, split in enumerate(splits):
-        with tempfile.TemporaryDirectory() as folder:
-            memory = joblib.Memory(folder, verbose=0)
-            for name, pool in pools(memory).items():
-                found[name, i] = (*score(split, pool), pool)
+        for name, pool in pools(joblib.Memory(cache, verbose=0)).items():
+            found[name, i] = (*score(split, pool), pool)
     for name in dict.fromkeys(name for name, _ in found):
         print_row(name, [found[name, i] for i in range(len(splits))], found)
 
@@ -206,13 +204,15 @@ PARTS = ("original", "new", "cifar10", "mvtec", "clinc", "memory")
 def main(
     data: Annotated[Path, typer.Option(help="Folder of the data sets.")],
     only: Annotated[list[str] | None, typer.Option(help="Parts to run.")] = None,
+    cache: Annotated[Path | None, typer.Option(help="Folder for fitted ones.")] = None,
 ):
     """Run the parts that are asked for, or all."""
-    for part in only or PARTS:
-        if part == "memory":
-            memory_of_neighbors()
-        else:
-            run_part(part, data)
+    with tempfile.TemporaryDirectory() as folder:
+        for part in only or PARTS:
+            if part == "memory":
+                memory_of_neighbors()
+            else:
+                run_part(part, data, cache or folder)
 
 
 if __name__ == "__main__":

@@ -43,16 +43,27 @@ def possible_splits(cv, X, y, codes, n_kept=1, groups=None):
         if cv < 2:
             return []
     splits = held_out_splits(cv, X, y, codes, n_kept, groups)
+    n_classes = codes.max() + 1
+    if any(len(np.unique(codes[train])) < n_classes for train, _ in splits):
+        raise ValueError("A fold of cv has no sample of a class to train on.")
     return splits if any(len(test) for _, test in splits) else []
 
 
 def evenly(codes, n_samples):
-    """Return the sorted indices of at most `n_samples`, about as many of each class."""
-    order = np.argsort(codes, kind="stable")
+    """Return sorted indices of about `n_samples` at most, as many of each class.
+
+    Those of a class are spread over all of its samples.
+    """
     counts = np.bincount(codes)
-    # The n-th sample of each class comes before the n + 1-th of any.
-    turn = np.arange(len(codes)) - np.repeat(np.cumsum(counts) - counts, counts)
-    return np.sort(order[np.argsort(turn, kind="stable")[:n_samples]])
+    quota = n_samples
+    while quota > 1 and np.minimum(counts, quota).sum() > n_samples:
+        quota -= 1
+    groups = np.split(np.argsort(codes, kind="stable"), np.cumsum(counts)[:-1])
+    chosen = [
+        group[np.arange(n) * len(group) // max(n, 1)]
+        for group, n in zip(groups, np.minimum(counts, quota), strict=True)
+    ]
+    return np.sort(np.concatenate(chosen))
 
 
 def fit_exponents(scores, codes, weight, log_prior=0.0, first=None):

@@ -23,8 +23,8 @@ _SHRINKAGES = (30.0, 100.0, 300.0, 1000.0, 3000.0)
 _NEIGHBORS = (0, 3)
 # Held-out samples that choose the constants.
 _N_CHOOSING = 1000
-# Where no class has two samples, these are taken: shrinkage, neighbours, exponents.
-_FALLBACK = (300.0, 0, (0.2, 0.0))
+# Where no class has two samples.
+_FALLBACK = 300.0
 
 
 class ShrunkQuadraticDiscriminant(BaseLikelihoodClassifier):
@@ -157,49 +157,48 @@ class ShrunkQuadraticDiscriminant(BaseLikelihoodClassifier):
         return scores - self.rarity_exponent_ * np.log(self.class_count_)
 
     def _choose_constants(self, Z, codes):
-        """Return shrinkage, number of neighbours, and the exponents, held out."""
-        n_classes = len(self.classes_)
+        """Return shrinkage, number of neighbours, and both exponents."""
         shrinkages = _SHRINKAGES if self.shrinkage == "auto" else (self.shrinkage,)
         numbers = _NEIGHBORS if self.n_neighbors == "auto" else (self.n_neighbors,)
         splits = possible_splits(self.cv, Z, self.classes_[codes], codes)
         if not splits:
-            shrinkage, number, exponents = _FALLBACK
-            shrinkage = shrinkage if self.shrinkage == "auto" else self.shrinkage
-            number = number if self.n_neighbors == "auto" else self.n_neighbors
-            return shrinkage, number, exponents
-        tests = [test for _, test in splits]
-        held_out = np.concatenate(tests)
-        chosen = np.zeros(len(Z), dtype=bool)
-        chosen[held_out[evenly(codes[held_out], _N_CHOOSING)]] = True
-        tests = [test[chosen[test]] for test in tests]
-        folds = [
-            (_ClassGaussians(Z[train], codes[train], n_classes), Z[test])
-            for (train, _), test in zip(splits, tests, strict=True)
-        ]
-        held_out = codes[np.concatenate(tests)]
-        weight = class_weights(held_out, np.ones(n_classes))
+            fallback = _FALLBACK if self.shrinkage == "auto" else self.shrinkage
+            return fallback, numbers[0], (0.2, 0.0)
+        folds, held_out = self._held_out_gaussians(Z, codes, splits)
+        weight = class_weights(held_out, np.ones(len(self.classes_)))
         best = None
-        for shrinkage, number in product(shrinkages, numbers):
+        for constants in product(shrinkages, numbers):
             densities = np.concatenate(
-                [
-                    fold.shrink(shrinkage, number).log_densities(own)
-                    for fold, own in folds
-                ]
+                [fold.shrink(*constants).log_densities(own) for fold, own in folds]
             )
             rarity = np.broadcast_to(-np.log(self.class_count_), densities.shape)
             scores = np.stack([densities, rarity], axis=2)
             fitted = fit_exponents(scores, held_out, weight)
             if best is None or fitted.loss < best[0].loss:
-                best = fitted, (shrinkage, number), densities
-        fitted, constants, densities = best
-        log_count = np.log(self.class_count_)
-        for offset in fitted.exponents[1] * np.linspace(0, 1, 11):
-            with_offset = fit_exponents(
-                densities[:, :, None], held_out, weight, -offset * log_count
+                best = fitted, constants, scores
+        fitted, constants, scores = best
+        return *constants, self._smallest_offset(scores, held_out, weight, fitted)
+
+    def _held_out_gaussians(self, Z, codes, splits):
+        """Return pairs of fitted Gaussians and held-out samples, and their classes."""
+        held_out = np.sort(np.concatenate([test for _, test in splits]))
+        chosen = held_out[evenly(codes[held_out], _N_CHOOSING)]
+        tests = [np.intersect1d(test, chosen) for _, test in splits]
+        folds = [
+            (_ClassGaussians(Z[train], codes[train], len(self.classes_)), Z[test])
+            for (train, _), test in zip(splits, tests, strict=True)
+        ]
+        return folds, codes[np.concatenate(tests)]
+
+    def _smallest_offset(self, scores, held_out, weight, best):
+        """Return the exponents with the smallest offset that is about as good."""
+        for offset in best.exponents[1] * np.linspace(0, 1, 11):
+            fitted = fit_exponents(
+                scores[:, :, :1], held_out, weight, -offset * np.log(self.class_count_)
             )
-            if standard_errors(with_offset.losses - fitted.losses) <= 1:
+            if standard_errors(fitted.losses - best.losses) <= 1:
                 break
-        return *constants, (with_offset.exponents[0], offset)
+        return fitted.exponents[0], offset
 
 
 class _ClassGaussians:
