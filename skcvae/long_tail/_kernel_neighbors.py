@@ -4,6 +4,7 @@ from numbers import Real
 
 import numpy as np
 from numpy.typing import ArrayLike
+from sklearn.utils import gen_batches
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from .._class_means import make_definite, raw_class_means, within_class_covariance
@@ -12,8 +13,10 @@ from ._exponents import class_weights, evenly, fit_exponents
 from ._likelihoods import BaseLikelihoodClassifier
 
 # Bytes of the samples, in double precision, from which the covariance comes.
-_COVARIANCE_BYTES = 2**27
+_COVARIANCE_BYTES = 2**25
 _TEMPERATURES = (0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.25, 0.5)
+# Samples that are whitened at a time.
+_BLOCK_SIZE = 2**14
 # Samples that choose the temperature.
 _N_CHOOSING = 1000
 
@@ -80,8 +83,8 @@ class KernelNeighborsClassifier(BaseLikelihoodClassifier):
     -----
     All training samples count for each prediction, by blocks of matrix products: the
     matrix of all kernels is never held. The fitted classifier holds the samples in
-    single precision. The covariance comes from at most 128 MiB of samples, evenly from
-    the classes: from 87,381 samples of 192 features.
+    single precision. The covariance comes from at most 32 MiB of samples, evenly from
+    the classes: from 21,845 samples of 192 features.
 
     Examples
     --------
@@ -114,11 +117,13 @@ class KernelNeighborsClassifier(BaseLikelihoodClassifier):
 
     def _learn(self, Z, codes):
         order = np.argsort(codes, kind="stable")
-        # In place: a third array of this size would be the peak of memory.
+        # In place: another array of this size would be the peak of memory.
         Z[:] = Z[order]
         self._starts = np.cumsum(self.class_count_) - self.class_count_
         self._half_whitening = _half_whitening(Z, codes[order])
-        self._samples = self._half_whiten(Z)
+        for block in gen_batches(len(Z), _BLOCK_SIZE):
+            Z[block] = self._half_whiten(Z[block])
+        self._samples = Z
         self.temperature_, self.exponent_ = self._choose_constants()
 
     def _scores(self, Z):
