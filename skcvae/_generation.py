@@ -12,12 +12,13 @@ import torch
 from filelock import FileLock
 from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
-from sklearn.utils import assert_all_finite, get_tags
+from sklearn.utils import assert_all_finite, check_random_state, get_tags
 from sklearn.utils.validation import check_is_fitted, check_memory
 from threadpoolctl import threadpool_limits
 
 from . import __version__
 from ._files import make_private_folder
+from ._training import draw_seeds
 from ._validation import check_private_samples, check_samples, check_variance
 
 # Increase it when a fitted generator gets other parts: older entries of a cache would
@@ -102,6 +103,29 @@ def drawing_seed(generator, random_state):
     """Return the seed of draws: an integer of the generator, else of what wraps it."""
     own = getattr(unfrozen(generator), "random_state", None)
     return own if isinstance(own, Integral) or random_state is None else random_state
+
+
+def seed_inner(estimator, random_state):
+    """Seed a clone by what wraps it, unless its own `random_state` is an integer."""
+    own = estimator.get_params(deep=False)["random_state"]
+    if random_state is not None and not isinstance(own, Integral):
+        estimator.set_params(random_state=random_state)
+    return estimator
+
+
+def seed_all(estimator, random_state):
+    """Seed each `random_state` that is no integer, those of nested parts included."""
+    if random_state is None:
+        return estimator
+    unseeded = sorted(
+        name
+        for name, value in estimator.get_params().items()
+        if name.rpartition("__")[2] == "random_state"
+        and not isinstance(value, Integral)
+    )
+    seeds = draw_seeds(check_random_state(random_state), len(unseeded))
+    estimator.set_params(**dict(zip(unseeded, seeds, strict=True)))
+    return estimator
 
 
 def takes_any_values(generator):

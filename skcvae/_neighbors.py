@@ -273,3 +273,56 @@ def resolve_min_distance(X, min_distance):
         return min_distance
     nearest, _ = nearest_neighbors(X, X, exclude_self=True)
     return float(np.quantile(nearest, min_distance[1]))
+
+
+def class_kernel_means(queries, targets, starts, temperatures, left_out=None):
+    r"""Return the log of the mean kernel of each class, for samples of length 1.
+
+    The kernel is :math:`\exp((\cos(x, x_i) - 1) / T)`. Products come in blocks of
+    queries, so that no matrix of all of them is held.
+
+    Parameters
+    ----------
+    queries : ndarray of shape (n_queries, n_features)
+        Samples of length 1, or 0, float32.
+
+    targets : ndarray of shape (n_targets, n_features)
+        Samples of length 1, or 0, float32, in the order of their classes.
+
+    starts : ndarray of shape (n_classes,)
+        Index of the first sample of each class.
+
+    temperatures : sequence of float
+        Values of T.
+
+    left_out : ndarray of shape (n_queries,), default=None
+        The target that does not count for each query: the query itself.
+
+    Returns
+    -------
+    log_means : ndarray of shape (n_temperatures, n_queries, n_classes)
+        A class far beyond the nearest sample of all has the log of the smallest
+        number of float32, about -87, more than that sample. A class of which nothing
+        is left has that, too.
+    """
+    counts = np.diff(starts, append=len(targets))
+    tiny = np.finfo(np.float32).tiny
+    log_means = np.empty((len(temperatures), len(queries), len(starts)))
+    block_size = max(1, _BLOCK_BYTES // (8 * len(targets)))
+    for block in gen_batches(len(queries), block_size):
+        cosines = queries[block] @ targets.T
+        n_left = np.broadcast_to(counts, (len(cosines), len(starts)))
+        if left_out is not None:
+            own = left_out[block]
+            cosines[np.arange(len(own)), own] = -np.inf
+            of_class = np.searchsorted(starts, own, side="right") - 1
+            n_left = n_left - (np.arange(len(starts)) == of_class[:, None])
+        nearest = cosines.max(axis=1, keepdims=True)
+        cosines -= nearest
+        for log_mean, temperature in zip(log_means, temperatures, strict=True):
+            kernel = np.multiply(cosines, np.float32(1 / temperature))
+            np.exp(kernel, out=kernel)
+            sums = np.add.reduceat(kernel, starts, axis=1)
+            log_mean[block] = np.log(sums / np.maximum(n_left, 1) + tiny)
+            log_mean[block] += (nearest - 1) / temperature
+    return log_means

@@ -31,6 +31,7 @@ from sklearn.utils.validation import check_is_fitted
 import skcvae
 from skcvae.anonymization import CVAEAnonymizer, GenerativeAnonymizer, KSameAnonymizer
 from skcvae.generators import CGAN, CVAE, VAE, ClassGaussian, DPClassGaussian
+from skcvae.long_tail import KernelNeighborsClassifier, LongTailClassifier
 from skcvae.over_sampling import (
     CVAEOverSampler,
     GenerativeOverSampler,
@@ -75,6 +76,13 @@ PARAMETERS = {
     "LatentVariationOverSampler": {"generator": CVAE(**FAST)},
     # One step of Adam changes a weight by lr: twenty small ones learn nothing.
     "LongTailClassifier": {"max_epochs": 10, "lr": 0.1, "device": "cpu"},
+    "LogLinearPool": {
+        "estimators": [
+            ("classifier", LongTailClassifier(max_epochs=10, lr=0.1, device="cpu")),
+            ("neighbors", KernelNeighborsClassifier()),
+        ],
+        "cv": 2,
+    },
     "PriorCorrectedClassifier": {"estimator": LogisticRegression(max_iter=2000)},
     "ProgressiveOverSampler": {
         "steps": [("remix", RemixSampler()), ("gaussian", GenerativeOverSampler())],

@@ -2,6 +2,8 @@
 
 from ._classifier import LongTailClassifier
 from ._heads import CosineHead, MLPHead
+from ._kernel_neighbors import KernelNeighborsClassifier
+from ._log_linear_pool import LogLinearPool
 from ._losses import (
     BalancedSoftmaxLoss,
     ClassBalancedLoss,
@@ -11,6 +13,7 @@ from ._losses import (
     LogitAdjustedLoss,
 )
 from ._prior_corrected import PriorCorrectedClassifier
+from ._quadratic import ShrunkQuadraticDiscriminant
 from ._splits import LongTailShuffleSplit
 
 __all__ = [
@@ -19,10 +22,13 @@ __all__ = [
     "CosineHead",
     "EqualizationLoss",
     "FocalLoss",
+    "KernelNeighborsClassifier",
     "LDAMLoss",
+    "LogLinearPool",
     "LogitAdjustedLoss",
     "LongTailClassifier",
     "LongTailShuffleSplit",
     "MLPHead",
     "PriorCorrectedClassifier",
+    "ShrunkQuadraticDiscriminant",
 ]

@@ -136,15 +136,15 @@ def fit_recording(estimator, X, y, classes, claim, params):
     return estimator, check_positive(prior, classes)
 
 
-def fit_fold(estimator, X, y, classes, claim, params, train, test):
+def fit_fold(
+    estimator, X, y, classes, claim, params, train, test, *, fit=fit_recording
+):
     """Return the held-out indices, their probabilities and the prior of a fold."""
     X_train, y_train = _safe_split(estimator, X, y, train)
     X_test, _ = _safe_split(estimator, X, y, test, train)
     params = _check_method_params(X, params, indices=train)
     try:
-        estimator, prior = fit_recording(
-            estimator, X_train, y_train, classes, claim, params
-        )
+        estimator, prior = fit(estimator, X_train, y_train, classes, claim, params)
     except ValueError as error:
         if isinstance(error, UnknownPriorError) or not _samplers(estimator):
             raise

@@ -13,13 +13,13 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
 from .._class_means import make_definite
-from .._generation import check_frozen, unfrozen
+from .._generation import check_frozen, seed_all, unfrozen
 from .._neighbors import check_min_distance, nearest_neighbors, resolve_min_distance
 from .._scaling import scale_rows
 from ..generators import ClassGaussian
 from ._base import BaseDenseOverSampler, round_discrete
 from ._generative import GenerativeOverSampler
-from ._wrapping import check_sampler, make_source, seed_all
+from ._wrapping import check_sampler, make_source
 
 # Samples among which near-duplicates are looked for at a time.
 _BLOCK_SIZE = 512

@@ -10,7 +10,13 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.utils import check_random_state
 from torch import nn
 
-from .._generation import check_frozen, drawing_seed, unfrozen
+from .._generation import (
+    check_frozen,
+    drawing_seed,
+    seed_all,
+    seed_inner,
+    unfrozen,
+)
 from .._training import draw_seeds
 from ._base import BaseGenerativeOverSampler
 
@@ -32,29 +38,6 @@ def check_sampler(sampler, owner, name="sampler"):
             f"Set sampling_strategy on {owner}, which tells its {name} how many "
             f"samples to draw: there it must stay 'auto', got {strategy!r}."
         )
-
-
-def seed_inner(estimator, random_state):
-    """Seed a clone by what wraps it, unless its own `random_state` is an integer."""
-    own = estimator.get_params(deep=False)["random_state"]
-    if random_state is not None and not isinstance(own, Integral):
-        estimator.set_params(random_state=random_state)
-    return estimator
-
-
-def seed_all(estimator, random_state):
-    """Seed each `random_state` that is no integer, those of nested parts included."""
-    if random_state is None:
-        return estimator
-    unseeded = sorted(
-        name
-        for name, value in estimator.get_params().items()
-        if name.rpartition("__")[2] == "random_state"
-        and not isinstance(value, Integral)
-    )
-    seeds = draw_seeds(check_random_state(random_state), len(unseeded))
-    estimator.set_params(**dict(zip(unseeded, seeds, strict=True)))
-    return estimator
 
 
 def fit_classifier(classifier, X, y, random_state):

@@ -1,0 +1,157 @@
+"""Exponents of a log-linear pool, from held-out samples."""
+
+from numbers import Integral
+from typing import NamedTuple
+
+import numpy as np
+from scipy.optimize import minimize
+from scipy.special import logsumexp, softmax
+
+from ._calibration import held_out_splits
+
+# Below it, the first exponent is taken to be 0: a pool needs its first member.
+_SMALLEST = 1e-3
+
+
+class Fitted(NamedTuple):
+    """Exponents of shape (n_members,), their loss, and that of each sample."""
+
+    exponents: np.ndarray
+    loss: float
+    losses: np.ndarray
+
+
+def class_weights(codes, target_prior, sample_weight=None):
+    """Return weights of mean 1 with which the classes have the target prior.
+
+    Classes without samples lose their part of the prior to the others.
+    """
+    weight = np.ones(len(codes)) if sample_weight is None else sample_weight
+    mass = np.bincount(codes, weight, minlength=len(target_prior))
+    weight = weight * (target_prior / np.where(mass > 0, mass, 1))[codes]
+    return weight / weight.mean()
+
+
+def possible_splits(cv, X, y, codes, n_kept=1, groups=None):
+    """Return pairs of training and held-out indices, or none where all must train.
+
+    As `held_out_splits` does, with fewer folds where the largest class has too few
+    samples for an int.
+    """
+    if cv is None or isinstance(cv, Integral):
+        cv = min(cv or 5, np.bincount(codes).max())
+        if cv < 2:
+            return []
+    splits = held_out_splits(cv, X, y, codes, n_kept, groups)
+    n_classes = codes.max() + 1
+    if any(len(np.unique(codes[train])) < n_classes for train, _ in splits):
+        raise ValueError("A fold of cv has no sample of a class to train on.")
+    return splits if any(len(test) for _, test in splits) else []
+
+
+def evenly(codes, n_samples):
+    """Return sorted indices of about `n_samples` at most, as many of each class.
+
+    Those of a class are spread over all of its samples.
+    """
+    counts = np.bincount(codes)
+    quota = n_samples
+    while quota > 1 and np.minimum(counts, quota).sum() > n_samples:
+        quota -= 1
+    groups = np.split(np.argsort(codes, kind="stable"), np.cumsum(counts)[:-1])
+    chosen = [
+        group[np.arange(n) * len(group) // max(n, 1)]
+        for group, n in zip(groups, np.minimum(counts, quota), strict=True)
+    ]
+    return np.sort(np.concatenate(chosen))
+
+
+def fit_exponents(scores, codes, weight, log_prior=0.0, first=None):
+    r"""Minimize the weighted log loss of a log-linear pool over its exponents.
+
+    The probability of class c is :math:`\propto t_c \exp(\sum_m v_m s_{mc})`. The loss
+    is convex in the exponents v >= 0. A pull towards :math:`(1, 0, \ldots)`, as strong
+    as one sample, keeps them finite where classes are separable.
+
+    Parameters
+    ----------
+    scores : ndarray of shape (n_samples, n_classes, n_members)
+        Log-likelihoods :math:`s`, up to a constant for each sample and member.
+
+    codes : ndarray of shape (n_samples,)
+        Classes.
+
+    weight : ndarray of shape (n_samples,)
+        Sample weights of mean 1.
+
+    log_prior : ndarray of shape (n_classes,) or float, default=0.0
+        Log of the prior t, up to a constant; -inf leaves a class out.
+
+    first : float, default=None
+        The first exponent, if it is given.
+
+    Returns
+    -------
+    Fitted
+        The loss of a sample is weighted, and without the pull.
+    """
+    n_samples, _, n_members = scores.shape
+    start = np.zeros(n_members)
+    start[0] = 1.0 if first is None else first
+    own = scores[np.arange(n_samples), codes]
+    own_prior = np.broadcast_to(log_prior, scores.shape[1])[codes]
+
+    def losses(v):
+        logits = scores @ v + log_prior
+        return weight * (logsumexp(logits, axis=1) - own @ v - own_prior), logits
+
+    def objective(v):
+        loss, logits = losses(v)
+        expected = np.einsum("nc,ncm->nm", softmax(logits, axis=1), scores)
+        gradient = weight @ (expected - own) + (v - start)
+        return loss.sum() + np.sum((v - start) ** 2) / 2, gradient
+
+    bounds = [(first or _SMALLEST, first), *[(0, None)] * (n_members - 1)]
+    found = minimize(objective, start, jac=True, method="L-BFGS-B", bounds=bounds)
+    loss, _ = losses(found.x)
+    return Fitted(found.x, loss.mean(), loss)
+
+
+def standard_errors(gains):
+    """Return the mean of gains in units of its standard error."""
+    error = gains.std() / np.sqrt(len(gains))
+    return gains.mean() / error if error > 0 else 0.0
+
+
+def select_exponents(scores, codes, weight, log_prior, first=None):
+    """Return exponents of which those without a sure gain are exactly 0.
+
+    Members after the first are left out, the least useful first, as long as the gain in
+    loss that they bring is below one standard error over the samples.
+
+    Returns
+    -------
+    Fitted
+        With the exponents of all members.
+    """
+    kept = list(range(scores.shape[2]))
+    best = fit_exponents(scores, codes, weight, log_prior, first)
+    while len(kept) > 1:
+        without = [
+            fit_exponents(
+                scores[:, :, [k for k in kept if k != m]],
+                codes,
+                weight,
+                log_prior,
+                first,
+            )
+            for m in kept[1:]
+        ]
+        least = int(np.argmin([fit.loss for fit in without]))
+        if standard_errors(without[least].losses - best.losses) > 1:
+            break
+        best = without[least]
+        del kept[least + 1]
+    exponents = np.zeros(scores.shape[2])
+    exponents[kept] = best.exponents
+    return best._replace(exponents=exponents)
