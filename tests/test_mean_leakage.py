@@ -182,6 +182,7 @@ def test_commands_refuse_and_can_be_told_otherwise(command, tmp_path):
     np.savez(source, X=X, y=y)
     output = tmp_path / f"out.{suffix[command]}"
     args = [command, str(source), "-o", str(output), "--method", "gaussian"]
+    args += ["--small-classes", "allow"]
     runner = CliRunner()
     refused = runner.invoke(app, args)
     assert refused.exit_code != 0

@@ -116,7 +116,7 @@ class PriorCorrectedClassifier(
         Whether to check the trained prior on held-out samples. Where it cannot be
         right, a warning says so, and `trained_prior` "auto" takes the prior that these
         samples show; see Notes. Without `calibration`, this costs two trainings on half
-        of the samples.
+        of the samples, and ten more where these find something.
 
     n_jobs : int, default=None
         Number of folds to train in parallel; -1 for all processors.
@@ -159,20 +159,20 @@ class PriorCorrectedClassifier(
     check warns where the odds of both differ by more than a factor of 3. It does the
     same for corrected probabilities and the frequencies of the classes in `y`, with a
     factor of 1.25. Both must differ by more than four standard errors, and classes with
-    fewer than ten held-out samples count as one. The check has no power where classes
-    are separable: there, the mean probability is the share of a class whatever prior a
-    classifier was trained for.
+    fewer than ten held-out samples count as one. What two folds find is checked over
+    ten: trained on half of the samples, a classifier may err more. The check has no
+    power where classes are separable: there, the mean probability is the share of a
+    class whatever prior a classifier was trained for.
 
-    The prior that held-out samples show comes with a temperature: a shift of the
-    log-odds of each class, and a slope of all, that maximize their likelihood [3]_. The
+    The prior that held-out samples show comes with a temperature: a shift of the log-
+    odds of each class, and a slope of all, that maximize their likelihood [3]_. The
     mean probability of each class is its frequency in `y` afterwards. Classes with
-    fewer than ten held-out samples
-    share one shift. "auto" measures it over ten folds, since boosting on half of the
-    samples has another prior. An unbalanced classifier whose probabilities are wrong,
-    such as a naive Bayes classifier that is too sure, is repaired in this respect too.
-    Where it costs held-out samples their right label, "auto" warns only: there is no
-    prior in probabilities that hardly differ. For a classifier in scikit-learn's
-    FrozenEstimator, pass samples that it was not trained on.
+    fewer than ten held-out samples share one shift. An unbalanced classifier whose
+    probabilities are wrong, such as a naive Bayes classifier that is too sure, is
+    repaired in this respect too. Where it costs held-out samples their right label,
+    "auto" warns only: there is no prior in probabilities that hardly differ. For a
+    classifier in scikit-learn's FrozenEstimator, pass samples that it was not trained
+    on.
 
     References
     ----------
@@ -421,9 +421,11 @@ class PriorCorrectedClassifier(
             if few_folds:
                 held_out = self._try(cross_fit, self._splits_of_check, data)
             found = self._mismatches(held_out)
-            measures = bool(found) and self._claims("auto")
-            if measures and few_folds:
+            if found and few_folds:
+                # A classifier trained on half of the samples may err more.
                 held_out = self._try(cross_fit, self._make_splits, data) or held_out
+                found = self._mismatches(held_out)
+            measures = bool(found) and self._claims("auto")
         train = resolve_target_prior("train", self.class_count_)
         if measures:
             self._take_measured(held_out, train)
