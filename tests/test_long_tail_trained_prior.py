@@ -136,6 +136,12 @@ KNOWN = {
     "tuned": (TunedThresholdClassifierCV(balanced), UNIFORM),
     "elimination": (RFE(balanced), UNIFORM),
     "search": (GridSearchCV(balanced, {"C": [1, 2]}), UNIFORM),
+    "own target": (LongTailClassifier(), UNIFORM),
+    "own target of numbers": (LongTailClassifier(target_prior=[1, 1, 2]), [1, 1, 2]),
+    "target of a bag": (
+        BaggingClassifier(PriorCorrectedClassifier(balanced)),
+        [0.60, 0.25, 0.15],
+    ),
     "one-vs-rest": (OneVsRestClassifier(plain), TRAIN),
     "boosting": (AdaBoostClassifier(), TRAIN),
     "GaussianNB": (GaussianNB(), TRAIN),
@@ -184,7 +190,7 @@ UNKNOWN = {
     ),
     "resampling": (BalancedBaggingClassifier(), "BalancedBagging.*sampling_strategy"),
     "easy": (EasyEnsembleClassifier(), "EasyEnsemble.*resamples"),
-    "own target": (LongTailClassifier(), "LongTailClassifier.*target_prior"),
+    "no target": (LongTailClassifier(target_prior=None), "target_prior=None"),
     "frozen": (FrozenEstimator(plain), "trained elsewhere"),
     "frozen in a bag": (
         BaggingClassifier(FrozenEstimator(plain)),

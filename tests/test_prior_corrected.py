@@ -456,7 +456,6 @@ def test_estimator_without_probabilities_is_refused():
             GridSearchCV(make_pipeline(SMOTE(), LogisticRegression()), {})
         ),
         FrozenEstimator(LogisticRegression().fit(X, y)),
-        PriorCorrectedClassifier(LogisticRegression(), target_prior="uniform"),
     ],
     ids=lambda estimator: type(estimator).__name__,
 )

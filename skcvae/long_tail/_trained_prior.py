@@ -21,6 +21,8 @@ from sklearn.naive_bayes import ComplementNB
 from sklearn.pipeline import Pipeline
 from sklearn.utils.class_weight import compute_class_weight
 
+from ._priors import resolve_target_prior
+
 #: Parameters that weight classes or set a prior, with the values that do neither.
 #: Beside scikit-learn's they are those of XGBoost, LightGBM, CatBoost and skorch.
 NEUTRAL = {
@@ -110,17 +112,22 @@ def _find(estimator, labels, path):
     if isinstance(estimator, ComplementNB):
         raise _unknown(where, "has scores in which no class prior is")
     # Samplers inside are checked first: some of these classes derive from others.
-    for name, what in (
-        ("sampling_strategy", "resamples inside"),
-        ("target_prior", "predicts for its own target_prior"),
-    ):
-        if name in params:
-            raise _unknown(where, f"{what} (parameter {name!r})")
+    if "sampling_strategy" in params:
+        raise _unknown(where, "resamples inside (parameter 'sampling_strategy')")
+    if "target_prior" in params:
+        return _of_target(params["target_prior"], labels, where)
     for kind, rule in _RULES.items():
         if isinstance(estimator, kind):
             return rule(estimator, labels, f"{where} > ")
     _refuse_hidden_parts(estimator, where)
     return _prior_of_parameters(params, estimator, labels, where)
+
+
+def _of_target(target_prior, labels, where):
+    """Return the prior that a classifier of this package predicts for."""
+    if target_prior is None:
+        raise _unknown(where, "leaves the prior to its batches (target_prior=None)")
+    return resolve_target_prior(target_prior, labels.mass)
 
 
 def _own_params(estimator):
