@@ -19,16 +19,11 @@ from imblearn.over_sampling import SMOTE
 from imblearn.pipeline import Pipeline
 from sklearn.base import clone
 from sklearn.datasets import load_digits
-from sklearn.model_selection import (
-    GridSearchCV,
-    ParameterGrid,
-    StratifiedKFold,
-    train_test_split,
-)
+from sklearn.model_selection import GridSearchCV, ParameterGrid, train_test_split
 
 from skcvae.datasets import make_long_tailed
 from skcvae.generators import CVAE
-from skcvae.long_tail import LongTailClassifier
+from skcvae.long_tail import LongTailClassifier, LongTailShuffleSplit
 from skcvae.metrics import make_shot_scorer, shot_accuracy_score
 from skcvae.over_sampling import RemixSampler
 
@@ -85,12 +80,15 @@ grids = [
     },
 ]
 sizes = {"few": 12, "many": 40}
+# Three splits with each class in both parts: one would judge a class of three rows by
+# one of them. SMOTE needs two rows of a class.
+splits = LongTailShuffleSplit(3, min_train=2, random_state=0)
 search = GridSearchCV(
     pipeline,
     grids,
     scoring=make_shot_scorer(y_train, **sizes),
     refit="overall",
-    cv=StratifiedKFold(3, shuffle=True, random_state=0),
+    cv=splits,
 ).fit(X_train, y_train)
 print(search.best_params_)
 

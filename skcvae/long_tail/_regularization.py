@@ -52,6 +52,10 @@ def stratified_splits(codes, rng):
     The samples of a class are dealt to five folds, of which three are held out in turn,
     beginning at a random one. So a class of two to four samples loses one now and then,
     and a class of one sample is never held out.
+
+    `LongTailShuffleSplit` would do, but holds out some samples twice and others never,
+    and a class of two to four loses one each time. With it, predictions were 0.4 points
+    worse on CIFAR-10, 0.2 on CLINC150, and the same on CIFAR-100 and photos.
     """
     order = rng.permutation(len(codes))
     order = order[np.argsort(codes[order], kind="stable")]
