@@ -85,6 +85,7 @@ def pool_class_means(Z, codes, Z_unlabeled, means, shift):
     U = U[_nearest(U, start.means()) <= _weighted_quantile(away, codes)]
     if not len(U):
         return unchanged
+    start.estimate_prior(U)
     n_iter = _choose_n_iter(Z, codes, U, start)
     for _ in range(n_iter):
         start.step(U)
@@ -117,15 +118,27 @@ class _Mixture:
 
     def step(self, U):
         """Share the unlabelled samples out to the classes."""
+        self.received, self.moved = self._share(U)
+        self._set_prior(self.received)
+
+    def estimate_prior(self, U):
+        """Set the prior by one iteration that leaves the means where they are."""
+        self._set_prior(self._share(U)[0])
+
+    def _set_prior(self, received):
+        # One more sample for each class: none becomes impossible.
+        self.prior = (received + 1) / (received.sum() + len(received))
+
+    def _share(self, U):
+        """Return the number and the sum of the samples that each class gets."""
         means = self.means()
         offset = np.log(self.prior) - (means**2).sum(axis=1) / (2 * self.temperature)
-        self.received, self.moved = np.zeros(len(means)), np.zeros_like(self.moved)
+        received, sums = np.zeros(len(means)), np.zeros_like(means)
         for block in _blocks(U, means):
             share = softmax(U[block] @ means.T / self.temperature + offset, axis=1)
-            self.received += share.sum(axis=0)
-            self.moved += share.T @ U[block]
-        # One more sample for each class: none becomes impossible.
-        self.prior = (self.received + 1) / (len(U) + len(means))
+            received += share.sum(axis=0)
+            sums += share.T @ U[block]
+        return received, sums
 
 
 def _choose_n_iter(Z, codes, U, start):
@@ -134,14 +147,14 @@ def _choose_n_iter(Z, codes, U, start):
     order = np.argsort(codes, kind="stable")
     rank = np.empty(len(codes), dtype=int)
     rank[order] = np.arange(len(codes)) - np.repeat(np.cumsum(counts) - counts, counts)
-    fold = (rank + codes) % _N_FOLDS
+    fold = rank % _N_FOLDS
     fold[counts[codes] < 2] = -1
     parts = []
     for number in range(_N_FOLDS):
         train, test = fold != number, fold == number
         labelled = Z[train], codes[train], len(counts)
         mixture = _Mixture.of(*labelled, start.centre, start.k0)
-        mixture.temperature = start.temperature
+        mixture.temperature, mixture.prior = start.temperature, start.prior
         parts.append((mixture, Z[test], codes[test]))
     held_out = np.concatenate([test_codes for _, _, test_codes in parts])
 
