@@ -23,7 +23,7 @@ from ._validation import check_private_samples, check_samples, check_variance
 
 # Increase it when a fitted generator gets other parts: older entries of a cache would
 # load and then fail.
-_CACHE_FORMAT = 6
+_CACHE_FORMAT = 7
 # Few enough samples that a chunk stays in the processor's cache.
 _CHUNK_SIZE = 2048
 _KEYWORDS = ("n_samples", "y", "random_state")
@@ -142,7 +142,21 @@ def check_samples_for(estimator, generator, X, y):
     return check_samples(estimator, X, y)
 
 
-def fit_generator(generator, X, y, memory=None):
+def check_takes_unlabeled(generator):
+    """Refuse a generator that would not be fitted to unlabelled samples."""
+    if isinstance(generator, FrozenEstimator):
+        raise ValueError(
+            "X_unlabeled has no use: the generator in a FrozenEstimator is not fitted "
+            "again. Give X_unlabeled to its own fit, and leave it out here."
+        )
+    if "X_unlabeled" not in inspect.signature(generator.fit).parameters:
+        raise TypeError(
+            f"{type(generator).__name__}.fit does not take X_unlabeled. Leave it out, "
+            "or take skcvae.generators.ClassGaussian."
+        )
+
+
+def fit_generator(generator, X, y, memory=None, X_unlabeled=None):
     """Fit what `clone_generator` returned, or load the same training from a cache.
 
     The key of the cache is a hash of the samples, the labels and the parameters that
@@ -150,6 +164,10 @@ def fit_generator(generator, X, y, memory=None):
     wait for it. Neither the entries nor joblib's metadata hold a sample. A frozen
     generator must know the features and classes.
     """
+    unlabeled = {}
+    if X_unlabeled is not None:
+        check_takes_unlabeled(generator)
+        unlabeled["X_unlabeled"] = X_unlabeled
     if isinstance(generator, FrozenEstimator):
         check_frozen(unfrozen(generator), X, y)
         return generator
@@ -161,28 +179,29 @@ def fit_generator(generator, X, y, memory=None):
         make_private_folder(Path(memory))
     memory = check_memory(memory)
     if memory.location is None:
-        return _fit(generator, X, y)
+        return _fit(generator, X, y, unlabeled)
     plain = clone(generator)
     defaults = type(generator)().get_params() if sampling else {}
     plain.set_params(**{name: defaults[name] for name in sampling})
     kind = type(plain).__module__, type(plain).__qualname__
-    key = joblib.hash((__version__, _CACHE_FORMAT, kind, plain.get_params(), X, y))
+    parameters = kind, plain.get_params()
+    key = joblib.hash((__version__, _CACHE_FORMAT, parameters, X, y, unlabeled))
 
     # A new function for each call: joblib does not store the code of a function that
     # it has stored in another cache, and the next process would then train again.
     def fit(key):
-        return _fit(plain, X, y)
+        return _fit(plain, X, y, unlabeled)
 
     with _lock(memory, key):
         fitted = memory.cache(fit)(key)
     return fitted.set_params(**generator.get_params(deep=False))
 
 
-def _fit(generator, X, y):
+def _fit(generator, X, y, unlabeled):
     """Fit, without a second check of the samples where the generator is ours."""
     # An attribute of the function: a subclass with a `fit` of its own lacks it.
     fit = getattr(type(generator).fit, "for_checked_samples", type(generator).fit)
-    return fit(generator, X, y)
+    return fit(generator, X, y, **unlabeled)
 
 
 def check_frozen(estimator, X, y):
@@ -206,14 +225,14 @@ def check_frozen(estimator, X, y):
         )
 
 
-def fit_into(estimator, generator, X, y, memory):
+def fit_into(estimator, generator, X, y, memory, X_unlabeled=None):
     """Set `generator_` of an estimator to the generator, fitted.
 
     When training is interrupted, `generator_` is the generator after the last finished
     epoch, if there was one.
     """
     try:
-        estimator.generator_ = fit_generator(generator, X, y, memory)
+        estimator.generator_ = fit_generator(generator, X, y, memory, X_unlabeled)
     except KeyboardInterrupt:
         if hasattr(generator, "classes_"):
             estimator.generator_ = generator

@@ -6,11 +6,16 @@ from numbers import Real
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.utils import check_consistent_length, column_or_1d
+from sklearn.utils import check_array, check_consistent_length, column_or_1d
 from sklearn.utils._missing import is_pandas_na, is_scalar_nan
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
-from sklearn.utils.validation import _check_sample_weight, validate_data
+from sklearn.utils.validation import (
+    _check_feature_names,
+    _check_n_features,
+    _check_sample_weight,
+    validate_data,
+)
 
 from ._warnings import warn_user
 
@@ -167,6 +172,31 @@ def _check_targets(y):
         raise ValueError(
             "Multilabel targets are not supported: y must hold one class per sample."
         )
+
+
+def check_unlabeled(estimator, X_unlabeled, X):
+    """Return unlabelled samples in the type of checked ones, or None for None.
+
+    Copies of samples of `X` are left out: they would count twice, and be known where
+    labelled samples are held out.
+    """
+    if X_unlabeled is None:
+        return None
+    check_numbers(X_unlabeled)
+    _check_feature_names(estimator, X_unlabeled, reset=False)
+    unlabeled = check_array(
+        X_unlabeled,
+        dtype=X.dtype,
+        order="C",
+        ensure_min_samples=0,
+        estimator=estimator,
+        input_name="X_unlabeled",
+    )
+    _check_n_features(estimator, unlabeled, reset=False)
+    check_finite_in_float32(unlabeled, getattr(estimator, "feature_names_in_", None))
+    known = {sample.tobytes() for sample in X}
+    is_new = [sample.tobytes() not in known for sample in unlabeled]
+    return unlabeled[np.array(is_new, dtype=bool)]
 
 
 def check_private_samples(estimator, X, y, classes) -> tuple[NDArray, NDArray]:

@@ -297,12 +297,13 @@ class BaseGenerator(SamplingMixin, DocLinkMixin, BaseEstimator):
         return self
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def _fit_checked(self, X, y):
+    def _fit_checked(self, X, y, X_unlabeled=None):
         """Fit to samples that the estimator around this one has checked."""
         with self._fitting():
             self.n_features_in_ = X.shape[1]
             is_float = X.dtype in (np.float64, np.float32)
-            self._learn(np.asarray(X, X.dtype if is_float else np.float64, "C"), y)
+            X = np.asarray(X, X.dtype if is_float else np.float64, "C")
+            self._learn(X, y, X_unlabeled)
         return self
 
     fit.for_checked_samples = _fit_checked
@@ -321,8 +322,11 @@ class BaseGenerator(SamplingMixin, DocLinkMixin, BaseEstimator):
                 forget_fit(self)
             raise
 
-    def _learn(self, X, y):
-        """Scale checked samples, encode their labels, and learn from both."""
+    def _learn(self, X, y, X_unlabeled=None):
+        """Scale checked samples, encode their labels, and learn from both.
+
+        Unlabelled samples go to those generators only whose `fit` takes them.
+        """
         encoder = LabelEncoder().fit(y)
         codes = encoder.transform(y)
         check_variance(self.variance, encoder.classes_)
@@ -334,7 +338,10 @@ class BaseGenerator(SamplingMixin, DocLinkMixin, BaseEstimator):
         self.class_count_ = np.bincount(codes)
         self.offset_, self.scale_ = offset, scale
         self._output_dtype = X.dtype
-        self._fit(Z, codes, seed)
+        if X_unlabeled is None:
+            self._fit(Z, codes, seed)
+        else:
+            self._fit(Z, codes, seed, scale_rows(X_unlabeled, offset, scale))
         if self._checks_generation:
             warn_about_generation(self, Z, codes, seed)
 

@@ -1,18 +1,24 @@
 """A Gaussian around each class mean: the closed-form baseline."""
 
+from collections.abc import Mapping
 from numbers import Real
+from typing import Self
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
+from sklearn.base import _fit_context
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from .._class_means import fit_class_means, leave_one_out_residuals
-from .._validation import VARIANCE_CONSTRAINT
+from .._scaling import scale_rows
+from .._validation import VARIANCE_CONSTRAINT, check_samples, check_unlabeled
 from ._base import BaseGenerator
+from ._class_embeddings import align_class_embeddings, read_class_embeddings
 from ._class_whitening import fit_class_whitening
 from ._decoder import DecoderMixin
 from ._samplers import ClassCovarianceSampler, GaussianSampler
+from ._unlabeled import pool_class_means
 
 
 def gaussian_factor(covariance):
@@ -32,9 +38,11 @@ class ClassGaussian(DecoderMixin, BaseGenerator):
 
     is the class mean, shrunk towards the mean of all samples by an amount estimated
     from the data (empirical Bayes). With ``covariance_type="full"`` each class has a
-    covariance of its own, shrunk towards :math:`W` in the same way. There is no
-    training loop. It is a strong baseline on embeddings with few samples per class;
-    prefer :class:`CVAE` where classes have shapes that are not Gaussian.
+    covariance of its own, shrunk towards :math:`W` in the same way. Unlabelled samples
+    and embeddings of the classes can improve the means of small classes; see
+    :meth:`fit` and `class_embeddings`. There is no training loop. It is a strong
+    baseline on embeddings with few samples per class; prefer :class:`CVAE` where
+    classes have shapes that are not Gaussian.
 
     Parameters
     ----------
@@ -67,6 +75,16 @@ class ClassGaussian(DecoderMixin, BaseGenerator):
         few samples is not exactly known, and a new sample lies farther from the
         estimate.
 
+    class_embeddings : dict, default=None
+        What is known of the class means beforehand: a vector of shape (n_features,) for
+        each label, in the space of `X`, for example a prototype, or the embedding of
+        the name of the class. Class means are then shrunk towards
+        :math:`a + b e_c` instead of :math:`\bar{x}`, by a :math:`k_0` estimated for
+        it. The offset a and the slope :math:`b \ge 0` come from a regression of the
+        class means on the embeddings; useless embeddings get a slope of about 0. A
+        class without an embedding is shrunk towards :math:`\bar{x}`. Labels that y
+        lacks are ignored.
+
     random_state : int, RandomState instance or None, default=None
         Seed of :meth:`sample`.
 
@@ -90,6 +108,20 @@ class ClassGaussian(DecoderMixin, BaseGenerator):
 
     mean_shrinkage_ : float
         The value of :math:`k_0` in use; infinite where classes do not differ.
+
+    embedding_slope_ : float or None
+        The slope b of `class_embeddings`: 0 where they are ignored, None without them.
+
+    n_iter_unlabeled_ : int
+        Iterations of EM that moved the means by unlabelled samples. 0 where there were
+        none, or they did not bring held-out samples nearer to their class mean.
+
+    unlabeled_count_ : ndarray of shape (n_classes,)
+        How many unlabelled samples each class got, a sum of probabilities.
+
+    unlabeled_prior_ : ndarray of shape (n_classes,) or None
+        Estimated class prior of the unlabelled samples that are near a class mean. None
+        where `n_iter_unlabeled_` is 0.
 
     offset_, scale_ : ndarray of shape (n_features,)
         Mean of the features, and the scale they share (0 for constant features).
@@ -136,6 +168,7 @@ class ClassGaussian(DecoderMixin, BaseGenerator):
             Interval(Real, 0, 1, closed="both"),
         ],
         "variance": VARIANCE_CONSTRAINT,
+        "class_embeddings": [Mapping, None],
         "random_state": ["random_state"],
     }
 
@@ -146,19 +179,63 @@ class ClassGaussian(DecoderMixin, BaseGenerator):
         covariance_type: str = "tied",
         covariance_shrinkage: float | str = "auto",
         variance: ArrayLike | dict = 1.0,
+        class_embeddings: Mapping | None = None,
         random_state: int | np.random.RandomState | None = None,
     ) -> None:
         self.mean_shrinkage = mean_shrinkage
         self.covariance_type = covariance_type
         self.covariance_shrinkage = covariance_shrinkage
         self.variance = variance
+        self.class_embeddings = class_embeddings
         self.random_state = random_state
 
-    def _fit(self, Z, codes, seed):
-        means = fit_class_means(
-            Z, codes, len(self.classes_), self.mean_shrinkage, self.covariance_shrinkage
-        )
-        self.class_means_ = means.shrunk
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(
+        self, X: ArrayLike, y: ArrayLike, X_unlabeled: ArrayLike | None = None
+    ) -> Self:
+        """Estimate the means of the classes and the covariance around them.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Training samples, at least two.
+
+        y : array-like of shape (n_samples,)
+            Class of each sample: numbers or strings. One sample for a class is enough.
+
+        X_unlabeled : array-like of shape (n_unlabeled, n_features), default=None
+            Samples of unknown class. They move the class means by EM, as long as that
+            brings held-out samples of `X` nearer to the mean of their class. Samples
+            far from all classes, and copies of samples of `X`, are left out. The
+            covariance remains that of `X`. Where it has as many samples as `X`,
+            cross-validation takes it for a parameter of each sample and cuts it into
+            folds as well: leave one out.
+
+        Returns
+        -------
+        self : object
+            The fitted generator.
+
+        Raises
+        ------
+        ValueError
+            If the input is empty, not finite, not two-dimensional, its labels are not
+            classes, or `class_embeddings` do not fit to it.
+        """
+        with self._fitting():
+            X, y = check_samples(self, X, y)
+            self._learn(X, y, check_unlabeled(self, X_unlabeled, X))
+        return self
+
+    fit.for_checked_samples = BaseGenerator._fit_checked
+
+    def _fit(self, Z, codes, seed, Z_unlabeled=None):
+        means, shift = self._estimate_means(Z, codes)
+        pooled = pool_class_means(Z, codes, Z_unlabeled, means, shift)
+        self.class_means_ = pooled.means
+        self.n_iter_unlabeled_ = pooled.n_iter
+        self.unlabeled_count_ = pooled.count
+        self.unlabeled_prior_ = pooled.prior
         self.covariance_ = means.covariance
         self.mean_shrinkage_ = means.k0
         self.whitening_ = None
@@ -171,6 +248,35 @@ class ClassGaussian(DecoderMixin, BaseGenerator):
                 self.covariance_,
                 smooth=self.covariance_shrinkage == "factors",
             )
+
+    def _estimate_means(self, Z, codes):
+        """Return `ClassMeans`, and by how much their centres are shifted.
+
+        Set `embedding_slope_`.
+        """
+        n_classes = len(self.classes_)
+        how = n_classes, self.mean_shrinkage, self.covariance_shrinkage
+        self.embedding_slope_ = None
+        if self.class_embeddings is None:
+            means = fit_class_means(Z, codes, *how)
+            return means, np.zeros_like(means.raw)
+        embeddings = read_class_embeddings(
+            self.class_embeddings, self.classes_, Z.shape[1]
+        )
+        means = fit_class_means(Z, codes, *how)
+        shift, self.embedding_slope_ = align_class_embeddings(
+            scale_rows(embeddings, self.offset_, self.scale_), means, self.class_count_
+        )
+        if self.embedding_slope_:
+            # Around the shifted centres, the means are shrunk to zero shift.
+            means = fit_class_means(Z - shift[codes].astype(Z.dtype), codes, *how)
+            means.raw += shift
+            means.shrunk += shift
+        return means, shift
+
+    def _auto_variance(self):
+        known = self.class_count_ + self.unlabeled_count_ + self.mean_shrinkage_
+        return 1 + 1 / known
 
     def _make_sampler(self):
         if self.covariance_type == "full":

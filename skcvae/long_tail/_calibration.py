@@ -217,7 +217,7 @@ def calibrate(proba, calibrators):
     return proba
 
 
-def cross_fitted_temperature(classifier, X, y, weight, groups, seed):
+def cross_fitted_temperature(classifier, X, y, weight, groups, seed, X_unlabeled=None):
     """Return the temperature of a LongTailClassifier, by clones trained on folds.
 
     Parameters
@@ -234,6 +234,9 @@ def cross_fitted_temperature(classifier, X, y, weight, groups, seed):
 
     seed : int
         For the clones.
+
+    X_unlabeled : ndarray of shape (n_unlabeled, n_features) or None
+        Unlabelled samples for their generators.
 
     Returns
     -------
@@ -255,7 +258,9 @@ def cross_fitted_temperature(classifier, X, y, weight, groups, seed):
         verbose=0,
     )
     probas = [
-        fold.fit(X[train], y[train], weight[train]).predict_proba(X[test])
+        fold.fit(
+            X[train], y[train], weight[train], X_unlabeled=X_unlabeled
+        ).predict_proba(X[test])
         for train, test in splits
     ]
     held_out = np.concatenate([test for _, test in splits])

@@ -389,6 +389,7 @@ class LongTailClassifier(
         y: ArrayLike,
         sample_weight: ArrayLike | None = None,
         groups: ArrayLike | None = None,
+        X_unlabeled: ArrayLike | None = None,
     ) -> Self:
         """Fit the generator and train the head.
 
@@ -409,6 +410,13 @@ class LongTailClassifier(
             Groups of samples, for a splitter `cv` that keeps them together. With
             groups, `l2` is chosen on the folds of `cv`, too.
 
+        X_unlabeled : array-like of shape (n_unlabeled, n_features), default=None
+            Samples of unknown class, for the class means of the generator: see
+            :meth:`skcvae.generators.ClassGaussian.fit`. They count neither in the loss
+            nor in a class prior. Where it has as many samples as `X`, cross-validation
+            takes it for a parameter of each sample and cuts it into folds as well:
+            leave one out.
+
         Returns
         -------
         self : object
@@ -418,11 +426,14 @@ class LongTailClassifier(
         ------
         ValueError
             If the input is empty or not finite, has one class only, or parameters
-            contradict each other.
+            contradict each other, or `X_unlabeled` has no use.
+
+        TypeError
+            If the generator takes no `X_unlabeled`.
         """
         forget_fit(self)
         try:
-            self._check_and_fit(X, y, sample_weight, groups)
+            self._check_and_fit(X, y, sample_weight, groups, X_unlabeled)
         except BaseException as error:
             finished = isinstance(error, KeyboardInterrupt) and hasattr(self, "net_")
             if not finished:

@@ -7,10 +7,15 @@ import torch
 from sklearn.utils import check_random_state
 from torch import nn
 
-from .._generation import clone_generator, fit_into, make_stream
+from .._generation import (
+    check_takes_unlabeled,
+    clone_generator,
+    fit_into,
+    make_stream,
+)
 from .._scaling import estimate_scale, scale_rows
 from .._training import check_net_params, draw_seeds, fork_torch_rng, resolve_device
-from .._validation import check_variance, check_weighted_samples
+from .._validation import check_unlabeled, check_variance, check_weighted_samples
 from ..generators import ClassGaussian
 from ._batches import WeightedTensors, resolve_remix
 from ._calibration import cross_fitted_temperature
@@ -23,12 +28,13 @@ from ._solver import ClosedFormFit, resolve_solver
 class HeadFittingMixin:
     """Fit of the generator, the priors and the head."""
 
-    def _check_and_fit(self, X, y, sample_weight, groups):
+    def _check_and_fit(self, X, y, sample_weight, groups, X_unlabeled):
         self._check_parameters()
         self.device_ = resolve_device(self.device)
         used = slice(None) if sample_weight is None else np.asarray(sample_weight) > 0
         groups = None if groups is None else np.asarray(groups)[used]
         X, y, weight = check_weighted_samples(self, X, y, sample_weight)
+        X_unlabeled = self._check_unlabeled(X_unlabeled, X)
         self.classes_, codes = np.unique(y, return_inverse=True)
         self.class_count_ = np.bincount(codes, weights=weight)
         self.solver_ = resolve_solver(self, len(X), len(self.classes_))
@@ -44,16 +50,16 @@ class HeadFittingMixin:
         )
         stream = None
         if self.augment is not None:
-            self._fit_generator(X, y, fit_seed)
+            self._fit_generator(X, y, fit_seed, X_unlabeled)
             if self.solver_ == "sgd":
                 stream = self._make_stream(stream_seed)
         closed_form = None
         if self.solver_ == "closed_form":
-            closed_form = ClosedFormFit(self, X, codes, weight)
+            closed_form = ClosedFormFit(self, X, codes, weight, X_unlabeled)
             self._choose_strength(closed_form, groups, head_seed)
         if self.calibration is not None:
             self.temperature_ = cross_fitted_temperature(
-                self, X, y, weight, groups, head_seed
+                self, X, y, weight, groups, head_seed, X_unlabeled
             )
         if closed_form is None:
             self._train(X, codes, weight, priors, stream, head_seed)
@@ -93,12 +99,25 @@ class HeadFittingMixin:
         self.intercept_ = self.intercept_ - self.coef_ @ self.offset_
         self.head_ = head.eval()
 
-    def _fit_generator(self, X, y, seed):
+    def _check_unlabeled(self, X_unlabeled, X):
+        """Return unlabelled samples, or None; refuse them without a use for them."""
+        if X_unlabeled is None:
+            return None
+        if self.augment is None:
+            raise ValueError(
+                "X_unlabeled is for the generator, and augment=None takes none. Leave "
+                "it out, or set augment."
+            )
+        if self.generator is not None:
+            check_takes_unlabeled(self.generator)
+        return check_unlabeled(self, X_unlabeled, X)
+
+    def _fit_generator(self, X, y, seed, X_unlabeled):
         generator = ClassGaussian() if self.generator is None else self.generator
         generator = clone_generator(generator, self.random_state, self.memory, seed)
         if self.variance is not None:
             check_variance(self.variance, self.classes_)
-        fit_into(self, generator, X, y, self.memory)
+        fit_into(self, generator, X, y, self.memory, X_unlabeled)
 
     def _make_stream(self, seed):
         """Return what draws scaled samples of sorted codes from the generator."""

@@ -128,10 +128,14 @@ class ClosedFormFit:
 
     weight : ndarray of shape (n_samples,)
         Their weights.
+
+    X_unlabeled : ndarray of shape (n_unlabeled, n_features) or None
+        Unlabelled samples for the generator.
     """
 
-    def __init__(self, classifier, X, codes, weight):
+    def __init__(self, classifier, X, codes, weight, X_unlabeled=None):
         self.classifier, self.X, self.codes, self.weight = classifier, X, codes, weight
+        self.X_unlabeled = X_unlabeled
         Z = scale_rows(X, classifier.offset_, classifier.scale_)
         self.gaussians = None
         if classifier.augment is None:
@@ -258,7 +262,9 @@ class ClosedFormFit:
             generator, classifier.random_state, classifier.memory, seed
         )
         y = classifier.classes_[self.codes[train]]
-        fitted = fit_generator(generator, self.X[train], y, classifier.memory)
+        fitted = fit_generator(
+            generator, self.X[train], y, classifier.memory, self.X_unlabeled
+        )
         return self._read(fitted)
 
     def _tensor(self, values):
