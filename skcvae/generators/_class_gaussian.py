@@ -9,17 +9,11 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from .._class_means import fit_class_means, leave_one_out_residuals
 from .._validation import VARIANCE_CONSTRAINT
+from .._thin_covariance import ThinCovariance, check_size
 from ._base import BaseGenerator
 from ._class_whitening import fit_class_whitening
 from ._decoder import DecoderMixin
-from ._samplers import ClassCovarianceSampler, GaussianSampler
-
-
-def gaussian_factor(covariance):
-    """Return the symmetric root L of a covariance, W = L L', which is unique."""
-    values, vectors = np.linalg.eigh(covariance)
-    factor = vectors * np.sqrt(np.maximum(values, 0)) @ vectors.T
-    return torch.from_numpy(factor.astype(np.float32))
+from ._samplers import ClassCovarianceSampler, GaussianSampler, make_factor
 
 
 class ClassGaussian(DecoderMixin, BaseGenerator):
@@ -155,6 +149,7 @@ class ClassGaussian(DecoderMixin, BaseGenerator):
         self.random_state = random_state
 
     def _fit(self, Z, codes, seed):
+        check_size(*Z.shape, "ClassGaussian")
         means = fit_class_means(
             Z, codes, len(self.classes_), self.mean_shrinkage, self.covariance_shrinkage
         )
@@ -178,4 +173,4 @@ class ClassGaussian(DecoderMixin, BaseGenerator):
                 torch.tensor(self.whitening_.factor, dtype=torch.float32),
                 torch.tensor(self.whitening_.colouring, dtype=torch.float32),
             )
-        return GaussianSampler(gaussian_factor(self.covariance_))
+        return GaussianSampler(make_factor(self.covariance_))

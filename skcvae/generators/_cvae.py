@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from .._class_means import smooth_residual_factor
 from .._scaling import estimate_range, scale_rows
+from .._thin_covariance import ThinCovariance
 from .._training import TensorLoader
 from .._validation import check_samples, encode_labels
 from .._warnings import warn_user
@@ -20,7 +21,13 @@ from ._cvae_net import BACKBONES, OBJECTIVES, ConditionalVAE, build_net
 from ._decoder import DecoderMixin
 from ._held_out import choose_width
 from ._net_generator import NetGenerator
-from ._samplers import CVAESampler, ObservationNoise, aggregate_prior, standard_prior
+from ._samplers import (
+    CVAESampler,
+    ObservationNoise,
+    ThinFactor,
+    aggregate_prior,
+    standard_prior,
+)
 
 # A latent dimension counts as used when its posterior mean varies this much.
 _ACTIVE_VARIANCE = 0.01
@@ -146,9 +153,10 @@ class CVAE(DecoderMixin, NetGenerator):
     latent_prior_ : LatentPrior
         The aggregate prior.
 
-    noise_factor_ : ndarray of shape (n_features, n_features)
+    noise_factor_ : ndarray of shape (n_features, n_features) or ThinCovariance
         Cholesky factor of the covariance of the residual noise of a sample of
-        :math:`s = 1`, in scaled units.
+        :math:`s = 1`, in scaled units. With more than 2,048 features, it is the
+        covariance itself, without an array of that size.
 
     hidden_dim_ : int
         The width of the networks of a named architecture.
@@ -382,9 +390,7 @@ class CVAE(DecoderMixin, NetGenerator):
         variance = torch.cat(variances).double().cpu().numpy()
         self.latent_prior_ = self._fit_prior(mean, variance, data.y.cpu().numpy())
         feature_std = module.feature_std().double().cpu().numpy()
-        self.noise_factor_ = feature_std[:, None] * smooth_residual_factor(
-            residuals.numpy()
-        )
+        self.noise_factor_ = smooth_residual_factor(residuals.numpy(), feature_std)
         self.n_active_dims_ = int((mean.var(axis=0) > _ACTIVE_VARIANCE).sum())
 
     def _fit_prior(self, mean, variance, codes):
@@ -400,7 +406,11 @@ class CVAE(DecoderMixin, NetGenerator):
         module = self.net_.module_
         noise = None
         if self.noise is not None:
-            factor = torch.tensor(self.noise_factor_, dtype=torch.float32)
+            factor = self.noise_factor_
+            if isinstance(factor, ThinCovariance):
+                factor = ThinFactor(factor)
+            else:
+                factor = torch.tensor(factor, dtype=torch.float32)
             noise = ObservationNoise(factor, copy.deepcopy(module.noise_scale))
         decoder = copy.deepcopy(module.decoder())
         return CVAESampler(decoder, *self._prior_to_draw().to("cpu"), noise)

@@ -5,6 +5,7 @@ import torch
 from ._cvae_net import DECODERS, NoiseScale
 from ._samplers import (
     ClassCovarianceSampler,
+    Coloured,
     CVAESampler,
     GaussianSampler,
     ObservationNoise,
@@ -22,6 +23,13 @@ def can_be_released(sampler):
         isinstance(sampler, CVAESampler)
         and isinstance(sampler.decoder, tuple(DECODERS.values()))
     )
+
+
+def densify(sampler):
+    """Turn what a sampler draws noise with into the tensor that a file holds."""
+    for part in sampler.modules():
+        if isinstance(part, Coloured):
+            part.densify()
 
 
 def describe_sampler(sampler):

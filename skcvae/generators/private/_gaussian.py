@@ -4,8 +4,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..._warnings import warn_user
-from .._class_gaussian import gaussian_factor
-from .._samplers import GaussianSampler
+from .._samplers import GaussianSampler, make_factor
 from ._accounting import gaussian_epsilon, gaussian_mu
 from ._base import BasePrivateGenerator
 from ._statistics import second_moment, shrink_noisy_covariance, shrink_noisy_means
@@ -191,4 +190,4 @@ class DPClassGaussian(BasePrivateGenerator):
             )
 
     def _make_sampler(self):
-        return GaussianSampler(gaussian_factor(self.covariance_))
+        return GaussianSampler(make_factor(self.covariance_))
