@@ -139,7 +139,7 @@ def within_scatter(Z, codes, means):
     (n_samples, n_features), n_classes = Z.shape, len(means)
     freedom = n_samples - n_classes
     if not freedom:
-        means, codes = Z.mean(axis=0)[None], np.zeros_like(codes)
+        means, codes = Z.mean(axis=0, dtype=float)[None], np.zeros_like(codes)
         freedom = max(n_samples - 1, 1)
     if is_wide(freedom, n_features):
         residuals = Z - means[codes]

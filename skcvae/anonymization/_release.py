@@ -242,6 +242,11 @@ def _open_sampler(generator):
             "An architecture of your own cannot be released: the file holds no code. "
             "Use 'small' or 'large', or share samples of sample()."
         )
+    if getattr(generator, "covariance_type", None) == "full":
+        raise ValueError(
+            "covariance_type='full' of more features than samples cannot be released "
+            "as a file. Use covariance_type='tied', or share samples of sample()."
+        )
     raise ValueError(
         f"{type(generator).__name__} cannot be released as a file: there is a format "
         "for CVAE and ClassGaussian and their private versions only. Use one of them, "

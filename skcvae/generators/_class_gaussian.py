@@ -172,5 +172,6 @@ class ClassGaussian(DecoderMixin, BaseGenerator):
             return ClassCovarianceSampler(
                 torch.tensor(self.whitening_.factor, dtype=torch.float32),
                 torch.tensor(self.whitening_.colouring, dtype=torch.float32),
+                self.whitening_.rest,
             )
         return GaussianSampler(make_factor(self.covariance_))

@@ -19,7 +19,9 @@ ARCHITECTURES = {"gaussian": {None}, "gaussian-full": {None}, "cvae": set(DECODE
 
 def can_be_released(sampler):
     """Tell whether the manifest of a release can describe a sampler."""
-    return isinstance(sampler, GaussianSampler | ClassCovarianceSampler) or (
+    if isinstance(sampler, ClassCovarianceSampler):
+        return not sampler.rest
+    return isinstance(sampler, GaussianSampler) or (
         isinstance(sampler, CVAESampler)
         and isinstance(sampler.decoder, tuple(DECODERS.values()))
     )

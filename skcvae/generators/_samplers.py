@@ -227,22 +227,30 @@ class GaussianSampler(Coloured, NoiseSampler):
 class ClassCovarianceSampler(NoiseSampler):
     """Gaussian noise around the class means, with a covariance for each class.
 
-    `factor` and `colouring` are those of `ClassWhitening`.
+    `factor`, `colouring` and `rest` are those of `ClassWhitening`. The noise is drawn in
+    features: samples depend neither on the sign of the components, nor on which span
+    the directions of equal variance.
     """
 
-    def __init__(self, factor, colouring):
+    def __init__(self, factor, colouring, rest=0.0):
         super().__init__()
+        self.rest = rest
         self.register_buffer("factor", factor)
         self.register_buffer("colouring", colouring)
 
     @property
     def latent_dim(self):
         """Dimension of the latent vectors."""
-        return len(self.colouring)
+        return self.colouring.shape[1]
 
     def decode(self, e, codes):
         """Return samples for standard normal vectors e of shape (n, latent_dim)."""
-        return turn_classes(e, codes, self.factor) @ self.colouring
+        directions = nn.functional.normalize(self.colouring, dim=1, eps=1e-30)
+        inside = e @ directions.T
+        drawn = turn_classes(inside, codes, self.factor) @ self.colouring
+        if self.rest:
+            drawn += self.rest**0.5 * (e - inside @ directions)
+        return drawn
 
 
 class CVAESampler(nn.Module):

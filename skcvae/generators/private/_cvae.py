@@ -11,6 +11,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from ..._training import LabelledTensors, fork_torch_rng, resolve_device
 from ..._warnings import warn_user
 from .._cvae_net import constant_noise_scale
+from ..._thin_covariance import check_size
 from .._samplers import CVAESampler, ObservationNoise, standard_prior
 from ._accounting import find_noise_multiplier, renyi_budget, renyi_epsilon
 from ._base import BasePrivateGenerator
@@ -251,6 +252,7 @@ class DPCVAE(BasePrivateGenerator):
 
     def _fit(self, X, codes, seed):
         import_opacus("optimizers")
+        check_size(*2 * X.shape[1:], "DPCVAE")
         device = resolve_device(self.device)
         order, budget = renyi_budget(self.epsilon, self.delta)
         mu = np.sqrt(2 * _STATISTICS_SHARE * budget / order)

@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..._warnings import warn_user
+from ..._thin_covariance import check_size
 from .._samplers import GaussianSampler, make_factor
 from ._accounting import gaussian_epsilon, gaussian_mu
 from ._base import BasePrivateGenerator
@@ -155,6 +156,7 @@ class DPClassGaussian(BasePrivateGenerator):
         self.random_state = random_state
 
     def _fit(self, X, codes, seed):
+        check_size(*2 * X.shape[1:], "DPClassGaussian")
         mu = gaussian_mu(self.epsilon, self.delta)
         ledger, private, residuals, bound = self._read_class_means(
             X, codes, mu, _SHARES, seed
