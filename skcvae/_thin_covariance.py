@@ -137,9 +137,7 @@ def gaussian_log_density(residuals, factor, log_scale=0.0):
         scale = np.broadcast_to(factor.scale, n_features)
         log_volume = log_volume / 2 + np.log(scale).sum()
     else:
-        whitened = solve_triangular(
-            factor, residuals.T, lower=True, check_finite=False
-        )
+        whitened = solve_triangular(factor, residuals.T, lower=True, check_finite=False)
         log_volume = np.log(np.diag(factor)).sum()
     squared = np.square(whitened).sum(axis=0) * np.exp(-2 * log_scale)
     log_volume = log_volume + n_features * log_scale

@@ -12,8 +12,8 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
 from .._class_means import residual_factor
-from .._thin_covariance import check_size
 from .._scaling import scale_rows
+from .._thin_covariance import check_size
 from .._validation import check_samples, encode_labels
 from .._warnings import warn_user
 from ._cgan_net import build_net

@@ -8,8 +8,8 @@ from numpy.typing import ArrayLike
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from .._class_means import fit_class_means, leave_one_out_residuals
+from .._thin_covariance import check_size
 from .._validation import VARIANCE_CONSTRAINT
-from .._thin_covariance import ThinCovariance, check_size
 from ._base import BaseGenerator
 from ._class_whitening import fit_class_whitening
 from ._decoder import DecoderMixin

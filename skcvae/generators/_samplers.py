@@ -227,7 +227,7 @@ class GaussianSampler(Coloured, NoiseSampler):
 class ClassCovarianceSampler(NoiseSampler):
     """Gaussian noise around the class means, with a covariance for each class.
 
-    `factor`, `colouring` and `rest` are those of `ClassWhitening`. The noise is drawn in
+    `factor`, `colouring` and `rest` are those of `ClassWhitening`. Noise is drawn for
     features: samples depend neither on the sign of the components, nor on which span
     the directions of equal variance.
     """

@@ -8,10 +8,10 @@ import torch
 from numpy.typing import ArrayLike
 from sklearn.utils._param_validation import Interval, StrOptions
 
+from ..._thin_covariance import check_size
 from ..._training import LabelledTensors, fork_torch_rng, resolve_device
 from ..._warnings import warn_user
 from .._cvae_net import constant_noise_scale
-from ..._thin_covariance import check_size
 from .._samplers import CVAESampler, ObservationNoise, standard_prior
 from ._accounting import find_noise_multiplier, renyi_budget, renyi_epsilon
 from ._base import BasePrivateGenerator

@@ -3,8 +3,8 @@
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..._warnings import warn_user
 from ..._thin_covariance import check_size
+from ..._warnings import warn_user
 from .._samplers import GaussianSampler, make_factor
 from ._accounting import gaussian_epsilon, gaussian_mu
 from ._base import BasePrivateGenerator
