@@ -4,6 +4,8 @@ import numpy as np
 from scipy.special import ndtri
 from sklearn.isotonic import isotonic_regression
 
+from ._thin_covariance import ThinCovariance, is_wide
+
 #: Largest AUC at which a half of the samples may be told from the other half.
 MAX_AUC = 0.53
 # Eigenvalues are equal if they differ by less than this share of the largest.
@@ -32,8 +34,8 @@ def factor_covariance(E):
 
     Returns
     -------
-    covariance : ndarray of shape (n_features, n_features)
-        Its trace is the mean square norm of the rows.
+    covariance : ndarray of shape (n_features, n_features) or ThinCovariance
+        Its trace is the mean square norm of the rows. It is thin for many features.
     """
     n_rows, n_features = E.shape
     total = np.einsum("ij,ij->", E, E) / max(n_rows, 1)
@@ -43,9 +45,9 @@ def factor_covariance(E):
         variances = _held_out_variances(E, n_candidates, total)
     components = _components(E, len(variances))
     rest = max(total - variances.sum(), 0) / (n_features - len(variances))
-    covariance = components * (variances - rest) @ components.T
-    covariance.flat[:: n_features + 1] += rest
-    return covariance
+    covariance = ThinCovariance(components, variances, rest)
+    thin = is_wide(len(variances), n_features)
+    return covariance if thin else covariance.toarray()
 
 
 def contrasts(Z, codes, n_classes):
@@ -125,6 +127,9 @@ def count_free_directions(covariance):
     With fewer samples than features, a covariance that is shrunk towards the identity
     has as many as its samples have degrees of freedom.
     """
+    if isinstance(covariance, ThinCovariance):
+        values = np.append(covariance.values, covariance.rest)
+        return int(np.sum(np.abs(values - covariance.rest) > _EQUAL * values.max()))
     values = np.linalg.eigvalsh(covariance)
     breaks = np.flatnonzero(np.diff(values) > _EQUAL * values[-1])
     runs = np.diff([-1, *breaks, len(values) - 1])

@@ -18,7 +18,7 @@ from threadpoolctl import threadpool_limits
 
 from . import __version__
 from ._files import make_private_folder
-from ._training import draw_seeds
+from ._training import available_threads, draw_seeds
 from ._validation import check_private_samples, check_samples, check_variance
 
 # Increase it when a fitted generator gets other parts: older entries of a cache would
@@ -239,7 +239,7 @@ def fit_into(estimator, generator, X, y, memory, X_unlabeled=None):
         raise
 
 
-def draw(source, y=None, *, n_samples=None, variance=None, random_state=None):
+def draw(source, y=None, *, n_samples=None, variance=None, random_state=None, out=None):
     """Draw samples; all parts of skcvae that use a generator call this function.
 
     Parameters
@@ -258,6 +258,9 @@ def draw(source, y=None, *, n_samples=None, variance=None, random_state=None):
 
     random_state : int, RandomState instance or None, default=None
         Seed of the call. None is that of the source.
+
+    out : ndarray of shape (n_samples, n_features) or None, default=None
+        Array for the samples of `y`.
 
     Returns
     -------
@@ -283,7 +286,13 @@ def draw(source, y=None, *, n_samples=None, variance=None, random_state=None):
         "variance": variance,
         "random_state": random_state,
     }
-    X, labels = source.sample(**{k: v for k, v in given.items() if v is not None})
+    given = {k: v for k, v in given.items() if v is not None}
+    inner = unfrozen(source)
+    # A generator of skcvae whose sample() is not replaced writes into the array.
+    sample = getattr(type(inner).sample, "into", None) if out is not None else None
+    X, labels = (
+        source.sample(**given) if sample is None else sample(inner, out, **given)
+    )
     X, labels = np.asarray(X), np.asarray(labels)
     name = type(unfrozen(source)).__name__
     if X.ndim != 2 or labels.shape != X.shape[:1]:
@@ -297,6 +306,8 @@ def draw(source, y=None, *, n_samples=None, variance=None, random_state=None):
             "order of y."
         )
     assert_all_finite(X, estimator_name=name, input_name="drawn samples")
+    if out is not None and sample is None:
+        out[:] = X
     return X, labels
 
 
@@ -324,7 +335,7 @@ def make_stream(generator, classes, device, *, variance=None, seed=None):
 
 
 @torch.inference_mode()
-def fill_by_class(codes, n_features, dtype, seed, device, draw_chunk):
+def fill_by_class(codes, n_features, dtype, seed, device, draw_chunk, out=None):
     """Return an array of samples for class codes, drawn in chunks of bounded size.
 
     `draw_chunk` takes the places of samples in the array, their codes and a
@@ -332,7 +343,7 @@ def fill_by_class(codes, n_features, dtype, seed, device, draw_chunk):
     class after class: a chunk then holds few classes, each of which takes a product
     with its own matrices.
     """
-    X = np.empty((len(codes), n_features), dtype=dtype)
+    X = np.empty((len(codes), n_features), dtype=dtype) if out is None else out
     out = torch.from_numpy(X)
     order = torch.from_numpy(np.argsort(codes, kind="stable"))
     codes = torch.from_numpy(codes)
@@ -361,7 +372,7 @@ def _fill_in_chunks(fill, n_samples, seed, device):
         chunk = slice(starts[i], min(starts[i] + _CHUNK_SIZE, n_samples))
         fill(chunk, torch.Generator(device).manual_seed(int(seeds[i])))
 
-    n_workers = min(len(starts), torch.get_num_threads())
+    n_workers = min(len(starts), available_threads())
     if n_workers < 2 or device.type != "cpu":
         for i in range(len(starts)):
             fill_chunk(i)

@@ -1,10 +1,13 @@
 """Scale of the features, and the checks that need to know it."""
 
 import numpy as np
+from sklearn.utils import gen_batches
 
 from ._warnings import warn_user
 
 _MAX_SPREAD = 1e3
+# Numbers of a block of samples in float64: 2 MiB, which stay in the cache.
+_BLOCK_NUMBERS = 2**18
 
 
 def constant_features(X):
@@ -22,7 +25,7 @@ def estimate_scale(X):
     that a generated sample holds exactly their constant.
     """
     offset = X.mean(axis=0, dtype=np.float64)
-    deviation = X.std(axis=0, dtype=np.float64)
+    deviation = _deviation(X, offset)
     varying = ~constant_features(X)
     offset[~varying] = X[0, ~varying]
     if not varying.any():
@@ -41,6 +44,14 @@ def estimate_scale(X):
     return offset, np.where(varying, scale, 0.0)
 
 
+def _deviation(X, mean):
+    """Return the standard deviation of each feature; blocks are in float64."""
+    squares = np.zeros(X.shape[1])
+    for block in gen_batches(len(X), max(1, _BLOCK_NUMBERS // X.shape[1])):
+        squares += np.square(X[block] - mean).sum(axis=0)
+    return np.sqrt(squares / len(X))
+
+
 def estimate_range(X):
     """Return minimum and range of each feature, as the reference code scales."""
     low, high = X.min(axis=0).astype(np.float64), X.max(axis=0).astype(np.float64)
@@ -50,6 +61,7 @@ def estimate_range(X):
 def scale_rows(X, offset, scale):
     """Return (X - offset) / scale as float32; constant features become 0."""
     divisor = np.where(scale > 0, scale, 1)
-    Z = (X - offset.astype(X.dtype)) / divisor.astype(X.dtype)
+    Z = X - offset.astype(X.dtype)
+    Z /= divisor.astype(X.dtype)
     Z[:, scale == 0] = 0
-    return Z.astype(np.float32)
+    return Z.astype(np.float32, copy=False)

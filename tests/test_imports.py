@@ -24,6 +24,7 @@ LAYERS = [
         "_files",
         "_remix",
         "_statistics",
+        "_thin_covariance",
         "_warnings",
     },
     {

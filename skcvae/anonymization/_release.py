@@ -7,10 +7,16 @@ from typing import Any
 import numpy as np
 import torch
 
+from .._thin_covariance import check_size
 from .._training import resolve_device
 from ..generators import DecoderMixin
 from ..generators._base import SamplingMixin
-from ..generators._released import build_sampler, can_be_released, describe_sampler
+from ..generators._released import (
+    build_sampler,
+    can_be_released,
+    densify,
+    describe_sampler,
+)
 from ._release_file import (
     labels_from_json,
     labels_to_json,
@@ -226,13 +232,20 @@ def _open_sampler(generator):
             f"{type(generator).__name__} cannot be released as a file: only the "
             "generators of skcvae can. Share samples of sample() instead."
         )
+    check_size(*2 * (generator.n_features_in_,), "A release")
     sampler = generator._make_sampler()
     if can_be_released(sampler):
+        densify(sampler)
         return sampler
     if callable(getattr(generator, "architecture", None)):
         raise ValueError(
             "An architecture of your own cannot be released: the file holds no code. "
             "Use 'small' or 'large', or share samples of sample()."
+        )
+    if getattr(generator, "covariance_type", None) == "full":
+        raise ValueError(
+            "covariance_type='full' of more features than samples cannot be released "
+            "as a file. Use covariance_type='tied', or share samples of sample()."
         )
     raise ValueError(
         f"{type(generator).__name__} cannot be released as a file: there is a format "

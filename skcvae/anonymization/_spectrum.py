@@ -3,6 +3,7 @@
 import numpy as np
 
 from .._factor_covariance import count_free_directions
+from .._thin_covariance import ThinCovariance
 from ..generators import CVAE
 
 
@@ -47,5 +48,7 @@ def round_auto_variance(variance):
 def _cvae_noise(generator):
     """Return the covariance of the observation noise, for equal noise of features."""
     std = generator.net_.module_.feature_std().detach().double().cpu().numpy()
+    if isinstance(generator.noise_factor_, ThinCovariance):
+        return generator.noise_factor_.rescale(1 / std)
     factor = generator.noise_factor_ / std[:, None]
     return factor @ factor.T

@@ -97,13 +97,22 @@ class SamplingMixin(metaclass=ABCMeta):
             If both `n_samples` and `y` are given, `n_samples` is negative, or `y`
             holds a class that was not in the training samples.
         """
+        return self._sample_into(None, n_samples, y, variance, random_state)
+
+    def _sample_into(
+        self, out, n_samples=None, y=None, variance=None, random_state=None
+    ):
+        """Draw samples into an array of their type, or into a new one for None."""
         self._check_ready()
         if random_state is None:
             random_state = self.random_state
         # The first seed of a RandomState is the one that `fit` takes.
         _, label_seed, sample_seed = draw_seeds(check_random_state(random_state), 3)
         codes = self._codes_to_draw(n_samples, y, label_seed)
-        return self._draw_in_chunks(codes, variance, sample_seed), self.classes_[codes]
+        X = self._draw_in_chunks(codes, variance, sample_seed, out)
+        return X, self.classes_[codes]
+
+    sample.into = _sample_into
 
     def make_stream(
         self,
@@ -204,7 +213,7 @@ class SamplingMixin(metaclass=ABCMeta):
         )
 
     @torch.inference_mode()
-    def _draw_in_chunks(self, codes, variance, seed):
+    def _draw_in_chunks(self, codes, variance, seed, out=None):
         device = self._sampling_device()
         draw_scaled = self._make_scaled_draw(device, variance)
         dtype = torch.from_numpy(np.empty(0, self._output_dtype)).dtype
@@ -214,7 +223,10 @@ class SamplingMixin(metaclass=ABCMeta):
             return to_units(draw_scaled(codes, generator), codes)
 
         size = self.n_features_in_, self._output_dtype
-        return fill_by_class(codes, *size, seed, device, draw)
+        if out is not None and out.dtype != self._output_dtype:
+            out[:] = fill_by_class(codes, *size, seed, device, draw)
+            return out
+        return fill_by_class(codes, *size, seed, device, draw, out)
 
     @torch.inference_mode()
     def _make_scaled_draw(self, device, variance):

@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from .._class_means import residual_factor
 from .._scaling import scale_rows
+from .._thin_covariance import check_size
 from .._validation import check_samples, encode_labels
 from .._warnings import warn_user
 from ._cgan_net import build_net
@@ -233,6 +234,7 @@ class CGAN(DecoderMixin, NetGenerator):
             return self.net_.module_.critic(x, torch.from_numpy(codes)).numpy()
 
     def _centre(self, Z, codes):
+        check_size(*2 * Z.shape[1:], "CGAN")
         residuals = super()._centre(Z, codes)
         self.covariance_factor_ = residual_factor(residuals)
         return residuals

@@ -1,9 +1,8 @@
 """Prior knowledge of class means, aligned with the means of the samples."""
 
 import numpy as np
-from scipy.linalg import solve_triangular
 
-from .._class_means import make_definite
+from .._class_means import make_whitener
 
 # As for samples: differences must not overflow.
 _LARGEST = np.finfo(np.float32).max / 1000
@@ -75,11 +74,8 @@ def align_class_embeddings(embeddings, means, counts):
 def _slope(embeddings, raw, weight, covariance):
     """Return the slope of a regression of class means on embeddings, shrunk to 0."""
     freedom = (len(raw) - 1) * raw.shape[1] - 1
-    factor = np.linalg.cholesky(make_definite(covariance))
-    e, x = (
-        solve_triangular(factor, (a - np.average(a, 0, weights=weight)).T, lower=True).T
-        for a in (embeddings, raw)
-    )
+    whiten, _ = make_whitener(covariance)
+    e, x = (whiten(a - np.average(a, 0, weights=weight)) for a in (embeddings, raw))
     size = weight @ (e**2).sum(axis=1)
     if freedom < 1 or size == 0:
         return 0.0

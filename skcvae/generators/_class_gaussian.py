@@ -12,20 +12,14 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from .._class_means import fit_class_means, leave_one_out_residuals
 from .._scaling import scale_rows
+from .._thin_covariance import check_size
 from .._validation import VARIANCE_CONSTRAINT, check_samples, check_unlabeled
 from ._base import BaseGenerator
 from ._class_embeddings import align_class_embeddings, read_class_embeddings
 from ._class_whitening import fit_class_whitening
 from ._decoder import DecoderMixin
-from ._samplers import ClassCovarianceSampler, GaussianSampler
+from ._samplers import ClassCovarianceSampler, GaussianSampler, make_factor
 from ._unlabeled import pool_class_means
-
-
-def gaussian_factor(covariance):
-    """Return the symmetric root L of a covariance, W = L L', which is unique."""
-    values, vectors = np.linalg.eigh(covariance)
-    factor = vectors * np.sqrt(np.maximum(values, 0)) @ vectors.T
-    return torch.from_numpy(factor.astype(np.float32))
 
 
 class ClassGaussian(DecoderMixin, BaseGenerator):
@@ -230,6 +224,7 @@ class ClassGaussian(DecoderMixin, BaseGenerator):
     fit.for_checked_samples = BaseGenerator._fit_checked
 
     def _fit(self, Z, codes, seed, Z_unlabeled=None):
+        check_size(*Z.shape, "ClassGaussian")
         means, shift = self._estimate_means(Z, codes)
         pooled = pool_class_means(Z, codes, Z_unlabeled, means, shift)
         self.class_means_ = pooled.means
@@ -283,5 +278,6 @@ class ClassGaussian(DecoderMixin, BaseGenerator):
             return ClassCovarianceSampler(
                 torch.tensor(self.whitening_.factor, dtype=torch.float32),
                 torch.tensor(self.whitening_.colouring, dtype=torch.float32),
+                self.whitening_.rest,
             )
-        return GaussianSampler(gaussian_factor(self.covariance_))
+        return GaussianSampler(make_factor(self.covariance_))

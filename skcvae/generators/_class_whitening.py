@@ -7,6 +7,7 @@ import numpy as np
 
 from .._class_means import make_definite
 from .._factor_covariance import count_free_directions
+from .._thin_covariance import ThinCovariance, principal_directions
 from ._samplers import indices_of_classes
 
 # Numbers that the factors of all classes may take: 64 MiB in float32.
@@ -17,17 +18,19 @@ _MAX_NUMBERS = 2**24
 class ClassWhitening:
     """Coordinates in which the residuals of all classes together have unit covariance.
 
-    `whitener` and `colouring`, shape (n_features, n_features), multiply samples from
-    the right, to principal components of unit variance and back. `factor`, shape
-    (n_classes, rank, rank), is the Cholesky factor of each class's covariance in the
-    leading ones. `k0` is the number of pseudo-samples of unit covariance by which these
-    are shrunk.
+    `whitener`, shape (n_features, n_components), and `colouring`, its inverse, multiply
+    samples from the right, to principal components of unit variance and back. `factor`,
+    shape (n_classes, rank, rank), is the symmetric root of each class's covariance in
+    the leading ones. `k0` is the number of pseudo-samples of unit covariance by which
+    these are shrunk. For wide data, `rest` is the variance in all directions beyond the
+    components; else there are none.
     """
 
     whitener: np.ndarray
     colouring: np.ndarray
     factor: np.ndarray
     k0: float
+    rest: float = 0.0
 
 
 def fit_class_whitening(residuals, codes, n_classes, covariance, smooth=False):
@@ -39,18 +42,36 @@ def fit_class_whitening(residuals, codes, n_classes, covariance, smooth=False):
     classes.
     """
     residuals = residuals.astype(np.float64)
-    n_features = residuals.shape[1]
-    variances, directions = np.linalg.eigh(make_definite(covariance))
-    deviations, directions = np.sqrt(variances[::-1]), directions[:, ::-1]
-    rank = min(n_features, max(1, math.isqrt(_MAX_NUMBERS // n_classes)))
+    variances, directions, rest = _components(make_definite(covariance), residuals)
+    deviations = np.sqrt(variances)
+    rank = min(len(variances), max(1, math.isqrt(_MAX_NUMBERS // n_classes)))
     if smooth:
         rank = min(rank, max(count_free_directions(covariance), 1))
     leading = residuals @ directions[:, :rank]
     k0 = estimate_covariance_shrinkage(leading, codes, n_classes)
     factor = _class_factors(leading / deviations[:rank], codes, n_classes, k0, smooth)
     return ClassWhitening(
-        directions / deviations, (directions * deviations).T, factor, k0
+        directions / deviations, (directions * deviations).T, factor, k0, rest
     )
+
+
+def _components(covariance, residuals):
+    """Return variances, decreasing, of directions, and the variance of all others.
+
+    The directions of wide data are those of the covariance, and those in which the
+    residuals lie beside them. The largest entry of a direction is positive.
+    """
+    if isinstance(covariance, ThinCovariance):
+        known, rest = covariance.vectors, covariance.rest
+        beside = principal_directions(residuals - residuals @ known @ known.T)[0]
+        directions = np.concatenate([known, beside], axis=1)
+        variances = np.append(covariance.values, np.full(beside.shape[1], rest))
+    else:
+        variances, directions = np.linalg.eigh(covariance)
+        variances, directions, rest = variances[::-1], directions[:, ::-1], 0.0
+    largest = np.abs(directions).argmax(axis=0)
+    signs = np.sign(directions[largest, np.arange(len(variances))])
+    return variances, directions * signs, rest
 
 
 def estimate_covariance_shrinkage(residuals, codes, n_classes):
@@ -79,7 +100,7 @@ def estimate_covariance_shrinkage(residuals, codes, n_classes):
 
 
 def _class_factors(E, codes, n_classes, k0, smooth):
-    """Return the Cholesky factor of (n_c S_c + k0 I) / (n_c + k0) of every class.
+    """Return the symmetric root of (n_c S_c + k0 I) / (n_c + k0) of every class.
 
     With `smooth`, a class has at most half as many free components as samples, a power
     of two, which tells its number of samples within a factor of two only.
@@ -93,5 +114,6 @@ def _class_factors(E, codes, n_classes, k0, smooth):
             n_free = 2 ** (len(members).bit_length() - 2) if len(members) > 1 else 0
             fixed = np.arange(len(moment)) >= n_free
             moment = np.where(fixed | fixed[:, None], identity, moment)
-        factor[code] = np.linalg.cholesky(own * moment + (1 - own) * identity)
+        values, vectors = np.linalg.eigh(own * moment + (1 - own) * identity)
+        factor[code] = vectors * np.sqrt(np.maximum(values, 0)) @ vectors.T
     return factor

@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from .._class_means import smooth_residual_factor
 from .._scaling import estimate_range, scale_rows
+from .._thin_covariance import ThinCovariance, check_size, is_wide
 from .._training import TensorLoader
 from .._validation import check_samples, encode_labels
 from .._warnings import warn_user
@@ -20,7 +21,14 @@ from ._cvae_net import BACKBONES, OBJECTIVES, ConditionalVAE, build_net
 from ._decoder import DecoderMixin
 from ._held_out import choose_width
 from ._net_generator import NetGenerator
-from ._samplers import CVAESampler, ObservationNoise, aggregate_prior, standard_prior
+from ._samplers import (
+    CVAESampler,
+    ObservationNoise,
+    ThinFactor,
+    aggregate_prior,
+    standard_prior,
+)
+from ._wide_net import SampleCoordinates
 
 # A latent dimension counts as used when its posterior mean varies this much.
 _ACTIVE_VARIANCE = 0.01
@@ -43,6 +51,10 @@ class CVAE(DecoderMixin, NetGenerator):
     natural weight. Networks see each sample minus the mean that its class has without
     it, so that a class of few samples does not look narrower than it is. Labels enter
     as a learned bias for each class.
+
+    With more than 2,048 features and fewer samples than features, the networks of a
+    named architecture are trained on the principal components of the samples. Then
+    their first and last layers are turned back to features.
 
     Prefer :class:`ClassGaussian` where time is short or classes differ by their means
     only; prefer this where their shapes differ.
@@ -146,9 +158,10 @@ class CVAE(DecoderMixin, NetGenerator):
     latent_prior_ : LatentPrior
         The aggregate prior.
 
-    noise_factor_ : ndarray of shape (n_features, n_features)
+    noise_factor_ : ndarray of shape (n_features, n_features) or ThinCovariance
         Cholesky factor of the covariance of the residual noise of a sample of
-        :math:`s = 1`, in scaled units.
+        :math:`s = 1`, in scaled units. With more than 2,048 features, it is the
+        covariance itself, without an array of that size.
 
     hidden_dim_ : int
         The width of the networks of a named architecture.
@@ -331,6 +344,7 @@ class CVAE(DecoderMixin, NetGenerator):
         return super()._estimate_scaling(X)
 
     def _fit(self, Z, codes, seed):
+        check_size(*Z.shape, type(self).__name__)
         self.hidden_dim_, self.held_out_scores_ = self._resolve_width(Z, codes, seed)
         super()._fit(Z, codes, seed)
         if not self.n_active_dims_:
@@ -352,8 +366,20 @@ class CVAE(DecoderMixin, NetGenerator):
             return _DEFAULT_WIDTH, {}
         return choose_width(self, Z, codes, seed)
 
+    def _to_net(self, residuals):
+        self._coordinates = None
+        named = isinstance(self.architecture, str) and self.objective == "elbo"
+        if not (named and is_wide(*residuals.shape)):
+            return residuals
+        self._coordinates = SampleCoordinates(residuals)
+        return self._coordinates.coordinates
+
     def _build_net(self, n_samples, device):
-        return build_net(self, n_samples, len(self.classes_), device)
+        net = build_net(self, n_samples, len(self.classes_), device)
+        if self._coordinates is not None:
+            n_coordinates = self._coordinates.coordinates.shape[1]
+            net.set_params(module__n_features=n_coordinates)
+        return net
 
     def _centre(self, Z, codes):
         if self.objective == "reference":
@@ -382,9 +408,13 @@ class CVAE(DecoderMixin, NetGenerator):
         variance = torch.cat(variances).double().cpu().numpy()
         self.latent_prior_ = self._fit_prior(mean, variance, data.y.cpu().numpy())
         feature_std = module.feature_std().double().cpu().numpy()
-        self.noise_factor_ = feature_std[:, None] * smooth_residual_factor(
-            residuals.numpy()
-        )
+        residuals = residuals.numpy()
+        if self._coordinates is not None:
+            residuals = self._coordinates.to_features(residuals * feature_std)
+            self._coordinates.widen(module)
+            feature_std = np.ones(residuals.shape[1])
+        del self._coordinates
+        self.noise_factor_ = smooth_residual_factor(residuals, feature_std)
         self.n_active_dims_ = int((mean.var(axis=0) > _ACTIVE_VARIANCE).sum())
 
     def _fit_prior(self, mean, variance, codes):
@@ -400,7 +430,11 @@ class CVAE(DecoderMixin, NetGenerator):
         module = self.net_.module_
         noise = None
         if self.noise is not None:
-            factor = torch.tensor(self.noise_factor_, dtype=torch.float32)
+            factor = self.noise_factor_
+            if isinstance(factor, ThinCovariance):
+                factor = ThinFactor(factor)
+            else:
+                factor = torch.tensor(factor, dtype=torch.float32)
             noise = ObservationNoise(factor, copy.deepcopy(module.noise_scale))
         decoder = copy.deepcopy(module.decoder())
         return CVAESampler(decoder, *self._prior_to_draw().to("cpu"), noise)

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from .._class_means import residual_covariance
+from .._thin_covariance import check_size
 from .._training import TensorLoader
 from ._class_whitening import fit_class_whitening
 from ._decoder import DecoderMixin
@@ -224,6 +225,7 @@ class FlowMatching(DecoderMixin, NetGenerator):
 
     def _fit(self, Z, codes, seed):
         self._check_guidance()
+        check_size(*2 * Z.shape[1:], "FlowMatching")
         super()._fit(Z, codes, seed)
 
     def _check_guidance(self):

@@ -6,6 +6,7 @@ from scipy.linalg import solve_triangular
 from sklearn.base import clone
 
 from .._class_means import fit_class_means, make_definite
+from .._thin_covariance import ThinCovariance, gaussian_log_density
 from ._net_generator import NetGenerator
 from ._samplers import indices_of_classes
 
@@ -17,7 +18,6 @@ _FOLDS = 5
 # Fewer held-out samples tell little.
 _MIN_HELD_OUT = 20
 _OWN_CALLBACKS = ("callbacks__lr_schedule", "callbacks__gradient_clipping")
-_LOG_2_PI = np.log(2 * np.pi)
 
 
 def choose_width(cvae, Z, codes, seed):
@@ -90,17 +90,10 @@ def _without_callbacks(net_params):
 
 def gaussian_log_likelihood(means, Z, codes):
     """Return the log-likelihood of samples under the Gaussian of a `ClassMeans`."""
-    factor = np.linalg.cholesky(make_definite(means.covariance))
+    factor = make_definite(means.covariance)
+    if not isinstance(factor, ThinCovariance):
+        factor = np.linalg.cholesky(factor)
     return gaussian_log_density(Z - means.shrunk[codes], factor)
-
-
-def gaussian_log_density(residuals, factor, log_scale=0.0):
-    """Return the log-density of samples under N(0, s^2 L L'), L lower triangular."""
-    n_features = residuals.shape[1]
-    whitened = solve_triangular(factor, residuals.T, lower=True)
-    squared = np.square(whitened).sum(axis=0) * np.exp(-2 * log_scale)
-    log_volume = np.log(np.diag(factor)).sum() + n_features * log_scale
-    return -0.5 * (squared + n_features * _LOG_2_PI) - log_volume
 
 
 def kl_to_prior(mean, variance, codes, prior):

@@ -55,7 +55,7 @@ class NetGenerator(BaseGenerator):
     def _fit(self, Z, codes, seed):
         check_net_params(self.net_params, _RESERVED, f"the {type(self).__name__}")
         device = resolve_device(self.device)
-        x = torch.from_numpy(self._centre(Z, codes)).to(device)
+        x = torch.from_numpy(self._to_net(self._centre(Z, codes))).to(device)
         data = LabelledTensors(x, torch.from_numpy(codes).to(device))
         net = self._build_net(len(data), device)
         try:
@@ -81,6 +81,10 @@ class NetGenerator(BaseGenerator):
         self.mean_shrinkage_ = means.k0
         self.class_means_ = means.shrunk
         return leave_one_out_residuals(Z, codes, means.raw, means.k0).astype(np.float32)
+
+    def _to_net(self, residuals):
+        """Return what the networks are trained on."""
+        return residuals
 
     @abstractmethod
     def _build_net(self, n_samples, device):

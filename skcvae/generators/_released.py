@@ -5,6 +5,7 @@ import torch
 from ._cvae_net import DECODERS, NoiseScale
 from ._samplers import (
     ClassCovarianceSampler,
+    Coloured,
     CVAESampler,
     GaussianSampler,
     ObservationNoise,
@@ -18,10 +19,19 @@ ARCHITECTURES = {"gaussian": {None}, "gaussian-full": {None}, "cvae": set(DECODE
 
 def can_be_released(sampler):
     """Tell whether the manifest of a release can describe a sampler."""
-    return isinstance(sampler, GaussianSampler | ClassCovarianceSampler) or (
+    if isinstance(sampler, ClassCovarianceSampler):
+        return not sampler.rest
+    return isinstance(sampler, GaussianSampler) or (
         isinstance(sampler, CVAESampler)
         and isinstance(sampler.decoder, tuple(DECODERS.values()))
     )
+
+
+def densify(sampler):
+    """Turn what a sampler draws noise with into the tensor that a file holds."""
+    for part in sampler.modules():
+        if isinstance(part, Coloured):
+            part.densify()
 
 
 def describe_sampler(sampler):

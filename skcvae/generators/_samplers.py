@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from .._class_means import fit_class_means, leave_one_out_residuals
+from .._thin_covariance import ThinCovariance
 
 _JITTER = 1e-9
 
@@ -116,7 +117,65 @@ def turn_classes(e, codes, factor):
     return torch.cat([torch.cat(turned), e[:, rank:]], dim=1)
 
 
-class ObservationNoise(nn.Module):
+class ThinFactor(nn.Module):
+    """Factor of a `ThinCovariance`: its symmetric root, times its scale."""
+
+    def __init__(self, covariance):
+        super().__init__()
+        rest = np.sqrt(covariance.rest)
+        terms = {
+            "vectors": covariance.vectors,
+            "stretch": np.sqrt(np.maximum(covariance.values, 0)) - rest,
+            "rest": rest,
+            "scale": np.broadcast_to(covariance.scale, len(covariance)),
+        }
+        for name, values in terms.items():
+            self.register_buffer(name, torch.tensor(values, dtype=torch.float32))
+        self.shape = covariance.shape
+
+    def forward(self, e):
+        """Return standard normal vectors with the covariance."""
+        inside = (e @ self.vectors).mul_(self.stretch) @ self.vectors.T
+        return inside.add_(e * self.rest).mul_(self.scale)
+
+    def toarray(self):
+        """Return the factor as a tensor of shape (n_features, n_features)."""
+        return self(torch.eye(len(self.scale))).T.contiguous()
+
+
+def make_factor(covariance):
+    """Return the symmetric root of a covariance, which is unique, for samplers."""
+    if isinstance(covariance, ThinCovariance):
+        return ThinFactor(covariance)
+    values, vectors = np.linalg.eigh(covariance)
+    factor = vectors * np.sqrt(np.maximum(values, 0)) @ vectors.T
+    return torch.from_numpy(factor.astype(np.float32))
+
+
+class Coloured(nn.Module):
+    """Base class: `factor`, a tensor L or a `ThinFactor`, for noise e L'."""
+
+    def __init__(self, factor):
+        super().__init__()
+        if isinstance(factor, ThinFactor):
+            self.factor = factor
+        else:
+            self.register_buffer("factor", factor)
+
+    def colour(self, e):
+        """Return standard normal vectors with the covariance L L'."""
+        thin = isinstance(self.factor, ThinFactor)
+        return self.factor(e) if thin else e @ self.factor.T
+
+    def densify(self):
+        """Turn a `ThinFactor` into a tensor."""
+        if isinstance(self.factor, ThinFactor):
+            factor = self.factor.toarray()
+            del self.factor
+            self.register_buffer("factor", factor)
+
+
+class ObservationNoise(Coloured):
     """Gaussian noise of a fixed correlation whose amount depends on z and class.
 
     The covariance is L L' for a sample of the scale 1, in scaled units, where L is
@@ -125,15 +184,14 @@ class ObservationNoise(nn.Module):
     """
 
     def __init__(self, factor, scale):
-        super().__init__()
+        super().__init__(factor)
         self.scale = scale
-        self.register_buffer("factor", factor)
 
     def forward(self, z, codes, generator):
         """Draw the noise of each sample."""
-        shape = len(z), len(self.factor)
+        shape = len(z), self.factor.shape[1]
         noise = torch.randn(shape, generator=generator, device=z.device)
-        return (noise @ self.factor.T).mul_(self.scale(z, codes).exp_())
+        return self.colour(noise).mul_(self.scale(z, codes).exp_())
 
 
 class NoiseSampler(nn.Module):
@@ -153,12 +211,8 @@ class NoiseSampler(nn.Module):
         return self.decode(noise.mul_(std[:, None]), codes)
 
 
-class GaussianSampler(NoiseSampler):
+class GaussianSampler(Coloured, NoiseSampler):
     """Gaussian noise around class means, the same for all; the covariance is L L'."""
-
-    def __init__(self, factor):
-        super().__init__()
-        self.register_buffer("factor", factor)
 
     @property
     def latent_dim(self):
@@ -167,28 +221,36 @@ class GaussianSampler(NoiseSampler):
 
     def decode(self, e, codes):
         """Return samples for standard normal vectors e of shape (n, latent_dim)."""
-        return e @ self.factor.T
+        return self.colour(e)
 
 
 class ClassCovarianceSampler(NoiseSampler):
     """Gaussian noise around the class means, with a covariance for each class.
 
-    `factor` and `colouring` are those of `ClassWhitening`.
+    `factor`, `colouring` and `rest` are those of `ClassWhitening`. Noise is drawn for
+    features: samples depend neither on the sign of the components, nor on which span
+    the directions of equal variance.
     """
 
-    def __init__(self, factor, colouring):
+    def __init__(self, factor, colouring, rest=0.0):
         super().__init__()
+        self.rest = rest
         self.register_buffer("factor", factor)
         self.register_buffer("colouring", colouring)
 
     @property
     def latent_dim(self):
         """Dimension of the latent vectors."""
-        return len(self.colouring)
+        return self.colouring.shape[1]
 
     def decode(self, e, codes):
         """Return samples for standard normal vectors e of shape (n, latent_dim)."""
-        return turn_classes(e, codes, self.factor) @ self.colouring
+        directions = nn.functional.normalize(self.colouring, dim=1, eps=1e-30)
+        inside = e @ directions.T
+        drawn = turn_classes(inside, codes, self.factor) @ self.colouring
+        if self.rest:
+            drawn += self.rest**0.5 * (e - inside @ directions)
+        return drawn
 
 
 class CVAESampler(nn.Module):

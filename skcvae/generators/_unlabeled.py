@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.linalg import solve_triangular
 from scipy.optimize import minimize_scalar
 from scipy.special import logsumexp, softmax
 from sklearn.utils import gen_batches
@@ -11,7 +10,7 @@ from sklearn.utils import gen_batches
 from .._class_means import (
     class_sums,
     leave_one_out_residuals,
-    make_definite,
+    make_whitener,
     shrink_class_means,
 )
 
@@ -77,8 +76,8 @@ def pool_class_means(Z, codes, Z_unlabeled, means, shift):
         return unchanged
     if counts.max() < 2 or np.isinf(means.k0):
         return unchanged
-    factor = np.linalg.cholesky(make_definite(means.covariance))
-    Z, U, raw, shift = (_whiten(a, factor) for a in (Z, Z_unlabeled, means.raw, shift))
+    whiten, restore = make_whitener(means.covariance)
+    Z, U, raw, shift = (whiten(a) for a in (Z, Z_unlabeled, means.raw, shift))
     away = _leave_one_out(Z - shift[codes], codes, raw - shift, means.k0)
     start = _Mixture.of(Z, codes, len(counts), shift + Z.mean(axis=0), means.k0)
     start.temperature = _fit_temperature(Z, codes, start.means(), away)
@@ -91,7 +90,7 @@ def pool_class_means(Z, codes, Z_unlabeled, means, shift):
         start.step(U)
     if n_iter == 0:
         return unchanged
-    return PooledMeans(start.means() @ factor.T, start.received, start.prior, n_iter)
+    return PooledMeans(restore(start.means()), start.received, start.prior, n_iter)
 
 
 class _Mixture:
@@ -242,7 +241,3 @@ def _squared_distances(A, means):
 
 def _blocks(U, means):
     return gen_batches(len(U), max(1, _BLOCK_NUMBERS // len(means)))
-
-
-def _whiten(A, factor):
-    return solve_triangular(factor, A.T.astype(np.float64), lower=True).T

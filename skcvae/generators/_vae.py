@@ -99,7 +99,7 @@ class VAE(CVAE):
     mean_shrinkage_ : float
         Number of pseudo-samples by which the means of the latents are shrunk.
 
-    noise_factor_ : ndarray of shape (n_features, n_features)
+    noise_factor_ : ndarray of shape (n_features, n_features) or ThinCovariance
         Cholesky factor of the covariance of the residual noise, in scaled units.
 
     hidden_dim_ : int

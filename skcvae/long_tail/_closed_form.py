@@ -7,6 +7,12 @@ import torch
 from scipy.optimize import minimize
 
 from .._class_means import class_sums
+from .._thin_covariance import (
+    ThinCovariance,
+    is_wide,
+    principal_directions,
+    quadratic_form,
+)
 
 # Logits that are held at a time: 16 MiB in float32.
 _BLOCK_NUMBERS = 2**22
@@ -23,12 +29,12 @@ class Gaussians:
     """
 
     means: np.ndarray
-    covariance: np.ndarray
+    covariance: np.ndarray | ThinCovariance
     variance: np.ndarray
 
     def transform(self, matrix):
         """Return the Gaussians of samples that are multiplied by a matrix."""
-        covariance = matrix.T @ self.covariance @ matrix
+        covariance = quadratic_form(self.covariance, matrix)
         return Gaussians(self.means @ matrix, covariance, self.variance)
 
 
@@ -41,9 +47,16 @@ def read_gaussians(generator, classes, offset, scale, variance=None):
     stretch = generator.scale_ * factor
     return Gaussians(
         (means - offset) * factor,
-        generator.covariance_ * stretch[:, None] * stretch,
+        _stretch(generator.covariance_, stretch),
         generator._resolve_variance(variance)[codes],
     )
+
+
+def _stretch(covariance, stretch):
+    """Return the covariance of features that are multiplied by numbers."""
+    if isinstance(covariance, ThinCovariance):
+        return covariance.rescale(stretch)
+    return covariance * stretch[:, None] * stretch
 
 
 def within_covariance(Z, codes, weight):
@@ -53,17 +66,38 @@ def within_covariance(Z, codes, weight):
     return (weight * residuals.T) @ residuals / weight.sum()
 
 
-def half_whitener(covariance):
+def fewer_coordinates(Z, gaussians, frozen):
+    """Return orthonormal columns whose span holds the weights of a head, or None.
+
+    These are the directions of samples and means, where they are fewer than features.
+    A generator that was fitted to other samples adds those of its covariance.
+    """
+    if not is_wide(len(Z), Z.shape[1]):
+        return None
+    rows = [Z.astype(np.float64)]
+    if gaussians is not None:
+        covariance = gaussians.covariance
+        if not isinstance(covariance, ThinCovariance):
+            return None
+        rows.append(gaussians.means)
+        if frozen:
+            spread = covariance.vectors * np.sqrt(covariance.values * len(Z))
+            rows.append(spread.T * covariance.scale)
+    return principal_directions(np.concatenate(rows))[0]
+
+
+def half_whitener(covariance, size=None):
     r"""Return a matrix that half-whitens samples, and the variances that it leaves.
 
     With :math:`\Sigma / s = V \Lambda V^\top` and s the mean variance, it is
     :math:`V \Lambda^{-1/4} / \sqrt{s}`, and the variances are :math:`\Lambda^{1/2}`. A
     ridge on samples multiplied by this matrix is one of :math:`w' \Sigma^{1/2} w` on
     the samples as they are: features of much variance need small weights, and are
-    penalised for large ones. The factor s makes it independent of the unit of X.
+    penalised for large ones. The factor s makes it independent of the unit of X. It is
+    to be given where the covariance is that in `fewer_coordinates`.
     """
     values, vectors = np.linalg.eigh(covariance)
-    size = values.mean() if values.mean() > 0 else 1.0
+    size = (values.mean() if size is None else size) or 1.0
     scaled = np.maximum(values / size, _MIN_VARIANCE)
     return vectors * scaled**-0.25 / np.sqrt(size), np.sqrt(scaled)
 

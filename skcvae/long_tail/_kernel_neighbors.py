@@ -9,6 +9,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from .._class_means import make_definite, raw_class_means, within_class_covariance
 from .._neighbors import class_kernel_means
+from .._thin_covariance import ThinCovariance
 from ._exponents import class_weights, evenly, fit_exponents
 from ._likelihoods import BaseLikelihoodClassifier
 
@@ -134,7 +135,10 @@ class KernelNeighborsClassifier(BaseLikelihoodClassifier):
 
     def _half_whiten(self, Z):
         """Return samples of length 1 in half-whitened features, in float32."""
-        Z = Z @ self._half_whitening.astype(np.float32)
+        if isinstance(self._half_whitening, ThinCovariance):
+            Z = self._half_whitening.power(Z, -0.25).astype(np.float32)
+        else:
+            Z = Z @ self._half_whitening.astype(np.float32)
         norms = np.sqrt(np.einsum("ij,ij->i", Z, Z))
         Z /= np.where(norms > 0, norms, 1)[:, None]
         return Z
@@ -158,7 +162,10 @@ class KernelNeighborsClassifier(BaseLikelihoodClassifier):
 
 
 def _half_whitening(Z, codes):
-    """Return S^(-1/4), S the covariance within the classes; codes are sorted."""
+    """Return S^(-1/4), S the covariance within the classes; codes are sorted.
+
+    For wide data it returns S, a `ThinCovariance`, which has powers of its own.
+    """
     n_samples = max(_COVARIANCE_BYTES // (8 * Z.shape[1]), 4 * Z.shape[1])
     if len(Z) > n_samples:
         part = np.linspace(0, len(Z) - 1, n_samples).astype(np.intp)
@@ -166,5 +173,7 @@ def _half_whitening(Z, codes):
     Z = Z.astype(np.float64)
     means = raw_class_means(Z, codes, codes[-1] + 1)
     covariance = make_definite(within_class_covariance(Z, codes, means))
+    if isinstance(covariance, ThinCovariance):
+        return covariance
     values, vectors = np.linalg.eigh(covariance)
     return (vectors * np.maximum(values, values[-1] * 1e-10) ** -0.25) @ vectors.T

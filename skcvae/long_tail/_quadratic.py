@@ -10,6 +10,7 @@ from scipy.linalg import solve_triangular
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from .._class_means import fit_class_means, make_definite
+from .._thin_covariance import ThinCovariance
 from ._exponents import (
     class_weights,
     evenly,
@@ -265,7 +266,12 @@ def _discriminant_directions(means, covariance):
 
     In them, the covariance within the classes is the identity.
     """
-    root = np.linalg.cholesky(make_definite(covariance))
+    covariance = make_definite(covariance)
+    if isinstance(covariance, ThinCovariance):
+        spread = covariance.power(means - means.mean(axis=0), -0.5)
+        _, _, right = np.linalg.svd(spread, full_matrices=False)
+        return covariance.power(right[: len(means) - 1], -0.5).T
+    root = np.linalg.cholesky(covariance)
     spread = solve_triangular(root, (means - means.mean(axis=0)).T, lower=True)
     n_directions = min(len(means) - 1, len(root))
     left, _, _ = np.linalg.svd(spread, full_matrices=False)

@@ -5,14 +5,17 @@ from numbers import Real
 
 import numpy as np
 import torch
+from sklearn.frozen import FrozenEstimator
 
 from .._generation import clone_generator, fit_generator, unfrozen
 from .._scaling import scale_rows
+from .._thin_covariance import quadratic_form
 from ..generators import ClassGaussian
 from ._batches import resolve_remix
 from ._calibration import check_splits, held_out_splits
 from ._closed_form import (
     HeadObjective,
+    fewer_coordinates,
     half_whitener,
     read_gaussians,
     within_covariance,
@@ -138,14 +141,32 @@ class ClosedFormFit:
         self.X_unlabeled = X_unlabeled
         Z = scale_rows(X, classifier.offset_, classifier.scale_)
         self.gaussians = None
-        if classifier.augment is None:
-            covariance = within_covariance(Z, codes, weight)
-        else:
+        if classifier.augment is not None:
             self.gaussians = self._read(classifier.generator_)
-            covariance = self.gaussians.covariance
-        self.whitener, self.spread = half_whitener(covariance)
+        self.whitener, self.spread = self._half_whitener(Z)
         self.start = None
         self.Z = Z @ self.whitener.astype(np.float32)
+
+    def _half_whitener(self, Z):
+        """Return the `half_whitener` of samples, in fewer coordinates of wide data."""
+        classifier, size = self.classifier, None
+        n_features = Z.shape[1]
+        frozen = isinstance(getattr(classifier, "generator_", None), FrozenEstimator)
+        basis = fewer_coordinates(Z, self.gaussians, frozen)
+        if self.gaussians is None:
+            rows = Z if basis is None else Z @ basis.astype(np.float32)
+            covariance = within_covariance(rows, self.codes, self.weight)
+        else:
+            covariance = self.gaussians.covariance
+        if basis is None:
+            return half_whitener(covariance)
+        if self.gaussians is None:
+            size = np.trace(covariance)
+        else:
+            size = covariance.trace()
+            covariance = quadratic_form(covariance, basis)
+        whitener, spread = half_whitener(covariance, size / n_features)
+        return basis @ whitener, spread
 
     def choose(self, groups, seed):
         """Return the `Choice` of held-out samples, and change the Gaussians by it.

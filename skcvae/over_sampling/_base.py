@@ -129,11 +129,13 @@ class BaseDenseOverSampler(DocLinkMixin, BaseOverSampler):
             check_finite_in_float32(X, getattr(self, "feature_names_in_", None))
         return X, y, binarize_y
 
-    def _fit_resample(self, X, y):
+    def _missing_labels(self, y):
+        """Return a label for each sample to add."""
         missing = {k: n for k, n in self.sampling_strategy_.items() if n}
-        labels = np.repeat(
-            np.array(list(missing), dtype=y.dtype), list(missing.values())
-        )
+        return np.repeat(np.array(list(missing), dtype=y.dtype), list(missing.values()))
+
+    def _fit_resample(self, X, y):
+        labels = self._missing_labels(y)
         drawn, labels = self._draw_samples(X, y, labels)
         drawn = round_discrete(drawn, X.dtype, self._discrete)
         return np.concatenate([X, drawn]), np.concatenate([y, labels.astype(y.dtype)])
@@ -160,6 +162,23 @@ class BaseGenerativeOverSampler(BaseDenseOverSampler):
 
     def _train(self, X, y):
         fit_into(self, self._make_generator(), X, y, self.memory)
+
+    def _fit_resample(self, X, y):
+        kind, base = type(self), BaseGenerativeOverSampler
+        plain = not self._discrete and X.dtype in (np.float32, np.float64)
+        if not plain or (kind._draw_samples, kind._draw_fitted) != (
+            base._draw_samples,
+            base._draw_fitted,
+        ):
+            return super()._fit_resample(X, y)
+        labels = self._missing_labels(y)
+        self._train(X, y)
+        seed = drawing_seed(self.generator_, self.random_state)
+        # One array for all: the samples are copied once, and drawn into their place.
+        resampled = np.empty((len(X) + len(labels), X.shape[1]), dtype=X.dtype)
+        resampled[: len(X)] = X
+        draw(self.generator_, labels, random_state=seed, out=resampled[len(X) :])
+        return resampled, np.concatenate([y, labels])
 
     def _draw_samples(self, X, y, labels):
         self._train(X, y)

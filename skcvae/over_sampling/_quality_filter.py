@@ -6,7 +6,6 @@ from inspect import signature
 from numbers import Real
 
 import numpy as np
-from scipy.linalg import solve_triangular
 from sklearn import config_context
 from sklearn.base import BaseEstimator, clone
 from sklearn.frozen import FrozenEstimator
@@ -16,6 +15,7 @@ from .._class_means import make_definite
 from .._generation import check_frozen, seed_all, unfrozen
 from .._neighbors import check_min_distance, nearest_neighbors, resolve_min_distance
 from .._scaling import scale_rows
+from .._thin_covariance import ThinCovariance, gaussian_log_density
 from ..generators import ClassGaussian
 from ._base import BaseDenseOverSampler, round_discrete
 from ._generative import GenerativeOverSampler
@@ -391,8 +391,11 @@ class GaussianDensity(BaseEstimator):
         """Estimate the shrunk class means and the covariance that they share."""
         gaussian = ClassGaussian(random_state=0).fit(X, y)
         varying = gaussian.scale_ > 0
-        covariance = gaussian.covariance_[np.ix_(varying, varying)]
-        self.factor_ = np.linalg.cholesky(make_definite(covariance))
+        if isinstance(gaussian.covariance_, ThinCovariance):
+            self.factor_ = make_definite(gaussian.covariance_.take(varying))
+        else:
+            covariance = gaussian.covariance_[np.ix_(varying, varying)]
+            self.factor_ = np.linalg.cholesky(make_definite(covariance))
         self.log_scale_ = np.log(gaussian.scale_[varying]).sum()
         self.varying_ = varying
         self.gaussian_ = gaussian
@@ -403,12 +406,8 @@ class GaussianDensity(BaseEstimator):
         gaussian = self.gaussian_
         scaled = scale_rows(np.asarray(X, float), gaussian.offset_, gaussian.scale_)
         scaled = scaled - gaussian.class_means_[np.searchsorted(gaussian.classes_, y)]
-        whitened = solve_triangular(
-            self.factor_, scaled[:, self.varying_].T, lower=True, check_finite=False
-        )
-        squares = np.einsum("ij,ij->j", whitened, whitened)
-        log_volume = np.log(np.diag(self.factor_)).sum() + self.log_scale_
-        return -squares / 2 - log_volume - len(whitened) * np.log(2 * np.pi) / 2
+        density = gaussian_log_density(scaled[:, self.varying_], self.factor_)
+        return density - self.log_scale_
 
 
 def check_scorer(scorer):

@@ -8,6 +8,7 @@ import torch
 from numpy.typing import ArrayLike
 from sklearn.utils._param_validation import Interval, StrOptions
 
+from ..._thin_covariance import check_size
 from ..._training import LabelledTensors, fork_torch_rng, resolve_device
 from ..._warnings import warn_user
 from .._cvae_net import constant_noise_scale
@@ -251,6 +252,7 @@ class DPCVAE(BasePrivateGenerator):
 
     def _fit(self, X, codes, seed):
         import_opacus("optimizers")
+        check_size(*2 * X.shape[1:], "DPCVAE")
         device = resolve_device(self.device)
         order, budget = renyi_budget(self.epsilon, self.delta)
         mu = np.sqrt(2 * _STATISTICS_SHARE * budget / order)

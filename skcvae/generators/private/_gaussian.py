@@ -3,9 +3,9 @@
 import numpy as np
 from numpy.typing import ArrayLike
 
+from ..._thin_covariance import check_size
 from ..._warnings import warn_user
-from .._class_gaussian import gaussian_factor
-from .._samplers import GaussianSampler
+from .._samplers import GaussianSampler, make_factor
 from ._accounting import gaussian_epsilon, gaussian_mu
 from ._base import BasePrivateGenerator
 from ._statistics import second_moment, shrink_noisy_covariance, shrink_noisy_means
@@ -156,6 +156,7 @@ class DPClassGaussian(BasePrivateGenerator):
         self.random_state = random_state
 
     def _fit(self, X, codes, seed):
+        check_size(*2 * X.shape[1:], "DPClassGaussian")
         mu = gaussian_mu(self.epsilon, self.delta)
         ledger, private, residuals, bound = self._read_class_means(
             X, codes, mu, _SHARES, seed
@@ -191,4 +192,4 @@ class DPClassGaussian(BasePrivateGenerator):
             )
 
     def _make_sampler(self):
-        return GaussianSampler(gaussian_factor(self.covariance_))
+        return GaussianSampler(make_factor(self.covariance_))
