@@ -70,8 +70,8 @@ def check_output(
     if isinstance(suffixes, str):
         suffixes = (suffixes,)
     if output.suffix not in suffixes:
-        kinds = " or ".join(suffixes)
-        raise ValueError(f"The output must be a {kinds} file, got {output}.")
+        kinds = " or ".join(f"a {suffix} file" for suffix in suffixes)
+        raise ValueError(f"The output must be {kinds}, got {output}.")
     if not output.parent.is_dir():
         raise ValueError(f"There is no folder {output.parent} to write to.")
     if output.is_dir():
