@@ -7,6 +7,7 @@ import typer
 
 from ._anonymize import anonymize
 from ._audit import audit
+from ._compare import compare
 from ._demo import demo
 from ._embed import embed
 from ._probe import probe
@@ -42,5 +43,5 @@ def _with_short_errors(command: Callable) -> Callable:
 
 
 # The commands import the library when they run, so that `skcvae --help` stays fast.
-for _command in (demo, embed, anonymize, release, audit, probe, report):
+for _command in (compare, demo, embed, anonymize, release, audit, probe, report):
     app.command()(_with_short_errors(_command))

@@ -53,7 +53,7 @@ def read_samples(path: Path, split: str) -> Samples:
 
     The path is a file with one of the `SUFFIXES`, or a folder with one for each split.
     """
-    path = _find_file(path, split)
+    path = find_file(path, split)
     further = {f"groups{suffix}" for suffix in ("", f"_{split}")} | {_STATEMENT}
     names, arrays = read_arrays(path, further, _reader(path))
     suffix = "" if "X" in names else f"_{split}"
@@ -85,7 +85,7 @@ def read_samples(path: Path, split: str) -> Samples:
 def read_splits(path: Path) -> dict[str, Samples]:
     """Return the samples of each split of a database; "train" is all of one without."""
     if path.is_dir():
-        found = [s for s in SPLITS if _find_file(path, s).exists()]
+        found = [s for s in SPLITS if find_file(path, s).exists()]
         return {split: read_samples(path, split) for split in found or ["train"]}
     names, _ = read_arrays(path, (), _reader(path))
     splits = [s for s in SPLITS if f"X_{s}" in names] or ["train"]
@@ -152,7 +152,7 @@ def _as_stored(X, y, like, *, finite=True):
     return dict(zip(like.names, arrays, strict=True))
 
 
-def _find_file(path, split):
+def find_file(path, split):
     """Return the file of a split: the path, or a file in it where it is a folder."""
     if not path.is_dir():
         return path
