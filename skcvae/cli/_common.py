@@ -139,6 +139,16 @@ METHODS = {
     "dp-gaussian": {"variance", "epsilon", "delta"},
 }
 RELEASE_SUFFIX = ".safetensors"
+#: Classifiers that `compare` compares and `train` trains, by their titles in tables.
+CLASSIFIERS = {
+    "none": "no resampling",
+    "class-weights": "class weights",
+    "smote": "SMOTE",
+    "gaussian": "ClassGaussian",
+    "cvae": "CVAE",
+    "long-tail": "LongTailClassifier",
+    "pool": "LogLinearPool",
+}
 
 
 def make_anonymizer(

@@ -17,11 +17,12 @@ from .._statistics import Estimate, resampled_mean
 from ..datasets import make_long_tailed
 from ..long_tail import LongTailShuffleSplit
 from ..metrics import shot_accuracy_score
-from ._methods import TITLES, make_classifier, smallest_class
+from ._common import CLASSIFIERS
+from ._methods import make_classifier, smallest_class
 
 SHOTS = ("many", "medium", "few")
 _LEVEL = 0.05
-_BASELINE = TITLES["none"]
+_BASELINE = CLASSIFIERS["none"]
 
 
 @dataclass(frozen=True)
@@ -134,7 +135,7 @@ def compare_methods(
     smallest = min(smallest_class(y[train]) for train, _ in splits)
     models = {
         title: make_classifier(name, smallest, plan.seed, device)
-        for name, title in TITLES.items()
+        for name, title in CLASSIFIERS.items()
         if name != "smote" or smallest > 1
     }
     scores = {title: np.empty((plan.n_splits, 4)) for title in models}

@@ -22,6 +22,12 @@ SUFFIXES = (".npz", ".parquet", ".safetensors")
 # Metadata of .safetensors and .parquet files, and the array of .npz files.
 _STATEMENT = "privacy"
 _VALUES = "values of "
+# Names of samples and of their labels.
+_PAIRS = (
+    ("X", "y"),
+    ("embeddings", "labels"),
+    *((f"X_{split}", f"y_{split}") for split in SPLITS),
+)
 
 
 @dataclass(frozen=True)
@@ -48,14 +54,17 @@ class Samples:
         return self.X, self.y
 
 
-def read_samples(path: Path, split: str) -> Samples:
+def read_samples(
+    path: Path, split: str, read: Callable[..., dict[str, Any]] | None = None
+) -> Samples:
     """Return the samples of a split of a database, or all if it has no splits.
 
     The path is a file with one of the `SUFFIXES`, or a folder with one for each split.
+    `read` replaces the function that reads its format.
     """
     path = find_file(path, split)
     further = {f"groups{suffix}" for suffix in ("", f"_{split}")} | {_STATEMENT}
-    names, arrays = read_arrays(path, further, _reader(path))
+    names, arrays = read_arrays(path, further, read or _reader(path))
     suffix = "" if "X" in names else f"_{split}"
     if f"X{suffix}" not in names:
         raise ValueError(
@@ -80,6 +89,26 @@ def read_samples(path: Path, split: str) -> Samples:
         is_column=y.ndim == 2,
         statement=_read_statement(path, arrays.get(_STATEMENT)),
     )
+
+
+def read_unlabelled(path: Path, split: str) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return samples as `read_samples`, and their labels, or None without labels."""
+    reader = _reader(find_file(path, split))
+    missing: dict[str, str] = {}
+
+    def read(path, choose):
+        def chosen(held):
+            missing.update({y: X for X, y in _PAIRS if X in held and y not in held})
+            return [n for n in choose(held | missing.keys()) if n not in missing]
+
+        arrays = reader(path, chosen)
+        for y, X in missing.items():
+            if X in arrays:
+                arrays[y] = np.zeros(arrays[X].shape[:1])
+        return arrays
+
+    samples = read_samples(path, split, read)
+    return samples.X, None if samples.names[1] in missing else samples.y
 
 
 def read_splits(path: Path) -> dict[str, Samples]:

@@ -15,22 +15,11 @@ from ..generators import ClassGaussian
 from ..long_tail import KernelNeighborsClassifier, LogLinearPool, LongTailClassifier
 from ..over_sampling import CVAEOverSampler, GenerativeOverSampler, RemixSampler
 
-#: What the classifiers are called in tables.
-TITLES = {
-    "none": "no resampling",
-    "class-weights": "class weights",
-    "smote": "SMOTE",
-    "gaussian": "ClassGaussian",
-    "cvae": "CVAE",
-    "long-tail": "LongTailClassifier",
-    "pool": "LogLinearPool",
-}
-
 
 def make_classifier(
     name: str, smallest: int, seed: int, device: str = "auto", **options: Any
 ) -> BaseEstimator:
-    """Return an unfitted classifier, for a key of `TITLES`.
+    """Return an unfitted classifier, for a key of `CLASSIFIERS`.
 
     `smallest` is the number of training samples of the smallest class. Raise ValueError
     if SMOTE cannot work with it.
