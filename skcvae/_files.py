@@ -61,12 +61,17 @@ def make_private_folder(path: Path) -> None:
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
-def check_output(output: Path | None, suffix: str, *inputs: Path) -> None:
+def check_output(
+    output: Path | None, suffixes: str | tuple[str, ...], *inputs: Path
+) -> None:
     """Refuse an output that cannot be written or that is an input; None is allowed."""
     if output is None:
         return
-    if output.suffix != suffix:
-        raise ValueError(f"The output must be a {suffix} file, got {output}.")
+    if isinstance(suffixes, str):
+        suffixes = (suffixes,)
+    if output.suffix not in suffixes:
+        kinds = " or ".join(f"a {suffix} file" for suffix in suffixes)
+        raise ValueError(f"The output must be {kinds}, got {output}.")
     if not output.parent.is_dir():
         raise ValueError(f"There is no folder {output.parent} to write to.")
     if output.is_dir():
@@ -74,7 +79,7 @@ def check_output(output: Path | None, suffix: str, *inputs: Path) -> None:
     files = [
         file
         for path in inputs
-        for file in (path.glob("*.npz") if path.is_dir() else [path])
+        for file in (path.iterdir() if path.is_dir() else [path])
     ]
     if output.exists() and any(f.exists() and output.samefile(f) for f in files):
         raise ValueError(f"{output} is an input, and would be lost. Name another file.")

@@ -3,7 +3,7 @@
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from math import prod
 from os import PathLike
 from pathlib import Path
@@ -88,13 +88,16 @@ def _read_header(stream):
 
 
 def read_arrays(
-    path: Path, further: Iterable[str] = ()
+    path: Path,
+    further: Iterable[str] = (),
+    read: Callable[..., dict[str, NDArray]] = read_npz,
 ) -> tuple[dict[str, str], dict[str, NDArray]]:
-    """Read samples and labels of a ``.npz`` file; check their shapes and types.
+    """Read samples and labels of a database; check their shapes and types.
 
     Return the name of each array in the file, by the key of
     :func:`skcvae.datasets.load_embeddings`, and the arrays by their names. Numbers are
     unchanged, and bytes become text. `further` arrays are read if the file has them.
+    `read` reads another format than ``.npz``, with the arguments of :func:`read_npz`.
     """
     names: dict[str, str] = {}
 
@@ -102,7 +105,7 @@ def read_arrays(
         names.update(_find_arrays(path, held))
         return [*names.values(), *held.intersection(further)]
 
-    arrays = {n: _decode(path, n, a) for n, a in read_npz(path, choose).items()}
+    arrays = {n: _decode(path, n, a) for n, a in read(path, choose).items()}
     pairs = list(names.values())
     for X_name, y_name in zip(pairs[::2], pairs[1::2], strict=True):
         X, y = arrays[X_name], arrays[y_name]

@@ -161,6 +161,46 @@ def auc(member_scores, nonmember_scores, confidence=0.95):
     return Estimate(float(area), float(low), float(high))
 
 
+def resampled_mean(values, test_ratio, confidence=0.95):
+    r"""Estimate the mean of scores, or of paired differences, over repeated splits.
+
+    The training parts of random splits overlap, so that scores are correlated. Nadeau
+    and Bengio multiply their variance by :math:`1 / J + n_2 / n_1` in place of
+    :math:`1 / J`, for J splits and the ratio :math:`n_2 / n_1`, `test_ratio`, of test
+    to training samples. The interval is that of a t distribution of J - 1 degrees of
+    freedom.
+
+    Returns
+    -------
+    estimate : Estimate
+        Without spread of the values, its bounds are the mean.
+
+    p_value : float
+        Of the hypothesis that the mean is 0, two-sided.
+
+    References
+    ----------
+    C. Nadeau and Y. Bengio, "Inference for the Generalization Error", Machine Learning
+    52, 2003.
+
+    Examples
+    --------
+    >>> from skcvae._statistics import resampled_mean
+    >>> estimate, p_value = resampled_mean([1.0, 2.0, 3.0], test_ratio=0.25)
+    >>> [round(bound, 2) for bound in estimate], round(p_value, 3)
+    ([2.0, -1.29, 5.29], 0.12)
+    """
+    values = _check_scores(values, "values", 2)
+    mean, n_values = float(values.mean()), len(values)
+    error = float(values.std(ddof=1) * np.sqrt(1 / n_values + test_ratio))
+    half = stats.t.ppf((1 + confidence) / 2, n_values - 1) * error
+    p_value = 1.0
+    if mean != 0:
+        statistic = abs(mean) / error if error > 0 else np.inf
+        p_value = float(2 * stats.t.sf(statistic, n_values - 1))
+    return Estimate(mean, mean - float(half), mean + float(half)), p_value
+
+
 def tpr_at_fpr(
     member_scores: ArrayLike,
     nonmember_scores: ArrayLike,

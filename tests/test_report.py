@@ -575,7 +575,7 @@ def test_command_refuses_what_it_cannot_do(database, tmp_path):
         run(tmp_path / "whole.npz", output, "gaussian")
     with pytest.raises(ValueError, match=r"must be one of .*over-sample"):
         run(database, output, "smote")
-    with pytest.raises(ValueError, match=r"none of the options \['k'\]"):
+    with pytest.raises(ValueError, match=r"of the options, and not \['k'\]"):
         run(database, output, "over-sample", k=3)
     with pytest.raises(ValueError, match="dp-gaussian needs"):
         run(database, output, "dp-gaussian")

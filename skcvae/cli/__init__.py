@@ -2,22 +2,26 @@
 
 from collections.abc import Callable
 from functools import wraps
+from typing import Annotated
 
 import typer
 
+from .. import __version__
 from ._anonymize import anonymize
 from ._audit import audit
+from ._compare import compare
 from ._demo import demo
 from ._embed import embed
+from ._predict import predict
 from ._probe import probe
 from ._release import release
 from ._report import report
+from ._resample import resample
+from ._train import train
 
 app = typer.Typer(
-    help="Over-sample and anonymize embeddings with generative models.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    add_completion=False,
 )
 
 
@@ -41,6 +45,32 @@ def _with_short_errors(command: Callable) -> Callable:
     return run
 
 
+def _print_version(is_asked: bool) -> None:
+    """Print the version, and end."""
+    if is_asked:
+        typer.echo(f"skcvae {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            help="Print the version, and exit.",
+            callback=_print_version,
+            is_eager=True,
+        ),
+    ] = False,
+) -> None:
+    """Over-sample and anonymize embeddings with generative models."""
+
+
 # The commands import the library when they run, so that `skcvae --help` stays fast.
-for _command in (demo, embed, anonymize, release, audit, probe, report):
+_COMMANDS = (
+    *(compare, demo, embed, resample, train, predict),
+    *(anonymize, release, audit, probe, report),
+)
+for _command in _COMMANDS:
     app.command()(_with_short_errors(_command))

@@ -5,33 +5,51 @@ from typing import Annotated
 import typer
 
 from ._common import (
+    METHODS,
+    Architecture,
+    AsJson,
+    Beta,
     Database,
+    DatabaseOutput,
     Delta,
     Device,
+    Epochs,
     Epsilon,
     K,
+    LatentDim,
     MaxMeanLeakage,
     MinClassSize,
-    NpzOutput,
     SecretSeed,
     SmallClasses,
-    echo_statement,
+    Variance,
+    choice,
+    echo_outcome,
     make_anonymizer,
+    statement_lines,
 )
 
 
 def anonymize(
     source: Database,
-    output: NpzOutput,
+    output: DatabaseOutput,
     method: Annotated[
-        str, typer.Option(help="cvae, gaussian, k-same, dp-cvae or dp-gaussian.")
+        str, choice(METHODS, "cvae, gaussian, k-same, dp-cvae or dp-gaussian.")
     ] = "cvae",
     k: K = None,
+    labels_blind: Annotated[
+        bool,
+        typer.Option(
+            "--labels-blind",
+            help="k-same: average over samples of any classes, as the paper does.",
+        ),
+    ] = False,
     epsilon: Epsilon = None,
     delta: Delta = None,
-    variance: Annotated[
-        float | None, typer.Option(min=0, help="Variance of the draws, 1 by default.")
-    ] = None,
+    variance: Variance = None,
+    latent_dim: LatentDim = None,
+    beta: Beta = None,
+    architecture: Architecture = None,
+    epochs: Epochs = None,
     n_samples: Annotated[
         int | None,
         typer.Option(
@@ -43,6 +61,7 @@ def anonymize(
     max_mean_leakage: MaxMeanLeakage = None,
     seed: SecretSeed = None,
     device: Device = "auto",
+    as_json: AsJson = False,
 ) -> None:
     """Replace the training samples of a database by synthetic ones.
 
@@ -52,19 +71,29 @@ def anonymize(
     cover real labels. k-same averages over groups, such as
     patients, if the file has the array groups. Validation and test samples are
     real and are not written.
+
+    Prints the average minimum distance: that of a synthetic sample to the nearest
+    training sample, in standard deviations of the features. The dp methods print
+    none, because it is computed from the real samples without noise.
     """
     import numpy as np
 
     from .._files import check_output
     from .._mean_leakage import check_mean_leakage
-    from ._databases import read_samples, write_samples
+    from ..metrics import average_min_distance
+    from ._databases import SUFFIXES, read_samples, write_samples
 
-    check_output(output, ".npz", source)
+    check_output(output, SUFFIXES, source)
     options = {
         "k": k,
+        "labels_blind": labels_blind or None,
         "epsilon": epsilon,
         "delta": delta,
         "variance": variance,
+        "latent_dim": latent_dim,
+        "beta": beta,
+        "architecture": architecture,
+        "epochs": epochs,
         "small_classes": small_classes,
         "min_class_size": min_class_size,
         "max_mean_leakage": max_mean_leakage,
@@ -88,9 +117,23 @@ def anonymize(
     # In the original order, a reader could match synthetic samples with real ones.
     order = np.lexsort((X[:, 0], y))
     write_samples(output, X[order], y[order], real, statement)
-    typer.echo(
+    summary = (
         f"{output}: {len(X)} samples of {len(np.unique(y))} classes, {X.shape[1]} "
         f"features, made by {method} from {len(real.X)} samples. It holds no "
         "validation and no test samples: those are real."
     )
-    echo_statement(statement)
+    distance = None
+    if not method.startswith("dp-"):
+        distance = average_min_distance(X, real.X)
+        summary += f" Average minimum distance to a training sample: {distance:.3g}."
+    outcome = {
+        "output": output,
+        "method": method,
+        "n_samples": len(X),
+        "n_classes": len(np.unique(y)),
+        "n_features": X.shape[1],
+        "n_training_samples": len(real.X),
+        "average_min_distance": distance,
+        "privacy": statement,
+    }
+    echo_outcome(as_json, outcome, [summary, *statement_lines(statement)])

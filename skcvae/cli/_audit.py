@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ._common import RELEASE_SUFFIX, JsonOutput, Seed, echo_result
+from ._common import AsJson, JsonOutput, Seed, echo_result
 
 
 def audit(
@@ -24,6 +24,7 @@ def audit(
     ],
     output: JsonOutput = None,
     seed: Seed = 0,
+    as_json: AsJson = False,
 ) -> None:
     """Attack synthetic samples or a release, and report what leaks.
 
@@ -32,11 +33,11 @@ def audit(
     """
     from .. import anonymization, privacy
     from .._files import check_output
-    from ._databases import read_samples
+    from ._databases import is_release, read_samples
 
     check_output(output, ".json", synthetic, members, nonmembers, reference)
     attacked: Any
-    if synthetic.suffix == RELEASE_SUFFIX:
+    if is_release(synthetic):
         attacked, statement = anonymization.load(synthetic), None
     else:
         samples = read_samples(synthetic, "train")
@@ -51,4 +52,4 @@ def audit(
     result = privacy.privacy_audit(
         attacked, *arrays, **groups, statement=statement, random_state=seed
     )
-    echo_result(result, output)
+    echo_result(result, output, as_json)

@@ -1,18 +1,39 @@
 """Options, methods and messages that several commands share."""
 
 import json
+from collections.abc import Iterable
+from difflib import get_close_matches
 from numbers import Number
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+
+def choice(names: Iterable[str], text: str) -> Any:
+    """Return an option that takes one of several names.
+
+    Another name is wrong usage: the status is 2, and a similar name is suggested.
+    """
+    names = list(names)
+
+    def check(value: str | None) -> str | None:
+        if value is None or value in names:
+            return value
+        close = get_close_matches(value.lower(), names, 1, 0.5)
+        hint = f" Did you mean {close[0]}?" if close else ""
+        raise typer.BadParameter(f"{value!r} is not one of {', '.join(names)}.{hint}")
+
+    return typer.Option(help=text, callback=check, autocompletion=lambda: names)
+
+
 Database = Annotated[
     Path,
     typer.Argument(
         exists=True,
-        help="Database (.npz) with the arrays X and y, embeddings and labels, or "
-        "X_train and y_train; or a folder with train.npz, val.npz and test.npz.",
+        help="Database (.npz, .parquet or .safetensors) with X and y, embeddings and "
+        "labels, or X_train and y_train; or a folder with train.npz, val.npz and "
+        "test.npz.",
     ),
 ]
 K = Annotated[
@@ -30,9 +51,10 @@ Delta = Annotated[
 ]
 SmallClasses = Annotated[
     str | None,
-    typer.Option(
-        help="cvae, gaussian and k-same: error, merge, suppress or allow, for classes "
-        "of few samples; error by default."
+    choice(
+        ("error", "merge", "suppress", "allow"),
+        "cvae, gaussian and k-same: what happens to classes of few samples; error by "
+        "default.",
     ),
 ]
 MinClassSize = Annotated[
@@ -63,8 +85,43 @@ SecretSeed = Annotated[
 ]
 Seed = Annotated[int, typer.Option(min=0, help="Random seed.")]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
-NpzOutput = Annotated[
-    Path, typer.Option("--output", "-o", help="File (.npz) to write.")
+Variance = Annotated[
+    float | None,
+    typer.Option(min=0, help="cvae and gaussian: variance of the draws; 1 by default."),
+]
+LatentDim = Annotated[
+    int | None, typer.Option(min=1, help="cvae: dimension of the latent vectors.")
+]
+Beta = Annotated[
+    float | None, typer.Option(min=0, help="cvae: weight of the KL divergence.")
+]
+Architecture = Annotated[
+    str | None, choice(("small", "large"), "cvae: size of its networks.")
+]
+Epochs = Annotated[
+    int | None, typer.Option(min=1, help="cvae: passes over the samples.")
+]
+DatabaseOutput = Annotated[
+    Path,
+    typer.Option(
+        "--output", "-o", help="File (.npz, .parquet or .safetensors) to write."
+    ),
+]
+Model = Annotated[str, typer.Option(help="Name of a model of timm.")]
+Weights = Annotated[
+    Path | None, typer.Option(help="Its weights; without it they are downloaded.")
+]
+Pooling = Annotated[str, typer.Option(help="default, token, mean or token_mean.")]
+ImageSize = Annotated[
+    int | None, typer.Option(min=1, help="Side of the images in pixels.")
+]
+Workers = Annotated[
+    int, typer.Option(min=0, help="Number of processes that read images.")
+]
+DEFAULT_MODEL = "vit_base_patch14_dinov2.lvd142m"
+AsJson = Annotated[
+    bool,
+    typer.Option("--json", help="Print one JSON object, and messages to stderr."),
 ]
 JsonOutput = Annotated[
     Path | None, typer.Option("--output", "-o", help="File (.json) for the result.")
@@ -72,15 +129,26 @@ JsonOutput = Annotated[
 
 # Options of the anonymizers, and not of the generators in them.
 _SMALL = {"small_classes", "min_class_size"}
+CVAE_OPTIONS = {"latent_dim", "beta", "architecture", "epochs", "variance"}
 #: Options that each method takes.
 METHODS = {
-    "cvae": {"variance", "max_mean_leakage", *_SMALL},
+    "cvae": {"max_mean_leakage", *CVAE_OPTIONS, *_SMALL},
     "gaussian": {"variance", "max_mean_leakage", *_SMALL},
-    "k-same": {"k", *_SMALL},
-    "dp-cvae": {"variance", "epsilon", "delta"},
+    "k-same": {"k", "labels_blind", *_SMALL},
+    "dp-cvae": {"epsilon", "delta", *CVAE_OPTIONS} - {"architecture"},
     "dp-gaussian": {"variance", "epsilon", "delta"},
 }
 RELEASE_SUFFIX = ".safetensors"
+#: Classifiers that `compare` compares and `train` trains, by their titles in tables.
+CLASSIFIERS = {
+    "none": "no resampling",
+    "class-weights": "class weights",
+    "smote": "SMOTE",
+    "gaussian": "ClassGaussian",
+    "cvae": "CVAE",
+    "long-tail": "LongTailClassifier",
+    "pool": "LogLinearPool",
+}
 
 
 def make_anonymizer(
@@ -97,14 +165,13 @@ def make_anonymizer(
         raise ValueError(
             f"The method must be one of {sorted(METHODS)}, got {method!r}."
         )
-    given = {name: value for name, value in options.items() if value is not None}
     # An ignored epsilon would promise a guarantee that does not exist.
-    if excess := sorted(set(given) - METHODS[method]):
-        takes = sorted(METHODS[method])
-        raise ValueError(f"{method} takes {takes} of the options, and not {excess}.")
+    given = take_options(method, METHODS[method], options)
     needed = METHODS[method] & {"epsilon", "delta"}
     if missing := sorted(needed - set(given)):
         raise ValueError(f"{method} needs {missing}.")
+    if given.pop("labels_blind", False):
+        given["within_class"] = False
     if method == "k-same":
         return anonymization.KSameAnonymizer(**given)
     if method.endswith("cvae"):
@@ -120,24 +187,57 @@ def make_anonymizer(
     )
 
 
-def echo_result(result: Any, output: Path | None) -> None:
+def take_options(
+    method: str, takes: set[str], options: dict[str, Any]
+) -> dict[str, Any]:
+    """Return the options that were given, as parameters of an estimator.
+
+    Raise ValueError if the method does not take one of them.
+    """
+    given = {name: value for name, value in options.items() if value is not None}
+    if excess := sorted(set(given) - takes):
+        raise ValueError(
+            f"{method} takes {sorted(takes)} of the options, and not {excess}."
+        )
+    return {"max_epochs" if n == "epochs" else n: v for n, v in given.items()}
+
+
+def note(text: str, as_json: bool) -> None:
+    """Print a message; with --json to stderr, where it does not mix with the object."""
+    if as_json:
+        typer.echo(text, err=True)
+    else:
+        typer.echo(text)
+
+
+def echo_outcome(as_json: bool, outcome: dict[str, Any], lines: Iterable[str]) -> None:
+    """Print what a command did: as one JSON object, or as lines of text."""
+    if as_json:
+        lines = [json.dumps(outcome, default=str, allow_nan=False)]
+    for line in lines:
+        typer.echo(line)
+
+
+def echo_result(result: Any, output: Path | None, as_json: bool) -> None:
     """Print a result, and write it as JSON if an output is given."""
     from .._files import write_whole
 
-    typer.echo(str(result))
+    lines = [str(result)]
     if output is not None:
         text = json.dumps(result.to_dict(), indent=2, allow_nan=False)
         write_whole(output, text.encode())
-        typer.echo(f"Written to {output}.")
+        lines.append(f"Written to {output}.")
+    echo_outcome(as_json, result.to_dict(), lines)
 
 
-def echo_statement(statement: dict[str, Any]) -> None:
-    """Print the guarantee of a privacy statement and its numbers, then its texts."""
+def statement_lines(statement: dict[str, Any]) -> list[str]:
+    """Return the guarantee of a privacy statement and its numbers, then its texts."""
     numbers = {n: v for n, v in statement.items() if isinstance(v, Number)}
     head = [str(statement["guarantee"]), *(f"{n} {v:g}" for n, v in numbers.items())]
-    typer.echo(f"Privacy: {', '.join(head)}")
+    lines = [f"Privacy: {', '.join(head)}"]
     for name, value in statement.items():
         if name == "guarantee" or name in numbers or value is None:
             continue
-        for sentence in value if isinstance(value, list | tuple) else [value]:
-            typer.echo(f"  {name}: {sentence}")
+        sentences = value if isinstance(value, list | tuple) else [value]
+        lines += [f"  {name}: {sentence}" for sentence in sentences]
+    return lines

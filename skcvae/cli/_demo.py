@@ -5,49 +5,40 @@ from typing import Annotated
 
 import typer
 
-from ._common import Device, Seed
+from ._common import AsJson, Device, Seed
+from ._compare import Script, Splits, check_files, run_comparison
 
 
 def demo(
-    data: Annotated[
-        Path | None,
+    splits: Splits = 5,
+    imbalance_ratio: Annotated[
+        float,
         typer.Option(
-            help="Embeddings (.npz) with the arrays X_train, y_train, X_test and "
-            "y_test, or X and y. Without it: a long-tailed version of scikit-learn's "
-            "digits."
+            min=1, help="Size of the largest over that of the smallest class."
         ),
-    ] = None,
-    output: Annotated[Path, typer.Option(help="Where to write the figure.")] = Path(
+    ] = 50,
+    figure: Annotated[Path, typer.Option(help="File for the figure.")] = Path(
         "skcvae_demo.png"
     ),
-    folds: Annotated[
-        int,
-        typer.Option(
-            min=2, help="Number of folds, or of seeds if the file has splits."
-        ),
-    ] = 5,
+    script: Script = None,
     seed: Seed = 0,
     device: Device = "auto",
+    as_json: AsJson = False,
 ) -> None:
-    """Compare no resampling, SMOTE, ClassGaussian and CVAE in one pipeline.
+    """Compare methods on scikit-learn's digits, made long-tailed, and draw a figure.
 
-    Prints and draws the accuracy over all classes, and over the classes with
-    many (more than 100), a medium number of, and few (fewer than 20) training
-    samples.
+    This is `skcvae compare` without photos.
     """
-    from .._extras import import_pyplot
-    from . import _demo_trials
+    from ._sources import digits
 
-    import_pyplot("The figure")
-    if not output.parent.is_dir():
-        raise ValueError(f"There is no folder {output.parent} to write the figure to.")
-    if data is None:
-        trials = _demo_trials.digits_trials(folds, seed)
-    else:
-        trials = _demo_trials.file_trials(data, folds, seed)
-    scores = _demo_trials.run_trials(trials, device)
-    typer.echo("\nAccuracy (%), mean over trials; seconds to train\n")
-    typer.echo(_demo_trials.format_table(scores))
-    typer.echo("\n" + _demo_trials.describe_winner(scores))
-    _demo_trials.plot_scores(scores, output)
-    typer.echo(f"Figure: {output}")
+    check_files(figure, script)
+    run_comparison(
+        digits(),
+        splits=splits,
+        imbalance_ratio=imbalance_ratio,
+        figure=figure,
+        script=script,
+        seed=seed,
+        device=device,
+        as_json=as_json,
+    )

@@ -6,7 +6,19 @@ from typing import Annotated
 
 import typer
 
-from ._common import Device, NpzOutput
+from ._common import (
+    DEFAULT_MODEL,
+    AsJson,
+    DatabaseOutput,
+    Device,
+    ImageSize,
+    Model,
+    Pooling,
+    Weights,
+    Workers,
+    echo_outcome,
+    note,
+)
 
 # Names of sub-folders, by the suffix of the arrays in the output.
 _SPLITS = {
@@ -25,19 +37,11 @@ def embed(
             "the columns path, label and optionally group; or MedMNIST file (.npz).",
         ),
     ],
-    output: NpzOutput,
-    model: Annotated[
-        str, typer.Option(help="Name of a model of timm.")
-    ] = "vit_base_patch14_dinov2.lvd142m",
-    weights: Annotated[
-        Path | None, typer.Option(help="Its weights; without it they are downloaded.")
-    ] = None,
-    pooling: Annotated[
-        str, typer.Option(help="default, token, mean or token_mean.")
-    ] = "default",
-    image_size: Annotated[
-        int | None, typer.Option(min=1, help="Side of the images in pixels.")
-    ] = None,
+    output: DatabaseOutput,
+    model: Model = DEFAULT_MODEL,
+    weights: Weights = None,
+    pooling: Pooling = "default",
+    image_size: ImageSize = None,
     split: Annotated[
         list[str] | None,
         typer.Option(
@@ -52,21 +56,18 @@ def embed(
         Path | None, typer.Option(help="Folder that keeps embeddings for later runs.")
     ] = None,
     device: Device = "auto",
-    workers: Annotated[
-        int, typer.Option(min=0, help="Number of processes that read images.")
-    ] = 0,
+    workers: Workers = 0,
+    as_json: AsJson = False,
 ) -> None:
     """Turn a folder of photos into a file of embeddings for the other commands.
 
     If a run is interrupted, the next one continues it.
     """
-    import numpy as np
-
-    from .._files import replacing
+    from .._files import check_output
     from ..embedding import FoundationEmbedder
+    from ._databases import SUFFIXES, write_database
 
-    if output.suffix != ".npz":
-        raise ValueError(f"The output must be a .npz file, got {output}.")
+    check_output(output, SUFFIXES, source)
     # Without a cache of the user, the embeddings are kept until the output is written.
     folder = cache or output.with_name(f"{output.name}.cache")
     embedder = FoundationEmbedder(
@@ -82,16 +83,21 @@ def embed(
     if source.suffix == ".npz":
         arrays, failures = _embed_medmnist(source, embedder), []
     else:
-        splits = _name_splits(split) if split else _find_splits(source)
+        splits = _name_splits(split) if split else find_splits(source)
         arrays, failures = _embed_splits(source, embedder, on_error, splits)
     for name, failure in failures:
-        typer.echo(f"not read{name}: {failure.source}: {failure.reason}")
-    with replacing(output) as file:
-        np.savez(file, **arrays)
+        note(f"not read{name}: {failure.source}: {failure.reason}", as_json)
+    write_database(output, arrays)
     if cache is None:
         shutil.rmtree(folder, ignore_errors=True)
     shapes = ", ".join(f"{k} {v.shape}" for k, v in arrays.items() if k[0] == "X")
-    typer.echo(f"{output}: {shapes}; {len(failures)} images could not be read")
+    outcome = {
+        "output": output,
+        "shapes": {name: array.shape for name, array in arrays.items()},
+        "not_read": [failure.source for _, failure in failures],
+    }
+    text = f"{output}: {shapes}; {len(failures)} images could not be read"
+    echo_outcome(as_json, outcome, [text])
 
 
 def _embed_splits(source, embedder, on_error, splits):
@@ -116,7 +122,7 @@ def _name_splits(splits):
     return {f"_{suffix_of.get(split.lower(), split)}": split for split in splits}
 
 
-def _find_splits(source):
+def find_splits(source):
     """Return sub-folders that are splits, by suffix; the whole folder without any."""
     names = (
         {p.name.lower(): p.name for p in source.iterdir()} if source.is_dir() else {}

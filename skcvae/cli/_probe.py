@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ._common import RELEASE_SUFFIX, Device, JsonOutput, Seed, echo_result
+from ._common import AsJson, Device, JsonOutput, Seed, echo_result
 
 
 def probe(
@@ -29,19 +29,35 @@ def probe(
             help="Standard deviation of noise on the test samples; repeatable."
         ),
     ] = None,
+    variance: Annotated[
+        float | None,
+        typer.Option(
+            min=0, help="Variance of the draws; only if the source is a release."
+        ),
+    ] = None,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="Largest number of epochs of the head.")
+    ] = None,
     output: JsonOutput = None,
     seed: Seed = 0,
     device: Device = "auto",
+    as_json: AsJson = False,
 ) -> None:
     """Train a linear head on synthetic or real samples, and test it on real ones."""
+    import numpy as np
+
     from .. import anonymization, metrics
     from .._files import check_output
-    from ._databases import read_samples
+    from ._databases import is_release, read_samples
 
     check_output(output, ".json", source, validation, test)
     trained_on: Any
-    if source.suffix == RELEASE_SUFFIX:
+    if is_release(source):
         trained_on = anonymization.load(source, device=device)
+        if variance is not None:
+            trained_on.variance = np.full(len(trained_on.classes_), variance)
+    elif variance is not None:
+        raise ValueError(f"{source} is a database: only a release takes --variance.")
     else:
         trained_on = read_samples(source, "train").labelled
     result = metrics.linear_probe(
@@ -49,7 +65,8 @@ def probe(
         *read_samples(validation, "val").labelled,
         *read_samples(test, "test").labelled,
         noise_levels=noise or (),
+        **({} if epochs is None else {"max_epochs": epochs}),
         device=device,
         random_state=seed,
     )
-    echo_result(result, output)
+    echo_result(result, output, as_json)

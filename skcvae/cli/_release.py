@@ -6,17 +6,26 @@ from typing import Annotated
 import typer
 
 from ._common import (
+    METHODS,
     RELEASE_SUFFIX,
+    Architecture,
+    AsJson,
+    Beta,
     Database,
     Delta,
     Device,
+    Epochs,
     Epsilon,
+    LatentDim,
     MaxMeanLeakage,
     MinClassSize,
     SecretSeed,
     SmallClasses,
-    echo_statement,
+    Variance,
+    choice,
+    echo_outcome,
     make_anonymizer,
+    statement_lines,
 )
 
 
@@ -26,15 +35,21 @@ def release(
         Path, typer.Option("--output", "-o", help="File (.safetensors) to write.")
     ],
     method: Annotated[
-        str, typer.Option(help="cvae, gaussian, dp-cvae or dp-gaussian.")
+        str, choice(METHODS, "cvae, gaussian, dp-cvae or dp-gaussian.")
     ] = "cvae",
     epsilon: Epsilon = None,
     delta: Delta = None,
+    variance: Variance = None,
+    latent_dim: LatentDim = None,
+    beta: Beta = None,
+    architecture: Architecture = None,
+    epochs: Epochs = None,
     class_prior: Annotated[
         str,
-        typer.Option(
-            help="uniform, or training, which tells the recipient the class "
-            "distribution of the training samples."
+        choice(
+            ("uniform", "training"),
+            "uniform, or training, which tells the recipient the class distribution "
+            "of the training samples.",
         ),
     ] = "uniform",
     small_classes: SmallClasses = None,
@@ -42,6 +57,7 @@ def release(
     max_mean_leakage: MaxMeanLeakage = None,
     seed: SecretSeed = None,
     device: Device = "auto",
+    as_json: AsJson = False,
 ) -> None:
     """Train a generator, and write a file from which others can draw samples."""
     from .._files import check_output
@@ -55,6 +71,11 @@ def release(
     options = {
         "epsilon": epsilon,
         "delta": delta,
+        "variance": variance,
+        "latent_dim": latent_dim,
+        "beta": beta,
+        "architecture": architecture,
+        "epochs": epochs,
         "small_classes": small_classes,
         "min_class_size": min_class_size,
         "max_mean_leakage": max_mean_leakage,
@@ -66,8 +87,17 @@ def release(
         )
     X, y = read_samples(source, "train").labelled
     anonymizer.fit(X, y).release(output, class_prior=class_prior)
-    typer.echo(
+    statement = anonymizer.privacy_statement()
+    summary = (
         f"{output}: {method} of {len(anonymizer.classes_)} classes and {X.shape[1]} "
         f"features, class prior {class_prior}."
     )
-    echo_statement(anonymizer.privacy_statement())
+    outcome = {
+        "output": output,
+        "method": method,
+        "n_classes": len(anonymizer.classes_),
+        "n_features": X.shape[1],
+        "class_prior": class_prior,
+        "privacy": statement,
+    }
+    echo_outcome(as_json, outcome, [summary, *statement_lines(statement)])

@@ -7,14 +7,25 @@ from typing import Annotated, Any
 import typer
 
 from ._common import (
+    CVAE_OPTIONS,
     METHODS,
+    Architecture,
+    AsJson,
+    Beta,
     Delta,
     Device,
+    Epochs,
     Epsilon,
     K,
+    LatentDim,
     MinClassSize,
     SmallClasses,
+    Variance,
+    choice,
+    echo_outcome,
     make_anonymizer,
+    note,
+    take_options,
 )
 
 _OVER_SAMPLE = "over-sample"
@@ -25,8 +36,8 @@ def report(
         Path,
         typer.Argument(
             exists=True,
-            help="Database (.npz) with the splits train, val and test, or a folder "
-            "with train.npz, val.npz and test.npz.",
+            help="Database (.npz, .parquet or .safetensors) with the splits train, val "
+            "and test, or a folder with train.npz, val.npz and test.npz.",
         ),
     ],
     output: Annotated[
@@ -34,14 +45,20 @@ def report(
     ],
     method: Annotated[
         str,
-        typer.Option(
-            help="cvae, gaussian, k-same, dp-gaussian, dp-cvae or over-sample, which "
-            "fills up classes with a CVAE."
+        choice(
+            (*METHODS, _OVER_SAMPLE),
+            "cvae, gaussian, k-same, dp-gaussian, dp-cvae or over-sample, which fills "
+            "up classes with a CVAE.",
         ),
     ] = "cvae",
     k: K = None,
     epsilon: Epsilon = None,
     delta: Delta = None,
+    variance: Variance = None,
+    latent_dim: LatentDim = None,
+    beta: Beta = None,
+    architecture: Architecture = None,
+    epochs: Epochs = None,
     small_classes: SmallClasses = None,
     min_class_size: MinClassSize = None,
     seed: Annotated[
@@ -53,6 +70,7 @@ def report(
         ),
     ] = None,
     device: Device = "auto",
+    as_json: AsJson = False,
 ) -> None:
     """Fit a method, and write its quality, utility and privacy as one HTML page.
 
@@ -75,6 +93,11 @@ def report(
         "k": k,
         "epsilon": epsilon,
         "delta": delta,
+        "variance": variance,
+        "latent_dim": latent_dim,
+        "beta": beta,
+        "architecture": architecture,
+        "epochs": epochs,
         "small_classes": small_classes,
         "min_class_size": min_class_size,
     }
@@ -95,10 +118,10 @@ def report(
             f"{source} holds values that are not finite, and a report compares with "
             "them. Leave these samples out."
         )
-    typer.echo(f"Fitting {method} to {len(train.X)} samples.")
+    note(f"Fitting {method} to {len(train.X)} samples.", as_json)
     groups = {"groups": train.groups} if method == "k-same" else {}
     model.fit(train.X, train.y, **groups)
-    typer.echo("Measuring quality, utility and privacy.")
+    note("Measuring quality, utility and privacy.", as_json)
     library.report(
         output,
         model,
@@ -116,10 +139,11 @@ def report(
         device=device,
         random_state=seed,
     )
-    typer.echo(
+    text = (
         f"{output}: open it in a browser. It describes the real samples: keep it "
         "private."
     )
+    echo_outcome(as_json, {"output": output, "method": method}, [text])
 
 
 def _make_model(method: str, options: dict, seed: int | None, device: str) -> Any:
@@ -131,9 +155,8 @@ def _make_model(method: str, options: dict, seed: int | None, device: str) -> An
         return make_anonymizer(method, options, seed, device)
     from ..over_sampling import CVAEOverSampler
 
-    if excess := sorted(name for name, value in options.items() if value is not None):
-        raise ValueError(f"{_OVER_SAMPLE} takes none of the options {excess}.")
-    return CVAEOverSampler(random_state=seed, device=device, verbose=1)
+    given = take_options(_OVER_SAMPLE, CVAE_OPTIONS, options)
+    return CVAEOverSampler(**given, random_state=seed, device=device, verbose=1)
 
 
 def _command_line(source, output, method, options, seed, device):

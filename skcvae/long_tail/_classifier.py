@@ -16,7 +16,7 @@ from .._doc_links import DocLinkMixin
 from .._validation import VARIANCE_CONSTRAINT, forget_fit
 from ._head_fitting import HeadFittingMixin
 from ._head_net import LOSSES
-from ._heads import HEADS, HeadPredictionsMixin
+from ._heads import HEADS, HeadPredictionsMixin, LinearHead
 from ._priors import SAMPLING_EXPONENTS
 
 
@@ -440,3 +440,22 @@ class LongTailClassifier(
                 forget_fit(self)
             raise
         return self
+
+    def __getstate__(self):
+        """Return the state; that of the closed form is of arrays and plain values."""
+        state = super().__getstate__()
+        if state.get("solver_") == "closed_form" and "head_" in state:
+            head = {k: v.numpy() for k, v in state["head_"].state_dict().items()}
+            state = {**state, "head_": head, "device_": str(state["device_"])}
+        return state
+
+    def __setstate__(self, state):
+        """Set a state of `__getstate__`."""
+        if isinstance(state.get("head_"), dict):
+            head = LinearHead(*reversed(state["head_"]["weight"].shape))
+            head.load_state_dict(
+                {k: torch.from_numpy(v.copy()) for k, v in state["head_"].items()}
+            )
+            device = torch.device(state["device_"])
+            state = {**state, "head_": head.eval(), "device_": device}
+        super().__setstate__(state)

@@ -1,0 +1,65 @@
+"""The command ``skcvae predict``."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ._common import AsJson, choice, echo_outcome
+
+
+def predict(
+    model: Annotated[
+        Path, typer.Argument(exists=True, help="What train wrote (.skops).")
+    ],
+    source: Annotated[
+        Path,
+        typer.Argument(
+            exists=True,
+            help="Database (.npz, .parquet or .safetensors); labels may be missing.",
+        ),
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Table (.csv) to write.")
+    ],
+    split: Annotated[
+        str,
+        choice(
+            ("train", "val", "test"), "Which samples to predict, if there are splits."
+        ),
+    ] = "test",
+    as_json: AsJson = False,
+) -> None:
+    """Predict the classes of samples.
+
+    The table has a line for each sample, in the order of the database: its number from
+    0, the predicted class and its probability; and the label, if it is known.
+    """
+    import csv
+    from io import StringIO
+
+    from .._files import check_output, write_whole
+    from ..metrics import shot_accuracy_score
+    from ._databases import read_unlabelled
+    from ._models import load_model
+
+    check_output(output, ".csv", model, source)
+    classifier = load_model(model)
+    X, y = read_unlabelled(source, split)
+    probability = classifier.predict_proba(X)
+    predicted = classifier.classes_[probability.argmax(axis=1)]
+    columns = [range(len(X)), predicted.tolist(), probability.max(axis=1).tolist()]
+    names = ["sample", "prediction", "probability"]
+    outcome = {"output": output, "n_samples": len(X)}
+    text = f"{output}: predictions of {len(X)} samples."
+    if y is not None:
+        names.append("label")
+        columns.append(y.tolist())
+        score = shot_accuracy_score(y, predicted, y_train=y).overall
+        outcome["balanced_accuracy"] = score
+        text += f" Balanced accuracy: {100 * score:.1f} %."
+    buffer = StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerows([names, *zip(*columns, strict=True)])
+    write_whole(output, buffer.getvalue().encode())
+    echo_outcome(as_json, outcome, [text])

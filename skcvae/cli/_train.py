@@ -1,0 +1,88 @@
+"""The command ``skcvae train``."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ._common import (
+    CLASSIFIERS,
+    CVAE_OPTIONS,
+    Architecture,
+    AsJson,
+    Beta,
+    Database,
+    Device,
+    Epochs,
+    LatentDim,
+    Seed,
+    Variance,
+    choice,
+    echo_outcome,
+    take_options,
+)
+
+_OPTIONS = {"cvae": CVAE_OPTIONS, "gaussian": {"variance"}}
+
+
+def train(
+    source: Database,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="File (.skops) for the model.")
+    ],
+    method: Annotated[
+        str,
+        choice(CLASSIFIERS, f"As in compare: {', '.join(CLASSIFIERS)}."),
+    ] = "long-tail",
+    variance: Variance = None,
+    latent_dim: LatentDim = None,
+    beta: Beta = None,
+    architecture: Architecture = None,
+    epochs: Epochs = None,
+    seed: Seed = 0,
+    device: Device = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """Train a classifier on a database, and write it in the format of skops.
+
+    Where the database has test samples, prints the balanced accuracy on them. The file
+    holds no sampler. That of pool holds the training samples, for its neighbours.
+    """
+    from .._files import check_output
+    from ._databases import read_splits
+    from ._methods import make_classifier, smallest_class
+    from ._models import SUFFIX, import_skops, save_model, without_samplers
+
+    check_output(output, SUFFIX, source)
+    import_skops("train")
+    options = {
+        "variance": variance,
+        "latent_dim": latent_dim,
+        "beta": beta,
+        "architecture": architecture,
+        "epochs": epochs,
+    }
+    if method not in CLASSIFIERS:
+        raise ValueError(f"The method must be one of {[*CLASSIFIERS]}, got {method!r}.")
+    given = take_options(method, _OPTIONS.get(method, set()), options)
+    splits = read_splits(source)
+    X, y = splits["train"].labelled
+    classifier = make_classifier(method, smallest_class(y), seed, device, **given)
+    model = without_samplers(classifier.fit(X, y))
+    save_model(output, model)
+    outcome = {
+        "output": output,
+        "method": method,
+        "n_samples": len(X),
+        "n_features": X.shape[1],
+        "classes": model.classes_.tolist(),
+    }
+    text = f"{output}: {method}, {len(X)} samples of {len(model.classes_)} classes."
+    if "test" in splits:
+        from ..metrics import shot_accuracy_score
+
+        test = splits["test"]
+        score = shot_accuracy_score(test.y, model.predict(test.X), y_train=y).overall
+        outcome["balanced_accuracy"] = score
+        text += f" Balanced accuracy on test samples: {100 * score:.1f} %."
+    echo_outcome(as_json, outcome, [text])
