@@ -94,7 +94,7 @@ def check_numbers(X):
     # scikit-learn's checks refuse arrays of complex numbers.
     if values.dtype.kind != "c":
         _refuse([(None, values)])
-    return X if isinstance(X, np.ndarray) else values
+    return X if hasattr(X, "shape") else values
 
 
 def _without_na(values):

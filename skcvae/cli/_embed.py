@@ -1,12 +1,15 @@
 """The command ``skcvae embed``."""
 
 import shutil
+import warnings
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from .._files import printable
 from ._common import Device, NpzOutput
+from ._leaks import describe_leaks
 
 # Names of sub-folders, by the suffix of the arrays in the output.
 _SPLITS = {
@@ -80,34 +83,42 @@ def embed(
         verbose=1,
     )
     if source.suffix == ".npz":
-        arrays, failures = _embed_medmnist(source, embedder), []
+        arrays, images = _embed_medmnist(source, embedder)
+        failures = []
     else:
         splits = _name_splits(split) if split else _find_splits(source)
-        arrays, failures = _embed_splits(source, embedder, on_error, splits)
+        arrays, images, failures = _embed_splits(source, embedder, on_error, splits)
     for name, failure in failures:
-        typer.echo(f"not read{name}: {failure.source}: {failure.reason}")
+        typer.echo(f"not read{name}: {printable(failure.source)}: {failure.reason}")
     with replacing(output) as file:
         np.savez(file, **arrays)
     if cache is None:
         shutil.rmtree(folder, ignore_errors=True)
     shapes = ", ".join(f"{k} {v.shape}" for k, v in arrays.items() if k[0] == "X")
+    for line in describe_leaks({n: (arrays[f"X_{n}"], images[n]) for n in images}):
+        typer.echo(f"Warning: {line}")
     typer.echo(f"{output}: {shapes}; {len(failures)} images could not be read")
 
 
 def _embed_splits(source, embedder, on_error, splits):
-    """Return the arrays of a folder or CSV file, and the failures."""
+    """Return the arrays of a folder or CSV file, paths by split, and the failures."""
     from ..embedding import embed_folder
 
-    arrays, failures = {}, []
+    arrays, paths, failures = {}, {}, []
     for suffix, split in splits.items():
-        found = embed_folder(source, embedder, split=split, on_error=on_error)
+        with warnings.catch_warnings():
+            # The command compares the splits itself, and pixels instead of files.
+            warnings.filterwarnings("ignore", ".* images are also in the split")
+            found = embed_folder(source, embedder, split=split, on_error=on_error)
+        if split is not None:
+            paths[suffix[1:]] = found.paths.tolist()
         arrays |= {f"X{suffix}": found.X, f"y{suffix}": found.y.astype(str)}
         if found.groups is not None:
             arrays[f"groups{suffix}"] = found.groups.astype(str)
         failures += [
             ("" if split is None else f" ({split})", f) for f in found.failures
         ]
-    return arrays, failures
+    return arrays, paths, failures
 
 
 def _name_splits(splits):
@@ -131,12 +142,13 @@ def _find_splits(source):
 
 
 def _embed_medmnist(source, embedder):
-    """Return the arrays of a MedMNIST file; its images are always readable."""
-    arrays = {}
+    """Return the arrays of a MedMNIST file, and its images by split."""
+    arrays, pixels = {}, {}
     for split, (images, y) in _read_medmnist(source).items():
         arrays[f"X_{split}"] = embedder.fit_transform(images)
         arrays[f"y_{split}"] = y
-    return arrays
+        pixels[split] = images
+    return arrays, pixels
 
 
 def _read_medmnist(source):
