@@ -311,7 +311,8 @@ def _open(data):
 
 def _reason(data, formats):
     """Return why no format fits."""
-    if data[4:8] == b"ftyp" and data[8:12] in _HEIF_BRANDS:
+    is_heif = data[4:8] == b"ftyp" and data[8:12] in _HEIF_BRANDS
+    if is_heif and "HEIF" not in formats:
         return 'a HEIC image: pip install "skcvae[heif]" reads it'
     return f"none of {', '.join(formats)}, or a damaged header"
 

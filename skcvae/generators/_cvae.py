@@ -127,7 +127,9 @@ class CVAE(DecoderMixin, NetGenerator):
 
     net_params : dict, default=None
         Further arguments of :class:`skorch.NeuralNet`, for example `callbacks`,
-        `train_split` or `optimizer`. Callbacks are added to ours.
+        `train_split` or `optimizer`. Callbacks are added to ours. The set of
+        ``{"train_split": skorch.helper.predefined_split(dataset)}`` holds pairs of a
+        sample and a label, in the units of `X` and with labels of `y`.
 
     Attributes
     ----------
