@@ -83,3 +83,9 @@ def check_output(
     ]
     if output.exists() and any(f.exists() and output.samefile(f) for f in files):
         raise ValueError(f"{output} is an input, and would be lost. Name another file.")
+
+
+def printable(path: object) -> str:
+    """Return a path in one line, without what would control a terminal."""
+    text = str(path)
+    return text if text.isprintable() else ascii(text)

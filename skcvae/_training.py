@@ -109,6 +109,38 @@ class LabelledTensors(Dataset):
         return {"x": x, "y": self.y[index]}, x
 
 
+class GivenValidation:
+    """A `train_split` of skorch whose validation set may be one of raw samples.
+
+    A split of the training set passes. Any other set, such as that of
+    :func:`skorch.helper.predefined_split`, holds pairs of a sample and a label in the
+    units of the user, and `convert` turns them into `LabelledTensors`.
+    """
+
+    def __init__(self, split, convert):
+        self.split, self.convert = split, convert
+
+    def __call__(self, dataset, y=None, **fit_params):
+        """Return the training set and the validation set."""
+        train, valid = self.split(dataset, y, **fit_params)
+        inner = valid
+        while not isinstance(inner, LabelledTensors) and hasattr(inner, "dataset"):
+            inner = inner.dataset
+        if valid is None or isinstance(inner, LabelledTensors):
+            return train, valid
+        pairs = [valid[index] for index in range(len(valid))]
+        labels = [y.item() if hasattr(y, "item") else y for _, y in pairs]
+        X = [x for x, _ in pairs]
+        return train, self.convert(X, np.array(labels))
+
+
+def wrap_train_split(net_params, convert):
+    """Let the `train_split` of `net_params` give validation samples of the user."""
+    if callable(net_params.get("train_split")):
+        split = GivenValidation(net_params["train_split"], convert)
+        net_params["train_split"] = split
+
+
 class TensorLoader:
     """Iterate over batches by indexing tensors, without collating single samples.
 

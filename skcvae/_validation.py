@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import date, timedelta
+from decimal import Decimal
 from numbers import Real
 
 import numpy as np
@@ -33,7 +34,9 @@ _NO_NUMBERS = (
         "dates or times",
         "for example the days since the first of them",
     ),
-    ("", (complex,), "complex numbers", "two features, real and imaginary part"),
+    ("c", (complex,), "complex numbers", "two features, real and imaginary part"),
+    ("", (Decimal,), "decimal numbers", "with astype(float)"),
+    ("V", (np.void,), "raw bytes", "with np.frombuffer"),
 )
 #: What `_parameter_constraints` allow as a variance.
 VARIANCE_CONSTRAINT = [
@@ -70,32 +73,160 @@ def check_variance(variance, classes):
 
 
 def check_numbers(X):
-    """Refuse texts and dates, which NumPy would convert silently, and name columns."""
+    """Return samples in a container that scikit-learn's checks read without a change.
+
+    Tensors become arrays, and sparse columns of a data frame dense ones. Raise
+    ValueError for texts, dates and other values that NumPy would convert silently or
+    not at all, and TypeError for other objects; both name the columns.
+    """
+    X = read_tensors(X)
+    if hasattr(X, "column_names") or (hasattr(X, "columns") and hasattr(X, "dtypes")):
+        return _check_frame(X)
+    if hasattr(X, "toarray"):
+        # scikit-learn's checks refuse sparse matrices.
+        return X
     try:
         values = np.asarray(X)
-    except TypeError:
-        # Columns of dates beside numbers have no common type.
-        values = np.asarray(X, dtype=object)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"X is no array: its samples have different lengths, or cannot be read "
+            f"({error})."
+        ) from error
+    _refuse_containers(X, values)
+    if values.dtype == object and values.ndim == 2:
+        _refuse(enumerate(values.T))
+        return _without_na(values)
+    # scikit-learn's checks refuse arrays of complex numbers.
+    if values.dtype.kind != "c":
+        _refuse([(None, values)])
+    return X if hasattr(X, "shape") else values
+
+
+def _without_na(values):
+    """Return objects with NaN in place of pandas.NA, which has no float."""
+    is_na = np.array([is_pandas_na(value) for value in values.flat], dtype=bool)
+    return np.where(is_na.reshape(values.shape), np.nan, values)
+
+
+def read_tensors(X):
+    """Return a tensor, or a list of tensors, as arrays, and all else unchanged."""
+    if hasattr(X, "detach"):
+        return _read_tensor(X)
+    if isinstance(X, list | tuple) and any(hasattr(row, "detach") for row in X):
+        return [_read_tensor(row) if hasattr(row, "detach") else row for row in X]
+    return X
+
+
+def _read_tensor(tensor):
+    """Return the values of a tensor, without its gradient."""
+    if str(tensor.layout) != "torch.strided" or tensor.is_quantized:
+        raise TypeError(
+            "X is a sparse or quantized tensor, and dense samples are needed. Pass "
+            "X.to_dense() or X.dequantize()."
+        )
+    if tensor.is_meta:
+        raise TypeError("X is a tensor on the meta device, which has no values.")
+    tensor = tensor.detach().cpu().resolve_conj().resolve_neg()
+    # NumPy has no bfloat16, and no float of 8 bits.
+    is_known = str(tensor.dtype) in ("torch.float16", "torch.float32", "torch.float64")
+    if tensor.is_floating_point() and not is_known:
+        tensor = tensor.float()
+    return tensor.numpy()
+
+
+def _refuse_containers(X, values):
+    """Refuse containers whose values NumPy does not read, or changes."""
+    if values.ndim == 0 and values.dtype.kind in "OSU":
+        hint = ", for example list(X)" if hasattr(X, "__next__") else ""
+        raise TypeError(
+            f"X is a {type(X).__name__}. Pass an array, a data frame or a list of "
+            f"samples{hint}."
+        )
+    if values.dtype.names is not None:
+        raise ValueError(
+            f"X is a structured array with the fields {list(values.dtype.names)}. "
+            "Pass numpy.lib.recfunctions.structured_to_unstructured(X)."
+        )
+    if np.ma.is_masked(X):
+        raise ValueError("X is a masked array with missing values. Fill or drop them.")
+
+
+def _check_frame(X):
+    """Return a data frame without sparse columns; refuse what are no numbers."""
+    if hasattr(X, "column_names"):
+        # A table of Arrow.
+        columns = zip(X.column_names, map(np.asarray, X.columns), strict=True)
+    elif not hasattr(X, "iloc"):
+        columns = ((name, X[name].to_numpy()) for name in X.columns)
+    else:
+        columns = [
+            (X.columns[i], np.asarray(X.iloc[:, i]))
+            for i, dtype in enumerate(X.dtypes)
+            if getattr(dtype, "kind", "O") not in "fiub"
+        ]
+    _check_columns(X)
+    _refuse(columns)
+    sparse = [i for i, t in enumerate(getattr(X, "dtypes", [])) if _is_sparse(t)]
+    if sparse:
+        X = X.copy()
+        for i in sparse:
+            X.isetitem(i, X.iloc[:, i].sparse.to_dense())
+    return X
+
+
+def _check_columns(X):
+    """Refuse a data frame without columns, or with two of one name."""
+    if not X.shape[1]:
+        raise ValueError(
+            f"Found array with 0 feature(s) (shape={X.shape}) while a minimum of 1 is "
+            "required: X has no columns."
+        )
+    names = list(getattr(X, "column_names", X.columns))
+    repeated = sorted({name for name in names if names.count(name) > 1}, key=str)
+    if repeated:
+        raise ValueError(
+            f"Several columns of X have the names {repeated}. Rename them, because "
+            "columns are known by their names."
+        )
+
+
+def _is_sparse(dtype):
+    return hasattr(dtype, "subtype") and hasattr(dtype, "fill_value")
+
+
+def _refuse(columns):
+    """Refuse columns, pairs of a name and values, that are no numbers."""
+    found = [(name, values, _types(values)) for name, values in columns]
     for kinds, types, what, remedy in _NO_NUMBERS:
-        if values.dtype.kind in kinds or (
-            values.dtype == object and any(isinstance(v, types) for v in values.flat)
-        ):
+        names = [
+            name
+            for name, values, held in found
+            if values.dtype.kind in kinds or any(issubclass(t, types) for t in held)
+        ]
+        if names:
+            where = "" if names == [None] else f" in the columns {names}"
             raise ValueError(
-                f"X contains {what}{_locate(X, values, types)}. Convert them to "
-                f"numbers first: {remedy}."
+                f"X contains {what}{where}. Convert them to numbers first: {remedy}."
             )
+    others = {
+        name: sorted(t.__name__ for t in held if not issubclass(t, (Real, np.bool_)))
+        for name, _, held in found
+    }
+    others = {name: types for name, types in others.items() if types}
+    if others:
+        kinds = sorted({kind for types in others.values() for kind in types})
+        raise TypeError(
+            f"X contains {kinds} in the columns {list(others)}: each argument must be "
+            "neither a string nor another object, but a number."
+        )
 
 
-def _locate(X, values, types):
-    """Return which columns of a data frame hold some types, as a part of a sentence."""
-    if not hasattr(X, "columns"):
-        return ""
-    columns = [
-        name
-        for name, column in zip(X.columns, values.T, strict=True)
-        if any(isinstance(value, types) for value in column)
-    ]
-    return f" in the columns {columns}"
+def _types(values):
+    """Return the types of objects in an array, apart from those of missing values."""
+    if values.dtype != object:
+        return ()
+    examples = {type(value): value for value in values.flat}
+    return [t for t, v in examples.items() if v is not None and not is_pandas_na(v)]
 
 
 def check_labels(y):
@@ -149,7 +280,7 @@ def forget_fit(estimator):
 
 def check_samples(estimator, X, y, reset=True) -> tuple[NDArray, NDArray]:
     """Validate samples and labels of an estimator; float32 and float64 are kept."""
-    check_numbers(X)
+    X = check_numbers(X)
     _check_targets(y)
     X, y = validate_data(
         estimator,
@@ -206,7 +337,7 @@ def check_private_samples(estimator, X, y, classes) -> tuple[NDArray, NDArray]:
     `classes`, any number of samples and any label pass; `y` comes back as objects.
     Without, `y` must be as for `check_samples`, because the classes are read from it.
     """
-    check_numbers(X)
+    X = check_numbers(X)
     form = {"dtype": [np.float64, np.float32], "order": "C", "ensure_all_finite": False}
     if classes is None:
         _check_targets(y)
@@ -245,7 +376,7 @@ def check_weighted_samples(estimator, X, y, sample_weight):
 
     They must be finite, also in float32, and of more than one class.
     """
-    check_numbers(X)
+    X = check_numbers(X)
     check_labels(y)
     X, y = validate_data(estimator, X, y, dtype=[np.float64, np.float32], order="C")
     check_classification_targets(y)

@@ -194,10 +194,6 @@ def expected_failures(estimator):
     return failures
 
 
-EXPECTED_FAILURES = {
-    "check_samplers_pandas_sparse": "samplers are dense: sparse input is refused"
-}
-
 X = np.random.RandomState(0).normal(size=(40, 4))
 y = np.repeat([0, 1, 2], [25, 10, 5])
 PROBES = np.random.RandomState(1).normal(size=(30, 4))
@@ -224,9 +220,7 @@ def for_each(estimators):
 
 def imblearn_checks(samplers):
     """Parametrize as imbalanced-learn does, with the list that pytest 9 asks for."""
-    mark = parametrize_with_imblearn_checks(
-        samplers, expected_failed_checks=lambda sampler: EXPECTED_FAILURES
-    )
+    mark = parametrize_with_imblearn_checks(samplers)
     names, checks = mark.args
     return pytest.mark.parametrize(names, list(checks), **mark.kwargs)
 

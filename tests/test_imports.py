@@ -22,6 +22,7 @@ LAYERS = [
         "_extras",
         "_factor_covariance",
         "_files",
+        "_image_formats",
         "_remix",
         "_statistics",
         "_thin_covariance",

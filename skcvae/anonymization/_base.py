@@ -62,7 +62,7 @@ class BaseAnonymizer(
             one around a private generator, does not know these, and does not warn.
         """
         check_is_fitted(self)
-        check_numbers(X)
+        X = check_numbers(X)
         types = [np.float64, np.float32]
         finite = not get_tags(self).input_tags.allow_nan
         samples = validate_data(

@@ -317,7 +317,7 @@ class KSameAnonymizer(BaseAnonymizer):
                 "Pass the class of each sample, or set within_class=False."
             )
         if y is None or (self.small_classes == "allow" and not self.within_class):
-            check_numbers(X)
+            X = check_numbers(X)
             types = [np.float64, np.float32]
             X = validate_data(self, X, dtype=types, order="C", ensure_min_samples=2)
             check_finite_in_float32(X, getattr(self, "feature_names_in_", None))

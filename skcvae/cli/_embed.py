@@ -1,11 +1,13 @@
 """The command ``skcvae embed``."""
 
 import shutil
+import warnings
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from .._files import printable
 from ._common import (
     DEFAULT_MODEL,
     AsJson,
@@ -19,6 +21,7 @@ from ._common import (
     echo_outcome,
     note,
 )
+from ._leaks import describe_leaks
 
 # Names of sub-folders, by the suffix of the arrays in the output.
 _SPLITS = {
@@ -81,39 +84,49 @@ def embed(
         verbose=1,
     )
     if source.suffix == ".npz":
-        arrays, failures = _embed_medmnist(source, embedder), []
+        arrays, images = _embed_medmnist(source, embedder)
+        failures = []
     else:
         splits = _name_splits(split) if split else find_splits(source)
-        arrays, failures = _embed_splits(source, embedder, on_error, splits)
+        arrays, images, failures = _embed_splits(source, embedder, on_error, splits)
     for name, failure in failures:
-        note(f"not read{name}: {failure.source}: {failure.reason}", as_json)
+        note(f"not read{name}: {printable(failure.source)}: {failure.reason}", as_json)
     write_database(output, arrays)
     if cache is None:
         shutil.rmtree(folder, ignore_errors=True)
+    leaks = describe_leaks({n: (arrays[f"X_{n}"], images[n]) for n in images})
+    for line in leaks:
+        note(f"Warning: {line}", as_json)
     shapes = ", ".join(f"{k} {v.shape}" for k, v in arrays.items() if k[0] == "X")
     outcome = {
         "output": output,
         "shapes": {name: array.shape for name, array in arrays.items()},
         "not_read": [failure.source for _, failure in failures],
+        "leaks": leaks,
     }
     text = f"{output}: {shapes}; {len(failures)} images could not be read"
     echo_outcome(as_json, outcome, [text])
 
 
 def _embed_splits(source, embedder, on_error, splits):
-    """Return the arrays of a folder or CSV file, and the failures."""
+    """Return the arrays of a folder or CSV file, paths by split, and the failures."""
     from ..embedding import embed_folder
 
-    arrays, failures = {}, []
+    arrays, paths, failures = {}, {}, []
     for suffix, split in splits.items():
-        found = embed_folder(source, embedder, split=split, on_error=on_error)
+        with warnings.catch_warnings():
+            # The command compares the splits itself, and pixels instead of files.
+            warnings.filterwarnings("ignore", ".* images are also in the split")
+            found = embed_folder(source, embedder, split=split, on_error=on_error)
+        if split is not None:
+            paths[suffix[1:]] = found.paths.tolist()
         arrays |= {f"X{suffix}": found.X, f"y{suffix}": found.y.astype(str)}
         if found.groups is not None:
             arrays[f"groups{suffix}"] = found.groups.astype(str)
         failures += [
             ("" if split is None else f" ({split})", f) for f in found.failures
         ]
-    return arrays, failures
+    return arrays, paths, failures
 
 
 def _name_splits(splits):
@@ -137,12 +150,13 @@ def find_splits(source):
 
 
 def _embed_medmnist(source, embedder):
-    """Return the arrays of a MedMNIST file; its images are always readable."""
-    arrays = {}
+    """Return the arrays of a MedMNIST file, and its images by split."""
+    arrays, pixels = {}, {}
     for split, (images, y) in _read_medmnist(source).items():
         arrays[f"X_{split}"] = embedder.fit_transform(images)
         arrays[f"y_{split}"] = y
-    return arrays
+        pixels[split] = images
+    return arrays, pixels
 
 
 def _read_medmnist(source):

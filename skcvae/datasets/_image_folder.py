@@ -2,19 +2,22 @@
 
 import csv
 import os
+import unicodedata
+from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
 from sklearn.utils import Bunch
 from sklearn.utils._param_validation import validate_params
 
+from .._files import printable
+from .._image_formats import count_unread, is_readable, readable_formats
 from .._warnings import warn_user
+from ._equal_files import equal_files
 
-_EXTENSIONS = (
-    *(".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".gif", ".bmp"),
-    *(".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pbm", ".pnm"),
-)
 _SPLITS = ("train", "training", "val", "valid", "validation", "dev", "test", "testing")
+# What macOS, Windows and Synology leave behind, beside hidden files.
+_LITTER = {"__MACOSX", "$RECYCLE.BIN", "System Volume Information", "@eaDir"}
 
 
 @validate_params(
@@ -26,15 +29,18 @@ def load_image_folder(
 ) -> Bunch:
     """Load the paths and labels of images from class folders or from a CSV file.
 
-    No image is opened. In a folder, each sub-folder is a class, and all images below it
-    belong to that class, as with torchvision's `ImageFolder`. Hidden files and folders
-    are left out. Links to files and folders are followed, except links to a folder
-    that is read anyway: a parent folder, a class, or a folder already read for the
-    class.
+    No image is decoded. In a folder, each sub-folder is a class, and all images below
+    it belong to that class, as with torchvision's `ImageFolder`. Hidden files and
+    folders are left out, and what macOS and Windows leave behind. Links to files and
+    folders are followed, except links to a folder that is read anyway: a parent folder,
+    a class, or a folder already read for the class.
 
     A CSV file has a header with the columns `path` and `label`, and optionally `group`,
     such as a patient; other columns are ignored. It uses UTF-8 and commas. Paths are
-    relative to the folder of the file.
+    relative to the folder of the file, and "~" is the home folder.
+
+    Labels are normalised to the form NFC of Unicode, so that names from macOS and Linux
+    are the same.
 
     Parameters
     ----------
@@ -49,9 +55,10 @@ def load_image_folder(
     -------
     images : Bunch
         - `paths`, object array of str of shape (n_images,): from a folder, the files
-          with the extensions of JPEG, PNG, GIF, BMP, TIFF, WebP or PPM in any case,
-          sorted by class and path; from a CSV file, the paths in the order of its
-          lines. The function does not check that files exist and can be read.
+          with the extensions of JPEG, PNG, GIF, BMP, TIFF, WebP, PPM, AVIF (if Pillow
+          reads it) or HEIC (with the extra `heif`) in any case, sorted by class and
+          path; from a CSV file, the paths in the order of its lines. The function does
+          not check that files exist and can be read.
         - `y`, array of str of shape (n_images,): labels.
         - `groups`, array of str of shape (n_images,), or None.
         - `skipped`, list of str: files in the folder with other extensions, or outside
@@ -69,7 +76,9 @@ def load_image_folder(
     Warns
     -----
     UserWarning
-        If a class folder holds no image.
+        If a class folder holds no image, photos are of formats that cannot be read, the
+        classes may be one level deeper, two names differ in case alone, or files of
+        equal content are in two classes, or in `split` and in another split.
 
     Examples
     --------
@@ -86,8 +95,9 @@ def load_image_folder(
     >>> images.y.tolist(), len(images.skipped)
     (['cat', 'cat', 'dog'], 1)
     """
+    path = os.path.expanduser(path)
     if os.path.isdir(path):
-        paths, labels, skipped = _read_folder(os.fspath(path), split)
+        paths, labels, skipped = _read_folder(path, split)
         groups = None
     else:
         if split is not None:
@@ -104,60 +114,184 @@ def load_image_folder(
 
 def _read_folder(root, split):
     """Return paths, labels and skipped files of class folders."""
+    top = root
     if split is not None:
         root = _choose_split(root, split)
     classes, skipped = _list_folder(root)
-    folders = {label: os.path.join(root, label) for label in classes}
+    folders = {name: os.path.join(root, name) for name in sorted(classes, key=_nfc)}
     folders = {k: v for k, v in folders.items() if not _leads_up(v, root)}
     if split is None:
         _refuse_splits(root, folders)
     known = {os.path.realpath(root), *_distinct_folders(folders)}
     skipped = [os.path.join(root, name) for name in skipped]
-    paths, labels, empty = [], [], []
-    for label, folder in folders.items():
+    loose = [file for file in skipped if is_readable(file)]
+    images = {}
+    for name, folder in folders.items():
         files = _files_below(folder, known)
-        images = [file for file in files if _is_image(file)]
-        skipped += [file for file in files if not _is_image(file)]
-        paths += images
-        labels += [label] * len(images)
-        if not images:
-            empty.append(label)
+        images[name] = [file for file in files if is_readable(file)]
+        skipped += [file for file in files if not is_readable(file)]
+    paths = [file for files in images.values() for file in files]
+    # The same name may have two forms in Unicode: macOS writes another than Linux.
+    labels = [_nfc(name) for name, files in images.items() for _ in files]
     if not paths:
-        raise ValueError(
-            f"{root} has no image in a sub-folder: each sub-folder is a class, with "
-            f"images of the extensions {', '.join(_EXTENSIONS)}. "
-            f"{len(skipped)} other files were found."
-        )
-    if empty:
-        warn_user(f"Classes without images in {root}: {empty}.")
+        raise ValueError(_no_image(root, skipped))
+    _warn_about_files(root, skipped, loose)
+    _warn_about_classes(root, {_nfc(name) for name in folders}, labels)
+    _warn_about_levels(folders, images)
+    others = {} if split is None else _other_splits(top, root)
+    _warn_about_copies(paths, labels, others)
     return paths, labels, skipped
+
+
+def _no_image(root, skipped):
+    """Return what to say of a folder without an image."""
+    if unread := count_unread(skipped):
+        return f"{root} has no image in a sub-folder that can be read: {unread}"
+    extensions = [e for known in readable_formats().values() for e in known]
+    return (
+        f"{root} has no image in a sub-folder: each sub-folder is a class, with "
+        f"images of the extensions {', '.join(extensions)}. "
+        f"{len(skipped)} other files were found."
+    )
+
+
+def _nfc(name):
+    return unicodedata.normalize("NFC", name)
+
+
+def _is_litter(name):
+    return name[0] == "." or name in _LITTER
 
 
 def _list_folder(folder):
     """Return the names of folders and of files, sorted, without hidden ones."""
     with os.scandir(folder) as entries:
-        names = sorted(entry.name for entry in entries if entry.name[0] != ".")
+        names = sorted(entry.name for entry in entries if not _is_litter(entry.name))
     folders = [name for name in names if os.path.isdir(os.path.join(folder, name))]
     return folders, sorted({*names} - {*folders})
 
 
 def _choose_split(root, split):
     folders = _list_folder(root)[0]
-    if split not in folders:
-        raise ValueError(f"{root} has no split {split!r}; its folders are {folders}.")
-    return os.path.join(root, split)
+    for name in folders:
+        if _nfc(name) == _nfc(split):
+            return os.path.join(root, name)
+    raise ValueError(f"{root} has no split {split!r}; its folders are {folders}.")
 
 
 def _refuse_splits(root, folders):
-    """Refuse class folders that are named train, val or test."""
-    if folders and all(
-        label.lower() in _SPLITS and _list_folder(folder)[0]
-        for label, folder in folders.items()
-    ):
+    """Refuse folders that are named train, val or test, and share sub-folders."""
+    below = {
+        name: {_nfc(sub) for sub in _list_folder(folder)[0]}
+        for name, folder in folders.items()
+        if name.lower() in _SPLITS
+    }
+    splits = [name for name, subs in below.items() if subs]
+    shares = any(
+        below[name] & below[other]
+        for name in splits
+        for other in splits
+        if name < other
+    )
+    if shares or (splits and len(splits) == len(folders)):
         raise ValueError(
-            f"The sub-folders of {root} are splits, not classes: {list(folders)}. "
-            f"Choose one, such as split={next(iter(folders))!r}."
+            f"The sub-folders of {root} are splits, not classes: {splits}. "
+            f"Choose one, such as split={splits[0]!r}."
         )
+
+
+def _warn_about_files(root, skipped, loose):
+    """Warn about photos that are left out."""
+    unread = count_unread(skipped)
+    if unread:
+        warn_user(f"In {printable(root)}, {unread}")
+    if loose:
+        warn_user(
+            f"{len(loose)} images lie in {printable(root)} itself and are left out, "
+            f"such as {printable(loose[0])}. Each sub-folder is a class."
+        )
+
+
+def _warn_about_classes(root, known, labels):
+    """Warn about classes that are empty, and names that differ in case alone."""
+    if empty := sorted(known.difference(labels)):
+        warn_user(f"Classes without images in {root}: {empty}.")
+    twins = defaultdict(list)
+    for label in sorted(set(labels)):
+        twins[label.casefold()].append(label)
+    for names in twins.values():
+        if len(names) > 1:
+            warn_user(
+                f"The classes {names} differ in upper and lower case alone. If they "
+                "are one class, move their images into one folder."
+            )
+
+
+def _warn_about_levels(folders, images):
+    """Warn if the sub-folders of the classes may be the classes."""
+    below = [
+        {os.path.relpath(file, folders[name]).split(os.sep)[0] for file in files}
+        if all(os.path.dirname(file) != folders[name] for file in files)
+        else set()
+        for name, files in images.items()
+        if files
+    ]
+    names = [name for name, files in images.items() if files]
+    if len(below[0]) < 2 or any(subs != below[0] for subs in below):
+        return
+    if len(names) == 1:
+        warn_user(
+            f"All images are of one class, {names[0]!r}. If its sub-folders "
+            f"{sorted(below[0])[:5]} are the classes, give the folder "
+            f"{printable(folders[names[0]])}."
+        )
+    else:
+        warn_user(
+            f"The classes {names[:5]} have the same sub-folders "
+            f"{sorted(below[0])[:5]}. If these are the classes, choose one with "
+            f"split={names[0]!r}."
+        )
+
+
+def _other_splits(top, root):
+    """Return the images of the other splits beside one, by the name of the split."""
+    names = [name for name in _list_folder(top)[0] if name.lower() in _SPLITS]
+    folders = {name: os.path.join(top, name) for name in names}
+    return {
+        name: [file for file in _files_below(folder, ()) if is_readable(file)]
+        for name, folder in folders.items()
+        if os.path.realpath(folder) != os.path.realpath(root)
+    }
+
+
+def _warn_about_copies(paths, labels, others):
+    """Warn about images that are in two classes, or in another split as well."""
+    owners = [None] * len(paths)
+    everything = list(paths)
+    for name, files in others.items():
+        everything += files
+        owners += [name] * len(files)
+    mixed, shared = [], defaultdict(list)
+    for group in equal_files(everything):
+        own = [index for index in group if owners[index] is None]
+        if len({labels[index] for index in own}) > 1:
+            mixed.append(own)
+        for name in {owners[index] for index in group} - {None}:
+            shared[name] += own
+    if mixed:
+        first, *_, last = sorted(mixed[0], key=lambda index: labels[index])
+        warn_user(
+            f"{len(mixed)} images are in more than one class, such as "
+            f"{printable(paths[first])} and {printable(paths[last])}. This is a label "
+            "error, or a leak."
+        )
+    for name, indices in shared.items():
+        if indices:
+            warn_user(
+                f"{len(indices)} of {len(paths)} images are also in the split "
+                f"{name!r}, such as {printable(paths[indices[0]])}. A model that is "
+                "trained on one of the splits has too high scores on the other."
+            )
 
 
 def _leads_up(folder, root):
@@ -188,9 +322,9 @@ def _files_below(top, known):
         folders[:] = [
             name
             for name in sorted(folders)
-            if name[0] != "." and _is_new(os.path.join(folder, name), top, known)
+            if not _is_litter(name) and _is_new(os.path.join(folder, name), top, known)
         ]
-        files += [os.path.join(folder, name) for name in names if name[0] != "."]
+        files += [os.path.join(folder, name) for name in names if not _is_litter(name)]
     return sorted(files, key=lambda file: file.replace(os.sep, "/"))
 
 
@@ -208,10 +342,6 @@ def _stop(error):
     raise error
 
 
-def _is_image(file):
-    return os.path.splitext(file)[1].lower() in _EXTENSIONS
-
-
 def _read_csv(path):
     """Return paths, labels and groups (or None) of a CSV file."""
     try:
@@ -225,7 +355,10 @@ def _read_csv(path):
     if not lines:
         raise ValueError(f"{path} names no image: it has a header only.")
     paths, labels, *groups = zip(*lines, strict=True)
-    paths = [os.path.join(path.parent, file) for file in paths]
+    # "~" is the home folder. An absolute path stays as it is.
+    paths = [os.path.join(path.parent, os.path.expanduser(p)) for p in paths]
+    labels = [_nfc(label) for label in labels]
+    _warn_about_copies(paths, labels, {})
     return paths, labels, groups[0] if groups else None
 
 
@@ -253,4 +386,9 @@ def _values(path, line, row, columns):
     values = [row[name].strip() for name in columns]
     if not all(values):
         raise ValueError(f"{path}, line {line}: {columns[values.index('')]} is empty.")
+    if "://" in values[0]:
+        raise ValueError(
+            f"{path}, line {line}: {values[0]} is a URL, and only files are read. "
+            "Download it first."
+        )
     return values

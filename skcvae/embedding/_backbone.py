@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -19,6 +20,7 @@ from torch.overrides import TorchFunctionMode
 
 from .._training import fork_torch_rng
 
+_PREFIXES = ("model.", "module.", "backbone.", "net.", "network.", "_orig_mod.")
 POOLINGS = ("default", "token", "mean", "token_mean", "map")
 
 
@@ -169,7 +171,7 @@ def read_weights(path):
     path = Path(path)
     if path.suffix == ".safetensors":
         try:
-            return load_file(path)
+            return _without_prefix(load_file(path))
         except SafetensorError as error:
             raise ValueError(
                 f"{path} is not a complete safetensors file: {error}"
@@ -177,16 +179,36 @@ def read_weights(path):
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
+        # torch's text advises to run the code in the file.
+        found = re.search(r"GLOBAL (\S+)", str(error))
+        held = f" (it holds {found[1]})" if found else ""
         raise ValueError(
-            f"{path} is not a checkpoint of plain tensors. Other checkpoints are "
-            f"refused, because reading them would run code from the file: {error}"
+            f"{path} is not a checkpoint of plain tensors{held}, and others are "
+            "refused, because reading them would run code from the file. Where you "
+            "trust it, save its weights anew: torch.save(model.state_dict(), path)."
         ) from error
     for key in ("state_dict", "model"):
         if isinstance(state, dict) and isinstance(state.get(key), dict):
             state = state[key]
     if not isinstance(state, dict):
         raise ValueError(f"{path} holds a {type(state).__name__}, not a state dict.")
-    return clean_state_dict(state)
+    return _without_prefix(clean_state_dict(state))
+
+
+def _without_prefix(state):
+    """Return a state dict without the names of the objects around the model.
+
+    Lightning, torch.compile and others put them before the names of most tensors.
+    """
+    for prefix in _PREFIXES:
+        inner = {
+            key.removeprefix(prefix): value
+            for key, value in state.items()
+            if key.startswith(prefix)
+        }
+        if len(inner) > len(state) / 2:
+            return _without_prefix(inner)
+    return state
 
 
 def weights_digest(path):

@@ -14,12 +14,13 @@ import numpy as np
 from PIL import Image
 from sklearn.utils._missing import is_pandas_na, is_scalar_nan
 
-# Only common formats, because untrusted files can attack each further decoder.
-_FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "PPM")
+from .._image_formats import readable_formats
+
 # Pillow warns of a decompression bomb above this number.
 _MAX_PIXELS = 89_478_485
 _MAX_BYTES = 2**30
 
+_HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1")
 _ORIENTATION = 0x0112
 _TRANSPOSITIONS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -209,6 +210,7 @@ def _error_of(source):
 def _read_file(path):
     if not os.fspath(path):
         raise ImageReadError("the path is missing")
+    path = os.path.expanduser(path)
     try:
         status = os.stat(path)
         # Reading other kinds, such as pipes, may never end.
@@ -216,6 +218,8 @@ def _read_file(path):
             with open(path, "rb") as file:
                 return file.read()
     except FileNotFoundError as error:
+        if "://" in os.fspath(path):
+            raise ImageReadError("a URL: only files are read") from error
         raise ImageReadError("the file does not exist") from error
     except (OSError, ValueError, MemoryError) as error:
         reason = getattr(error, "strerror", None) or type(error).__name__
@@ -247,13 +251,14 @@ def read_image(source: Any, *, max_pixels: int = _MAX_PIXELS) -> Image.Image:
     """Return an image as an upright RGB image without metadata, a new one.
 
     The first bytes decide on the format, not the file extension. JPEG, PNG, GIF, BMP,
-    TIFF, WebP and PPM are read. The orientation of EXIF data is applied, and no EXIF
-    data are kept. Of several frames or pages, the first is read (of a PIL image, the
-    current one). Transparent pixels get a white background, except the transparent
-    colour of a 16-bit PNG. Grey of 12 or 16 bits is scaled linearly from the full range
-    of its bit depth to 0..255. Colour profiles are ignored. Larger images than
-    `max_pixels` or twice `PIL.Image.MAX_IMAGE_PIXELS` are refused before they are
-    decoded, as decompression bombs.
+    TIFF, WebP and PPM are read, AVIF if Pillow has it, and HEIC with pillow-heif. The
+    orientation of EXIF data is applied, and no EXIF data are kept. Of several frames or
+    pages, the first is read (of a PIL image, the current one). Transparent pixels get a
+    white background, except the transparent colour of a 16-bit PNG. Grey of 12 or 16
+    bits is scaled linearly from the full range of its bit depth to 0..255. Colour
+    profiles are ignored. Larger images than `max_pixels` or twice
+    `PIL.Image.MAX_IMAGE_PIXELS` are refused before they are decoded, as decompression
+    bombs.
 
     Raise ImageReadError if the image is missing, damaged, truncated, too large, in
     another format, or holds numbers whose range is unknown (float and 32-bit integers).
@@ -296,13 +301,20 @@ def _open(data):
         raise ImageReadError(
             "a DICOM file: convert it to 8 bits, with the window that you need"
         )
+    formats = list(readable_formats())
     with _damage_refused(None):
         try:
-            return Image.open(BytesIO(data), formats=_FORMATS)
+            return Image.open(BytesIO(data), formats=formats)
         except Image.UnidentifiedImageError as error:
-            raise ImageReadError(
-                f"none of {', '.join(_FORMATS)}, or a damaged header"
-            ) from error
+            raise ImageReadError(_reason(data, formats)) from error
+
+
+def _reason(data, formats):
+    """Return why no format fits."""
+    is_heif = data[4:8] == b"ftyp" and data[8:12] in _HEIF_BRANDS
+    if is_heif and "HEIF" not in formats:
+        return 'a HEIC image: pip install "skcvae[heif]" reads it'
+    return f"none of {', '.join(formats)}, or a damaged header"
 
 
 def _from_array(pixels):

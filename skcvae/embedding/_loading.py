@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 from torch.utils.data import Dataset
 
+from .._files import printable
 from .._training import fork_torch_rng
 from ._images import ImageReadError, fingerprint, read_image
 
@@ -89,9 +90,9 @@ def cache_key(source, settings):
 def failure_error(failure):
     """Return the error to raise for a failure with ``on_error="raise"``."""
     return ValueError(
-        f"Image {failure.index} ({failure.source}) cannot be read: {failure.reason}. "
-        "With on_error='nan', such images get an embedding of NaN and are listed in "
-        "failures_."
+        f"Image {failure.index} ({printable(failure.source)}) cannot be read: "
+        f"{failure.reason}. With on_error='nan', such images get an embedding of NaN "
+        "and are listed in failures_."
     )
 
 

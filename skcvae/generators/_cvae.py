@@ -139,7 +139,9 @@ class CVAE(DecoderMixin, NetGenerator):
 
     net_params : dict, default=None
         Further arguments of :class:`skorch.NeuralNet`, for example `callbacks`,
-        `train_split` or `optimizer`. Callbacks are added to ours.
+        `train_split` or `optimizer`. Callbacks are added to ours. The set of
+        ``{"train_split": skorch.helper.predefined_split(dataset)}`` holds pairs of a
+        sample and a label, in the units of `X` and with labels of `y`.
 
     Attributes
     ----------
@@ -373,6 +375,11 @@ class CVAE(DecoderMixin, NetGenerator):
             return residuals
         self._coordinates = SampleCoordinates(residuals)
         return self._coordinates.coordinates
+
+    def _new_to_net(self, residuals):
+        if self._coordinates is None:
+            return residuals
+        return self._coordinates.from_features(residuals)
 
     def _build_net(self, n_samples, device):
         net = build_net(self, n_samples, len(self.classes_), device)

@@ -245,6 +245,9 @@ class FlowMatching(DecoderMixin, NetGenerator):
         self.covariance_shrinkage_ = self.whitening_.k0
         return (residuals @ self.whitening_.whitener).astype(np.float32)
 
+    def _residuals(self, Z, codes):
+        return super()._residuals(Z, codes) @ self.whitening_.whitener
+
     def _build_net(self, n_samples, device):
         return build_net(self, n_samples, device)
 

@@ -3,15 +3,18 @@
 import copy
 import math
 from abc import abstractmethod
+from functools import partial
 from numbers import Integral, Real
 
 import numpy as np
 import torch
+from sklearn.utils import check_array
 from sklearn.utils._param_validation import Interval, StrOptions
 from skorch.callbacks import LRScheduler, PassthroughScoring
 from torch.optim.lr_scheduler import OneCycleLR
 
 from .._class_means import fit_class_means, leave_one_out_residuals
+from .._scaling import scale_rows
 from .._training import (
     EpochProgress,
     LabelledTensors,
@@ -19,8 +22,9 @@ from .._training import (
     check_net_params,
     fork_torch_rng,
     resolve_device,
+    wrap_train_split,
 )
-from .._validation import VARIANCE_CONSTRAINT
+from .._validation import VARIANCE_CONSTRAINT, check_numbers, encode_labels
 from ._base import BaseGenerator
 
 _AUTO_EPOCHS = (10, 300)
@@ -85,6 +89,24 @@ class NetGenerator(BaseGenerator):
     def _to_net(self, residuals):
         """Return what the networks are trained on."""
         return residuals
+
+    def _new_to_net(self, residuals):
+        """Return the same of samples that the networks are not trained on."""
+        return residuals
+
+    def _convert_validation(self, X, y, device):
+        """Return samples and labels of the user as the networks read them."""
+        X = check_array(check_numbers(X), dtype=[np.float64, np.float32])
+        codes = encode_labels(y, self.classes_)
+        Z = scale_rows(X, self.offset_, self.scale_)
+        x = torch.from_numpy(
+            self._new_to_net(self._residuals(Z, codes).astype(np.float32))
+        )
+        return LabelledTensors(x.to(device), torch.from_numpy(codes).to(device))
+
+    def _residuals(self, Z, codes):
+        """Return of new scaled samples what the networks model."""
+        return Z - self.class_means_[codes]
 
     @abstractmethod
     def _build_net(self, n_samples, device):
@@ -154,6 +176,7 @@ def assemble_net(kind, generator, params, callbacks, max_epochs, device):
     }
     # skorch uses and clears what it is given: the user's own objects stay fresh.
     extra = copy.deepcopy(generator.net_params or {})
+    wrap_train_split(extra, partial(generator._convert_validation, device=device))
     progress = [("progress", EpochProgress())] if generator.verbose else []
     callbacks = [*callbacks, *progress, *(extra.pop("callbacks", None) or [])]
     return kind(**{**common, **params, **extra, "callbacks": callbacks})

@@ -30,6 +30,10 @@ class SampleCoordinates:
         self.directions = directions.astype(np.float32)
         self.coordinates = (residuals @ directions / self.scale).astype(np.float32)
 
+    def from_features(self, residuals):
+        """Return coordinates of new samples, float32."""
+        return (residuals @ self.directions / self.scale).astype(np.float32)
+
     def to_features(self, coordinates):
         """Return residuals of samples for their coordinates."""
         return coordinates * self.scale @ self.directions.T

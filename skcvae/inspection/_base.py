@@ -177,11 +177,21 @@ def _label_ranks(ax, counts, n_steps):
 
 
 def shorten(label):
-    """Return a label of bounded length."""
+    """Return a label of bounded length, which matplotlib shows as it is."""
     text = str(label)
-    if len(text) <= _MAX_LABEL_LENGTH:
-        return text
-    return text[: _MAX_LABEL_LENGTH - 1] + "…"
+    if len(text) > _MAX_LABEL_LENGTH:
+        text = text[: _MAX_LABEL_LENGTH - 1] + "…"
+    return plain_text(text)
+
+
+def plain_text(label):
+    """Return a label in one line that matplotlib shows as it is.
+
+    Dollars would start a formula, and legends leave out labels that begin with "_".
+    """
+    text = "".join(c if c.isprintable() else " " for c in str(label))
+    text = text.replace("$", r"\$")
+    return f" {text}" if text.startswith("_") else text
 
 
 def by_size(counts):

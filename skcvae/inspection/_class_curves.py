@@ -19,6 +19,7 @@ from ._base import (
     by_size,
     label_classes,
     line_style,
+    plain_text,
     with_defaults,
 )
 
@@ -129,7 +130,7 @@ class _ClassCurvesDisplay(BaseDisplay):
         self.lines_ = {}
         for i, (method, values) in enumerate(self.values.items()):
             style = {**line_style(i), "markevery": max(1, len(values) // 25)}
-            style = with_defaults(kwargs, Line2D, **style, label=str(method))
+            style = with_defaults(kwargs, Line2D, **style, label=plain_text(method))
             (line,) = ax.plot(self.ranks, values, **style)
             self.lines_[method] = line
             if self.low is not None:

@@ -16,6 +16,7 @@ from ._base import (
     label_logarithmic,
     letters_across,
     line_style,
+    plain_text,
     with_defaults,
 )
 
@@ -121,7 +122,9 @@ class FrechetVarianceDisplay(BaseDisplay):
 
         self.lines_ = {}
         for i, (name, distances) in enumerate(self.distances.items()):
-            style = with_defaults(kwargs, Line2D, **line_style(i), label=str(name))
+            style = with_defaults(
+                kwargs, Line2D, **line_style(i), label=plain_text(name)
+            )
             (line,) = ax.plot(self.variances, distances, **style)
             self.lines_[name] = line
             if self.errors is not None:

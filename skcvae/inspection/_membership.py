@@ -10,7 +10,15 @@ from sklearn.metrics import roc_curve
 
 from .._extras import import_pyplot
 from .._statistics import Estimate, auc
-from ._base import COLORS, LINES, Axes, BaseDisplay, add_legend, with_defaults
+from ._base import (
+    COLORS,
+    LINES,
+    Axes,
+    BaseDisplay,
+    add_legend,
+    plain_text,
+    with_defaults,
+)
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -135,7 +143,7 @@ class MembershipROCDisplay(BaseDisplay):
                 color=COLORS[i % len(COLORS)],
                 linestyle=LINES[i % len(LINES)],
                 drawstyle="steps-post",
-                label=f"{name}: AUC {value:.2f} [{low:.2f}, {high:.2f}]",
+                label=f"{plain_text(name)}: AUC {value:.2f} [{low:.2f}, {high:.2f}]",
             )
             (self.lines_[name],) = ax.plot(fpr, self.tpr[name], **style)
         n = self.n_nonmembers

@@ -9,7 +9,14 @@ from numpy.typing import ArrayLike
 
 from .._extras import import_pyplot
 from ..metrics import shot_accuracy_score
-from ._base import COLORS, Axes, BaseDisplay, add_legend_beside, with_defaults
+from ._base import (
+    COLORS,
+    Axes,
+    BaseDisplay,
+    add_legend_beside,
+    plain_text,
+    with_defaults,
+)
 
 _GROUPS = ("overall", "many", "medium", "few")
 _HATCHES = ("", "//", "..", "xx", "\\\\", "--", "oo", "++")
@@ -141,7 +148,7 @@ class ShotAccuracyDisplay(BaseDisplay):
                 color=COLORS[i % len(COLORS)],
                 hatch=_HATCHES[i % len(_HATCHES)],
                 edgecolor=(1, 1, 1, 0.5),
-                label=str(name),
+                label=plain_text(name),
             )
             spread = runs.std(axis=0, ddof=1) if len(runs) > 1 else None
             left = np.arange(len(_GROUPS)) + (i - (len(self.scores) - 1) / 2) * width

@@ -155,7 +155,8 @@ class LongTailClassifier(
     net_params : dict, default=None
         Further arguments of :class:`skorch.NeuralNet`, for example `callbacks`,
         `train_split`, `optimizer` or `module__hidden_dim`. Callbacks are added to
-        ours.
+        ours. The set of ``{"train_split": skorch.helper.predefined_split(dataset)}``
+        holds pairs of a sample and a label, in the units of `X`.
 
     Attributes
     ----------

@@ -4,7 +4,7 @@ import copy
 
 import numpy as np
 import torch
-from sklearn.utils import check_random_state
+from sklearn.utils import check_array, check_random_state
 from torch import nn
 
 from .._generation import (
@@ -15,7 +15,13 @@ from .._generation import (
 )
 from .._scaling import estimate_scale, scale_rows
 from .._training import check_net_params, draw_seeds, fork_torch_rng, resolve_device
-from .._validation import check_unlabeled, check_variance, check_weighted_samples
+from .._validation import (
+    check_numbers,
+    check_unlabeled,
+    check_variance,
+    check_weighted_samples,
+    encode_labels,
+)
 from ..generators import ClassGaussian
 from ._batches import WeightedTensors, resolve_remix
 from ._calibration import cross_fitted_temperature
@@ -201,14 +207,21 @@ class HeadFittingMixin:
                 self.logit_correction_ = np.log(self.target_prior_) - left
             self.logit_correction_ /= self.temperature_
 
+    def _convert_validation(self, X, y):
+        """Return samples and labels of the user as the head reads them."""
+        X = check_array(check_numbers(X), dtype=[np.float64, np.float32])
+        codes = encode_labels(y, self.classes_)
+        return self._to_tensors(X, codes, np.ones(len(codes)))
+
+    def _to_tensors(self, X, codes, weight):
+        """Return scaled samples, class codes and weights on the device."""
+        arrays = scale_rows(X, self.offset_, self.scale_), codes, weight
+        tensors = (torch.from_numpy(array).to(self.device_) for array in arrays)
+        return WeightedTensors(*tensors)
+
     def _train(self, X, codes, weight, priors, stream, seed):
         """Train the head; set `net_`, `history_` and what Ctrl-C leaves."""
-        tensors = (
-            torch.from_numpy(scale_rows(X, self.offset_, self.scale_)),
-            torch.from_numpy(codes),
-            torch.from_numpy(weight),
-        )
-        rows = WeightedTensors(*(t.to(self.device_) for t in tensors))
+        rows = self._to_tensors(X, codes, weight)
         net = build_net(self, len(rows), priors, stream)
         with fork_torch_rng(seed, self.device_):
             net.fit(rows, rows.y)

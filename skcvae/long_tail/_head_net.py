@@ -10,7 +10,7 @@ from skorch.callbacks import LRScheduler
 from torch import nn
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
-from .._training import EpochProgress, TrainingNet
+from .._training import EpochProgress, TrainingNet, wrap_train_split
 from ._batches import PlainLoader, RebalancedLoader
 from ._heads import HEADS, Cosines
 from ._losses import (
@@ -170,6 +170,7 @@ def build_net(classifier, n_samples, priors, stream):
     }
     # skorch uses and clears what it is given: the user's own objects stay fresh.
     extra = copy.deepcopy(classifier.net_params or {})
+    wrap_train_split(extra, classifier._convert_validation)
     if "optimizer" not in extra:
         params.update(
             optimizer__fused=True,

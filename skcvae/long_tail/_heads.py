@@ -226,7 +226,7 @@ class HeadPredictionsMixin:
 
     def _corrected_logits(self, X):
         check_is_fitted(self, "head_")
-        check_numbers(X)
+        X = check_numbers(X)
         X = validate_data(
             self, X, reset=False, dtype=[np.float64, np.float32], order="C"
         )

@@ -71,7 +71,7 @@ class BaseLikelihoodClassifier(DocLinkMixin, ClassifierMixin, BaseEstimator, ABC
             In the order of `classes_`.
         """
         check_is_fitted(self)
-        check_numbers(X)
+        X = check_numbers(X)
         X = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
         check_finite_in_float32(X, getattr(self, "feature_names_in_", None))
         scores = self._scores(scale_rows(X, self.offset_, self.scale_))

@@ -30,7 +30,7 @@ from sklearn.utils.validation import check_is_fitted
 from .._doc_links import DocLinkMixin
 from .._generation import seed_all
 from .._training import draw_seeds
-from .._validation import check_labels, forget_fit
+from .._validation import check_labels, forget_fit, read_tensors
 from ._classifier import LongTailClassifier
 from ._exponents import class_weights, possible_splits, select_exponents
 from ._kernel_neighbors import KernelNeighborsClassifier
@@ -255,6 +255,7 @@ class LogLinearPool(
             the weights do not fit.
         """
         forget_fit(self)
+        X = read_tensors(X)
         check_labels(y)
         y = column_or_1d(y, warn=True)
         check_classification_targets(y)
@@ -304,6 +305,7 @@ class LogLinearPool(
             In the order of `classes_`.
         """
         check_is_fitted(self)
+        X = read_tensors(X)
         with np.errstate(divide="ignore"):
             scores = np.log(self.target_prior_)
         for estimator, prior, weight in zip(

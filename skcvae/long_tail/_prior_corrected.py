@@ -26,7 +26,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
 from .._doc_links import DocLinkMixin
-from .._validation import check_labels, forget_fit
+from .._validation import check_labels, forget_fit, read_tensors
 from .._warnings import warn_user
 from ._calibration import calibrate, check_splits, fit_calibrator, held_out_splits
 from ._held_out_prior import HeldOut
@@ -270,9 +270,12 @@ class PriorCorrectedClassifier(
         """
         forget_fit(self)
         self._calibrators: list[Callable] = []
+        X = read_tensors(X)
         check_labels(y)
         y = column_or_1d(y, warn=True)
         check_classification_targets(y)
+        if not np.size(y):
+            raise ValueError("Found array with 0 sample(s): X and y are empty.")
         routed = self._route(params)
         weight = passed_weight(self.estimator, routed.estimator.fit, X)
         classes, codes = np.unique(y, return_inverse=True)
@@ -317,6 +320,7 @@ class PriorCorrectedClassifier(
             Probabilities in the order of `classes_`; each row sums to 1.
         """
         check_is_fitted(self)
+        X = read_tensors(X)
         proba, prior = self.estimator_.predict_proba(X), self._moved_from
         if self._calibrators:
             train = resolve_target_prior("train", self.class_count_)

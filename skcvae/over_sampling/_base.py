@@ -111,7 +111,7 @@ class BaseDenseOverSampler(DocLinkMixin, BaseOverSampler):
                 "polars input is not supported by imbalanced-learn's samplers: pass "
                 "X.to_numpy() or X.to_pandas(), and y.to_numpy()."
             )
-        check_numbers(X)
+        X = check_numbers(X)
         y = np.asarray(y) if isinstance(y, list) else y
         y, binarize_y = check_target_type(y, indicate_one_vs_all=True)
         self._discrete = _discrete_ranges(X)
@@ -198,7 +198,11 @@ def _discrete_ranges(X):
     dtypes = getattr(X, "dtypes", None)
     if dtypes is None or np.ndim(X) != 2:
         return []
-    categorical = [c for c, dtype in dtypes.items() if hasattr(dtype, "categories")]
+    categorical = [
+        c
+        for c, dtype in dtypes.items()
+        if hasattr(dtype, "categories") or "dictionary" in str(dtype)
+    ]
     if categorical:
         raise ValueError(
             f"The columns {categorical} of X are categorical, and generated numbers "
