@@ -22,10 +22,16 @@ from tqdm.auto import tqdm
 from .._doc_links import DocLinkMixin
 from .._training import resolve_device
 from ._backbone import POOLINGS, embed_batch, is_memory_error, load_backbone
-from ._encoders import as_backbone, is_hub_name, load_hub_model, needs_name
+from ._encoders import (
+    as_backbone,
+    folder_stamp,
+    is_hub_name,
+    load_hub_model,
+    needs_name,
+)
 from ._images import as_sources
 from ._loading import Failure, ImageDataset, cache_key, collate, describe, failure_error
-from ._store import EmbeddingStore
+from ._store import fill_embeddings
 
 # Number of images that are looked up in the cache at a time.
 _BLOCK_SIZE = 1024
@@ -294,8 +300,15 @@ class FoundationEmbedder(
         """Return the embeddings of a block, from the cache if it has them."""
         shape = backbone.output_shape(self.pooling, self.layers)
         embeddings = np.full((len(indices), *shape), np.nan, dtype=np.float32)
+
+        def compute(missing):
+            progress.update(len(indices) - len(missing))
+            chosen = [indices[position] for position in missing]
+            for positions, batch in self._compute(backbone, sources, chosen, progress):
+                yield np.array(missing)[positions], batch
+
         if self.memory is None:
-            for positions, batch in self._compute(backbone, sources, indices, progress):
+            for positions, batch in compute(range(len(indices))):
                 embeddings[positions] = batch
             return embeddings
         settings = (
@@ -303,23 +316,7 @@ class FoundationEmbedder(
         )
         settings = hashlib.sha256(settings.encode()).hexdigest()
         keys = [cache_key(sources[i], settings) for i in indices]
-        with EmbeddingStore(self.memory) as store:
-            known = store.get([key for key in keys if key is not None], *shape)
-            missing = []
-            for position, key in enumerate(keys):
-                if key in known:
-                    embeddings[position] = known[key]
-                else:
-                    missing.append(position)
-            progress.update(len(indices) - len(missing))
-            missing_indices = [indices[position] for position in missing]
-            computed = self._compute(backbone, sources, missing_indices, progress)
-            # Each batch is stored at once, so that a killed run loses at most one.
-            for positions, batch in computed:
-                positions = [missing[position] for position in positions]
-                embeddings[positions] = batch
-                kept = [i for i, p in enumerate(positions) if keys[p] is not None]
-                store.put([keys[positions[i]] for i in kept], batch[kept])
+        fill_embeddings(self.memory, keys, embeddings, compute)
         return embeddings
 
     def _compute(self, backbone, sources, indices, progress):
@@ -420,6 +417,9 @@ class FoundationEmbedder(
             status = Path(weights).stat()
             weights, stamp = str(weights), (status.st_size, status.st_mtime_ns)
         if is_hub_name(self.model):
+            stamp = (
+                folder_stamp(self.model.partition(":")[2]) if stamp is None else stamp
+            )
             return load_hub_model(self.model, weights, stamp, device)
         return load_backbone(self.model, weights, stamp, self.image_size, device)
 

@@ -4,6 +4,7 @@ import json
 from copy import deepcopy
 from functools import lru_cache
 from math import prod
+from pathlib import Path
 
 import torch
 from PIL import Image
@@ -90,12 +91,19 @@ def is_hub_name(model):
     return model.startswith((_TRANSFORMERS, _OPEN_CLIP))
 
 
+def folder_stamp(folder):
+    """Return what changes with the files of a local model; None for other models."""
+    files = sorted(path for path in Path(folder).rglob("*") if path.is_file())
+    stats = [(path, path.stat()) for path in files]
+    return tuple((str(p), s.st_size, s.st_mtime_ns) for p, s in stats) or None
+
+
 # As for models of timm, the cache spares a cross-validation to build it in each fold.
 @lru_cache(maxsize=1)
-def load_hub_model(name, weights, weights_stamp, device):
+def load_hub_model(name, weights, stamp, device):
     """Build a model from "transformers:..." or "open_clip:...".
 
-    `weights` is a local file or None; `weights_stamp` tells versions of it apart.
+    `weights` is a local file or None; `stamp` tells versions of local files apart.
     """
     library, _, source = name.partition(":")
     # Both draw random weights before they load others.
