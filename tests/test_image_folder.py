@@ -329,3 +329,13 @@ def test_a_csv_file_has_no_split(tmp_path):
         load_image_folder(path, split="train")
     with pytest.raises(ValueError, match="split"):
         load_image_folder(tmp_path, split=1)
+
+
+def test_the_names_of_scikit_learn_are_there_too(tmp_path):
+    make_files(tmp_path, "dog/1.jpg", "cat/2.jpg", "cat/3.jpg")
+    images = load_image_folder(tmp_path)
+    assert images.target_names == ["cat", "dog"]
+    assert images.target.tolist() == [0, 0, 1]
+    assert images.filenames.tolist() == images.paths.tolist()
+    by_code = [images.target_names[code] for code in images.target]
+    assert by_code == images.y.tolist()

@@ -1,10 +1,21 @@
-"""The code of the README runs, and CI runs the README's test command."""
+"""The README: its code runs, its numbers are printed, its links lead somewhere."""
 
+import inspect
 import re
+from importlib import import_module
 from pathlib import Path
+
+import headline
+
+import skcvae
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
+HOMES = (
+    "https://github.com/skcvae/skcvae/blob/main/",
+    "https://raw.githubusercontent.com/skcvae/skcvae/main/",
+)
+PAGES = "https://skcvae.readthedocs.io/en/latest/"
 
 
 def test_code_block_prints_one_score_per_fold(capsys):
@@ -25,8 +36,40 @@ def test_ci_runs_the_test_command_of_the_readme():
     assert f"{install.replace('install', 'install --quiet')} && {run}" in script
 
 
-def test_links_lead_to_files():
+def test_links_lead_to_files_and_pages():
+    # A package index shows the README as well, and knows no files beside it.
     links = re.findall(r"\]\(([^)#]+)\)", README)
-    assert links
+    assert len(links) > 10
     for link in links:
-        assert (ROOT / link).exists(), link
+        assert link.startswith("https://"), link
+        home = next((h for h in (*HOMES, PAGES) if link.startswith(h)), None)
+        path = link.removeprefix(home or link)
+        if home in HOMES:
+            assert (ROOT / path).exists(), link
+        elif home == PAGES and path and not path.startswith("auto_examples/"):
+            stem = ROOT / "docs" / path.removesuffix(".html")
+            assert any(stem.with_suffix(s).exists() for s in (".md", ".rst")), link
+
+
+def test_the_table_is_the_one_that_the_script_prints():
+    assert headline.table() in README
+
+
+def test_the_readme_is_short():
+    assert len(README.splitlines()) <= 120
+    names = {
+        name
+        for part in skcvae._SUBMODULES
+        for name, value in vars(import_module(f"skcvae.{part}")).items()
+        if inspect.isclass(value) and name in import_module(f"skcvae.{part}").__all__
+    }
+    named = {name for name in names if re.search(rf"\b{name}\b", README)}
+    assert 1 <= len(named) <= 8, named
+
+
+def test_description_of_the_package_is_the_sentence_of_the_readme():
+    (sentence,) = re.findall(r"^Over-sample .*?\.$", README, re.MULTILINE | re.DOTALL)
+    description = re.search(
+        r'^description = "(.*)"$', (ROOT / "pyproject.toml").read_text(), re.MULTILINE
+    )
+    assert " ".join(sentence.split()) == description[1] + "."

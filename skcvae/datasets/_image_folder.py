@@ -60,6 +60,8 @@ def load_image_folder(
           path; from a CSV file, the paths in the order of its lines. The function does
           not check that files exist and can be read.
         - `y`, array of str of shape (n_images,): labels.
+        - `filenames`, `target` and `target_names`, as scikit-learn's loaders name
+          them: the paths, codes of the labels, and the labels by their codes.
         - `groups`, array of str of shape (n_images,), or None.
         - `skipped`, list of str: files in the folder with other extensions, or outside
           of the class folders.
@@ -104,9 +106,13 @@ def load_image_folder(
             raise ValueError(f"split is for folders, and {path} is a file.")
         paths, labels, groups = _read_csv(Path(path))
         skipped = []
+    names, codes = np.unique(labels, return_inverse=True)
     return Bunch(
         paths=np.array(paths, dtype=object),
         y=np.array(labels),
+        filenames=np.array(paths, dtype=object),
+        target=codes,
+        target_names=names.tolist(),
         groups=None if groups is None else np.array(groups),
         skipped=skipped,
     )

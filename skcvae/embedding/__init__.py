@@ -1,7 +1,8 @@
-"""Embeddings of images by frozen foundation models, and random views of images."""
+"""Embeddings of images and texts by frozen models, and random views of images."""
 
 from ._embedder import FoundationEmbedder
 from ._folder import embed_folder
+from ._text import TextEmbedder
 from ._view_over_sampler import ViewOverSampler
 
-__all__ = ["FoundationEmbedder", "ViewOverSampler", "embed_folder"]
+__all__ = ["FoundationEmbedder", "TextEmbedder", "ViewOverSampler", "embed_folder"]

@@ -1,13 +1,14 @@
-"""Frozen timm models: weights, preprocessing and pooling."""
+"""Frozen models, those of timm above all: weights, preprocessing and pooling."""
 
 import hashlib
 import json
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import lru_cache
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
 from pathlib import Path
 
+import numpy as np
 import timm
 import torch
 from PIL import Image
@@ -28,43 +29,72 @@ POOLINGS = ("default", "token", "mean", "token_mean", "map")
 class Backbone:
     """A frozen model on its device, and the preprocessing of its images.
 
-    `transform` turns an RGB image into a tensor of shape (3, height, width).
-    `fingerprint` differs for other weights or another preprocessing. `batch_limit` is
-    the largest batch that the memory is known to hold.
+    `transform` turns an RGB image into a tensor of shape (3, height, width), or into
+    what a `model` that is no module takes a list of. `description` names the model and
+    its preprocessing. `batch_limit` is the largest batch that the memory is known to
+    hold.
     """
 
-    model: nn.Module
+    model: Callable
     transform: Callable
-    fingerprint: str
+    device: torch.device
+    description: str
     batch_limit: int | None = None
+    _shapes: dict = field(default_factory=dict)
 
-    @property
-    def device(self) -> torch.device:
-        """Device of the model."""
-        return next(self.model.parameters()).device
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hash of weights and description, which names the embeddings of a cache."""
+        digest = hashlib.sha256(self.description.encode())
+        state = self.model.state_dict() if isinstance(self.model, nn.Module) else {}
+        for name, value in state.items():
+            digest.update(name.encode())
+            if isinstance(value, torch.Tensor):
+                digest.update(f"{value.dtype} {tuple(value.shape)}".encode())
+                value = value.detach().cpu().reshape(-1).view(torch.uint8).numpy()
+                digest.update(value)
+            else:
+                digest.update(repr(value).encode())
+        return digest.hexdigest()
 
     def output_shape(self, pooling, layers):
         """Return the shape of the features of an image."""
         key = pooling, None if layers is None else tuple(layers)
         if key not in self._shapes:
-            image = self.transform(Image.new("RGB", (64, 64)))[None].to(self.device)
+            images, size = self._two_images()
             try:
                 with torch.inference_mode():
-                    features = embed_batch(self.model, image, pooling, layers)
+                    features = embed_batch(self.model, images, pooling, layers)
             except torch.OutOfMemoryError:
                 raise
             except Exception as error:
-                # Each model of timm checks its input in its own way.
+                # Each model checks its input in its own way.
                 raise ValueError(
                     f"The model gives no features with pooling={pooling!r}, "
-                    f"layers={layers!r} and images of {tuple(image.shape[2:])} pixels: "
-                    f"{error}"
+                    f"layers={layers!r} and images of {size}: {error}"
                 ) from error
+            if pooling != "map" and features.ndim != 2:
+                raise ValueError(
+                    "The model must give an array of shape (n_images, n_features), got "
+                    f"the shape {tuple(features.shape)} for {len(images)} images."
+                )
             self._shapes[key] = tuple(features.shape[1:])
         return self._shapes[key]
 
-    def __post_init__(self):
-        self._shapes = {}
+    def _two_images(self):
+        """Return two transformed images of different sizes, and their common size."""
+        sizes = (64, 64), (96, 80)
+        images = [self.transform(Image.new("RGB", size)) for size in sizes]
+        if not isinstance(self.model, nn.Module):
+            return images, "PIL"
+        shapes = [tuple(getattr(image, "shape", ())) for image in images]
+        if len(shapes[0]) != 3 or shapes[0] != shapes[1]:
+            raise ValueError(
+                "preprocess must turn any image into a tensor of one shape (channels, "
+                f"height, width), got {shapes[0]} and {shapes[1]} for two images. "
+                "Resize and crop the images, and convert them to tensors."
+            )
+        return torch.stack(images).to(self.device), f"{shapes[0][1:]} pixels"
 
 
 # The cache keeps a cross-validation from building the same model for each fold.
@@ -94,12 +124,11 @@ def load_backbone(model_name, weights, weights_stamp, image_size, device):
     config = resolve_model_data_config(model)
     if image_size is not None:
         config["input_size"] = (3, image_size, image_size)
-    source = weights_digest(weights) if weights else _remote_source(model)
-    description = json.dumps([model_name, source, config], sort_keys=True)
     return Backbone(
         model.to(device),
         create_transform(**config, is_training=False),
-        hashlib.sha256(description.encode()).hexdigest(),
+        device,
+        json.dumps([model_name, config], sort_keys=True),
     )
 
 
@@ -211,26 +240,21 @@ def _without_prefix(state):
     return state
 
 
-def weights_digest(path):
-    """Return the SHA-256 of a file."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _remote_source(model):
-    """Return the source of the weights that timm downloads."""
-    config = model.pretrained_cfg
-    keys = ("hf_hub_id", "hf_hub_filename", "url", "architecture", "tag")
-    return {key: config.get(key) for key in keys}
-
-
 def embed_batch(model, images, pooling, layers):
     """Return the features of images (n, 3, height, width), by one of `POOLINGS`.
 
-    Those of the blocks `layers` are pooled and concatenated, in the model's order; None
-    is the last block, normalised. The shape is (n, n_features), or that of a feature
-    map.
+    A model that is no module takes a list of images. The features of the blocks
+    `layers` are pooled and concatenated, in the model's order; None is the last block,
+    normalised. The shape is (n, n_features), or that of a feature map.
     """
+    if pooling == "default" and layers is None:
+        return _as_features(model(images), len(images))
+    needed = "forward_features" if layers is None else "forward_intermediates"
+    if not hasattr(model, needed):
+        raise ValueError(
+            f"{type(model).__name__} has no method {needed}, as models of timm have. "
+            "Use pooling='default' and layers=None"
+        )
     n_prefix = getattr(model, "num_prefix_tokens", 0)
     if layers is not None:
         with_token = n_prefix and pooling in ("token", "token_mean")
@@ -239,12 +263,24 @@ def embed_batch(model, images, pooling, layers):
             images, indices=list(layers), norm=True, intermediates_only=True, **tokens
         )
         return torch.cat([_pool_intermediate(m, pooling) for m in maps], dim=1)
-    if pooling == "default":
-        return model(images)
     features = model.forward_features(images)
     if features.ndim == 4:
         return _pool_grid(features, pooling, getattr(model, "output_fmt", "NCHW"))
     return _pool_tokens(features[:, :n_prefix], features[:, n_prefix:], pooling)
+
+
+def _as_features(output, n_images):
+    """Return the output of a model as a tensor, and refuse other things."""
+    if isinstance(output, Mapping | tuple) or not hasattr(output, "__len__"):
+        raise ValueError(f"it returns a {type(output).__name__}, not an array")
+    is_tensor = isinstance(output, torch.Tensor)
+    features = output if is_tensor else torch.as_tensor(np.asarray(output))
+    if len(features) != n_images or features.is_complex():
+        raise ValueError(
+            f"it returns {features.dtype} of shape {tuple(features.shape)} for "
+            f"{n_images} images"
+        )
+    return features
 
 
 def is_memory_error(error):

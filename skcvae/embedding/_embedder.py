@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from numbers import Integral
 from pathlib import Path
 from typing import Any, Self
@@ -22,9 +22,16 @@ from tqdm.auto import tqdm
 from .._doc_links import DocLinkMixin
 from .._training import resolve_device
 from ._backbone import POOLINGS, embed_batch, is_memory_error, load_backbone
+from ._encoders import (
+    as_backbone,
+    folder_stamp,
+    is_hub_name,
+    load_hub_model,
+    needs_name,
+)
 from ._images import as_sources
 from ._loading import Failure, ImageDataset, cache_key, collate, describe, failure_error
-from ._store import EmbeddingStore
+from ._store import fill_embeddings
 
 # Number of images that are looked up in the cache at a time.
 _BLOCK_SIZE = 1024
@@ -35,23 +42,45 @@ _AUTO_BATCH_SIZE = {"cpu": 32, "cuda": 256}
 class FoundationEmbedder(
     DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
 ):
-    """Embed images by a frozen foundation model of timm.
+    """Embed images by a frozen foundation model.
 
     The embedder learns nothing from the images: :meth:`fit`, or else the first
     :meth:`transform`, builds the model. The model is always in evaluation mode.
 
     Parameters
     ----------
-    model_name : str, default="vit_base_patch14_dinov2.lvd142m"
-        Name of a model in `timm.list_models()`. Images are resized, cropped and
-        normalised according to its configuration.
+    model : str, torch.nn.Module or callable, default="vit_base_patch14_dinov2.lvd142m"
+        - a name in `timm.list_models()`
+        - "transformers:NAME", a vision model of Hugging Face's transformers, such as
+          "transformers:facebook/dinov2-base", or a folder that `save_pretrained` wrote
+        - "open_clip:MODEL/TAG", such as "open_clip:ViT-B-32/laion2b_s34b_b79k", or
+          "open_clip:MODEL" with `weights`
+        - a module, with `preprocess`; it is copied, and not changed. A model of
+          transformers brings its own.
+        - a function that takes a list of RGB images of PIL and returns an array of
+          shape (n_images, n_features)
+
+        A model that is given by name resizes, crops and normalises images according to
+        its configuration.
+
+    preprocess : callable, default=None
+        For a module: turns an RGB image of PIL into a tensor of shape (channels,
+        height, width). For a model of transformers, it may be an image processor.
+
+    name : str, default=None
+        For a module or function with `memory`: the name that its embeddings are kept
+        under. The cache notices other weights of a module. It cannot notice other code:
+        change the name with the code of the module, the function or
+        `preprocess`.
 
     weights : str or path-like, default=None
-        Local file of its weights: safetensors, or a checkpoint of plain tensors. No
-        code from the file is run, and no network is used. None downloads the weights.
+        Local file of the weights of a model of timm or open_clip: safetensors, or a
+        checkpoint of plain tensors. No code from the file is run, and no network is
+        used. None downloads the weights.
 
     pooling : {"default", "token", "mean", "token_mean", "map"}, default="default"
-        - "default": the model's own pooling
+        - "default": the model's own pooling, or the projection of a model of images
+          and texts. Others need a model of timm or transformers.
         - "token": the class token
         - "mean": the average of the patches
         - "token_mean": class token and average, concatenated
@@ -60,10 +89,11 @@ class FoundationEmbedder(
 
     layers : sequence of int, default=None
         Blocks whose pooled features are concatenated, in the model's order; negative
-        indices count from the end. None is the last block.
+        indices count from the end. None is the last block. Others need a model of timm.
 
     image_size : int, default=None
-        Side of the images in pixels; None is the model's own.
+        Side of the images in pixels, for a model that timm builds; None is the model's
+        own.
 
     batch_size : int or "auto", default="auto"
         Images per batch. "auto" starts with 32 on a CPU and 256 on a GPU, and halves
@@ -106,7 +136,8 @@ class FoundationEmbedder(
     Notes
     -----
     An image has the same embedding in any batch, up to rounding. A pickle does not
-    contain the model, which is built again from its name.
+    contain a model that is given by its name: it is built again. Modules and functions
+    are pickled.
 
     EXIF orientation is applied, and other metadata are ignored. The first frame of an
     animated image is used, and transparent images get a white background.
@@ -125,7 +156,9 @@ class FoundationEmbedder(
     """
 
     _parameter_constraints: dict = {
-        "model_name": [str],
+        "model": [str, callable],
+        "preprocess": [callable, None],
+        "name": [str, None],
         "weights": [str, Path, None],
         "pooling": [StrOptions(set(POOLINGS))],
         "layers": ["array-like", None],
@@ -142,10 +175,12 @@ class FoundationEmbedder(
         "verbose": ["verbose"],
     }
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  models of four kinds, and a cache
         self,
-        model_name: str = "vit_base_patch14_dinov2.lvd142m",
+        model: str | Callable = "vit_base_patch14_dinov2.lvd142m",
         *,
+        preprocess: Callable | None = None,
+        name: str | None = None,
         weights: str | os.PathLike[str] | None = None,
         pooling: str = "default",
         layers: Sequence[int] | None = None,
@@ -158,7 +193,9 @@ class FoundationEmbedder(
         on_error: str = "raise",
         verbose: int = 0,
     ):
-        self.model_name = model_name
+        self.model = model
+        self.preprocess = preprocess
+        self.name = name
         self.weights = weights
         self.pooling = pooling
         self.layers = layers
@@ -263,8 +300,15 @@ class FoundationEmbedder(
         """Return the embeddings of a block, from the cache if it has them."""
         shape = backbone.output_shape(self.pooling, self.layers)
         embeddings = np.full((len(indices), *shape), np.nan, dtype=np.float32)
+
+        def compute(missing):
+            progress.update(len(indices) - len(missing))
+            chosen = [indices[position] for position in missing]
+            for positions, batch in self._compute(backbone, sources, chosen, progress):
+                yield np.array(missing)[positions], batch
+
         if self.memory is None:
-            for positions, batch in self._compute(backbone, sources, indices, progress):
+            for positions, batch in compute(range(len(indices))):
                 embeddings[positions] = batch
             return embeddings
         settings = (
@@ -272,23 +316,7 @@ class FoundationEmbedder(
         )
         settings = hashlib.sha256(settings.encode()).hexdigest()
         keys = [cache_key(sources[i], settings) for i in indices]
-        with EmbeddingStore(self.memory) as store:
-            known = store.get([key for key in keys if key is not None], *shape)
-            missing = []
-            for position, key in enumerate(keys):
-                if key in known:
-                    embeddings[position] = known[key]
-                else:
-                    missing.append(position)
-            progress.update(len(indices) - len(missing))
-            missing_indices = [indices[position] for position in missing]
-            computed = self._compute(backbone, sources, missing_indices, progress)
-            # Each batch is stored at once, so that a killed run loses at most one.
-            for positions, batch in computed:
-                positions = [missing[position] for position in positions]
-                embeddings[positions] = batch
-                kept = [i for i, p in enumerate(positions) if keys[p] is not None]
-                store.put([keys[positions[i]] for i in kept], batch[kept])
+        fill_embeddings(self.memory, keys, embeddings, compute)
         return embeddings
 
     def _compute(self, backbone, sources, indices, progress):
@@ -328,6 +356,8 @@ class FoundationEmbedder(
 
     def _forward(self, backbone, images):
         """Run the model on a batch, in halves if the memory does not suffice."""
+        if not isinstance(images, torch.Tensor):
+            return self._call(backbone, images)
         device = backbone.device
         limit = backbone.batch_limit or len(images)
         if self.batch_size == "auto" and len(images) > limit:
@@ -350,6 +380,18 @@ class FoundationEmbedder(
         backbone.batch_limit = (len(images) + 1) // 2
         return self._forward(backbone, images)
 
+    def _call(self, backbone, images):
+        """Return what a function of the user gives for a list of images."""
+        with torch.inference_mode():
+            features = embed_batch(backbone.model, images, self.pooling, self.layers)
+        shape = (len(images), *backbone.output_shape(self.pooling, self.layers))
+        if features.shape != shape:
+            raise ValueError(
+                f"The function must return an array of shape {shape}, got "
+                f"{tuple(features.shape)}."
+            )
+        return features.float().cpu().numpy()
+
     def _prepare(self):
         """Return the model, and store its number of features."""
         backbone = self._backbone()
@@ -358,20 +400,50 @@ class FoundationEmbedder(
         return backbone
 
     def _backbone(self):
-        """Return the model, built once per process."""
-        weights, stamp = self.weights, None
-        if weights is not None:
-            if not Path(weights).is_file():
-                raise FileNotFoundError(f"weights={str(weights)!r} is not a file.")
-            status = Path(weights).stat()
-            weights, stamp = str(weights), (status.st_size, status.st_mtime_ns)
+        """Return the model; one that is given by its name is built once per process."""
+        self._check_model()
         if self.pooling == "map" and self.memory is not None:
             raise ValueError(
                 "memory keeps one vector per image, and pooling='map' gives a map. Use "
                 "memory=None or another pooling."
             )
         device = resolve_device(self.device)
-        return load_backbone(self.model_name, weights, stamp, self.image_size, device)
+        if not isinstance(self.model, str):
+            return as_backbone(self.model, self.preprocess, self.name, device)
+        weights, stamp = self.weights, None
+        if weights is not None:
+            if not Path(weights).is_file():
+                raise FileNotFoundError(f"weights={str(weights)!r} is not a file.")
+            status = Path(weights).stat()
+            weights, stamp = str(weights), (status.st_size, status.st_mtime_ns)
+        if is_hub_name(self.model):
+            stamp = (
+                folder_stamp(self.model.partition(":")[2]) if stamp is None else stamp
+            )
+            return load_hub_model(self.model, weights, stamp, device)
+        return load_backbone(self.model, weights, stamp, self.image_size, device)
+
+    def _check_model(self):
+        """Refuse parameters that the kind of model has no use for."""
+        is_name = isinstance(self.model, str)
+        if is_name and self.preprocess is not None:
+            raise ValueError(
+                "preprocess is for a model that is a torch.nn.Module: one that is "
+                "given by its name brings its own."
+            )
+        if not is_name and self.weights is not None:
+            raise ValueError("weights is for a model that is given by its name.")
+        if self.image_size is not None and (not is_name or is_hub_name(self.model)):
+            raise ValueError(
+                "image_size is for models that timm builds. Of others, the "
+                "preprocessing says how large images are."
+            )
+        nameless = self.memory is not None and self.name is None
+        if nameless and needs_name(self.model, self.preprocess):
+            raise ValueError(
+                "memory needs name= for a module or function, as it cannot tell which "
+                "code makes the embeddings: name='my encoder, version 1'."
+            )
 
     def _dtype(self):
         """Return the type that the model computes in."""

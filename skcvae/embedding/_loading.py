@@ -97,12 +97,14 @@ def failure_error(failure):
 
 
 def collate(items):
-    """Return positions and stacked images, and the failures."""
+    """Return positions, images (tensors are stacked), and the failures."""
     good = [item for item in items if item[1] is not None]
     failures = [
         (position, reason) for position, image, reason in items if image is None
     ]
-    images = torch.stack([image for _, image, _ in good]) if good else None
+    images = [image for _, image, _ in good]
+    if good and isinstance(images[0], torch.Tensor):
+        images = torch.stack(images)
     return [position for position, *_ in good], images, failures
 
 

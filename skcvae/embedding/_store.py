@@ -5,7 +5,7 @@ import sqlite3
 import threading
 import weakref
 import zlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
@@ -80,6 +80,32 @@ if hasattr(os, "register_at_fork"):
         after_in_parent=_LOCK.release,
         after_in_child=_LOCK.release,
     )
+
+
+def fill_embeddings(
+    folder: str | os.PathLike[str],
+    keys: Sequence[str | None],
+    embeddings: np.ndarray,
+    compute: Callable[[list[int]], Iterable[tuple[np.ndarray, np.ndarray]]],
+) -> None:
+    """Write the embeddings of keys into an array, from a store where it has them.
+
+    `compute` takes the positions that the store lacks, and yields positions and
+    embeddings of batches. Each batch is stored at once, so that a killed run loses at
+    most one. Embeddings without a key are not stored.
+    """
+    with EmbeddingStore(folder) as store:
+        known = store.get([k for k in keys if k is not None], *embeddings.shape[1:])
+        missing = []
+        for position, key in enumerate(keys):
+            if key in known:
+                embeddings[position] = known[key]
+            else:
+                missing.append(position)
+        for positions, batch in compute(missing):
+            embeddings[positions] = batch
+            kept = [i for i, p in enumerate(positions) if keys[p] is not None]
+            store.put([keys[positions[i]] for i in kept], batch[kept])
 
 
 class EmbeddingStore:
