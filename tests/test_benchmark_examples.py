@@ -32,6 +32,7 @@ closed_form = load_script("closed_form_benchmark")
 common = load_script("_common")
 generators = load_script("generator_benchmark")
 options = load_script("cvae_training_options")
+oracle = load_script("oracle_benchmark")
 quality = load_script("quality_benchmark")
 splits = load_script("_splits")
 sweep = load_script("variance_sweep")
@@ -46,6 +47,30 @@ def digits():
     )
     X_train, X_test = common.global_scale(X_train, X[900:])
     return X_train, y_train, X_test, y[900:]
+
+
+# The oracle
+
+
+def test_means_of_another_generator_are_in_the_same_place(digits):
+    X, y, X_test, y_test = digits
+    X_test = 2 * X_test + 1
+    own = ClassGaussian().fit(X, y)
+    other = ClassGaussian(mean_shrinkage=0).fit(X_test, y_test)
+    changed = oracle.with_means_of(own, other)
+    means = [X_test[y_test == label].mean(axis=0) for label in range(10)]
+    found = changed.offset_ + changed.class_means_ * changed.scale_
+    varies = own.scale_ > 0
+    np.testing.assert_allclose(found[:, varies], np.array(means)[:, varies], atol=1e-4)
+    np.testing.assert_array_equal(changed.covariance_, own.covariance_)
+
+
+def test_real_samples_are_those_of_the_class(digits):
+    X, y, _, _ = digits
+    drawn, labels = oracle.RealSamples().fit(X, y).sample(40, random_state=0)
+    assert len(np.unique(labels)) > 3
+    for row, label in zip(drawn, labels, strict=True):
+        assert (X[y == label] == row).all(axis=1).any()
 
 
 # The closed form

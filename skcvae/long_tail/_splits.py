@@ -47,8 +47,8 @@ class LongTailShuffleSplit(BaseShuffleSplit):
     See Also
     --------
     skcvae.metrics.make_shot_scorer : Scores by the size of a class.
-    skcvae.metrics.balanced_log_loss : Each class counts once; ranks settings better
-        than accuracy.
+    skcvae.metrics.balanced_log_loss : Each class counts once; varies less from split to
+        split than accuracy.
 
     Examples
     --------
