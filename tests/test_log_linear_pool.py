@@ -319,11 +319,39 @@ def test_last_step_of_a_pipeline_and_pipelines_inside():
 
 def test_default_members():
     X, y = gaussian_classes([60, 30, 20])
-    pool = LogLinearPool(weights=[1, 0.5], random_state=0)
+    pool = LogLinearPool(weights=[1, 0.5, 0.2], random_state=0)
     assert pool.get_params()["estimators"] is None
     pool.set_params(temperature=1.0).fit(X, y)
     assert isinstance(pool.named_estimators_.classifier, LongTailClassifier)
-    assert isinstance(pool.named_estimators_.neighbors, KernelNeighborsClassifier)
+    near = pool.named_estimators_.near_neighbors
+    assert near.temperature_ == pool.named_estimators_.neighbors.temperature_ / 2
+    assert pool.rarity_exponent_ == 0
+
+
+def test_half_width_has_an_exponent_of_its_own():
+    X, y = gaussian_classes([60, 30, 20])
+    half = KernelNeighborsClassifier(temperature="half").fit(X, y)
+    given = KernelNeighborsClassifier(temperature=half.temperature_).fit(X, y)
+    assert_allclose(half.exponent_, given.exponent_)
+    alone = KernelNeighborsClassifier(temperature="half").fit(X[[0, -1]], y[[0, -1]])
+    assert alone.temperature_ == 0.05
+
+
+def test_offset_raises_small_classes_that_members_underrate():
+    counts = np.array([4000, 1000, 250])
+    X, y = gaussian_classes(counts)
+    likelihood = np.log(posterior(X, np.ones(3) / 3))
+    fair = LogLinearPool([("given", Given())]).fit(likelihood, y)
+    assert fair.rarity_exponent_ < 0.1
+    tilted = likelihood + 0.5 * np.log(counts)
+    pool = LogLinearPool([("given", Given())]).fit(tilted, y)
+    assert 0.3 < pool.rarity_exponent_ < 0.6
+    expected = tilted / pool.temperature_ - pool.rarity_exponent_ * np.log(counts)
+    assert_allclose(pool.predict_proba(tilted), softmax(expected, axis=1))
+    # Classes of one size have nothing to offset.
+    X, y = gaussian_classes([200, 200, 200])
+    even = np.log(posterior(X, np.ones(3) / 3)) + np.eye(3)[0]
+    assert LogLinearPool([("given", Given())]).fit(even, y).rarity_exponent_ == 0
 
 
 def test_frozen_member_is_used_as_it_is():

@@ -107,13 +107,14 @@ def pools(memory):
     members = [
         ("classifier", Cached(LongTailClassifier(random_state=0), memory)),
         ("neighbors", Cached(KernelNeighborsClassifier(), memory)),
+        ("near", Cached(KernelNeighborsClassifier(temperature="half"), memory)),
         ("quadratic", Cached(ShrunkQuadraticDiscriminant(), memory)),
     ]
     alone = LogLinearPool(members[:1], weights=[1], temperature=1.0)
     return {
         "classifier": alone,
-        "+ neighbours": LogLinearPool(members[:2]),
-        "+ quadratic": LogLinearPool([members[0], members[2]]),
+        "+ neighbours": LogLinearPool(members[:3]),
+        "+ quadratic": LogLinearPool([members[0], members[3]]),
         "+ both": LogLinearPool(members),
     }
 
@@ -150,7 +151,7 @@ def run_part(part, data, cache):
     """Print the table of a part."""
     splits = splits_of(part, data)
     print(f"\n{part}: {len(splits)} split(s), seeds {SEEDS[: len(splits)]}\n")
-    print("| | " + " | ".join(COLUMNS) + " | difference | weights, T |")
+    print("| | " + " | ".join(COLUMNS) + " | difference | weights, T, o |")
     print("|---" * (len(COLUMNS) + 3) + "|")
     found = {}
     for i, split in enumerate(splits):
@@ -171,7 +172,8 @@ def print_row(name, results, found):
     over = gains[0] if len(gains) == 1 else np.mean(gains, axis=1)
     change = f"{np.mean(gains):+.2f} ± {half_widths(np.asarray(over)):.2f}"
     chosen = "; ".join(
-        f"{np.round(pool.weights_, 2).tolist()}, {pool.temperature_:.2f}"
+        f"{np.round(pool.weights_, 2).tolist()}, {pool.temperature_:.2f}, "
+        f"{pool.rarity_exponent_:.2f}"
         for _, _, pool in results
     )
     print(f"| {name} | " + " | ".join(cells) + f" | {change} | {chosen} |", flush=True)

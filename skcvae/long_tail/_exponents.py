@@ -155,3 +155,37 @@ def select_exponents(scores, codes, weight, log_prior, first=None):
     exponents = np.zeros(scores.shape[2])
     exponents[kept] = best.exponents
     return best._replace(exponents=exponents)
+
+
+def add_offset(scores, codes, weight, log_prior, rarity, exponents, first=None):
+    r"""Return the exponents beside an offset for small classes, and the offset.
+
+    Logits get :math:`o \, r_c` with :math:`o \ge 0` and the `rarity` :math:`r_c = -\log
+    n_c`, for classifiers underrate classes of few samples. Held-out samples come from
+    fits to parts, with fewer samples still, so that their best offset is too large. The
+    smallest one is taken whose loss is within one standard error of the least.
+
+    Parameters
+    ----------
+    scores, codes, weight, log_prior, first
+        As of `fit_exponents`.
+
+    rarity : ndarray of shape (n_classes,)
+        :math:`r`.
+
+    exponents : ndarray of shape (n_members,)
+        Those of members that are left out are 0, and stay 0.
+    """
+    kept = exponents > 0
+    scores = scores[:, :, kept]
+    column = np.broadcast_to(rarity, scores.shape[:2])[:, :, None]
+    both = np.concatenate([scores, column], axis=2)
+    best = fit_exponents(both, codes, weight, log_prior, first)
+    for offset in best.exponents[-1] * np.linspace(0, 1, 11):
+        shifted = log_prior + offset * rarity
+        fitted = fit_exponents(scores, codes, weight, shifted, first)
+        if standard_errors(fitted.losses - best.losses) <= 1:
+            break
+    exponents = np.zeros(len(kept))
+    exponents[kept] = fitted.exponents
+    return exponents, float(offset)

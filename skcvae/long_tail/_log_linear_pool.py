@@ -32,9 +32,14 @@ from .._generation import seed_all
 from .._training import draw_seeds
 from .._validation import check_labels, forget_fit, read_tensors
 from ._classifier import LongTailClassifier
-from ._exponents import class_weights, possible_splits, select_exponents
+from ._exponents import (
+    add_offset,
+    class_weights,
+    possible_splits,
+    select_exponents,
+)
 from ._kernel_neighbors import KernelNeighborsClassifier
-from ._pool_members import Member, log_likelihoods
+from ._pool_members import Member, check_weights, log_likelihoods
 from ._priors import resolve_target_prior
 from ._trained_fit import passed_weight, samples_needed
 from ._trained_prior import Labels
@@ -48,12 +53,14 @@ class LogLinearPool(
     Member m has probabilities :math:`p_m(c \mid x)` for a class prior :math:`\pi_m`,
     which the pool takes out of them, so that the target prior t is counted once:
 
-    .. math:: p(c \mid x) \propto t_c \exp\left(\frac{1}{T} \sum_m w_m
+    .. math:: p(c \mid x) \propto t_c \, n_c^{-o} \exp\left(\frac{1}{T} \sum_m w_m
         \log \frac{p_m(c \mid x)}{\pi_{mc}}\right).
 
-    The first member has the weight 1. Held-out samples choose the other weights and the
-    temperature T. A member that brings no sure gain gets the weight 0, so that the
-    default, neighbours beside a classifier, does no harm where neighbours are bad.
+    The first member has the weight 1. Held-out samples choose the other weights, the
+    temperature T, and the offset :math:`o \ge 0` of classes of :math:`n_c` samples,
+    which members underrate where :math:`n_c` is small. A member that brings no sure
+    gain gets the weight 0, so that the default, neighbours beside a classifier, does no
+    harm where neighbours are bad.
 
     Parameters
     ----------
@@ -61,11 +68,12 @@ class LogLinearPool(
         Members, which have `predict_proba`. They are cloned; a fitted one in
         scikit-learn's FrozenEstimator is used as it is, and must not have seen the
         samples that `fit` gets. None is a
-        :class:`~skcvae.long_tail.LongTailClassifier`, "classifier", and a
-        :class:`~skcvae.long_tail.KernelNeighborsClassifier`, "neighbors".
+        :class:`~skcvae.long_tail.LongTailClassifier`, "classifier", and two of
+        :class:`~skcvae.long_tail.KernelNeighborsClassifier`: "neighbors", and
+        "near_neighbors" of ``temperature="half"``.
 
     weights : array-like of shape (n_estimators,) or "auto", default="auto"
-        :math:`w_m`, not negative, or "auto".
+        :math:`w_m`, not negative; o is then 0. Or "auto".
 
     temperature : float or "auto", default="auto"
         T. Where neither this nor `weights` is "auto", members are trained once only.
@@ -103,8 +111,8 @@ class LogLinearPool(
     weights_ : ndarray of shape (n_estimators,)
         :math:`w_m`.
 
-    temperature_ : float
-        T.
+    temperature_, rarity_exponent_ : float
+        T and o.
 
     target_prior_ : ndarray of shape (n_classes,)
         Class distribution that the probabilities are for.
@@ -134,7 +142,8 @@ class LogLinearPool(
     in :math:`w_m / T \ge 0`. A pull towards the first member alone, as strong as one
     sample, keeps the solution finite. Then members are left out, the least useful
     first, as long as the gain in loss that they bring is below one standard error over
-    the samples.
+    the samples. The offset is the smallest whose loss is within one standard error of
+    the least.
 
     **Folds** leave each class at least one sample to train on, or as many as a sampler
     in a member needs. A class of one sample is therefore never held out: the weights
@@ -265,7 +274,7 @@ class LogLinearPool(
                 "A classifier needs at least two classes, and y has 1 class."
             )
         self._check_named()
-        self._check_weights()
+        check_weights(self.weights, len(self._named()))
         routed = self._route(params)
         members = self._make_members(routed)
         weight = passed_weight(members[0].estimator, members[0].params, X)
@@ -278,8 +287,9 @@ class LogLinearPool(
         splits = self._make_splits(X, y, codes, members, routed)
         scores, held_out = self._cross_fit(X, y, classes, members, splits)
         weight = np.ones(len(codes)) if weight is None else weight
-        weights, temperature = self._choose(
-            scores, codes[held_out], weight[held_out], target_prior
+        rarity = -np.log(np.bincount(codes))
+        weights, temperature, offset = self._choose(
+            scores, codes[held_out], weight[held_out], target_prior, rarity
         )
         fitted = Parallel(n_jobs=self.n_jobs)(
             delayed(member.fit)(clone(member.estimator), X, y, classes)
@@ -288,6 +298,7 @@ class LogLinearPool(
         self.classes_, self.class_count_ = classes, labels.mass
         self.target_prior_ = target_prior
         self.weights_, self.temperature_ = weights, temperature
+        self.rarity_exponent_, self._shift = offset, offset * rarity
         self._keep(members, fitted)
         return self
 
@@ -307,7 +318,7 @@ class LogLinearPool(
         check_is_fitted(self)
         X = read_tensors(X)
         with np.errstate(divide="ignore"):
-            scores = np.log(self.target_prior_)
+            scores = np.log(self.target_prior_) + self._shift
         for estimator, prior, weight in zip(
             self.estimators_, self.priors_, self.weights_, strict=True
         ):
@@ -370,6 +381,7 @@ class LogLinearPool(
         return [
             ("classifier", LongTailClassifier()),
             ("neighbors", KernelNeighborsClassifier()),
+            ("near_neighbors", KernelNeighborsClassifier(temperature="half")),
         ]
 
     def _route(self, params):
@@ -408,24 +420,6 @@ class LogLinearPool(
         if "splitter" in names:
             raise ValueError("A member cannot be called 'splitter': rename it.")
 
-    def _check_weights(self):
-        """Return the given weights as an array; None for "auto"."""
-        if isinstance(self.weights, str):
-            return None
-        weights = np.asarray(self.weights, dtype=np.float64)
-        n_members = len(self._named())
-        if weights.shape != (n_members,):
-            raise ValueError(
-                f"weights must be one number for each of {n_members} members, got an "
-                f"array of shape {weights.shape}."
-            )
-        if not (np.isfinite(weights).all() and (weights >= 0).all() and weights.any()):
-            raise ValueError(
-                "weights must be finite numbers >= 0 that are not all 0, got "
-                f"{self.weights!r}."
-            )
-        return weights
-
     def _make_splits(self, X, y, codes, members, routed):
         """Return the folds that choose weights and temperature, if these are open."""
         if not isinstance(self.weights, str) and self.temperature != "auto":
@@ -452,19 +446,19 @@ class LogLinearPool(
         held_out = np.concatenate([test for test, _ in folds[:n_splits]])
         return np.stack(of_members, axis=2), held_out
 
-    def _choose(self, scores, codes, weight, target_prior):
-        """Return the weights and the temperature that suit held-out samples.
+    def _choose(self, scores, codes, weight, target_prior, rarity):
+        """Return weights, temperature and offset that suit held-out samples.
 
         Classes that no held-out sample has are left out: of those no probability can
         be checked.
         """
-        given = self._check_weights()
+        given = check_weights(self.weights, scores.shape[2])
         fixed = None if self.temperature == "auto" else self.temperature
         mass = np.bincount(codes, weight, minlength=len(target_prior))
         seen = np.flatnonzero((mass > 0) & (target_prior > 0))
         if len(seen) < 2:
             first_alone = np.eye(scores.shape[2])[0]
-            return first_alone if given is None else given, fixed or 1.0
+            return first_alone if given is None else given, fixed or 1.0, 0.0
         counted = np.isin(codes, seen) & (weight > 0)
         scores = scores[counted][:, seen]
         if given is not None:
@@ -472,11 +466,14 @@ class LogLinearPool(
         codes, prior = np.searchsorted(seen, codes[counted]), target_prior[seen]
         weight = class_weights(codes, prior, weight[counted])
         first = None if fixed is None else 1 / fixed
-        exponents = select_exponents(
-            scores, codes, weight, np.log(prior), first
-        ).exponents
-        weights = exponents / exponents[0] if given is None else given
-        return weights, float(1 / exponents[0])
+        log_prior = np.log(prior)
+        exponents = select_exponents(scores, codes, weight, log_prior, first).exponents
+        if given is not None:
+            return given, float(1 / exponents[0]), 0.0
+        exponents, offset = add_offset(
+            scores, codes, weight, log_prior, rarity[seen], exponents, first
+        )
+        return exponents / exponents[0], float(1 / exponents[0]), offset
 
     def _keep(self, members, fitted):
         """Set what the fitted members tell."""

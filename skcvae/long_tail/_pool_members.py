@@ -95,6 +95,23 @@ class Member:
         return estimator, prior
 
 
+def check_weights(weights, n_members):
+    """Return the weights of a pool as an array; None for "auto"."""
+    if isinstance(weights, str):
+        return None
+    given = np.asarray(weights, dtype=np.float64)
+    if given.shape != (n_members,):
+        raise ValueError(
+            f"weights must be one number for each of {n_members} members, got an "
+            f"array of shape {given.shape}."
+        )
+    if not (np.isfinite(given).all() and (given >= 0).all() and given.any()):
+        raise ValueError(
+            f"weights must be finite numbers >= 0 that are not all 0, got {weights!r}."
+        )
+    return given
+
+
 def log_likelihoods(proba, prior):
     """Return log p(x | c), up to a constant for each sample, in double precision."""
     proba = np.asarray(proba, dtype=np.float64)

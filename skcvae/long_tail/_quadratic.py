@@ -12,11 +12,11 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from .._class_means import fit_class_means, make_definite
 from .._thin_covariance import ThinCovariance
 from ._exponents import (
+    add_offset,
     class_weights,
     evenly,
     fit_exponents,
     possible_splits,
-    standard_errors,
 )
 from ._likelihoods import BaseLikelihoodClassifier
 
@@ -178,7 +178,15 @@ class ShrunkQuadraticDiscriminant(BaseLikelihoodClassifier):
             if best is None or fitted.loss < best[0].loss:
                 best = fitted, constants, scores
         fitted, constants, scores = best
-        return *constants, self._smallest_offset(scores, held_out, weight, fitted)
+        exponents, offset = add_offset(
+            scores[:, :, :1],
+            held_out,
+            weight,
+            0.0,
+            -np.log(self.class_count_),
+            fitted.exponents[:1],
+        )
+        return *constants, (exponents[0], offset)
 
     def _held_out_gaussians(self, Z, codes, splits):
         """Return pairs of fitted Gaussians and held-out samples, and their classes."""
@@ -190,16 +198,6 @@ class ShrunkQuadraticDiscriminant(BaseLikelihoodClassifier):
             for (train, _), test in zip(splits, tests, strict=True)
         ]
         return folds, codes[np.concatenate(tests)]
-
-    def _smallest_offset(self, scores, held_out, weight, best):
-        """Return the exponents with the smallest offset that is about as good."""
-        for offset in best.exponents[1] * np.linspace(0, 1, 11):
-            fitted = fit_exponents(
-                scores[:, :, :1], held_out, weight, -offset * np.log(self.class_count_)
-            )
-            if standard_errors(fitted.losses - best.losses) <= 1:
-                break
-        return fitted.exponents[0], offset
 
 
 class _ClassGaussians:
