@@ -372,6 +372,15 @@ def test_a_frozen_generator_may_know_more_classes(noisy_classes):
     assert classifier.variance_.shape == (3,)
 
 
+def test_what_a_frozen_generator_has_seen_does_not_choose_the_ridge(noisy_classes):
+    X, y = noisy_classes
+    own = make_classifier(ClassGaussian(random_state=0)).fit(X, y)
+    frozen = FrozenEstimator(ClassGaussian(random_state=0).fit(X, y))
+    given = make_classifier(frozen).fit(X, y)
+    assert given.l2_ == own.l2_
+    assert_allclose(given.coef_, own.coef_)
+
+
 def test_calibration_replaces_the_temperature_only(noisy_classes):
     X, y = noisy_classes
     plain = make_classifier().fit(X, y)

@@ -278,7 +278,8 @@ class ClosedFormFit:
         if self.gaussians is None:
             return None
         generator = classifier.generator
-        generator = ClassGaussian() if generator is None else generator
+        # A frozen one may have seen the held-out samples: a copy of it is trained.
+        generator = ClassGaussian() if generator is None else unfrozen(generator)
         generator = clone_generator(
             generator, classifier.random_state, classifier.memory, seed
         )
