@@ -309,13 +309,13 @@ class BaseGenerator(SamplingMixin, DocLinkMixin, BaseEstimator):
         return self
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def _fit_checked(self, X, y, X_unlabeled=None):
+    def _fit_checked(self, X, y, **unlabeled):
         """Fit to samples that the estimator around this one has checked."""
         with self._fitting():
             self.n_features_in_ = X.shape[1]
             is_float = X.dtype in (np.float64, np.float32)
             X = np.asarray(X, X.dtype if is_float else np.float64, "C")
-            self._learn(X, y, X_unlabeled)
+            self._learn(X, y, **unlabeled)
         return self
 
     fit.for_checked_samples = _fit_checked
