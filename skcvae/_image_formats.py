@@ -61,7 +61,7 @@ def count_unread(files: list[str]) -> str:
     advice = "Convert them to JPEG or PNG"
     if set(_HEIF) & set(photos):
         advice = 'pip install "skcvae[heif]" reads HEIC; convert others to JPEG or PNG'
-    return f"{sum(photos.values())} photos cannot be read ({numbers}). {advice}."
+    return f"photos that cannot be read: {numbers}. {advice}."
 
 
 def _extension(file):

@@ -94,8 +94,10 @@ def check_numbers(X):
         ) from error
     _refuse_containers(X, values)
     if values.dtype == object and values.ndim == 2:
-        _refuse(enumerate(values.T))
-        return _without_na(values)
+        held = _examples(values)
+        if not all(map(_is_number, held)):
+            _refuse(enumerate(values.T))
+        return _without_na(values) if any(map(is_pandas_na, held.values())) else values
     # scikit-learn's checks refuse arrays of complex numbers.
     if values.dtype.kind != "c":
         _refuse([(None, values)])
@@ -209,7 +211,7 @@ def _refuse(columns):
                 f"X contains {what}{where}. Convert them to numbers first: {remedy}."
             )
     others = {
-        name: sorted(t.__name__ for t in held if not issubclass(t, (Real, np.bool_)))
+        name: sorted(t.__name__ for t in held if not _is_number(t))
         for name, _, held in found
     }
     others = {name: types for name, types in others.items() if types}
@@ -223,10 +225,18 @@ def _refuse(columns):
 
 def _types(values):
     """Return the types of objects in an array, apart from those of missing values."""
-    if values.dtype != object:
-        return ()
-    examples = {type(value): value for value in values.flat}
-    return [t for t, v in examples.items() if v is not None and not is_pandas_na(v)]
+    examples = _examples(values).items()
+    return [t for t, v in examples if v is not None and not is_pandas_na(v)]
+
+
+def _examples(values):
+    """Return an object of each type in an array of objects."""
+    held = values.ravel().tolist() if values.dtype == object else []
+    return dict(zip(map(type, held), held, strict=True))
+
+
+def _is_number(kind):
+    return issubclass(kind, (Real, np.bool_))
 
 
 def check_labels(y):
@@ -347,6 +357,21 @@ def check_private_samples(estimator, X, y, classes) -> tuple[NDArray, NDArray]:
     X = validate_data(estimator, X, ensure_min_samples=0, **form)
     check_consistent_length(X, labels)
     return X, labels
+
+
+def check_validation(estimator, X, y):
+    """Return validation samples of the user for a fit, and the codes of their labels.
+
+    The estimator has `n_features_in_` and `classes_` of the training samples.
+    """
+    X = check_array(check_numbers(X), dtype=[np.float64, np.float32])
+    if X.shape[1] != estimator.n_features_in_:
+        raise ValueError(
+            f"The validation samples of net_params['train_split'] have {X.shape[1]} "
+            f"features, and the training samples {estimator.n_features_in_}."
+        )
+    check_finite_in_float32(X)
+    return X, encode_labels(y, estimator.classes_)
 
 
 def check_finite_in_float32(X, feature_names=None):

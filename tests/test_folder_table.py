@@ -111,17 +111,17 @@ TABLE = {
     "photos nobody reads": (
         (*CAT_DOG, "cat/4.CR2", "dog/5.psd", "dog/6.psd", "dog/7.txt"),
         ["cat", "cat", "dog"],
-        r"3 photos cannot be read \(1 \.cr2, 2 \.psd\)\. Convert them to JPEG or PNG",
+        r"photos that cannot be read: 1 \.cr2, 2 \.psd\. Convert them to JPEG or PNG",
     ),
     "only photos nobody reads": (
         ("cat/1.nef", "dog/2.nef"),
-        r"2 photos cannot be read \(2 \.nef\)",
+        r"photos that cannot be read: 2 \.nef\.",
         None,
     ),
     "photos beside the classes": (
         (*CAT_DOG, "3.jpg"),
         ["cat", "cat", "dog"],
-        "1 images lie in .*and are left out",
+        "Images that lie in .* and are left out: 1, such as",
     ),
     "no photo": (("cat/1.txt",), "has no image in a sub-folder", None),
     "odd names": (
@@ -168,7 +168,7 @@ def test_one_photo_in_two_classes_is_said(tmp_path):
     for label, start in (("cat", b"a"), ("dog", b"b")):
         (tmp_path / label / "long.jpg").write_bytes(start + bytes(10_000))
     (message,) = load(tmp_path)[1]
-    assert message.startswith("1 images are in more than one class")
+    assert message.startswith("Images in more than one class: 1,")
     assert "cat/1.jpg" in message and "dog/copy.jpg" in message
 
 
@@ -208,7 +208,7 @@ def test_one_photo_of_two_labels_in_a_csv_file_is_said(tmp_path):
     fill(tmp_path, "1.jpg", "2.jpg")
     path = write_csv(tmp_path, "1.jpg,cat", "1.jpg,dog", "2.jpg,dog", "none.jpg,cat")
     (message,) = load(path)[1]
-    assert message.startswith("1 images are in more than one class")
+    assert message.startswith("Images in more than one class: 1,")
 
 
 def test_heic_is_named_with_the_extra_that_reads_it(tmp_path, monkeypatch):
@@ -217,7 +217,7 @@ def test_heic_is_named_with_the_extra_that_reads_it(tmp_path, monkeypatch):
     try:
         fill(tmp_path, *CAT_DOG, "cat/3.heic", "cat/4.HEIC", "cat/5.jxl")
         (message,) = load(tmp_path)[1]
-        assert r"3 photos cannot be read (2 .heic, 1 .jxl)" in message
+        assert "photos that cannot be read: 2 .heic, 1 .jxl." in message
         assert 'pip install "skcvae[heif]" reads HEIC' in message
     finally:
         _image_formats.readable_formats.cache_clear()
@@ -320,7 +320,8 @@ def test_embed_counts_equal_and_nearly_equal_photos_of_two_splits(tmp_path, embe
     save_photo(photos / "test" / "cat" / "1.jpg", 1, quality=99, subsampling=0)
     result = embed(embedder, photos, tmp_path / "out.npz")
     assert result.exit_code == 0, result.output
-    assert "1 images of test are also in train, and 1 more are nearly" in result.output
+    assert "Images of test that are also in train: 1; that are nearly" in result.output
+    assert "equal to one of train: 1 (nearer than" in result.output
     assert "0.bmp" in result.output
     for name in ("0.bmp", "1.jpg"):
         (photos / "test" / "cat" / name).unlink()
@@ -335,4 +336,4 @@ def test_embed_compares_the_images_of_a_medmnist_file(tmp_path, embedder):
     arrays |= {f"{n}_labels": np.zeros((len(p), 1)) for n, p in parts.items()}
     np.savez(tmp_path / "medmnist.npz", **arrays)
     result = embed(embedder, tmp_path / "medmnist.npz", tmp_path / "out.npz")
-    assert "3 images of test are also in train, and 0 more" in result.output
+    assert "also in train: 3; that are nearly equal to one of train: 0" in result.output

@@ -21,8 +21,12 @@ import torch
 from scipy import sparse
 from sklearn.base import clone
 from test_common import CHECKING, EVERYTHING, PRIVATE, SAMPLERS, draw
+from typer.testing import CliRunner
 
 from skcvae._training import TrainingNet
+from skcvae.cli import app
+from skcvae.cli._databases import read_samples
+from skcvae.generators import BaseGenerator
 from skcvae.long_tail import KernelNeighborsClassifier
 
 RIGHT, TAKES = "right", "taken, with missing values replaced"
@@ -371,6 +375,32 @@ def same_as_plain(name, samples, drawn, plain):
     )
 
 
+@pytest.fixture(scope="module", autouse=True)
+def fits():
+    """Fit a generator once for the same samples, and list the fits and trainings."""
+    started, kept = [], {}
+    learn, fit_loop = BaseGenerator._learn, TrainingNet.fit_loop
+
+    def learn_once(generator, samples, labels):
+        started.append(generator)
+        settings = type(generator).__name__, repr(generator.get_params())
+        key = *settings, samples.tobytes(), samples.dtype.str, labels.tobytes()
+        if key not in kept:
+            before = set(vars(generator))
+            learn(generator, samples, labels)
+            kept[key] = {k: v for k, v in vars(generator).items() if k not in before}
+        vars(generator).update(kept[key])
+
+    def train(net, *args, **kwargs):
+        started.append(net)
+        return fit_loop(net, *args, **kwargs)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(BaseGenerator, "_learn", learn_once)
+        patch.setattr(TrainingNet, "fit_loop", train)
+        yield started
+
+
 @pytest.fixture(scope="module")
 def table():
     """Outcomes of all tests of this file, to be counted at the end."""
@@ -380,17 +410,7 @@ def table():
 
 
 @pytest.mark.parametrize("variant", [*VARIANTS, *GENERATED_ANEW, *REFUSED_POLARS])
-def test_containers_are_read_right_or_refused(
-    variant, plain, table, tmp_path, monkeypatch
-):
-    trained = []
-    fit_loop = TrainingNet.fit_loop
-
-    def record(net, *args, **kwargs):
-        trained.append(net)
-        return fit_loop(net, *args, **kwargs)
-
-    monkeypatch.setattr(TrainingNet, "fit_loop", record)
+def test_containers_are_read_right_or_refused(variant, plain, table, tmp_path, fits):
     found = {}
     for name, estimator in CHEAP.items():
         make, expectation = expected_of(name, variant)
@@ -398,14 +418,80 @@ def test_containers_are_read_right_or_refused(
         samples, labels = (
             made if isinstance(made, tuple) and len(made) == 2 else (made, y)
         )
-        trained.clear()
+        fits.clear()
         found[name] = outcome(
             lambda e=estimator, s=samples, t=labels: draw(clone(e), s, t),
             expectation,
             lambda drawn, n=name, s=samples: same_as_plain(n, s, drawn, plain),
         )
-        if found[name] == "refused" and trained:
+        if found[name] == "refused" and fits:
             found[name] = "refused after training"
     table.update(text.partition(":")[0] for text in found.values())
     wrong = {n: text for n, text in found.items() if text not in (RIGHT, "refused")}
     assert not wrong
+
+
+def test_sparse_columns_keep_their_types():
+    dummies = pd.get_dummies(pd.Series([*"xyz"] * 8), sparse=True)
+    samples = pd.concat([FRAME, dummies], axis=1)
+    for name in OVER_SAMPLERS:
+        drawn, _ = draw(clone(CHEAP[name]), samples, y)
+        assert drawn.dtypes.equals(samples.dtypes)
+        pd.testing.assert_frame_equal(drawn[:24], samples)
+
+
+def test_labels_may_be_tensors(plain):
+    for name, estimator in CHEAP.items():
+        drawn = draw(clone(estimator), X, torch.tensor(y))
+        assert same_as_plain(name, X, drawn, plain)
+
+
+# Types of arrays in a file, and whether a command may read them as samples.
+IN_FILES = {
+    **{t: X.astype(t) for t in NUMERIC.split()[1:]},
+    "longdouble": X.astype(np.longdouble),
+    "Fortran order": np.asfortranarray(X),
+    "other byte order": X.astype(">f8"),
+    "bool": X > 5,
+}
+NOT_IN_FILES = {
+    "complex": X + 0j,
+    "dates": X.astype("M8[D]"),
+    "durations": X.astype("m8[s]"),
+    "texts": X.astype("U"),
+    "bytes": X.astype("S"),
+    "void": X.view("V8"),
+    "structured": structured(),
+    "objects": X.astype(object),
+    "one axis": X[:, 0],
+    "three axes": X[:, :, None],
+    "no samples": X[:0],
+    "lengths": X[1:],
+    "one number": np.float64(3),
+}
+
+
+@pytest.mark.parametrize("kind", IN_FILES)
+def test_commands_read_numbers_of_any_type(kind, tmp_path):
+    np.savez(tmp_path / "a.npz", X=IN_FILES[kind], y=y)
+    samples = read_samples(tmp_path / "a.npz", "train")
+    assert samples.X.dtype in (np.float32, np.float64)
+    np.testing.assert_array_equal(samples.X, IN_FILES[kind].astype(float))
+
+
+@pytest.mark.parametrize("kind", NOT_IN_FILES)
+def test_commands_refuse_what_is_no_number_in_one_line(kind, tmp_path):
+    file, out = str(tmp_path / "a.npz"), str(tmp_path / "out")
+    np.savez(file, X=NOT_IN_FILES[kind], y=y)
+    others = [f"--{name}={file}" for name in ("members", "nonmembers", "reference")]
+    for command in (
+        ["anonymize", file, "-o", f"{out}.npz", "--method=gaussian"],
+        ["release", file, "-o", f"{out}.safetensors", "--method=gaussian"],
+        ["audit", file, *others],
+        ["probe", file, "--validation", file, "--test", file],
+        ["report", file, "-o", f"{out}.html"],
+    ):
+        result = CliRunner().invoke(app, command)
+        assert result.exit_code == 1, (command, result.output)
+        assert result.output.startswith("Error: ")
+        assert result.output.count("\n") == 1

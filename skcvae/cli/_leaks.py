@@ -30,10 +30,10 @@ def describe_leaks(splits: dict[str, tuple[np.ndarray, Any]]) -> list[str]:
         example = others[pairs[int(np.argmax(same))][1]]
         where = f", such as {printable(example)}" if isinstance(example, str) else ""
         lines.append(
-            f"{sum(same)} images of {second} are also in {first}, and "
-            f"{len(same) - sum(same)} more are nearly equal to one of {first} "
-            f"(nearer than {limit:.2g}, a tenth of the usual distance of neighbours)"
-            f"{where}. Leave them out of one split, because they make scores too high."
+            f"Images of {second} that are also in {first}: {sum(same)}; that are "
+            f"nearly equal to one of {first}: {len(same) - sum(same)} (nearer than "
+            f"{limit:.2g}, a tenth of the usual distance of neighbours){where}. Leave "
+            "them out of one split, because they make scores too high."
         )
     return lines
 

@@ -152,7 +152,7 @@ def _read_folder(root, split):
 def _no_image(root, skipped):
     """Return what to say of a folder without an image."""
     if unread := count_unread(skipped):
-        return f"{root} has no image in a sub-folder that can be read: {unread}"
+        return f"{root} has no image in a sub-folder, but {unread}"
     extensions = [e for known in readable_formats().values() for e in known]
     return (
         f"{root} has no image in a sub-folder: each sub-folder is a class, with "
@@ -210,11 +210,11 @@ def _warn_about_files(root, skipped, loose):
     """Warn about photos that are left out."""
     unread = count_unread(skipped)
     if unread:
-        warn_user(f"In {printable(root)}, {unread}")
+        warn_user(f"{printable(root)} holds {unread}")
     if loose:
         warn_user(
-            f"{len(loose)} images lie in {printable(root)} itself and are left out, "
-            f"such as {printable(loose[0])}. Each sub-folder is a class."
+            f"Images that lie in {printable(root)} itself, and are left out: "
+            f"{len(loose)}, such as {printable(loose[0])}. Each sub-folder is a class."
         )
 
 
@@ -287,7 +287,7 @@ def _warn_about_copies(paths, labels, others):
     if mixed:
         first, *_, last = sorted(mixed[0], key=lambda index: labels[index])
         warn_user(
-            f"{len(mixed)} images are in more than one class, such as "
+            f"Images in more than one class: {len(mixed)}, such as "
             f"{printable(paths[first])} and {printable(paths[last])}. This is a label "
             "error, or a leak."
         )

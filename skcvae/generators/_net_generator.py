@@ -8,7 +8,6 @@ from numbers import Integral, Real
 
 import numpy as np
 import torch
-from sklearn.utils import check_array
 from sklearn.utils._param_validation import Interval, StrOptions
 from skorch.callbacks import LRScheduler, PassthroughScoring
 from torch.optim.lr_scheduler import OneCycleLR
@@ -24,7 +23,7 @@ from .._training import (
     resolve_device,
     wrap_train_split,
 )
-from .._validation import VARIANCE_CONSTRAINT, check_numbers, encode_labels
+from .._validation import VARIANCE_CONSTRAINT, check_validation
 from ._base import BaseGenerator
 
 _AUTO_EPOCHS = (10, 300)
@@ -96,8 +95,7 @@ class NetGenerator(BaseGenerator):
 
     def _convert_validation(self, X, y, device):
         """Return samples and labels of the user as the networks read them."""
-        X = check_array(check_numbers(X), dtype=[np.float64, np.float32])
-        codes = encode_labels(y, self.classes_)
+        X, codes = check_validation(self, X, y)
         Z = scale_rows(X, self.offset_, self.scale_)
         x = torch.from_numpy(
             self._new_to_net(self._residuals(Z, codes).astype(np.float32))

@@ -189,8 +189,11 @@ def plain_text(label):
 
     Dollars would start a formula, and legends leave out labels that begin with "_".
     """
+    from matplotlib import rcParams
+
     text = "".join(c if c.isprintable() else " " for c in str(label))
-    text = text.replace("$", r"\$")
+    if rcParams["text.parse_math"]:
+        text = text.replace("$", r"\$")
     return f" {text}" if text.startswith("_") else text
 
 

@@ -4,7 +4,7 @@ import copy
 
 import numpy as np
 import torch
-from sklearn.utils import check_array, check_random_state
+from sklearn.utils import check_random_state
 from torch import nn
 
 from .._generation import (
@@ -16,11 +16,10 @@ from .._generation import (
 from .._scaling import estimate_scale, scale_rows
 from .._training import check_net_params, draw_seeds, fork_torch_rng, resolve_device
 from .._validation import (
-    check_numbers,
     check_unlabeled,
+    check_validation,
     check_variance,
     check_weighted_samples,
-    encode_labels,
 )
 from ..generators import ClassGaussian
 from ._batches import WeightedTensors, resolve_remix
@@ -209,8 +208,7 @@ class HeadFittingMixin:
 
     def _convert_validation(self, X, y):
         """Return samples and labels of the user as the head reads them."""
-        X = check_array(check_numbers(X), dtype=[np.float64, np.float32])
-        codes = encode_labels(y, self.classes_)
+        X, codes = check_validation(self, X, y)
         return self._to_tensors(X, codes, np.ones(len(codes)))
 
     def _to_tensors(self, X, codes, weight):

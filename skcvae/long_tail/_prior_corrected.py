@@ -274,11 +274,11 @@ class PriorCorrectedClassifier(
         check_labels(y)
         y = column_or_1d(y, warn=True)
         check_classification_targets(y)
-        if not np.size(y):
-            raise ValueError("Found array with 0 sample(s): X and y are empty.")
         routed = self._route(params)
         weight = passed_weight(self.estimator, routed.estimator.fit, X)
         classes, codes = np.unique(y, return_inverse=True)
+        if not len(classes):
+            raise ValueError("Found array with 0 sample(s): X and y are empty.")
         labels = Labels.of(y, classes, weight)
         target_prior = resolve_target_prior(self.target_prior, labels.mass)
         self._check_claim(labels, routed.estimator.fit)
