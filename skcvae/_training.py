@@ -17,8 +17,8 @@ from tqdm.auto import tqdm
 # weights of a Gaussian likelihood so far that no later step brings them back.
 _MAX_GRADIENT_NORM = 100.0
 # Operations of a step that one more thread is worth. A CVAE with the default widths and
-# 64 features has 2e8: two threads took as long as one on an idle machine, and four times
-# as long beside busy processes. With 192 features it has 4e8, and two took 57 %.
+# 64 features has 2e8: two threads took as long as one on an idle machine, and four
+# times as long beside busy processes. With 192 features it has 4e8, and two took 57 %.
 _OPERATIONS_PER_THREAD = 2e8
 _MAX_SEED = np.iinfo(np.int32).max
 
