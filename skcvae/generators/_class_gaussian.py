@@ -17,7 +17,7 @@ from .._class_means import (
     shrink_means,
 )
 from .._scaling import scale_of_moments
-from .._thin_covariance import check_size
+from .._thin_covariance import ThinCovariance, check_size
 from .._validation import (
     VARIANCE_CONSTRAINT,
     check_samples,
@@ -252,8 +252,9 @@ class ClassGaussian(DecoderMixin, BaseGenerator):
         known = getattr(self, "moments_", None)
         if known is None and hasattr(self, "classes_"):
             raise ValueError(
-                "fit() to more than 2,048 features, and fewer samples, keeps no moments "
-                "to add to. Call partial_fit() for all samples, on a new ClassGaussian."
+                "fit() to more than 2,048 features, and fewer samples, keeps no "
+                "moments to add to. Call partial_fit() for all samples, on a new "
+                "ClassGaussian."
             )
         X, y = check_samples(self, X, y, reset=known is None)
         if classes is not None:
