@@ -27,13 +27,15 @@ class ClassMeans:
 
     `raw` and `shrunk` have the shape (n_classes, n_features). `covariance` is that
     within the classes, an array or, for wide data, a `ThinCovariance`. `k0` is the
-    number of pseudo-samples at the mean of all samples.
+    number of pseudo-samples at the mean of all samples. `scatter` is what both were
+    estimated from.
     """
 
     raw: np.ndarray
     shrunk: np.ndarray
     covariance: np.ndarray | ThinCovariance
     k0: float
+    scatter: "Scatter"
 
 
 @dataclass
@@ -107,7 +109,7 @@ def shrink_means(raw, overall_mean, counts, scatter, covariance, k0="auto"):
     if k0 == "auto":
         k0 = _mean_shrinkage(raw, overall_mean, counts, scatter, covariance)
     shrunk = shrink_class_means(raw, overall_mean, counts, k0)
-    return ClassMeans(raw, shrunk, covariance, k0)
+    return ClassMeans(raw, shrunk, covariance, k0, scatter)
 
 
 def raw_class_means(Z, codes, n_classes):

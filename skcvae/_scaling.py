@@ -28,8 +28,13 @@ def estimate_scale(X):
     deviation = _deviation(X, offset)
     varying = ~constant_features(X)
     offset[~varying] = X[0, ~varying]
+    return offset, common_scale(deviation, varying)
+
+
+def common_scale(deviation, varying):
+    """Return one scale for all features that vary, and 0 for the others."""
     if not varying.any():
-        return offset, np.zeros(X.shape[1])
+        return np.zeros(len(deviation))
     spread = deviation[varying]
     # The lower median: of two features in different units, one is too large.
     if spread.max() > _MAX_SPREAD * np.quantile(spread, 0.5, method="lower"):
@@ -40,8 +45,21 @@ def estimate_scale(X):
         )
     scale = np.sqrt(np.mean(spread**2))
     # What float32 cannot tell from zero beside the other features is constant, too.
-    varying &= deviation > np.finfo(np.float32).eps * scale
-    return offset, np.where(varying, scale, 0.0)
+    varying = varying & (deviation > np.finfo(np.float32).eps * scale)
+    return np.where(varying, scale, 0.0)
+
+
+def scale_of_moments(means, counts, scatter, dtype):
+    """Return what `estimate_scale` returns, for the moments of classes.
+
+    Ranges are not known: a feature is constant where its standard deviation is within
+    rounding error of zero.
+    """
+    offset = counts @ means / counts.sum()
+    between = counts @ np.square(means - offset)
+    deviation = np.sqrt((np.diag(scatter) + between) / counts.sum())
+    varying = deviation > 16 * np.finfo(dtype).eps * np.abs(offset)
+    return offset, common_scale(deviation, varying)
 
 
 def _deviation(X, mean):

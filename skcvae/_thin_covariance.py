@@ -142,3 +142,9 @@ def gaussian_log_density(residuals, factor, log_scale=0.0):
     squared = np.square(whitened).sum(axis=0) * np.exp(-2 * log_scale)
     log_volume = log_volume + n_features * log_scale
     return -0.5 * (squared + n_features * _LOG_2_PI) - log_volume
+
+
+def as_array(covariance):
+    """Return a covariance as an array."""
+    thin = isinstance(covariance, ThinCovariance)
+    return covariance.toarray() if thin else covariance

@@ -8,6 +8,7 @@ from ._cvae import CVAE
 from ._decoder import DecoderMixin, LatentDecoder
 from ._density import DensityGenerator
 from ._flow_matching import FlowMatching
+from ._moments import ClassMoments
 from ._vae import VAE
 from .private import DPCVAE, DPClassGaussian
 
@@ -18,6 +19,7 @@ __all__ = [
     "VAE",
     "BaseGenerator",
     "ClassGaussian",
+    "ClassMoments",
     "DPClassGaussian",
     "DecoderMixin",
     "DensityGenerator",

@@ -2,24 +2,51 @@
 
 from collections.abc import Mapping
 from numbers import Real
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from sklearn.base import _fit_context
 from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.metaestimators import available_if
 
-from .._class_means import fit_class_means, leave_one_out_residuals
-from .._scaling import scale_rows
-from .._thin_covariance import check_size
-from .._validation import VARIANCE_CONSTRAINT, check_samples, check_unlabeled
+from .._class_means import (
+    Scatter,
+    fit_class_means,
+    leave_one_out_residuals,
+    shrink_means,
+)
+from .._scaling import scale_of_moments, scale_rows
+from .._thin_covariance import ThinCovariance, check_size
+from .._validation import (
+    VARIANCE_CONSTRAINT,
+    check_samples,
+    check_unlabeled,
+    check_variance,
+    encode_labels,
+)
 from ._base import BaseGenerator
 from ._class_embeddings import align_class_embeddings, read_class_embeddings
 from ._class_whitening import fit_class_whitening
 from ._decoder import DecoderMixin
+from ._moments import ClassMoments
 from ._samplers import ClassCovarianceSampler, GaussianSampler, make_factor
-from ._unlabeled import pool_class_means
+from ._unlabeled import PooledMeans, pool_class_means
+
+_NEEDS_SAMPLES = (
+    "Class moments are not enough for covariance_shrinkage='auto' or 'factors', nor "
+    "for covariance_type='full', which read single samples. Use "
+    "covariance_shrinkage='oas' or a number, covariance_type='tied' and no "
+    "class_embeddings."
+)
+
+
+def _check_reads_moments(generator):
+    """Say why there is no `partial_fit`."""
+    if not generator._reads_moments():
+        raise AttributeError(_NEEDS_SAMPLES)
+    return True
 
 
 class ClassGaussian(DecoderMixin, BaseGenerator):
@@ -52,10 +79,13 @@ class ClassGaussian(DecoderMixin, BaseGenerator):
         estimated as that of the means is. It fits the samples more closely, and
         reveals more about them: audit what you publish.
 
-    covariance_shrinkage : "auto", "factors" or float, default="auto"
+    covariance_shrinkage : "auto", "oas", "factors" or float, default="auto"
         Weight in [0, 1] of the scaled identity in the covariance. "auto" takes the
-        value of Ledoit and Wolf. With few samples, its small eigenvalues tell which
-        samples it was fitted to, and how many. "factors" tells much less: a few
+        value of Ledoit and Wolf, which reads single residuals. "oas" takes that of Chen
+        et al. [2]_, which reads class moments only: with it, or with a number, there
+        are :meth:`partial_fit` and :meth:`from_moments`. With few samples, the small
+        eigenvalues of all these tell which samples it was fitted to, and how many.
+        "factors" tells much less: a few
         principal components with their variances in held-out samples, and the same
         variance in all other directions. As many components are taken as tell one half
         of the samples from the other with an AUC of 0.53. The anonymizers take
@@ -93,8 +123,14 @@ class ClassGaussian(DecoderMixin, BaseGenerator):
     class_means_ : ndarray of shape (n_classes, n_features)
         Shrunk class means, in scaled units: (x - `offset_`) / `scale_`.
 
-    covariance_ : ndarray of shape (n_features, n_features)
-        Covariance within all classes together, in scaled units.
+    covariance_ : ndarray of shape (n_features, n_features) or ThinCovariance
+        Covariance within all classes together, in scaled units. With more than 2,048
+        features and fewer degrees of freedom than features, it is kept as few
+        directions and an even rest; its method `toarray` returns the array.
+
+    moments_ : ClassMoments
+        Moments of all samples, where there is :meth:`partial_fit`. :meth:`fit` to more
+        than 2,048 features, and fewer samples, does not keep them.
 
     whitening_ : ClassWhitening or None
         Coordinates in which `covariance_` is the identity, covariances of the classes
@@ -136,6 +172,9 @@ class ClassGaussian(DecoderMixin, BaseGenerator):
     .. [1] :doi:`O. Ledoit and M. Wolf, "A well-conditioned estimator for
        large-dimensional covariance matrices", Journal of Multivariate Analysis 88,
        2004. <10.1016/S0047-259X(03)00096-4>`
+    .. [2] :doi:`Y. Chen, A. Wiesel, Y. C. Eldar and A. O. Hero, "Shrinkage Algorithms
+       for MMSE Covariance Estimation", IEEE Transactions on Signal Processing 58, 2010.
+       <10.1109/TSP.2010.2053029>`
 
     Examples
     --------
@@ -158,7 +197,7 @@ class ClassGaussian(DecoderMixin, BaseGenerator):
         ],
         "covariance_type": [StrOptions({"tied", "full"})],
         "covariance_shrinkage": [
-            StrOptions({"auto", "factors"}),
+            StrOptions({"auto", "oas", "factors"}),
             Interval(Real, 0, 1, closed="both"),
         ],
         "variance": VARIANCE_CONSTRAINT,
@@ -223,10 +262,120 @@ class ClassGaussian(DecoderMixin, BaseGenerator):
 
     fit.for_checked_samples = BaseGenerator._fit_checked
 
-    def _fit(self, Z, codes, seed, Z_unlabeled=None):
-        check_size(*Z.shape, "ClassGaussian")
-        means, shift = self._estimate_means(Z, codes)
-        pooled = pool_class_means(Z, codes, Z_unlabeled, means, shift)
+    @classmethod
+    def from_moments(cls, moments: ClassMoments, **params: Any) -> Self:
+        """Return the generator that `fit` makes of the samples of class moments.
+
+        Parameters
+        ----------
+        moments : ClassMoments
+            Of at least two samples.
+
+        **params : dict
+            Parameters of the generator; ``covariance_shrinkage="oas"`` by default.
+
+        Returns
+        -------
+        generator : ClassGaussian
+            The fitted generator.
+
+        Raises
+        ------
+        ValueError
+            If a parameter needs single samples.
+        """
+        generator = cls(**{"covariance_shrinkage": "oas", **params})
+        generator._validate_params()
+        if not generator._reads_moments():
+            raise ValueError(_NEEDS_SAMPLES)
+        generator.n_features_in_ = moments.means.shape[1]
+        return generator._fit_moments(moments)
+
+    @available_if(_check_reads_moments)
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(
+        self, X: ArrayLike, y: ArrayLike, classes: ArrayLike | None = None
+    ) -> Self:
+        """Learn from more samples, as :meth:`fit` does from all of them at once.
+
+        It is there for ``covariance_shrinkage="oas"`` or a number, and for
+        ``covariance_type="tied"``.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Samples; the first ones are at least two.
+
+        y : array-like of shape (n_samples,)
+            Class of each sample. New classes may come later.
+
+        classes : array-like of shape (n_classes,), default=None
+            Labels that `y` may hold; None is any. One without samples is not drawn.
+
+        Returns
+        -------
+        self : object
+            The generator, fitted to the samples of all calls.
+
+        Raises
+        ------
+        ValueError
+            If `fit` came before, with `X_unlabeled`, or to more than 2,048 features
+            and fewer samples: it does not keep what would have to be added to.
+        """
+        known = getattr(self, "moments_", None)
+        if known is None and hasattr(self, "classes_"):
+            raise ValueError(
+                "fit() with X_unlabeled, or to more than 2,048 features and fewer "
+                "samples, keeps no moments to add to. Call partial_fit() for all "
+                "samples, on a new ClassGaussian."
+            )
+        X, y = check_samples(self, X, y, reset=known is None)
+        if classes is not None:
+            encode_labels(y, np.asarray(classes))
+        moments = ClassMoments._from_checked(X, y)
+        return self._fit_moments(moments if known is None else known + moments)
+
+    def _reads_moments(self):
+        """Tell whether class moments are all that the generator learns from."""
+        shrinkage = self.covariance_shrinkage
+        from_moments = shrinkage == "oas" or not isinstance(shrinkage, str)
+        return (
+            from_moments
+            and self.covariance_type == "tied"
+            and self.class_embeddings is None
+        )
+
+    def _fit_moments(self, moments):
+        """Learn from class moments."""
+        counts, n_classes = moments.counts, len(moments.counts)
+        if moments.n_samples < 2:
+            raise ValueError("A ClassGaussian needs at least two samples.")
+        check_variance(self.variance, moments.classes)
+        offset, scale = scale_of_moments(
+            moments.means, counts, moments.scatter, moments.dtype
+        )
+        divisor = np.where(scale > 0, scale, np.inf)
+        raw = (moments.means - offset) / divisor
+        freedom = moments.n_samples - n_classes
+        matrix = raw.T @ raw
+        if freedom:
+            matrix = moments.scatter / divisor[:, None] / divisor
+        scatter = Scatter(matrix, moments.n_samples, freedom or max(n_classes - 1, 1))
+        covariance = scatter.covariance(self.covariance_shrinkage)
+        means = shrink_means(
+            raw, np.zeros(len(offset)), counts, scatter, covariance, self.mean_shrinkage
+        )
+        self.moments_ = moments
+        self.classes_, self.class_count_ = moments.classes, counts
+        self.offset_, self.scale_ = offset, scale
+        self._output_dtype = np.dtype(moments.dtype)
+        self.embedding_slope_ = None
+        self._keep(means, PooledMeans(means.shrunk, np.zeros(n_classes), None, 0))
+        return self
+
+    def _keep(self, means, pooled):
+        """Set what the estimates of covariance and means say."""
         self.class_means_ = pooled.means
         self.n_iter_unlabeled_ = pooled.n_iter
         self.unlabeled_count_ = pooled.count
@@ -234,6 +383,25 @@ class ClassGaussian(DecoderMixin, BaseGenerator):
         self.covariance_ = means.covariance
         self.mean_shrinkage_ = means.k0
         self.whitening_ = None
+
+    def _fit(self, Z, codes, seed, Z_unlabeled=None):
+        check_size(*Z.shape, "ClassGaussian")
+        means, shift = self._estimate_means(Z, codes)
+        pooled = pool_class_means(Z, codes, Z_unlabeled, means, shift)
+        self._keep(means, pooled)
+        matrix = means.scatter.matrix
+        is_sum = Z_unlabeled is None and not isinstance(matrix, ThinCovariance)
+        if self._reads_moments() and is_sum:
+            counts = self.class_count_
+            if len(codes) == len(counts):
+                matrix = np.zeros_like(matrix)
+            self.moments_ = ClassMoments(
+                self.classes_,
+                counts,
+                self.offset_ + means.raw * self.scale_,
+                matrix * self.scale_[:, None] * self.scale_,
+                self._output_dtype.name,
+            )
         if self.covariance_type == "full":
             residuals = leave_one_out_residuals(Z, codes, means.raw, means.k0)
             self.whitening_ = fit_class_whitening(

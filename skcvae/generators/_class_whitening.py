@@ -22,15 +22,15 @@ class ClassWhitening:
     samples from the right, to principal components of unit variance and back. `factor`,
     shape (n_classes, rank, rank), is the symmetric root of each class's covariance in
     the leading ones. `k0` is the number of pseudo-samples of unit covariance by which
-    these are shrunk. For wide data, `rest` is the variance in all directions beyond the
-    components; else there are none.
+    these are shrunk. For wide data, `rest`, shape (n_classes,), is the variance of each
+    class in all directions beyond the components; else there are none.
     """
 
     whitener: np.ndarray
     colouring: np.ndarray
     factor: np.ndarray
     k0: float
-    rest: float = 0.0
+    rest: np.ndarray | None = None
 
 
 def fit_class_whitening(residuals, codes, n_classes, covariance, smooth=False):
@@ -50,9 +50,22 @@ def fit_class_whitening(residuals, codes, n_classes, covariance, smooth=False):
     leading = residuals @ directions[:, :rank]
     k0 = estimate_covariance_shrinkage(leading, codes, n_classes)
     factor = _class_factors(leading / deviations[:rank], codes, n_classes, k0, smooth)
+    if rest is not None:
+        is_whole = rank == len(variances) and not smooth
+        rest = _class_rest(rest, codes, n_classes, k0, is_whole)
     return ClassWhitening(
         directions / deviations, (directions * deviations).T, factor, k0, rest
     )
+
+
+def _class_rest(rest, codes, n_classes, k0, is_whole):
+    """Return the variance of each class in the directions that its samples lack.
+
+    As in the components, a class is k0 pseudo-samples in them, if no components are
+    left out between.
+    """
+    counts = np.bincount(codes, minlength=n_classes)
+    return rest / (1 + counts / k0) if is_whole else np.full(n_classes, rest)
 
 
 def _components(covariance, residuals):
@@ -68,7 +81,7 @@ def _components(covariance, residuals):
         variances = np.append(covariance.values, np.full(beside.shape[1], rest))
     else:
         variances, directions = np.linalg.eigh(covariance)
-        variances, directions, rest = variances[::-1], directions[:, ::-1], 0.0
+        variances, directions, rest = variances[::-1], directions[:, ::-1], None
     largest = np.abs(directions).argmax(axis=0)
     signs = np.sign(directions[largest, np.arange(len(variances))])
     return variances, directions * signs, rest

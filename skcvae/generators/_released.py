@@ -20,7 +20,7 @@ ARCHITECTURES = {"gaussian": {None}, "gaussian-full": {None}, "cvae": set(DECODE
 def can_be_released(sampler):
     """Tell whether the manifest of a release can describe a sampler."""
     if isinstance(sampler, ClassCovarianceSampler):
-        return not sampler.rest
+        return sampler.rest is None
     return isinstance(sampler, GaussianSampler) or (
         isinstance(sampler, CVAESampler)
         and isinstance(sampler.decoder, tuple(DECODERS.values()))

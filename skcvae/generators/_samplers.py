@@ -232,9 +232,11 @@ class ClassCovarianceSampler(NoiseSampler):
     the directions of equal variance.
     """
 
-    def __init__(self, factor, colouring, rest=0.0):
+    def __init__(self, factor, colouring, rest=None):
         super().__init__()
-        self.rest = rest
+        if rest is not None:
+            rest = torch.tensor(rest, dtype=torch.float32)
+        self.register_buffer("rest", rest)
         self.register_buffer("factor", factor)
         self.register_buffer("colouring", colouring)
 
@@ -248,8 +250,9 @@ class ClassCovarianceSampler(NoiseSampler):
         directions = nn.functional.normalize(self.colouring, dim=1, eps=1e-30)
         inside = e @ directions.T
         drawn = turn_classes(inside, codes, self.factor) @ self.colouring
-        if self.rest:
-            drawn += self.rest**0.5 * (e - inside @ directions)
+        if self.rest is not None:
+            outside = e - inside @ directions
+            drawn += outside.mul_(self.rest[codes, None].sqrt())
         return drawn
 
 
