@@ -54,6 +54,7 @@ def draw(seed, sizes=(60, 15, 8)):
     """Return samples of overlapping classes."""
     rng = np.random.RandomState(seed)
     y = np.repeat(["ant", "bee", "cat"][: len(sizes)], sizes)
+    codes = np.unique(y, return_inverse=True)[1]
     X = rng.normal(size=(len(y), 5)) + 2 * np.eye(5)[codes]
     return X.astype(np.float32), y
 
