@@ -160,11 +160,12 @@ def test_the_script_embeds_photos_alike(tmp_path, only):
     assert [path.name for path in Path("skcvae_cache").iterdir()]
 
 
-def test_scores_are_those_of_the_pipelines(database):
+def test_scores_are_those_of_the_pipelines(only):
+    only("none", "class-weights", "smote", "long-tail")
     X, y = draw(0)
     plan = Plan(3, seed=4)
     comparison = compare_methods(X, y, plan)
-    assert list(comparison.scores) == list(TITLES)
+    assert len(comparison.scores) == 4
     for title, model in comparison.models.items():
         for i, (train, test) in enumerate(plan.splits(y)):
             y_pred = model.fit(X[train], y[train]).predict(X[test])
@@ -188,10 +189,11 @@ def test_the_largest_class_stays_whole_whatever_its_name():
         assert counts == {"c": 80, "b": 20, "a": 5}
 
 
-def test_smote_is_left_out_for_a_class_of_one_sample():
+def test_smote_is_left_out_for_a_class_of_one_sample(only):
+    only("none", "smote", "gaussian")
     X, y = draw(0, sizes=(30, 4, 1))
     comparison = compare_methods(X, y, Plan(3))
-    assert list(comparison.scores) == [t for t in TITLES if t != "SMOTE"]
+    assert list(comparison.scores) == ["no resampling", "ClassGaussian"]
 
 
 def comparison_of(**scores):
