@@ -125,7 +125,7 @@ class Comparison:
 
 
 def compare_methods(
-    X: np.ndarray, y: np.ndarray, plan: Plan, device: str
+    X: np.ndarray, y: np.ndarray, plan: Plan, device: str = "auto"
 ) -> Comparison:
     """Train and test each method on each split; progress goes to stderr.
 

@@ -22,9 +22,9 @@ database = load_embeddings({path!r})
 X, y = database.{X}, database.{y}
 """
 _READ_PARQUET = """\
-frame = pd.read_parquet({path!r}){query}
-X = np.array(frame[{X!r}].tolist(), dtype=np.float32)
-y = frame[{y!r}].to_numpy()
+table = read_table({path!r}{split})
+X = np.array(table[{X!r}].to_pylist(), dtype=np.float32)
+y = np.array(table[{y!r}].to_pylist()).ravel()
 """
 _READ_SAFETENSORS = """\
 with safe_open({path!r}, "numpy") as file:
@@ -90,11 +90,12 @@ def _database(path):
         imports: tuple[str, ...] = ("from skcvae.datasets import load_embeddings",)
         code = _READ_NPZ.format(path=place, X=keys[0], y=keys[1])
     elif file.suffix == ".parquet":
-        imports = ("import numpy as np", "import pandas as pd")
-        query = ".query(\"split == 'train'\")" if X_name == "X_train" else ""
+        imports = ("import numpy as np", "from pyarrow.parquet import read_table")
+        is_split = X_name == "X_train"
+        split = ', filters=[("split", "==", "train")]' if is_split else ""
         code = _READ_PARQUET.format(
             path=place,
-            query=query,
+            split=split,
             X=X_name.removesuffix("_train"),
             y=y_name.removesuffix("_train"),
         )

@@ -1,0 +1,183 @@
+"""The commands train and predict: what a model file holds, and what is refused."""
+
+import csv
+import json
+import pickle
+from functools import partial
+
+import numpy as np
+import pytest
+import skops.io as skops
+import torch
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.metrics import balanced_accuracy_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
+from typer.testing import CliRunner
+
+from skcvae.cli import _methods, app
+from skcvae.cli._common import CLASSIFIERS
+from skcvae.cli._methods import make_classifier
+from skcvae.cli._models import TRUSTED, load_model, save_model
+from skcvae.long_tail import LongTailClassifier
+from skcvae.over_sampling import CVAEOverSampler
+
+
+@pytest.fixture(autouse=True)
+def short_training(monkeypatch):
+    """Train CVAEs for one epoch."""
+    short = partial(CVAEOverSampler, max_epochs=1)
+    monkeypatch.setattr(_methods, "CVAEOverSampler", short)
+
+
+def draw(seed, sizes=(40, 12, 6)):
+    rng = np.random.RandomState(seed)
+    y = np.repeat(["ant", "bee", "cat"], sizes)
+    codes = np.unique(y, return_inverse=True)[1]
+    X = rng.normal(size=(len(y), 4)) + 2 * np.eye(4)[codes]
+    return X.astype(np.float32), y
+
+
+@pytest.fixture
+def database(tmp_path):
+    X, y = draw(0)
+    X_test, y_test = draw(1)
+    np.savez(tmp_path / "a.npz", X_train=X, y_train=y, X_test=X_test, y_test=y_test)
+    return tmp_path / "a.npz"
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def read_table(path):
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.mark.parametrize("method", CLASSIFIERS)
+def test_predictions_of_a_saved_model_are_those_of_the_classifier(
+    database, tmp_path, method
+):
+    model, table = tmp_path / "model.skops", tmp_path / "table.csv"
+    result = run("train", database, "-o", model, "--method", method, "--json")
+    assert result.exit_code == 0, result.output
+    trained = json.loads(result.stdout)
+    result = run("predict", model, database, "-o", table, "--json")
+    assert result.exit_code == 0, result.output
+    classifier = make_classifier(method, 6, 0).fit(*draw(0))
+    X, y = draw(1)
+    expected = classifier.predict(X)
+    rows = read_table(table)
+    assert [row["prediction"] for row in rows] == expected.tolist()
+    assert [row["label"] for row in rows] == y.tolist()
+    assert [row["sample"] for row in rows] == [str(i) for i in range(len(X))]
+    assert_allclose(
+        [float(row["probability"]) for row in rows],
+        classifier.predict_proba(X).max(axis=1),
+        rtol=1e-6,
+    )
+    score = balanced_accuracy_score(y, expected)
+    assert_allclose(trained["balanced_accuracy"], score)
+    assert_allclose(json.loads(result.stdout)["balanced_accuracy"], score)
+
+
+def test_a_model_needs_few_types_and_holds_no_sampler(database, tmp_path):
+    needed = set()
+    for method in CLASSIFIERS:
+        model = tmp_path / f"{method}.skops"
+        assert run("train", database, "-o", model, "--method", method).exit_code == 0
+        types = set(skops.get_untrusted_types(file=model))
+        needed |= types
+        if method not in ("long-tail", "pool"):
+            assert not types
+        assert not any("torch" in name for name in types)
+    assert needed == TRUSTED
+    # SMOTE keeps its training samples.
+    sample = draw(0)[0][0].tobytes()
+    assert sample not in (tmp_path / "smote.skops").read_bytes()
+
+
+def test_the_closed_form_is_the_same_after_a_round_trip():
+    X, y = draw(0)
+    classifier = LongTailClassifier(random_state=0).fit(X, y)
+    types = ["skcvae.generators._class_gaussian.ClassGaussian", "numpy.dtype"]
+    types.append("skcvae.long_tail._classifier.LongTailClassifier")
+    for loaded in (
+        skops.loads(skops.dumps(classifier), trusted=types),
+        pickle.loads(pickle.dumps(classifier)),
+    ):
+        assert_array_equal(loaded.predict_proba(X), classifier.predict_proba(X))
+        assert_array_equal(loaded.coef_, classifier.coef_)
+        assert loaded.device_ == classifier.device_
+        logits = loaded.make_logits()(torch.from_numpy(X))
+        assert_allclose(logits.softmax(1), loaded.predict_proba(X), atol=1e-6)
+
+
+def test_samples_without_labels_are_predicted(database, tmp_path):
+    model, table = tmp_path / "model.skops", tmp_path / "table.csv"
+    assert run("train", database, "-o", model).exit_code == 0
+    X, _ = draw(1)
+    for arrays in ({"X": X}, {"embeddings": X}):
+        np.savez(tmp_path / "new.npz", **arrays)
+        result = run("predict", model, tmp_path / "new.npz", "-o", table)
+        assert result.exit_code == 0 and "accuracy" not in result.output
+        assert list(read_table(table)[0]) == ["sample", "prediction", "probability"]
+        assert len(read_table(table)) == len(X)
+
+
+def test_types_that_train_does_not_write_are_not_trusted(database, tmp_path):
+    steps = FunctionTransformer(np.sort), LongTailClassifier(random_state=0)
+    model = tmp_path / "model.skops"
+    save_model(model, make_pipeline(*steps).fit(*draw(0)))
+    with pytest.raises(ValueError, match=r"not\s+trusted: numpy\.sort"):
+        load_model(model)
+    result = run("predict", model, database, "-o", tmp_path / "table.csv")
+    assert result.exit_code == 1 and "numpy.sort" in result.output
+    assert not (tmp_path / "table.csv").exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"no model", pickle.dumps({"a": 1})])
+def test_files_that_are_no_models_are_refused(tmp_path, content):
+    (tmp_path / "model.skops").write_bytes(content)
+    with pytest.raises(ValueError, match=r"is not a \.skops file, or damaged"):
+        load_model(tmp_path / "model.skops")
+
+
+def test_other_objects_are_no_classifiers(tmp_path):
+    (tmp_path / "model.skops").write_bytes(skops.dumps({"a": 1}))
+    with pytest.raises(ValueError, match="holds no classifier"):
+        load_model(tmp_path / "model.skops")
+
+
+def test_samples_of_other_features_are_refused(database, tmp_path):
+    model = tmp_path / "model.skops"
+    assert run("train", database, "-o", model).exit_code == 0
+    np.savez(tmp_path / "new.npz", X=np.ones((3, 7)))
+    result = run("predict", model, tmp_path / "new.npz", "-o", tmp_path / "table.csv")
+    assert result.exit_code == 1 and "7 features" in result.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["-o", "model.joblib"], "must be a .skops file"),
+        (["-o", "model.skops", "--method", "pool", "--beta", 1], "pool takes []"),
+    ],
+)
+def test_what_train_cannot_do_is_refused(database, arguments, message):
+    result = run("train", database, *arguments)
+    assert result.exit_code == 1 and message in result.output
+
+
+def test_unknown_methods_are_wrong_usage(database):
+    result = run("train", database, "-o", "model.skops", "--method", "longtail")
+    assert result.exit_code == 2 and "Did you mean long-tail?" in result.output
+
+
+def test_version_and_completion():
+    import skcvae
+
+    result = run("--version")
+    assert result.output == f"skcvae {skcvae.__version__}\n" and result.exit_code == 0
+    assert "--install-completion" in run("--help").output
