@@ -89,6 +89,10 @@ PARAMETERS = {
         "limits": {"remix": 1},
     },
     "QualityFilter": {"quantile": 0.5},
+    "ResampledClassifier": {
+        "sampler": GenerativeOverSampler(random_state=0),
+        "classifier": LogisticRegression(),
+    },
     "VAE": FAST,
 }
 # Public estimators that the checks of this file cannot read, with the reason.
