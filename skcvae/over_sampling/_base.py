@@ -10,7 +10,11 @@ from imblearn.utils import check_sampling_strategy, check_target_type
 from numpy.typing import ArrayLike
 from sklearn.base import _fit_context
 from sklearn.utils import get_tags
-from sklearn.utils.validation import _check_sample_weight, validate_data
+from sklearn.utils.validation import (
+    _check_sample_weight,
+    _num_samples,
+    validate_data,
+)
 
 from .._doc_links import DocLinkMixin
 from .._generation import draw, drawing_seed, fit_into
@@ -74,7 +78,8 @@ class BaseDenseOverSampler(DocLinkMixin, BaseOverSampler):
             Weights, at least 0, for the classifier that comes after. They do not change
             the samples, but set `sample_weight_` of shape (n_samples_new,): these
             weights, and for a new sample the mean weight of its class.
-            :class:`ResampledClassifier` passes them on.
+            :class:`ResampledClassifier` passes them on. A pipeline loses them, also
+            with metadata routing.
 
         Returns
         -------
@@ -87,7 +92,7 @@ class BaseDenseOverSampler(DocLinkMixin, BaseOverSampler):
         """
         if sample_weight is not None:
             sample_weight = _check_sample_weight(
-                sample_weight, np.empty(len(y)), ensure_non_negative=True
+                sample_weight, np.empty(_num_samples(y)), ensure_non_negative=True
             )
         resampled = self._fit_resample_frames(to_pandas(X), to_pandas(y))
         if sample_weight is not None:

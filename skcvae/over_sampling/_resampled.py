@@ -12,7 +12,7 @@ from sklearn.base import (
     _fit_context,
     clone,
 )
-from sklearn.utils import get_tags
+from sklearn.utils import column_or_1d, get_tags
 from sklearn.utils._param_validation import HasMethods
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, has_fit_parameter
@@ -122,6 +122,7 @@ class ResampledClassifier(
         if sample_weight is not None:
             self._check_weights_are_taken()
             params = {"sample_weight": sample_weight}
+        y = column_or_1d(y, warn=True)
         self.sampler_ = clone(self.sampler)
         X_resampled, y_resampled = self.sampler_.fit_resample(X, y, **params)
         if sample_weight is not None:
