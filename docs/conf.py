@@ -19,7 +19,8 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
     "sphinx.ext.extlinks",
-    "sphinx.ext.mathjax",
+    # Math shows without a network.
+    "sphinx-mathjax-offline",
     "myst_parser",
     "numpydoc",
     "sphinx_gallery.gen_gallery",

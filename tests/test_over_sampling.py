@@ -278,8 +278,7 @@ def test_lists_in_lists_out(sampler):
 
 
 REFUSED = {
-    "polars X": (pl.DataFrame(X), y, {}, TypeError, "polars.*to_pandas"),
-    "polars y": (X, pl.Series(y), {}, TypeError, "polars"),
+    "lazy polars": (pl.LazyFrame(X), y, {}, TypeError, "collect"),
     "sparse": (sparse.csr_array(X), y, {}, TypeError, "toarray"),
     "multilabel": (X, np.eye(3, dtype=int)[y] | 1, {}, ValueError, "Multilabel"),
     "category column": (
@@ -309,11 +308,62 @@ def test_refused_before_any_training(sampler, case, monkeypatch):
 
 
 @each_sampler
-def test_sample_weight_is_not_accepted(sampler):
-    with pytest.raises(TypeError, match="sample_weight"):
-        clone(sampler).fit_resample(X, y, sample_weight=np.ones(40))
-    with pytest.raises(TypeError, match="sample_weight"):
-        clone(sampler).fit(X, y, sample_weight=np.ones(40))
+def test_weights_are_extended_by_the_mean_of_each_class(sampler):
+    weights = np.arange(40.0)
+    sampler = clone(sampler)
+    expected = sampler.fit_resample(X, y)
+    assert not hasattr(sampler, "sample_weight_")
+    X_resampled, y_resampled = sampler.fit_resample(X, y, sample_weight=weights)
+    # Weights do not change the samples.
+    assert_array_equal(X_resampled, expected[0])
+    assert_array_equal(sampler.sample_weight_[:40], weights)
+    for label in (1, 2):
+        new = sampler.sample_weight_[40:][y_resampled[40:] == label]
+        assert_allclose(new, weights[y == label].mean())
+    one_hot = np.eye(3, dtype=int)[y]
+    sampler.fit_resample(X, one_hot, sample_weight=weights)
+    assert len(sampler.sample_weight_) == 75
+    sampler.fit_resample(X, y)
+    assert not hasattr(sampler, "sample_weight_")
+
+
+@each_sampler
+@pytest.mark.parametrize(
+    "weights, message",
+    [
+        (np.ones(39), r"sample_weight.shape == \(39,\)"),
+        (-np.ones(40), "Negative"),
+        (np.full(40, np.nan), "NaN"),
+    ],
+)
+def test_faulty_weights_are_refused(sampler, weights, message):
+    with pytest.raises(ValueError, match=message):
+        clone(sampler).fit_resample(X, y, sample_weight=weights)
+
+
+@each_sampler
+def test_polars_in_polars_out(sampler):
+    frame = pl.DataFrame(
+        {
+            "a": X[:, 0],
+            "count": (10 * X[:, 1]).astype(np.int32),
+            "large": 2**62 + np.arange(40),
+            "yes": X[:, 2] > 0,
+        }
+    )
+    labels = pl.Series("animal", np.array(["emu", "ape", "mole"])[y])
+    X_resampled, y_resampled = clone(sampler).fit_resample(frame, labels)
+    assert X_resampled.schema == frame.schema
+    assert X_resampled[:40].equals(frame)
+    assert y_resampled.dtype == labels.dtype and y_resampled.name == "animal"
+    assert y_resampled[:40].equals(labels)
+    X_pandas, y_pandas = clone(sampler).fit_resample(
+        frame.to_pandas(), labels.to_pandas()
+    )
+    assert_array_equal(X_resampled.to_pandas(), X_pandas)
+    assert y_resampled.to_list() == y_pandas.tolist()
+    of_arrays, _ = clone(sampler).fit(X, y).fit_resample(X, pl.Series(y))
+    assert isinstance(of_arrays, np.ndarray)
 
 
 @each_sampler

@@ -8,6 +8,7 @@ from ._policies import augmentation_policies
 from ._progressive import ProgressiveOverSampler
 from ._quality_filter import QualityFilter
 from ._remix import RemixSampler
+from ._resampled import ResampledClassifier
 from ._strategies import PowerStrategy, RatioStrategy
 from .fusion import HeadTailFusionSampler
 
@@ -22,5 +23,6 @@ __all__ = [
     "QualityFilter",
     "RatioStrategy",
     "RemixSampler",
+    "ResampledClassifier",
     "augmentation_policies",
 ]

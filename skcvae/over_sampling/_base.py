@@ -10,7 +10,11 @@ from imblearn.utils import check_sampling_strategy, check_target_type
 from numpy.typing import ArrayLike
 from sklearn.base import _fit_context
 from sklearn.utils import get_tags
-from sklearn.utils.validation import validate_data
+from sklearn.utils.validation import (
+    _check_sample_weight,
+    _num_samples,
+    validate_data,
+)
 
 from .._doc_links import DocLinkMixin
 from .._generation import draw, drawing_seed, fit_into
@@ -54,19 +58,28 @@ class BaseDenseOverSampler(DocLinkMixin, BaseOverSampler):
         self : object
             The fitted sampler.
         """
-        self._train(*self._check_and_count(X, y))
+        self._train(*self._check_and_count(to_pandas(X), to_pandas(y)))
         return self
 
-    def fit_resample(self, X: _XType, y: _YType) -> tuple[_XType, _YType]:
+    def fit_resample(
+        self, X: _XType, y: _YType, *, sample_weight: ArrayLike | None = None
+    ) -> tuple[_XType, _YType]:
         """Learn from the samples, and add those that the strategy asks for.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Training samples: NumPy array, list or pandas DataFrame.
+            Training samples: NumPy array, list, or DataFrame of pandas or polars.
 
         y : array-like of shape (n_samples,)
             Class of each sample.
+
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights, at least 0, for the classifier that comes after. They do not change
+            the samples, but set `sample_weight_` of shape (n_samples_new,): these
+            weights, and for a new sample the mean weight of its class.
+            :class:`ResampledClassifier` passes them on. A pipeline loses them, also
+            with metadata routing.
 
         Returns
         -------
@@ -77,6 +90,18 @@ class BaseDenseOverSampler(DocLinkMixin, BaseOverSampler):
         y_resampled : array-like of shape (n_samples_new,)
             Their classes, in the type of `y`.
         """
+        if sample_weight is not None:
+            sample_weight = _check_sample_weight(
+                sample_weight, np.empty(_num_samples(y)), ensure_non_negative=True
+            )
+        resampled = self._fit_resample_frames(to_pandas(X), to_pandas(y))
+        if sample_weight is not None:
+            self.sample_weight_ = _extend_weights(sample_weight, resampled[1])
+        X_resampled, y_resampled = map(back_to_polars, resampled, (X, y))
+        return X_resampled, y_resampled
+
+    def _fit_resample_frames(self, X, y):
+        """Return samples and labels in the types of `X` and `y`, which pandas has."""
         forget_fit(self)
         check_labels(y)
         X_resampled, y_resampled = super().fit_resample(X, y)
@@ -106,11 +131,6 @@ class BaseDenseOverSampler(DocLinkMixin, BaseOverSampler):
         return X, y
 
     def _check_X_y(self, X, y):
-        if "polars" in {type(array).__module__.split(".")[0] for array in (X, y)}:
-            raise TypeError(
-                "polars input is not supported by imbalanced-learn's samplers: pass "
-                "X.to_numpy() or X.to_pandas(), and y.to_numpy()."
-            )
         X = check_numbers(X)
         y = np.asarray(y) if isinstance(y, list) else y
         y, binarize_y = check_target_type(y, indicate_one_vs_all=True)
@@ -191,6 +211,43 @@ class BaseGenerativeOverSampler(BaseDenseOverSampler):
 
     def __sklearn_is_fitted__(self):
         return hasattr(self, "generator_")
+
+
+def _is_polars(array):
+    return type(array).__module__.partition(".")[0] == "polars"
+
+
+def to_pandas(array):
+    """Return what polars holds in the types of pandas, and other types as they are."""
+    if not _is_polars(array):
+        return array
+    if not hasattr(array, "to_pandas"):
+        raise TypeError(
+            f"{type(array).__name__} of polars holds no values yet. Give X.collect()."
+        )
+    return array.to_pandas()
+
+
+def back_to_polars(resampled, original):
+    """Return resampled data in the types of the original, if polars made it."""
+    if not _is_polars(original):
+        return resampled
+    import polars as pl
+
+    converted = pl.from_pandas(resampled)
+    if isinstance(original, pl.Series):
+        return converted.cast(original.dtype)
+    return converted.cast(dict(original.schema))
+
+
+def _extend_weights(sample_weight, y_resampled):
+    """Return weights of old samples, and the mean weight of their class of new ones."""
+    labels = np.asarray(y_resampled)
+    labels = labels.argmax(axis=1) if labels.ndim == 2 else labels
+    _, codes = np.unique(labels, return_inverse=True)
+    n = len(sample_weight)
+    means = np.bincount(codes[:n], sample_weight) / np.bincount(codes[:n])
+    return np.concatenate([sample_weight, means[codes[n:]]])
 
 
 def _discrete_ranges(X):
