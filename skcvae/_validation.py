@@ -1,5 +1,6 @@
 """Checks of what users give to estimators: samples, labels, weights."""
 
+from collections import Counter
 from collections.abc import Mapping
 from datetime import date, timedelta
 from decimal import Decimal
@@ -183,8 +184,8 @@ def _check_columns(X):
             f"Found array with 0 feature(s) (shape={X.shape}) while a minimum of 1 is "
             "required: X has no columns."
         )
-    names = list(getattr(X, "column_names", X.columns))
-    repeated = sorted({name for name in names if names.count(name) > 1}, key=str)
+    counts = Counter(getattr(X, "column_names", X.columns))
+    repeated = [name for name, count in counts.items() if count > 1]
     if repeated:
         raise ValueError(
             f"Several columns of X have the names {repeated}. Rename them, because "
