@@ -153,7 +153,7 @@ def compare_methods(
             )
             groups = ("overall", *SHOTS)
             scores[title][i] = [100 * accuracy[group] for group in groups]
-    n_test = np.mean([len(test) for _, test in splits])
+    n_test = float(np.mean([len(test) for _, test in splits]))
     return Comparison(models, scores, seconds, n_test / (len(y) - n_test))
 
 

@@ -356,7 +356,7 @@ def _parquet_bytes(arrays, statement):
     splits = dict.fromkeys(split for _, split in parts.values())
     tables = []
     for split in splits:
-        columns: dict[str, Any] = {}
+        columns = {}
         for name, (column, of_array) in parts.items():
             if of_array == split:
                 columns[column] = _as_column(arrays[name])

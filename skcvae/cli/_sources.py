@@ -87,7 +87,7 @@ def _database(path):
     place = str(file.resolve())
     if file.suffix == ".npz":
         keys = ("X_train", "y_train") if X_name == "X_train" else ("X", "y")
-        imports: tuple[str, ...] = ("from skcvae.datasets import load_embeddings",)
+        imports = ("from skcvae.datasets import load_embeddings",)
         code = _READ_NPZ.format(path=place, X=keys[0], y=keys[1])
     elif file.suffix == ".parquet":
         imports = ("import numpy as np", "from pyarrow.parquet import read_table")
