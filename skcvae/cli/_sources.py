@@ -84,8 +84,8 @@ def _note_copies(X):
     if not n_copies:
         return ()
     return (
-        f"{n_copies} samples are copies of others. In the training and in the test part, "
-        "copies flatter every method: remove them.",
+        f"{n_copies} samples are copies of others. In the training and in the test "
+        "part, copies flatter every method: remove them.",
     )
 
 
