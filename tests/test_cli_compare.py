@@ -297,6 +297,15 @@ def test_values_that_are_not_finite_are_refused(tmp_path):
     assert result.exit_code == 1 and "not finite" in result.output
 
 
+def test_copies_of_samples_are_told(tmp_path, only):
+    only("none", "class-weights")
+    X, y = draw(0)
+    np.savez(tmp_path / "twice.npz", X=np.r_[X, X[:7]], y=np.r_[y, y[:7]])
+    result = run(tmp_path / "twice.npz", "--splits", 3)
+    assert result.exit_code == 0
+    assert "7 samples are copies of others" in result.output
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

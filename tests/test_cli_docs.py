@@ -39,12 +39,3 @@ def test_python_of_the_page_runs():
 def test_every_command_has_json_and_is_on_a_page(name):
     assert "--json" in {option for p in COMMANDS[name].params for option in p.opts}
     assert f"`{name}`" in TEXT or f"skcvae {name}" in TEXT
-
-
-def test_options_of_one_name_are_of_one_type():
-    types = {}
-    for command in COMMANDS.values():
-        for param in command.params:
-            if "--output" not in param.opts and param.opts[0].startswith("-"):
-                types.setdefault(param.opts[0], set()).add(type(param.type).__name__)
-    assert {name: kinds for name, kinds in types.items() if len(kinds) > 1} == {}

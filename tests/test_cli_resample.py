@@ -81,6 +81,16 @@ def test_new_samples_are_those_of_the_sampler(tmp_path):
         assert_array_equal(written["labels"], expected[1])
 
 
+def test_a_privacy_statement_stays(tmp_path):
+    arrays = dict(zip("Xy", draw(0), strict=True))
+    write_database(tmp_path / "in.npz", arrays, '{"guarantee": "k"}')
+    result = run(tmp_path / "in.npz", "-o", tmp_path / "out.parquet")
+    assert result.exit_code == 0, result.output
+    assert read_samples(tmp_path / "out.parquet", "train").statement == {
+        "guarantee": "k"
+    }
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

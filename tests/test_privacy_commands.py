@@ -13,7 +13,7 @@ from skcvae.anonymization import load as load_release
 from skcvae.cli import anonymize, app, audit, probe, release
 from skcvae.cli._databases import read_samples
 from skcvae.generators import ClassGaussian
-from skcvae.metrics import linear_probe
+from skcvae.metrics import average_min_distance, linear_probe
 from skcvae.privacy import privacy_audit
 
 pytestmark = pytest.mark.filterwarnings(
@@ -194,6 +194,48 @@ def test_k_same_averages_over_the_groups_of_a_file(tmp_path, lines):
     assert sorted(rows) == ["X", "privacy", "y"]
     # Two clusters of five persons in each class.
     assert len(np.unique(rows["X"], axis=0)) == 4
+
+
+def test_k_same_may_be_blind_to_labels(source, tmp_path):
+    output = tmp_path / "out.npz"
+    anonymize(source, output, "k-same", k=4, labels_blind=True)
+    X, y = PARTS["train"]
+    expected = KSameAnonymizer(k=4, within_class=False).fit_transform(X, y)
+    assert_same_samples(load(output), expected, y)
+
+
+def test_the_average_minimum_distance_is_printed_but_for_private_methods(
+    source, tmp_path, monkeypatch
+):
+    output = tmp_path / "out.npz"
+    done = invoke("anonymize", source, "-o", output, "--method", "k-same", "--json")
+    distance = average_min_distance(load(output)["X_train"], PARTS["train"][0])
+    assert_allclose(json.loads(done.stdout)["average_min_distance"], distance)
+    done = invoke("anonymize", source, "-o", output, "--method", "k-same")
+    assert f"distance to a training sample: {distance:.3g}." in done.output
+    monkeypatch.setattr("skcvae.generators.DPClassGaussian", Private)
+    options = ("--method", "dp-gaussian", "--epsilon", 2, "--delta", 1e-5)
+    done = invoke("anonymize", source, "-o", output, *options)
+    assert done.exit_code == 0 and "distance" not in done.output
+
+
+def test_options_of_the_cvae_reach_it_and_stdout_is_json(source, tmp_path, monkeypatch):
+    made = []
+
+    def make(**params):
+        made.append(params)
+        return CVAEAnonymizer(**params)
+
+    monkeypatch.setattr("skcvae.anonymization.CVAEAnonymizer", make)
+    options = ("--epochs", 2, "--latent-dim", 3, "--beta", 4, "--architecture", "large")
+    for name, suffix in (("anonymize", ".npz"), ("release", ".safetensors")):
+        output = tmp_path / f"out{suffix}"
+        done = invoke(name, source, "-o", output, *options, "--device", "cpu", "--json")
+        assert done.exit_code == 0, done.output
+        assert json.loads(done.stdout)["n_features"] == 4
+        given = made.pop()
+        assert (given["max_epochs"], given["latent_dim"], given["beta"]) == (2, 3, 4)
+        assert given["architecture"] == "large"
 
 
 def test_a_number_of_samples_is_drawn(source, tmp_path, lines):
@@ -416,6 +458,22 @@ def test_the_probe_prints_and_writes_what_linear_probe_returns(
     assert json.loads((tmp_path / "probe.json").read_text()) == expected.to_dict()
     assert lines == [str(expected), f"Written to {tmp_path / 'probe.json'}."]
     assert expected.accuracy > 0.8
+
+
+def test_epochs_and_the_variance_of_a_release_reach_the_probe(source, tmp_path, lines):
+    model = tmp_path / "model.safetensors"
+    release(source, model, method="gaussian", variance=0.01)
+    assert_allclose(load_release(model).variance, 0.01)
+    with pytest.raises(ValueError, match="only a release takes --variance"):
+        probe(source, source, source, variance=2.0)
+    scores = []
+    for variance in (0.01, 100.0):
+        output = tmp_path / "probe.json"
+        options = {"variance": variance, "epochs": 3, "device": "cpu"}
+        probe(model, source, source, **options, output=output)
+        scores.append(json.loads(output.read_text()))
+    assert scores[0]["n_epochs"] <= 3
+    assert scores[0]["validation_loss"] != scores[1]["validation_loss"]
 
 
 # Release

@@ -134,7 +134,11 @@ def write_samples(
 
 
 def write_splits(output: Path, splits: dict[str, Samples]) -> None:
-    """Write all splits of a database, as `read_splits` returns them."""
+    """Write all splits of a database, as `read_splits` returns them.
+
+    A privacy statement on the training samples stays: what is made of them tells no
+    more than they do.
+    """
     arrays: dict[str, np.ndarray] = {}
     for split, samples in splits.items():
         is_split = len(splits) > 1 or samples.names[0] == f"X_{split}"
@@ -143,7 +147,8 @@ def write_splits(output: Path, splits: dict[str, Samples]) -> None:
         arrays |= dict(zip(names, stored.values(), strict=True))
         if samples.groups is not None:
             arrays[f"groups_{split}" if is_split else "groups"] = samples.groups
-    write_database(output, arrays)
+    statement = splits["train"].statement
+    write_database(output, arrays, json.dumps(statement) if statement else None)
 
 
 def write_database(
@@ -356,7 +361,7 @@ def _parquet_bytes(arrays, statement):
     splits = dict.fromkeys(split for _, split in parts.values())
     tables = []
     for split in splits:
-        columns: dict[str, Any] = {}
+        columns = {}
         for name, (column, of_array) in parts.items():
             if of_array == split:
                 columns[column] = _as_column(arrays[name])

@@ -79,7 +79,7 @@ def write_script(
 def _sorted_imports(imports):
     """Return import statements, modules of Python's own first."""
     plain = sorted({line for line in imports if line.startswith("import")})
-    named: dict[str, set[str]] = {}
+    named = {}
     for line in imports:
         if line.startswith("from"):
             module, _, found = line.removeprefix("from ").partition(" import ")

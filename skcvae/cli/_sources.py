@@ -1,6 +1,6 @@
 """What `compare` reads: digits, a database or photos, and the code that reads them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +75,18 @@ def read_source(path: Path, embedder: Any) -> Source:
         raise ValueError(
             f"{path} holds values that are not finite. Leave these samples out."
         )
-    return source
+    return replace(source, notes=(*source.notes, *_note_copies(source.X)))
+
+
+def _note_copies(X):
+    """Return a sentence about samples that are there twice, or nothing."""
+    n_copies = len(X) - len({hash(sample.tobytes()) for sample in X})
+    if not n_copies:
+        return ()
+    return (
+        f"{n_copies} samples are copies of others. In the training and in the test "
+        "part, copies flatter every method: remove them.",
+    )
 
 
 def _database(path):
@@ -87,7 +98,7 @@ def _database(path):
     place = str(file.resolve())
     if file.suffix == ".npz":
         keys = ("X_train", "y_train") if X_name == "X_train" else ("X", "y")
-        imports: tuple[str, ...] = ("from skcvae.datasets import load_embeddings",)
+        imports = ("from skcvae.datasets import load_embeddings",)
         code = _READ_NPZ.format(path=place, X=keys[0], y=keys[1])
     elif file.suffix == ".parquet":
         imports = ("import numpy as np", "from pyarrow.parquet import read_table")
@@ -117,8 +128,6 @@ def _photos(path, embedder):
     """Return the embeddings of photos; those that cannot be read are left out."""
     from ..embedding import embed_folder
 
-    # A check for photos that are in the folder twice belongs here, before they are
-    # embedded: copies in the training and in the test part flatter every method.
     split = find_splits(path).get("_train")
     found = embed_folder(path, embedder, split=split, on_error="skip")
     code = _READ_PHOTOS.format(
