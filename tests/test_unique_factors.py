@@ -42,7 +42,7 @@ def turned_eigh(matrix):
 
 @pytest.fixture(scope="module")
 def data():
-    """Fewer samples than features, so that a shrunk covariance has equal eigenvalues."""
+    """Fewer samples than features: a shrunk covariance has equal eigenvalues."""
     rng = np.random.RandomState(0)
     y = np.repeat([0, 1, 2], [10, 7, 5])
     X = rng.normal(size=(22, 4)) @ rng.normal(size=(4, N_FEATURES))
