@@ -117,7 +117,7 @@ def train(n_features, n_threads):
     def make(_):
         torch.set_num_threads(n_threads)
         X, y = long_tail(5_000, n_features, 10)
-        return X, lambda: CVAE(device="cpu", max_epochs=15, random_state=0).fit(X, y)
+        return X, lambda: CVAE(device="cpu", max_epochs=5, random_state=0).fit(X, y)
 
     return make
 
