@@ -17,6 +17,7 @@ _FILES = sorted(_ROOT.rglob("*.py"))
 
 # The parts of skcvae, from the lowest on. A part may import those of the lines above.
 LAYERS = [
+    {"_thin_covariance"},
     {
         "_doc_links",
         "_extras",
@@ -25,7 +26,6 @@ LAYERS = [
         "_image_formats",
         "_remix",
         "_statistics",
-        "_thin_covariance",
         "_warnings",
     },
     {

@@ -5,9 +5,10 @@ import copy
 import numpy as np
 import pytest
 import torch
-from skorch.callbacks import Callback, EarlyStopping, LRScheduler
+from skorch.callbacks import Callback, EarlyStopping, EpochScoring, LRScheduler
 from skorch.dataset import ValidSplit
 
+from skcvae import _training
 from skcvae._training import (
     LabelledTensors,
     TensorLoader,
@@ -466,3 +467,42 @@ def test_full_gpu_becomes_a_memory_error_with_advice(monkeypatch):
     with pytest.raises(MemoryError, match=r"batch_size.*device='cpu'"):
         generator.fit(*class_data())
     assert fitted_attributes(generator) == []
+
+
+@pytest.mark.parametrize(
+    ("n_features", "limit", "expected"),
+    [(64, 8, 1), (192, 8, 2), (768, 8, 6), (768, 2, 2), (768, 1, 1)],
+)
+def test_threads_follow_the_work_of_a_step(monkeypatch, n_features, limit, expected):
+    net = ConditionalVAE(BACKBONES["small"], n_features, 100, 32)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 64)
+    monkeypatch.setattr(_training.joblib, "cpu_count", lambda: limit)
+    assert _training.training_threads(net, 256) == expected
+
+
+def test_no_more_threads_than_torch_is_set_to(monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    monkeypatch.setattr(_training.joblib, "cpu_count", lambda: 64)
+    assert _training.available_threads() == 3
+
+
+def test_training_gives_the_number_of_threads_back(monkeypatch):
+    seen = []
+    monkeypatch.setattr(_training, "training_threads", lambda *_: 1)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        callback = EpochScoring(
+            lambda *_: seen.append(torch.get_num_threads()) or 0.0,
+            name="threads",
+            on_train=True,
+        )
+        X = np.random.RandomState(0).normal(size=(20, 3))
+        params = {"callbacks": [callback], "train_split": None}
+        CVAE(max_epochs=1, device="cpu", random_state=0, net_params=params).fit(
+            X, np.arange(20) % 2
+        )
+        assert seen == [1]
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)

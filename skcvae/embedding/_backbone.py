@@ -52,7 +52,7 @@ class Backbone:
             if isinstance(value, torch.Tensor):
                 digest.update(f"{value.dtype} {tuple(value.shape)}".encode())
                 value = value.detach().cpu().reshape(-1).view(torch.uint8).numpy()
-                digest.update(value)
+                digest.update(value.data)
             else:
                 digest.update(repr(value).encode())
         return digest.hexdigest()

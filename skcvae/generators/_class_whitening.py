@@ -45,10 +45,11 @@ def fit_class_whitening(residuals, codes, n_classes, covariance, smooth=False):
     variances, directions, rest = _components(make_definite(covariance), residuals)
     deviations = np.sqrt(variances)
     rank = min(len(variances), max(1, math.isqrt(_MAX_NUMBERS // n_classes)))
-    if smooth:
-        rank = min(rank, max(count_free_directions(covariance), 1))
+    n_free = count_free_directions(covariance) if smooth else rank
+    rank = min(rank, max(n_free, 1))
     leading = residuals @ directions[:, :rank]
-    k0 = estimate_covariance_shrinkage(leading, codes, n_classes)
+    # Where all variances are equal, the first component is any direction.
+    k0 = estimate_covariance_shrinkage(leading, codes, n_classes) if n_free else np.inf
     factor = _class_factors(leading / deviations[:rank], codes, n_classes, k0, smooth)
     if rest is not None:
         is_whole = rank == len(variances) and not smooth

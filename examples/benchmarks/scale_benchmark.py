@@ -1,0 +1,202 @@
+"""Wide, large and distributed data: processor time and memory, as ratios in one run.
+
+    python examples/benchmarks/scale_benchmark.py [--only wide ...] [--big 322000]
+
+The data are synthetic. Each measurement is a process of its own, so that peaks of
+memory do not add up. Seconds are those of the processor, with one thread except for the
+part "threads". A peak is what the process held at most beyond what it held before.
+"""
+
+import resource
+import subprocess
+import sys
+import time
+import warnings
+from typing import Annotated
+
+import numpy as np
+import torch
+import typer
+from imblearn.over_sampling import SMOTE
+from threadpoolctl import threadpool_limits
+
+from skcvae.generators import CVAE, ClassGaussian, ClassMoments
+from skcvae.long_tail import LongTailClassifier
+from skcvae.over_sampling import CVAEOverSampler, GenerativeOverSampler
+
+N_WIDE = 61, 27_000
+N_NARROW, N_RESAMPLED, N_FEATURES = 10_900, 50_000, 768
+N_CLASSES_BIG = 8_142
+
+
+def wide_data():
+    """Return 61 samples, 9 of them in the minority."""
+    rng = np.random.RandomState(0)
+    n_samples, n_features = N_WIDE
+    y = np.repeat([0, 1], [n_samples - 9, 9])
+    X = rng.normal(size=(n_samples, 10)) @ rng.normal(size=(10, n_features))
+    return (X + rng.normal(size=X.shape) + y[:, None]).astype(np.float32), y
+
+
+def long_tail(n_samples, n_features, n_classes, ratio=0.01, seed=0):
+    """Return float32 samples of classes whose sizes fall exponentially."""
+    rng = np.random.default_rng(seed)
+    share = ratio ** (np.arange(n_classes) / max(n_classes - 1, 1))
+    counts = np.maximum(np.round(n_samples * share / share.sum()), 2).astype(int)
+    y = np.repeat(np.arange(n_classes), counts)
+    X = rng.standard_normal((len(y), n_features), dtype=np.float32)
+    means = rng.standard_normal((n_classes, n_features), dtype=np.float32)
+    for start in range(0, len(y), 4096):
+        X[start : start + 4096] += means[y[start : start + 4096]]
+    return X, y
+
+
+def narrow_strategy(y):
+    """Return how many samples each class gets: as many, but for the largest ones."""
+    counts = np.bincount(y)
+    return {c: max(N_RESAMPLED // len(counts), int(n)) for c, n in enumerate(counts)}
+
+
+def over_sample(kind, **params):
+    """Return a measurement of an over-sampler on the narrow data."""
+
+    def make(_):
+        X, y = long_tail(N_NARROW, N_FEATURES, 100)
+        strategy = narrow_strategy(y)
+        sampler = kind(sampling_strategy=strategy, random_state=0, **params)
+        return X, lambda: sampler.fit_resample(X, y)
+
+    return make
+
+
+def wide(make_estimator):
+    """Return a measurement of an estimator on the wide data."""
+
+    def make(_):
+        X, y = wide_data()
+        estimator = make_estimator()
+        learn = getattr(estimator, "fit_resample", None) or estimator.fit
+        return X, lambda: learn(X, y)
+
+    return make
+
+
+def big_fit(n_samples):
+    """Measure the fit of a ClassGaussian to many samples of many classes."""
+    X, y = long_tail(n_samples, N_FEATURES, N_CLASSES_BIG)
+    return X, lambda: ClassGaussian().fit(X, y)
+
+
+def big_product(n_samples):
+    """Measure the one product of the same samples in float64, in blocks."""
+    X, _ = long_tail(n_samples, N_FEATURES, 1)
+
+    def multiply():
+        total = np.zeros((N_FEATURES, N_FEATURES))
+        for start in range(0, len(X), 2730):
+            block = X[start : start + 2730].astype(np.float64)
+            total += block.T @ block
+
+    return X, multiply
+
+
+def big_moments(n_samples):
+    """Measure the moments of ten parts, added, and the generator of them."""
+    X, y = long_tail(n_samples, N_FEATURES, N_CLASSES_BIG)
+
+    def merge():
+        parts = [ClassMoments.from_data(X[i::10], y[i::10]) for i in range(10)]
+        return ClassGaussian.from_moments(sum(parts[1:], parts[0]))
+
+    return X, merge
+
+
+def train(n_features, n_threads):
+    """Return a measurement of a CVAE that may use so many threads."""
+
+    def make(_):
+        torch.set_num_threads(n_threads)
+        X, y = long_tail(5_000, n_features, 10)
+        return X, lambda: CVAE(device="cpu", max_epochs=5, random_state=0).fit(X, y)
+
+    return make
+
+
+MEASUREMENTS = {
+    "wide": {
+        "GenerativeOverSampler": wide(lambda: GenerativeOverSampler(random_state=0)),
+        "CVAEOverSampler": wide(lambda: CVAEOverSampler(device="cpu", random_state=0)),
+        "LongTailClassifier": wide(
+            lambda: LongTailClassifier(device="cpu", random_state=0)
+        ),
+        "LongTailClassifier, sgd": wide(
+            lambda: LongTailClassifier(device="cpu", solver="sgd", random_state=0)
+        ),
+    },
+    "narrow": {
+        "SMOTE": over_sample(SMOTE, k_neighbors=3),
+        "GenerativeOverSampler": over_sample(GenerativeOverSampler),
+        "CVAEOverSampler": over_sample(CVAEOverSampler, device="cpu"),
+    },
+    "many-classes": {"product in float64": big_product, "ClassGaussian": big_fit},
+    "moments": {"ClassGaussian": big_fit, "ten parts, merged": big_moments},
+    "threads": {
+        f"CVAE, {d} features, {n} threads": train(d, n)
+        for d in (64, 768)
+        for n in (1, 2)
+    },
+}
+
+
+def peak_bytes():
+    """Return what this process has held at most."""
+    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def measure(part, name, n_samples):
+    """Print wall time, processor time, peak and size of the data of one measurement."""
+    X, run = MEASUREMENTS[part][name](n_samples)
+    before = peak_bytes()
+    with threadpool_limits(None if part == "threads" else 1):
+        wall, cpu = time.perf_counter(), time.process_time()
+        run()
+        wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    print(wall, cpu, peak_bytes() - before, X.nbytes)
+
+
+def compare(part, n_samples):
+    """Print the measurements of a part, and their ratios to the first."""
+    print(f"\n{part}\n{'':28} CPU s  ratio  wall s  peak GB  peak / data")
+    first = None
+    for name in MEASUREMENTS[part]:
+        command = [sys.executable, __file__, "--only", part, "--measured", name]
+        done = subprocess.run(
+            [*command, "--big", str(n_samples)],
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        wall, cpu, peak, size = map(float, done.stdout.split())
+        first = first or cpu
+        print(
+            f"{name:28} {cpu:5.1f} {cpu / first:6.2f} {wall:7.1f} {peak / 1e9:8.2f} "
+            f"{peak / size:12.2f}"
+        )
+
+
+def main(
+    only: Annotated[list[str] | None, typer.Option(help="Parts to run.")] = None,
+    big: Annotated[int, typer.Option(help="Samples of the largest data.")] = 60_000,
+    measured: Annotated[str | None, typer.Option(hidden=True)] = None,
+) -> None:
+    """Compare the costs of estimators on synthetic data."""
+    warnings.simplefilter("ignore")
+    if measured is not None:
+        measure(only[0], measured, big)
+        return
+    for part in only or MEASUREMENTS:
+        compare(part, big)
+
+
+if __name__ == "__main__":
+    typer.run(main)
