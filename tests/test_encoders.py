@@ -91,6 +91,18 @@ def test_a_function_that_changes_its_number_of_features_is_refused(images):
         FoundationEmbedder(growing).fit_transform(images)
 
 
+def test_a_function_may_want_images_of_one_size():
+    pixels = np.random.RandomState(0).randint(0, 256, (4, 8, 8), np.uint8)
+
+    def flat(images):
+        return np.array([np.asarray(image)[..., 0].ravel() for image in images])
+
+    embedder = FoundationEmbedder(flat, on_error="nan")
+    assert_array_equal(embedder.fit_transform(pixels), pixels.reshape(4, 64))
+    X = embedder.transform(["missing.png", *map(Image.fromarray, pixels)])
+    assert_array_equal(X[1:], pixels.reshape(4, 64))
+
+
 def test_images_that_fail_are_kept_apart_from_a_function(images):
     embedder = FoundationEmbedder(mean_colour, on_error="nan")
     X = embedder.fit_transform([images[0], "missing.png", images[1]])

@@ -2,6 +2,7 @@
 
 import inspect
 import re
+import runpy
 from importlib import import_module
 from pathlib import Path
 
@@ -21,7 +22,7 @@ PAGES = "https://skcvae.readthedocs.io/en/latest/"
 def test_code_block_prints_one_score_per_fold(capsys):
     (code,) = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
     exec(compile(code, "README.md", "exec"), {})
-    scores = re.findall(r"0\.\d+", capsys.readouterr().out)
+    scores = re.findall(r"[01]\.\d*", capsys.readouterr().out)
     assert len(scores) == 5
     assert min(map(float, scores)) > 0.5
 
@@ -73,3 +74,10 @@ def test_description_of_the_package_is_the_sentence_of_the_readme():
         r'^description = "(.*)"$', (ROOT / "pyproject.toml").read_text(), re.MULTILINE
     )
     assert " ".join(sentence.split()) == description[1] + "."
+
+
+def test_the_map_of_the_documentation_is_drawn_from_its_table():
+    script = runpy.run_path(str(ROOT / "docs" / "images" / "decision_map.py"))
+    svg = (ROOT / "docs" / "images" / "decision_map.svg").read_text(encoding="utf-8")
+    assert script["draw"]() == svg
+    assert "LongTailClassifier" in svg

@@ -5,67 +5,67 @@ From a folder of photos to a classifier
 Photos become embeddings by :class:`~skcvae.embedding.FoundationEmbedder`, the first
 step of a pipeline: embed, look, over-sample, classify.
 
-This page was built with photos of clothes, if the builder had them; else with cut-outs
-of the two photos that scikit-learn brings, and a small model of random weights.
+The photos and the weights of the model are downloaded at the first run. Where there is
+no network, as for a build without one, the page takes scikit-learn's digits and
+describes them by their pixels, and says so below.
 """
 
 # %%
-# A folder of photos
-# ------------------
+# Photos
+# ------
 #
-# Each sub-folder is a class, as in torchvision's ImageFolder.
+# :func:`~skcvae.datasets.fetch_clothing` returns paths and labels, as
+# :func:`~skcvae.datasets.load_image_folder` does for your own folders: each sub-folder
+# is a class.
 import tempfile
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
-import timm
 from imblearn.pipeline import make_pipeline
 from PIL import Image
-from safetensors.torch import save_file
-from sklearn.datasets import load_sample_images
+from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import balanced_accuracy_score
 from sklearn.model_selection import train_test_split
+from sklearn.utils import Bunch
 
-from skcvae.datasets import load_image_folder
+from skcvae.datasets import fetch_clothing
 from skcvae.embedding import FoundationEmbedder
-from skcvae.over_sampling import CVAEOverSampler
+from skcvae.long_tail import LongTailClassifier
+from skcvae.over_sampling import GenerativeOverSampler
 
 scratch = tempfile.TemporaryDirectory()
 
 
-def find(name):
-    """Return a file of the shared data beside the project, or None."""
-    for parent in (Path(".."), Path("../..")):
-        if (parent / "shared" / name).exists():
-            return parent / "shared" / name
-    return None
+def digits_as_photos(folder):
+    """Write scikit-learn's digits as images, and return paths and labels."""
+    digits = load_digits()
+    paths = [str(folder / f"{i}.png") for i in range(len(digits.images))]
+    for path, pixels in zip(paths, digits.images, strict=True):
+        Image.fromarray((255 - 15 * pixels).astype(np.uint8)).save(path)
+    return Bunch(paths=np.array(paths, dtype=object), y=digits.target.astype(str))
 
 
-def cut_sample_photos(folder):
-    """Cut scikit-learn's two photos into small ones, a class folder for each."""
-    rng = np.random.RandomState(0)
-    photos = zip(("temple", "flower"), load_sample_images().images, strict=True)
-    for label, photo in photos:
-        (folder / label).mkdir()
-        for i in range(150 if label == "temple" else 30):
-            top, left = rng.randint(300), rng.randint(500)
-            cut = photo[top : top + 120, left : left + 120]
-            Image.fromarray(cut).save(folder / label / f"{i:03}.jpg")
-    return folder
+def pixels(images):
+    """Describe small images by their pixels."""
+    return np.array([np.asarray(i.convert("L")).ravel() / 255.0 for i in images])
 
 
-photos = find("data/clothing/train")
-weights = find("weights/vit_tiny_patch16_224.safetensors")
-model_name = "vit_tiny_patch16_224"
-if photos is None or weights is None:
-    photos = cut_sample_photos(Path(scratch.name))
-    model_name, weights = "test_vit", Path(scratch.name) / "random.safetensors"
-    save_file(timm.create_model(model_name).state_dict(), weights)
+cache = Path(scratch.name) / "cache"
+try:
+    images = fetch_clothing(n_retries=0)
+    embedder = FoundationEmbedder(
+        "vit_tiny_patch16_224.augreg_in21k_ft_in1k", memory=cache
+    )
+    embedder.fit(images.paths)
+    print("photos of clothes, a ViT-Ti/16")
+except OSError:
+    images = digits_as_photos(Path(scratch.name))
+    embedder = FoundationEmbedder(pixels, name="pixels", memory=cache)
+    print("no network here: digits, described by their pixels")
 
-images = load_image_folder(photos)
 labels, counts = np.unique(images.y, return_counts=True)
 print(dict(zip(labels.tolist(), counts.tolist(), strict=True)))
 
@@ -90,9 +90,6 @@ paths_train, paths_test, y_train, y_test = train_test_split(
 #
 # With `memory`, embeddings are kept on disk by the content of the photo: what follows
 # embeds each of them once.
-embedder = FoundationEmbedder(
-    model_name, weights=weights, memory=Path(scratch.name) / "cache"
-)
 X_train = embedder.fit_transform(paths_train)
 print(X_train.shape, X_train.dtype)
 
@@ -128,12 +125,13 @@ plt.show()
 #
 # One pipeline from paths to labels. It makes two classes rare, to have something to
 # fill up.
-rare = labels[:1] if len(labels) < 4 else labels[:2]
+rare = labels[:2]
 kept = ~np.isin(y_train, rare) | (rng.uniform(size=len(y_train)) < 0.15)
 head = LogisticRegression(C=0.01, max_iter=500)
 for name, steps in {
     "without over-sampling": (embedder, head),
-    "CVAEOverSampler": (embedder, CVAEOverSampler(random_state=0), head),
+    "GenerativeOverSampler": (embedder, GenerativeOverSampler(random_state=0), head),
+    "LongTailClassifier": (embedder, LongTailClassifier(random_state=0)),
 }.items():
     pipeline = make_pipeline(*steps).fit(paths_train[kept], y_train[kept])
     predicted = pipeline.predict(paths_test)

@@ -40,6 +40,7 @@ class Backbone:
     device: torch.device
     description: str
     batch_limit: int | None = None
+    example: Image.Image | None = None
     _shapes: dict = field(default_factory=dict)
 
     @cached_property
@@ -51,8 +52,8 @@ class Backbone:
             digest.update(name.encode())
             if isinstance(value, torch.Tensor):
                 digest.update(f"{value.dtype} {tuple(value.shape)}".encode())
-                value = value.detach().cpu().reshape(-1).view(torch.uint8).numpy()
-                digest.update(value.data)
+                bits = value.detach().cpu().reshape(-1).view(torch.uint8)
+                digest.update(bits.numpy().tobytes())
             else:
                 digest.update(repr(value).encode())
         return digest.hexdigest()
@@ -82,11 +83,15 @@ class Backbone:
         return self._shapes[key]
 
     def _two_images(self):
-        """Return two transformed images of different sizes, and their common size."""
+        """Return two images as the model takes them, and their size in words.
+
+        A function may want images of a certain size: it gets `example`.
+        """
+        if not isinstance(self.model, nn.Module):
+            image = self.example or Image.new("RGB", (64, 64))
+            return [image, image], f"{image.size} pixels"
         sizes = (64, 64), (96, 80)
         images = [self.transform(Image.new("RGB", size)) for size in sizes]
-        if not isinstance(self.model, nn.Module):
-            return images, "PIL"
         shapes = [tuple(getattr(image, "shape", ())) for image in images]
         if len(shapes[0]) != 3 or shapes[0] != shapes[1]:
             raise ValueError(

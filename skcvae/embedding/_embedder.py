@@ -30,7 +30,15 @@ from ._encoders import (
     needs_name,
 )
 from ._images import as_sources
-from ._loading import Failure, ImageDataset, cache_key, collate, describe, failure_error
+from ._loading import (
+    Failure,
+    ImageDataset,
+    cache_key,
+    collate,
+    describe,
+    failure_error,
+    first_image,
+)
 from ._store import fill_embeddings
 
 # Number of images that are looked up in the cache at a time.
@@ -212,6 +220,8 @@ class FoundationEmbedder(
     def fit(self, X: Any, y: None = None) -> Self:
         """Check the type of `X` and build the model, without reading an image.
 
+        A function is tried on the first image.
+
         Parameters
         ----------
         X : sequence of images
@@ -225,8 +235,7 @@ class FoundationEmbedder(
         self : object
             The embedder.
         """
-        as_sources(X)
-        self._prepare()
+        self._prepare(as_sources(X))
         return self
 
     def transform(self, X: Any) -> np.ndarray:
@@ -269,7 +278,7 @@ class FoundationEmbedder(
         """
         self._validate_params()
         sources = as_sources(sources)
-        backbone = self._prepare()
+        backbone = self._prepare(sources)
         self.failures_: list[Failure] = []
         progress = tqdm(
             total=len(sources), unit="image", desc="embedding", disable=not self.verbose
@@ -392,9 +401,11 @@ class FoundationEmbedder(
             )
         return features.float().cpu().numpy()
 
-    def _prepare(self):
+    def _prepare(self, sources):
         """Return the model, and store its number of features."""
         backbone = self._backbone()
+        if not isinstance(backbone.model, torch.nn.Module):
+            backbone.example = first_image(sources)
         # scikit-learn's mixin for feature names reads this attribute.
         self._n_features_out = backbone.output_shape(self.pooling, self.layers)[0]
         return backbone

@@ -79,6 +79,16 @@ class ImageDataset(Dataset):
         return position, self.transform(image), None
 
 
+def first_image(sources):
+    """Return the first image that can be read, or None."""
+    for source in sources:
+        try:
+            return read_image(_open_view(source))
+        except ImageReadError:
+            continue
+    return None
+
+
 def cache_key(source, settings):
     """Return the key of an image in the cache, or None if it cannot be read."""
     try:
