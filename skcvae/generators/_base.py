@@ -112,7 +112,7 @@ class SamplingMixin(metaclass=ABCMeta):
         X = self._draw_in_chunks(codes, variance, sample_seed, out)
         return X, self.classes_[codes]
 
-    sample.into = _sample_into
+    sample.into = _sample_into  # type: ignore[attr-defined]
 
     def make_stream(
         self,
