@@ -34,7 +34,8 @@ Figure = Annotated[
     Path | None, typer.Option(help="File for a figure, such as compare.png.")
 ]
 Script = Annotated[
-    Path | None, typer.Option(help="Python file for the pipeline that scores highest.")
+    Path | None,
+    typer.Option(help="Python file for what scores highest; replaced if it exists."),
 ]
 
 
