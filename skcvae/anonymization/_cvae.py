@@ -116,6 +116,11 @@ class CVAEAnonymizer(BaseGenerativeAnonymizer):
     min_class_size : int, default=10
         Least number of distinct samples of a class. Near copies count as distinct.
 
+    max_mean_leakage : float, default=0.9
+        Largest expected AUC, for any class, with which class means may tell members to
+        an attacker who knows the true ones. :meth:`release`, :meth:`batches` and the
+        commands refuse more; 1 allows all. Not used with `epsilon`.
+
     epsilon : float or None, default=None
         With a number, the CVAE is a :class:`~skcvae.generators.DPCVAE`, trained with
         (`epsilon`, `delta`)-differential privacy, which a `random_state` voids.
@@ -130,11 +135,6 @@ class CVAEAnonymizer(BaseGenerativeAnonymizer):
     dp_params : dict, default=None
         Further parameters of :class:`~skcvae.generators.DPCVAE`, for example
         ``{"classes": [...], "data_norm": 20.0}``.
-
-    max_mean_leakage : float, default=0.9
-        Largest expected AUC, for any class, with which class means may tell members to
-        an attacker who knows the true ones. :meth:`release`, :meth:`batches` and the
-        commands refuse more; 1 allows all. Not used with `epsilon`.
 
     memory : str or joblib.Memory, default=None
         Cache of fitted generators. A grid search over `variance`, `prior`, `noise` or

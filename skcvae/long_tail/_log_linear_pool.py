@@ -216,6 +216,7 @@ class LogLinearPool(
         Returns
         -------
         params : dict
+            Values by the names of the parameters.
         """
         return self._get_params("estimators", deep=deep)
 
@@ -230,6 +231,7 @@ class LogLinearPool(
         Returns
         -------
         self : object
+            The pool.
         """
         self._set_params("estimators", **params)
         return self
