@@ -82,7 +82,7 @@ def compare(
         imbalance_ratio = imbalance_ratio or 50
     else:
         options = {
-            "model_name": model,
+            "model": model,
             "weights": weights,
             "pooling": pooling,
             "image_size": image_size,

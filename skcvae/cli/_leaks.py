@@ -1,4 +1,4 @@
-"""Images that stand in two splits, equal or nearly so."""
+"""Samples that are in two splits or twice in one set, equal or nearly so."""
 
 from itertools import combinations
 from typing import Any
@@ -38,6 +38,32 @@ def describe_leaks(splits: dict[str, tuple[np.ndarray, Any]]) -> list[str]:
     return lines
 
 
+def describe_copies(X: np.ndarray) -> tuple[str, ...]:
+    """Return a sentence about samples of one set that are equal or nearly so, or none.
+
+    Two samples are nearly equal if they are nearer than a tenth of the median distance
+    between neighbours. Cross-validation puts such samples into both parts.
+    """
+    from .._neighbors import nearest_neighbors
+
+    if len(X) < 3:
+        return ()
+    own, _ = nearest_neighbors(X, X, exclude_self=True)
+    n_equal, n_near = np.sum(own == 0), np.sum(own.ravel() < _limit(X, own))
+    if not n_near:
+        return ()
+    return (
+        f"{n_near} samples have an equal or nearly equal one ({n_equal} and "
+        f"{n_near - n_equal}). In the training and in the test part, they flatter "
+        "every method: keep one of each.",
+    )
+
+
+def _limit(X, own):
+    """Return the distance below which samples are nearly equal."""
+    return max(_NEAR * np.median(own), _ROUNDING * np.linalg.norm(X, axis=1).max())
+
+
 def _near_pairs(X, Z):
     """Return indices of near samples, shape (n, 2), one for each near one of Z."""
     from .._neighbors import nearest_neighbors
@@ -47,7 +73,7 @@ def _near_pairs(X, Z):
         return np.empty((0, 2), dtype=int), 0.0
     X, Z = X[known], Z[new]
     own, _ = nearest_neighbors(X, X, exclude_self=True)
-    limit = max(_NEAR * np.median(own), _ROUNDING * np.linalg.norm(X, axis=1).max())
+    limit = _limit(X, own)
     distances, indices = nearest_neighbors(Z, X)
     near = np.flatnonzero(distances.ravel() < limit)
     return np.column_stack([known[indices.ravel()[near]], new[near]]), limit

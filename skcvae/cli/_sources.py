@@ -10,6 +10,7 @@ from sklearn.datasets import load_digits
 from .._validation import check_finite_in_float32
 from ._databases import SUFFIXES, find_file, read_samples
 from ._embed import find_splits
+from ._leaks import describe_copies
 from ._methods import code_of
 
 _TRAIN_ONLY = "Compared on training samples: validation and test samples stay unused."
@@ -75,18 +76,7 @@ def read_source(path: Path, embedder: Any) -> Source:
         raise ValueError(
             f"{path} holds values that are not finite. Leave these samples out."
         )
-    return replace(source, notes=(*source.notes, *_note_copies(source.X)))
-
-
-def _note_copies(X):
-    """Return a sentence about samples that are there twice, or nothing."""
-    n_copies = len(X) - len({hash(sample.tobytes()) for sample in X})
-    if not n_copies:
-        return ()
-    return (
-        f"{n_copies} samples are copies of others. In the training and in the test "
-        "part, copies flatter every method: remove them.",
-    )
+    return replace(source, notes=(*source.notes, *describe_copies(source.X)))
 
 
 def _database(path):
