@@ -223,7 +223,11 @@ class TrainingNet(NeuralNet):
 
     def fit_loop(self, X, *args, **kwargs):
         """Run skorch's loop; after an interruption keep whole epochs only."""
-        batch_size = min(len(X), self.batch_size) if self.batch_size > 0 else len(X)
+        # An endless stream of batches has no length.
+        n_samples = len(X) if hasattr(X, "__len__") else self.batch_size
+        batch_size = (
+            min(n_samples, self.batch_size) if self.batch_size > 0 else n_samples
+        )
         try:
             with limit_threads(training_threads(self.module_, batch_size)):
                 return super().fit_loop(X, *args, **kwargs)

@@ -324,7 +324,7 @@ def check_unlabeled(estimator, X_unlabeled, X):
     """
     if X_unlabeled is None:
         return None
-    check_numbers(X_unlabeled)
+    X_unlabeled = check_numbers(X_unlabeled)
     _check_feature_names(estimator, X_unlabeled, reset=False)
     unlabeled = check_array(
         X_unlabeled,

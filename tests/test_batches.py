@@ -366,7 +366,7 @@ def test_the_classifier_draws_scaled_rows_of_the_class(generator):
     # Fewer classes than the generator has, so that their codes differ.
     classifier.classes_, classifier.device_ = LABELS[[26, 0]], _CPU
     classifier.offset_, classifier.scale_ = offset, scale
-    classifier._fit_generator(ROWS, LABELS, 0)
+    classifier._fit_generator(ROWS, LABELS, 0, None)
     stream = classifier._make_stream(0)
     rows = stream(torch.tensor([0, 0, 1]), torch.Generator().manual_seed(0))
     expected = (CENTRES[[2, 2, 0], :3] - offset[:3]) / scale[:3]
