@@ -352,6 +352,8 @@ def plain():
 
 
 def as_floats(samples):
+    if isinstance(samples, pl.DataFrame):
+        return samples.to_numpy().astype(float)
     if hasattr(samples, "sparse") or hasattr(samples, "dtypes"):
         samples = samples.astype(float)
     return np.asarray(samples, dtype=float)
@@ -359,8 +361,6 @@ def as_floats(samples):
 
 def same_as_plain(name, samples, drawn, plain):
     """Tell whether a result is that of plain floats, rounded as its types need it."""
-    if isinstance(samples, pl.DataFrame):
-        return samples.to_numpy().astype(float)
     if isinstance(samples, pl.DataFrame):
         samples = samples.to_numpy()
     is_bool = str(getattr(samples, "dtype", "")) in ("bool", "torch.bool")

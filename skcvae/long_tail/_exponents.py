@@ -167,7 +167,7 @@ def add_offset(scores, codes, weight, log_prior, rarity, exponents, first=None):
 
     Parameters
     ----------
-    scores, codes, weight, log_prior, first
+    scores, codes, weight, log_prior
         As of `fit_exponents`.
 
     rarity : ndarray of shape (n_classes,)
@@ -175,6 +175,9 @@ def add_offset(scores, codes, weight, log_prior, rarity, exponents, first=None):
 
     exponents : ndarray of shape (n_members,)
         Those of members that are left out are 0, and stay 0.
+
+    first : float or None
+        As of `fit_exponents`.
     """
     kept = exponents > 0
     scores = scores[:, :, kept]
