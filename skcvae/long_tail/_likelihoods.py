@@ -21,7 +21,44 @@ from .._validation import (
 from ._priors import resolve_target_prior
 
 
-class BaseLikelihoodClassifier(DocLinkMixin, ClassifierMixin, BaseEstimator, ABC):
+class LogProbabilitiesMixin:
+    """Probabilities and labels of a classifier with `predict_log_proba`."""
+
+    def predict_proba(self, X: ArrayLike) -> NDArray[np.float64]:
+        """Return the probabilities of the classes under the target prior.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Samples.
+
+        Returns
+        -------
+        proba : ndarray of shape (n_samples, n_classes)
+            Probabilities in the order of `classes_`; each row sums to 1.
+        """
+        return np.exp(self.predict_log_proba(X))
+
+    def predict(self, X: ArrayLike) -> NDArray:
+        """Return the most probable class under the target prior.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Samples.
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples,)
+            Labels.
+        """
+        log_proba = self.predict_log_proba(X)
+        return self.classes_[log_proba.argmax(axis=1)]
+
+
+class BaseLikelihoodClassifier(
+    LogProbabilitiesMixin, DocLinkMixin, ClassifierMixin, BaseEstimator, ABC
+):
     """Classifier whose scores have no class prior: it adds that of `target_prior`.
 
     A subclass implements `_learn` and `_scores`.
@@ -77,37 +114,6 @@ class BaseLikelihoodClassifier(DocLinkMixin, ClassifierMixin, BaseEstimator, ABC
         scores = self._scores(scale_rows(X, self.offset_, self.scale_))
         with np.errstate(divide="ignore"):
             return log_softmax(scores + np.log(self.target_prior_), axis=1)
-
-    def predict_proba(self, X: ArrayLike) -> NDArray[np.float64]:
-        """Return the probabilities of the classes under the target prior.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Samples.
-
-        Returns
-        -------
-        proba : ndarray of shape (n_samples, n_classes)
-            Probabilities in the order of `classes_`; each row sums to 1.
-        """
-        return np.exp(self.predict_log_proba(X))
-
-    def predict(self, X: ArrayLike) -> NDArray:
-        """Return the most probable class under the target prior.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Samples.
-
-        Returns
-        -------
-        y : ndarray of shape (n_samples,)
-            Labels.
-        """
-        log_proba = self.predict_log_proba(X)
-        return self.classes_[log_proba.argmax(axis=1)]
 
     def _check_and_fit(self, X, y):
         X, y = check_samples(self, X, y)

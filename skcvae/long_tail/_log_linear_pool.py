@@ -39,6 +39,7 @@ from ._exponents import (
     select_exponents,
 )
 from ._kernel_neighbors import KernelNeighborsClassifier
+from ._likelihoods import LogProbabilitiesMixin
 from ._pool_members import Member, check_weights, log_likelihoods
 from ._priors import resolve_target_prior
 from ._trained_fit import passed_weight, samples_needed
@@ -46,7 +47,11 @@ from ._trained_prior import Labels
 
 
 class LogLinearPool(
-    DocLinkMixin, ClassifierMixin, MetaEstimatorMixin, _BaseComposition
+    LogProbabilitiesMixin,
+    DocLinkMixin,
+    ClassifierMixin,
+    MetaEstimatorMixin,
+    _BaseComposition,
 ):
     r"""Fuse classifiers by a weighted product of their probabilities.
 
@@ -328,37 +333,6 @@ class LogLinearPool(
                 own = log_likelihoods(estimator.predict_proba(X), prior)
                 scores = scores + weight / self.temperature_ * own
         return log_softmax(scores, axis=1)
-
-    def predict_proba(self, X: ArrayLike) -> NDArray[np.float64]:
-        """Return the probabilities of the classes under the target prior.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Samples, as the members take them.
-
-        Returns
-        -------
-        proba : ndarray of shape (n_samples, n_classes)
-            Probabilities in the order of `classes_`; each row sums to 1.
-        """
-        return np.exp(self.predict_log_proba(X))
-
-    def predict(self, X: ArrayLike) -> NDArray:
-        """Return the most probable class under the target prior.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Samples, as the members take them.
-
-        Returns
-        -------
-        y : ndarray of shape (n_samples,)
-            Labels.
-        """
-        log_proba = self.predict_log_proba(X)
-        return self.classes_[log_proba.argmax(axis=1)]
 
     def get_metadata_routing(self) -> MetadataRouter:
         """Return where metadata goes: to the fit of members, the split of `cv`.
