@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.covariance import oas
 from sklearn.utils.estimator_checks import check_estimator
@@ -162,3 +163,13 @@ def test_unlisted_labels_are_refused_and_change_nothing(data):
 
 def test_partial_fit_passes_the_checks_of_scikit_learn():
     check_estimator(ClassGaussian(covariance_shrinkage="oas"))
+
+
+def test_samples_are_read_as_estimators_read_them(data):
+    X, y = data
+    tensor = torch.tensor(X, requires_grad=True)
+    moments = ClassMoments.from_data(tensor, y)
+    assert_array_equal(moments.means, ClassMoments.from_data(X, y).means)
+    dates = X.astype("M8[D]")
+    with pytest.raises((TypeError, ValueError), match="date"):
+        ClassMoments.from_data(dates, y)

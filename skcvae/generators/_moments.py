@@ -14,7 +14,7 @@ from sklearn.utils import check_X_y
 from .._class_means import raw_class_means, within_scatter
 from .._files import open_regular, write_whole
 from .._thin_covariance import as_array, check_size
-from .._validation import check_finite_in_float32, check_labels
+from .._validation import check_finite_in_float32, check_labels, check_numbers
 
 _FORMAT = "skcvae-moments-1"
 _TENSORS = {"counts", "means", "scatter"}
@@ -105,7 +105,7 @@ class ClassMoments:
             If the samples are not finite, or have too many features.
         """
         check_labels(y)
-        X, y = check_X_y(X, y, dtype=[np.float64, np.float32])
+        X, y = check_X_y(check_numbers(X), y, dtype=[np.float64, np.float32])
         check_finite_in_float32(X)
         return cls._from_checked(X, y)
 
