@@ -306,6 +306,20 @@ def check_samples(estimator, X, y, reset=True) -> tuple[NDArray, NDArray]:
     return X, y
 
 
+def check_samples_alone(estimator, X, reset=False) -> NDArray:
+    """Validate samples of an estimator that come without labels, as the others."""
+    X = validate_data(
+        estimator,
+        check_numbers(X),
+        reset=reset,
+        dtype=[np.float64, np.float32],
+        order="C",
+        ensure_min_samples=2 if reset else 1,
+    )
+    check_finite_in_float32(X, getattr(estimator, "feature_names_in_", None))
+    return X
+
+
 def _check_targets(y):
     """Refuse labels that are no classes."""
     check_labels(y)

@@ -9,13 +9,12 @@ from sklearn.base import _fit_context
 from sklearn.utils import check_consistent_length, column_or_1d
 from sklearn.utils._missing import is_pandas_na, is_scalar_nan
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from .._mean_leakage import estimate_mean_leakage, rounded_up
 from .._validation import (
-    check_finite_in_float32,
-    check_numbers,
     check_samples,
+    check_samples_alone,
     forget_fit,
 )
 from ._base import (
@@ -317,10 +316,7 @@ class KSameAnonymizer(BaseAnonymizer):
                 "Pass the class of each sample, or set within_class=False."
             )
         if y is None or (self.small_classes == "allow" and not self.within_class):
-            X = check_numbers(X)
-            types = [np.float64, np.float32]
-            X = validate_data(self, X, dtype=types, order="C", ensure_min_samples=2)
-            check_finite_in_float32(X, getattr(self, "feature_names_in_", None))
+            X = check_samples_alone(self, X, reset=True)
             return X, np.zeros(len(X), dtype=np.intp), np.array(["all"])
         X, y = check_samples(self, X, y)
         classes, codes = np.unique(y, return_inverse=True)

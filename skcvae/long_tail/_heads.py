@@ -5,12 +5,12 @@ import copy
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 from torch import nn
 from torch.nn import functional
 
 from .._scaling import scale_rows
-from .._validation import check_finite_in_float32, check_numbers
+from .._validation import check_samples_alone
 
 
 class LinearHead(nn.Linear):
@@ -226,11 +226,7 @@ class HeadPredictionsMixin:
 
     def _corrected_logits(self, X):
         check_is_fitted(self, "head_")
-        X = check_numbers(X)
-        X = validate_data(
-            self, X, reset=False, dtype=[np.float64, np.float32], order="C"
-        )
-        check_finite_in_float32(X, getattr(self, "feature_names_in_", None))
+        X = check_samples_alone(self, X)
         x = torch.from_numpy(scale_rows(X, self.offset_, self.scale_))
         with torch.inference_mode():
             logits = self.head_(x).double().numpy()

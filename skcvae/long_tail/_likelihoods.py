@@ -1,20 +1,19 @@
 """What classifiers by scores of each class have in common."""
 
 from abc import ABC, abstractmethod
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import log_softmax
 from sklearn.base import BaseEstimator, ClassifierMixin, _fit_context
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from .._doc_links import DocLinkMixin
 from .._scaling import estimate_scale, scale_rows
 from .._validation import (
-    check_finite_in_float32,
-    check_numbers,
     check_samples,
+    check_samples_alone,
     forget_fit,
     warn_about_zeros,
 )
@@ -24,7 +23,7 @@ from ._priors import resolve_target_prior
 class LogProbabilitiesMixin:
     """Probabilities and labels of a classifier with `predict_log_proba`."""
 
-    def predict_proba(self, X: ArrayLike) -> NDArray[np.float64]:
+    def predict_proba(self: Any, X: ArrayLike) -> NDArray[np.float64]:
         """Return the probabilities of the classes under the target prior.
 
         Parameters
@@ -39,7 +38,7 @@ class LogProbabilitiesMixin:
         """
         return np.exp(self.predict_log_proba(X))
 
-    def predict(self, X: ArrayLike) -> NDArray:
+    def predict(self: Any, X: ArrayLike) -> NDArray:
         """Return the most probable class under the target prior.
 
         Parameters
@@ -108,9 +107,7 @@ class BaseLikelihoodClassifier(
             In the order of `classes_`.
         """
         check_is_fitted(self)
-        X = check_numbers(X)
-        X = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
-        check_finite_in_float32(X, getattr(self, "feature_names_in_", None))
+        X = check_samples_alone(self, X)
         scores = self._scores(scale_rows(X, self.offset_, self.scale_))
         with np.errstate(divide="ignore"):
             return log_softmax(scores + np.log(self.target_prior_), axis=1)
