@@ -1,7 +1,7 @@
 """Options, methods and messages that several commands share."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Set
 from difflib import get_close_matches
 from numbers import Number
 from pathlib import Path
@@ -161,12 +161,8 @@ def make_anonymizer(
     """
     from .. import anonymization, generators
 
-    if method not in METHODS:
-        raise ValueError(
-            f"The method must be one of {sorted(METHODS)}, got {method!r}."
-        )
     # An ignored epsilon would promise a guarantee that does not exist.
-    given = take_options(method, METHODS[method], options)
+    given = take_options(method, METHODS, options)
     needed = METHODS[method] & {"epsilon", "delta"}
     if missing := sorted(needed - set(given)):
         raise ValueError(f"{method} needs {missing}.")
@@ -188,12 +184,18 @@ def make_anonymizer(
 
 
 def take_options(
-    method: str, takes: set[str], options: dict[str, Any]
+    method: str, methods: Mapping[str, Set[str]], options: dict[str, Any]
 ) -> dict[str, Any]:
     """Return the options that were given, as parameters of an estimator.
 
-    Raise ValueError if the method does not take one of them.
+    `methods` holds the options that each method takes. Raise ValueError if the method
+    is unknown, or does not take one of them.
     """
+    if method not in methods:
+        raise ValueError(
+            f"The method must be one of {sorted(methods)}, got {method!r}."
+        )
+    takes = methods[method]
     given = {name: value for name, value in options.items() if value is not None}
     if excess := sorted(set(given) - takes):
         raise ValueError(

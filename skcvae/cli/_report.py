@@ -148,14 +148,11 @@ def report(
 
 def _make_model(method: str, options: dict, seed: int | None, device: str) -> Any:
     """Return an unfitted anonymizer or over-sampler."""
+    given = take_options(method, {**METHODS, _OVER_SAMPLE: CVAE_OPTIONS}, options)
     if method != _OVER_SAMPLE:
-        if method not in METHODS:
-            known = [*sorted(METHODS), _OVER_SAMPLE]
-            raise ValueError(f"The method must be one of {known}, got {method!r}.")
         return make_anonymizer(method, options, seed, device)
     from ..over_sampling import CVAEOverSampler
 
-    given = take_options(_OVER_SAMPLE, CVAE_OPTIONS, options)
     return CVAEOverSampler(**given, random_state=seed, device=device, verbose=1)
 
 

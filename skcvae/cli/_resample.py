@@ -73,9 +73,7 @@ def resample(
         "architecture": architecture,
         "epochs": epochs,
     }
-    if method not in _METHODS:
-        raise ValueError(f"The method must be one of {[*_METHODS]}, got {method!r}.")
-    given = take_options(method, _METHODS[method], options)
+    given = take_options(method, _METHODS, options)
     splits = read_splits(source)
     train = splits["train"]
     sampler = make_sampler(method, smallest_class(train.y), seed, device, **given)

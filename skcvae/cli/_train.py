@@ -22,7 +22,12 @@ from ._common import (
     take_options,
 )
 
-_OPTIONS = {"cvae": CVAE_OPTIONS, "gaussian": {"variance"}}
+#: Options that each method takes.
+_METHODS: dict[str, set[str]] = {
+    **{name: set() for name in CLASSIFIERS},
+    "cvae": CVAE_OPTIONS,
+    "gaussian": {"variance"},
+}
 
 
 def train(
@@ -62,9 +67,7 @@ def train(
         "architecture": architecture,
         "epochs": epochs,
     }
-    if method not in CLASSIFIERS:
-        raise ValueError(f"The method must be one of {[*CLASSIFIERS]}, got {method!r}.")
-    given = take_options(method, _OPTIONS.get(method, set()), options)
+    given = take_options(method, _METHODS, options)
     splits = read_splits(source)
     X, y = splits["train"].labelled
     classifier = make_classifier(method, smallest_class(y), seed, device, **given)
