@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from skorch import NeuralNet
 from skorch.callbacks import Callback, GradientNormClipping
+from threadpoolctl import threadpool_limits
 from torch import nn
 from torch.utils.data import Dataset
 from tqdm.auto import tqdm
@@ -79,17 +80,26 @@ def training_threads(module, batch_size):
     n_weights = sum(
         p.numel() for p in module.parameters() if p.ndim > 1 and id(p) not in tables
     )
-    n_threads = round(6 * n_weights * batch_size / _OPERATIONS_PER_THREAD)
+    return threads_for(6 * n_weights * batch_size)
+
+
+def threads_for(n_operations):
+    """Return how many threads a step of so many operations is worth."""
+    n_threads = round(n_operations / _OPERATIONS_PER_THREAD)
     return min(max(n_threads, 1), available_threads())
 
 
 @contextmanager
 def limit_threads(n_threads):
-    """Let torch compute with so many threads inside the block."""
+    """Let torch compute with so many threads inside the block, and BLAS if it is one.
+
+    More could be more than the user allows BLAS.
+    """
     before = torch.get_num_threads()
     torch.set_num_threads(n_threads)
     try:
-        yield
+        with threadpool_limits(1 if n_threads == 1 else None, user_api="blas"):
+            yield
     finally:
         torch.set_num_threads(before)
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 from skorch.callbacks import Callback, EarlyStopping, EpochScoring, LRScheduler
 from skorch.dataset import ValidSplit
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from skcvae import _training
 from skcvae._training import (
@@ -18,6 +19,7 @@ from skcvae._training import (
 )
 from skcvae.generators import CVAE
 from skcvae.generators._cvae_net import BACKBONES, ConditionalVAE, NegativeELBO
+from skcvae.long_tail import LongTailClassifier
 
 _CPU = torch.device("cpu")
 
@@ -484,6 +486,32 @@ def test_no_more_threads_than_torch_is_set_to(monkeypatch):
     monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
     monkeypatch.setattr(_training.joblib, "cpu_count", lambda: 64)
     assert _training.available_threads() == 3
+
+
+@pytest.mark.parametrize("n_threads", [1, 2])
+def test_one_thread_is_one_for_blas_too(n_threads):
+    def blas():
+        pools = threadpool_info()
+        return [p["num_threads"] for p in pools if p["user_api"] == "blas"]
+
+    with threadpool_limits(2, user_api="blas"):
+        assert blas()
+        with _training.limit_threads(n_threads):
+            assert torch.get_num_threads() == n_threads
+            assert set(blas()) == {n_threads}
+        assert set(blas()) == {2}
+
+
+def test_small_heads_are_solved_for_on_one_thread(monkeypatch):
+    seen = []
+    limit = _training.limit_threads
+    monkeypatch.setattr(
+        "skcvae.long_tail._solver.limit_threads",
+        lambda n_threads: seen.append(n_threads) or limit(n_threads),
+    )
+    X = np.random.RandomState(0).normal(size=(60, 5))
+    LongTailClassifier(random_state=0).fit(X, np.arange(60) % 3)
+    assert seen and set(seen) == {1}
 
 
 def test_training_gives_the_number_of_threads_back(monkeypatch):

@@ -7,6 +7,7 @@ import numpy as np
 from scipy.optimize import minimize
 from scipy.special import logsumexp, softmax
 
+from .._training import limit_threads, threads_for
 from ._calibration import held_out_splits
 
 # Below it, the first exponent is taken to be 0: a pool needs its first member.
@@ -112,7 +113,8 @@ def fit_exponents(scores, codes, weight, log_prior=0.0, first=None):
         return loss.sum() + np.sum((v - start) ** 2) / 2, gradient
 
     bounds = [(first or _SMALLEST, first), *[(0, None)] * (n_members - 1)]
-    found = minimize(objective, start, jac=True, method="L-BFGS-B", bounds=bounds)
+    with limit_threads(threads_for(4 * scores.size)):
+        found = minimize(objective, start, jac=True, method="L-BFGS-B", bounds=bounds)
     loss, _ = losses(found.x)
     return Fitted(found.x, loss.mean(), loss)
 

@@ -10,6 +10,7 @@ from sklearn.frozen import FrozenEstimator
 from .._generation import clone_generator, fit_generator, unfrozen
 from .._scaling import scale_rows
 from .._thin_covariance import quadratic_form
+from .._training import limit_threads, threads_for
 from ..generators import ClassGaussian
 from ._batches import resolve_remix
 from ._calibration import check_splits, held_out_splits
@@ -146,6 +147,8 @@ class ClosedFormFit:
         self.whitener, self.spread = self._half_whitener(Z)
         self.start = None
         self.Z = Z @ self.whitener.astype(np.float32)
+        # A product for the logits and one for the gradient, of two operations each.
+        self.n_threads = threads_for(4 * self.Z.size * len(classifier.classes_))
 
     def _half_whitener(self, Z):
         """Return the `half_whitener` of samples, in fewer coordinates of wide data."""
@@ -195,7 +198,8 @@ class ClosedFormFit:
         with np.errstate(divide="ignore"):
             log_target = np.log(self._target())
         may_widen = self.gaussians is not None and self.classifier.variance is None
-        choice = choose_strength(splits, log_target, may_widen)
+        with limit_threads(self.n_threads):
+            choice = choose_strength(splits, log_target, may_widen)
         # What the parts agree on is near the solution for all samples.
         return choice, np.mean([split.joint for split in splits], axis=0)
 
@@ -205,7 +209,8 @@ class ClosedFormFit:
         # Near the solution, few steps are left.
         tolerance = 1e-6 if self.start is None else 1e-5
         objective = self._objective(everything, self.gaussians)
-        joint = objective.fit(l2, self.start, tolerance=tolerance)
+        with limit_threads(self.n_threads):
+            joint = objective.fit(l2, self.start, tolerance=tolerance)
         weights = joint[:, :-1] @ self.whitener.T
         return weights.astype(np.float32), joint[:, -1].astype(np.float32)
 
