@@ -13,7 +13,7 @@ from .._generation import check_memory_seed
 from .._warnings import warn_user
 from ..generators import CVAE, DPCVAE
 from ._base import MIN_CLASS_SIZE, SMALL_CLASS_CONSTRAINTS
-from ._generative import BaseGenerativeAnonymizer
+from ._base_generative import BaseGenerativeAnonymizer
 
 # Parameters of the anonymizer; all others are passed to the CVAE.
 _OWN_PARAMETERS = (
