@@ -30,6 +30,7 @@ LAYERS = [
     },
     {
         "_class_means",
+        "_devices",
         "_mean_leakage",
         "_neighbors",
         "_npz",

@@ -10,12 +10,11 @@ from skorch.dataset import ValidSplit
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from skcvae import _training
+from skcvae._devices import fork_torch_rng, resolve_device
 from skcvae._training import (
     LabelledTensors,
     TensorLoader,
     TrainingNet,
-    fork_torch_rng,
-    resolve_device,
 )
 from skcvae.generators import CVAE
 from skcvae.generators._cvae_net import BACKBONES, ConditionalVAE, NegativeELBO

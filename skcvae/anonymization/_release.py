@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from .._devices import resolve_device
 from .._thin_covariance import check_size
-from .._training import resolve_device
 from ..generators import DecoderMixin
 from ..generators._base import SamplingMixin
 from ..generators._released import (

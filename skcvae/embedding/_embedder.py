@@ -19,8 +19,8 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
+from .._devices import resolve_device
 from .._doc_links import DocLinkMixin
-from .._training import resolve_device
 from ._backbone import POOLINGS, embed_batch, is_memory_error, load_backbone
 from ._encoders import (
     as_backbone,

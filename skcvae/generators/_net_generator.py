@@ -13,14 +13,13 @@ from skorch.callbacks import LRScheduler, PassthroughScoring
 from torch.optim.lr_scheduler import OneCycleLR
 
 from .._class_means import fit_class_means, leave_one_out_residuals
+from .._devices import fork_torch_rng, resolve_device
 from .._scaling import scale_rows
 from .._training import (
     EpochProgress,
     LabelledTensors,
     TensorLoader,
     check_net_params,
-    fork_torch_rng,
-    resolve_device,
     wrap_train_split,
 )
 from .._validation import VARIANCE_CONSTRAINT, check_validation

@@ -7,6 +7,7 @@ import torch
 from sklearn.utils import check_random_state
 from torch import nn
 
+from .._devices import fork_torch_rng, resolve_device
 from .._generation import (
     check_takes_unlabeled,
     clone_generator,
@@ -14,7 +15,7 @@ from .._generation import (
     make_stream,
 )
 from .._scaling import estimate_scale, scale_rows
-from .._training import check_net_params, draw_seeds, fork_torch_rng, resolve_device
+from .._training import check_net_params, draw_seeds
 from .._validation import (
     check_unlabeled,
     check_validation,

@@ -21,8 +21,9 @@ from sklearn.utils._param_validation import (
     validate_params,
 )
 
+from .._devices import resolve_device
 from .._record_sets import array_likes
-from .._training import draw_seeds, resolve_device
+from .._training import draw_seeds
 from ._probe_training import prepare_data, train_head
 
 _SCORES = ("accuracy", "balanced_accuracy", "auroc", "f1", "kappa")

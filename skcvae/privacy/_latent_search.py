@@ -9,13 +9,14 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_array, check_random_state, gen_batches
 from sklearn.utils._param_validation import HasMethods, Interval, validate_params
 
+from .._devices import resolve_device
 from .._record_sets import (
     array_likes,
     check_disjoint,
     check_one_label_per_sample,
     check_record_sets,
 )
-from .._training import draw_seeds, resolve_device
+from .._training import draw_seeds
 from .._warnings import warn_user
 from ._attack_result import AttackResult, attack_result
 

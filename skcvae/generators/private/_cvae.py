@@ -8,8 +8,9 @@ import torch
 from numpy.typing import ArrayLike
 from sklearn.utils._param_validation import Interval, StrOptions
 
+from ..._devices import fork_torch_rng, resolve_device
 from ..._thin_covariance import check_size
-from ..._training import LabelledTensors, fork_torch_rng, resolve_device
+from ..._training import LabelledTensors
 from ..._warnings import warn_user
 from .._cvae_net import constant_noise_scale
 from .._samplers import CVAESampler, ObservationNoise, standard_prior

@@ -14,12 +14,11 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
+from ..._devices import fork_torch_rng, resolve_device
 from ..._training import (
     LabelledTensors,
     check_net_params,
     draw_seeds,
-    fork_torch_rng,
-    resolve_device,
 )
 from ..._validation import check_numbers, encode_labels
 from .._base import BaseDenseOverSampler
