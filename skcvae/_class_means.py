@@ -112,6 +112,12 @@ def shrink_means(raw, overall_mean, counts, scatter, covariance, k0="auto"):
     return ClassMeans(raw, shrunk, covariance, k0, scatter)
 
 
+def indices_of_classes(codes, n_classes):
+    """Return the indices of the samples of each class."""
+    ends = np.cumsum(np.bincount(codes, minlength=n_classes))
+    return np.split(np.argsort(codes, kind="stable"), ends[:-1])
+
+
 def raw_class_means(Z, codes, n_classes):
     """Return the mean of each class, shape (n_classes, n_features), in float64."""
     sums = class_sums(Z, codes, n_classes)

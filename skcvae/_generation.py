@@ -8,7 +8,6 @@ from pathlib import Path
 
 import joblib
 import numpy as np
-import torch
 from filelock import FileLock
 from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
@@ -18,7 +17,8 @@ from threadpoolctl import threadpool_limits
 
 from . import __version__
 from ._files import make_private_folder
-from ._training import available_threads, draw_seeds
+from ._seeds import draw_seeds
+from ._threads import available_threads
 from ._validation import check_private_samples, check_samples, check_variance
 
 # Increase it when a fitted generator gets other parts: older entries of a cache would
@@ -322,6 +322,8 @@ def make_stream(generator, classes, device, *, variance=None, seed=None):
     inner = unfrozen(generator)
     if hasattr(inner, "make_stream"):
         return inner.make_stream(classes, device, variance=variance)
+    import torch
+
     rng = np.random.RandomState(seed)
 
     def stream(codes, torch_generator):
@@ -334,7 +336,6 @@ def make_stream(generator, classes, device, *, variance=None, seed=None):
     return stream
 
 
-@torch.inference_mode()
 def fill_by_class(codes, n_features, dtype, seed, device, draw_chunk, out=None):
     """Return an array of samples for class codes, drawn in chunks of bounded size.
 
@@ -343,6 +344,8 @@ def fill_by_class(codes, n_features, dtype, seed, device, draw_chunk, out=None):
     class after class: a chunk then holds few classes, each of which takes a product
     with its own matrices.
     """
+    import torch
+
     X = np.empty((len(codes), n_features), dtype=dtype) if out is None else out
     out = torch.from_numpy(X)
     order = torch.from_numpy(np.argsort(codes, kind="stable"))
@@ -364,6 +367,8 @@ def _fill_in_chunks(fill, n_samples, seed, device):
     threads there are. On a CPU, each thread works through its chunks alone: torch
     draws random numbers with one thread, and all others would wait.
     """
+    import torch
+
     starts = range(0, n_samples, _CHUNK_SIZE)
     seeds = np.random.SeedSequence(seed).generate_state(len(starts), np.uint64)
 
@@ -383,6 +388,8 @@ def _fill_in_chunks(fill, n_samples, seed, device):
 
 def _compute_alone():
     """Let torch's operations use one thread, in this thread only."""
+    import torch
+
     # torch sets the number of threads at the first call in a thread: ours comes second.
     torch.get_num_threads()
     threadpool_limits(1, user_api="openmp")

@@ -9,7 +9,7 @@ from skorch.callbacks import Callback, EarlyStopping, EpochScoring, LRScheduler
 from skorch.dataset import ValidSplit
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from skcvae import _training
+from skcvae import _threads
 from skcvae._devices import fork_torch_rng, resolve_device
 from skcvae._training import (
     LabelledTensors,
@@ -477,14 +477,14 @@ def test_full_gpu_becomes_a_memory_error_with_advice(monkeypatch):
 def test_threads_follow_the_work_of_a_step(monkeypatch, n_features, limit, expected):
     net = ConditionalVAE(BACKBONES["small"], n_features, 100, 32)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 64)
-    monkeypatch.setattr(_training.joblib, "cpu_count", lambda: limit)
-    assert _training.training_threads(net, 256) == expected
+    monkeypatch.setattr(_threads.joblib, "cpu_count", lambda: limit)
+    assert _threads.training_threads(net, 256) == expected
 
 
 def test_no_more_threads_than_torch_is_set_to(monkeypatch):
     monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
-    monkeypatch.setattr(_training.joblib, "cpu_count", lambda: 64)
-    assert _training.available_threads() == 3
+    monkeypatch.setattr(_threads.joblib, "cpu_count", lambda: 64)
+    assert _threads.available_threads() == 3
 
 
 @pytest.mark.parametrize("n_threads", [1, 2])
@@ -495,7 +495,7 @@ def test_one_thread_is_one_for_blas_too(n_threads):
 
     with threadpool_limits(2, user_api="blas"):
         assert blas()
-        with _training.limit_threads(n_threads):
+        with _threads.limit_threads(n_threads):
             assert torch.get_num_threads() == n_threads
             assert set(blas()) == {n_threads}
         assert set(blas()) == {2}
@@ -503,7 +503,7 @@ def test_one_thread_is_one_for_blas_too(n_threads):
 
 def test_small_heads_are_solved_for_on_one_thread(monkeypatch):
     seen = []
-    limit = _training.limit_threads
+    limit = _threads.limit_threads
     monkeypatch.setattr(
         "skcvae.long_tail._solver.limit_threads",
         lambda n_threads: seen.append(n_threads) or limit(n_threads),
@@ -515,7 +515,7 @@ def test_small_heads_are_solved_for_on_one_thread(monkeypatch):
 
 def test_training_gives_the_number_of_threads_back(monkeypatch):
     seen = []
-    monkeypatch.setattr(_training, "training_threads", lambda *_: 1)
+    monkeypatch.setattr("skcvae._training.training_threads", lambda *_: 1)
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     try:

@@ -4,10 +4,9 @@ from abc import ABCMeta, abstractmethod
 from collections.abc import Callable
 from contextlib import contextmanager
 from numbers import Integral
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, _fit_context
 from sklearn.exceptions import ConvergenceWarning
@@ -18,8 +17,9 @@ from sklearn.utils.validation import check_is_fitted
 from .._class_means import raw_class_means
 from .._doc_links import DocLinkMixin
 from .._generation import fill_by_class
+from .._neighbors import nearest_neighbors
 from .._scaling import estimate_scale, scale_rows
-from .._training import draw_seeds
+from .._seeds import draw_seeds
 from .._validation import (
     check_samples,
     check_variance,
@@ -28,7 +28,9 @@ from .._validation import (
     warn_about_zeros,
 )
 from .._warnings import warn_user
-from ..metrics import nearest_neighbors
+
+if TYPE_CHECKING:
+    import torch
 
 # Number of drawn samples, and of training samples, whose neighbours are looked for.
 _N_SAMPLES = 256
@@ -117,10 +119,10 @@ class SamplingMixin(metaclass=ABCMeta):
     def make_stream(
         self,
         classes: ArrayLike,
-        device: torch.device,
+        device: "torch.device",
         *,
         variance: ArrayLike | dict | None = None,
-    ) -> Callable[[torch.Tensor, torch.Generator], torch.Tensor]:
+    ) -> "Callable[[torch.Tensor, torch.Generator], torch.Tensor]":
         """Return a function that draws on a device, for the batches of a training loop.
 
         Parameters
@@ -141,6 +143,8 @@ class SamplingMixin(metaclass=ABCMeta):
             returns samples of shape (n, n_features), float32, in the units of the
             training samples.
         """
+        import torch
+
         codes_of = torch.from_numpy(encode_labels(classes, self.classes_)).to(device)
         draw_scaled = self._make_scaled_draw(device, variance)
         to_units = make_units(self._centres(), self.scale_, device, torch.float32)
@@ -180,6 +184,8 @@ class SamplingMixin(metaclass=ABCMeta):
 
     def _sampling_device(self):
         """Return the device to draw on."""
+        import torch
+
         return torch.device("cpu")
 
     def _codes_to_draw(self, n_samples, y, seed):
@@ -212,8 +218,9 @@ class SamplingMixin(metaclass=ABCMeta):
             f"variance='auto' is not known to a {type(self).__name__}: give numbers."
         )
 
-    @torch.inference_mode()
     def _draw_in_chunks(self, codes, variance, seed, out=None):
+        import torch
+
         device = self._sampling_device()
         draw_scaled = self._make_scaled_draw(device, variance)
         dtype = torch.from_numpy(np.empty(0, self._output_dtype)).dtype
@@ -228,9 +235,10 @@ class SamplingMixin(metaclass=ABCMeta):
             return out
         return fill_by_class(codes, *size, seed, device, draw, out)
 
-    @torch.inference_mode()
     def _make_scaled_draw(self, device, variance):
         """Return a function from sorted codes and a generator to scaled samples."""
+        import torch
+
         std = np.sqrt(self._resolve_variance(variance))
         std = torch.from_numpy(std.astype(np.float32)).to(device)
         sampler = self._make_sampler().to(device)
@@ -243,9 +251,10 @@ class SamplingMixin(metaclass=ABCMeta):
         return draw
 
 
-@torch.inference_mode()
 def make_units(centres, scale, device, dtype):
     """Return a function from scaled samples and codes to samples in their units."""
+    import torch
+
     # Copies: what a cache maps into memory cannot be written to.
     centres = torch.tensor(centres, dtype=dtype, device=device)
     scale = torch.tensor(scale, dtype=dtype, device=device)

@@ -5,7 +5,6 @@ from numbers import Real
 from typing import Any, Self
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike
 from sklearn.base import _fit_context
 from sklearn.utils._param_validation import Interval, StrOptions
@@ -31,7 +30,6 @@ from ._class_embeddings import align_class_embeddings, read_class_embeddings
 from ._class_whitening import fit_class_whitening
 from ._decoder import DecoderMixin
 from ._moments import ClassMoments
-from ._samplers import ClassCovarianceSampler, GaussianSampler, make_factor
 from ._unlabeled import PooledMeans, pool_class_means
 
 _NEEDS_SAMPLES = (
@@ -442,6 +440,10 @@ class ClassGaussian(DecoderMixin, BaseGenerator):
         return 1 + 1 / known
 
     def _make_sampler(self):
+        import torch
+
+        from ._samplers import ClassCovarianceSampler, GaussianSampler, make_factor
+
         if self.covariance_type == "full":
             return ClassCovarianceSampler(
                 torch.tensor(self.whitening_.factor, dtype=torch.float32),

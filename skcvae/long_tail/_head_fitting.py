@@ -15,7 +15,8 @@ from .._generation import (
     make_stream,
 )
 from .._scaling import estimate_scale, scale_rows
-from .._training import check_net_params, draw_seeds
+from .._seeds import draw_seeds
+from .._training import check_net_params
 from .._validation import (
     check_unlabeled,
     check_validation,

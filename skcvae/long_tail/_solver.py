@@ -10,7 +10,7 @@ from sklearn.frozen import FrozenEstimator
 from .._generation import clone_generator, fit_generator, unfrozen
 from .._scaling import scale_rows
 from .._thin_covariance import quadratic_form
-from .._training import limit_threads, threads_for
+from .._threads import limit_threads, threads_for
 from ..generators import ClassGaussian
 from ._batches import resolve_remix
 from ._calibration import check_splits, held_out_splits

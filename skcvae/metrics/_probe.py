@@ -23,7 +23,7 @@ from sklearn.utils._param_validation import (
 
 from .._devices import resolve_device
 from .._record_sets import array_likes
-from .._training import draw_seeds
+from .._seeds import draw_seeds
 from ._probe_training import prepare_data, train_head
 
 _SCORES = ("accuracy", "balanced_accuracy", "auroc", "f1", "kappa")

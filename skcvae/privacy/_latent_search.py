@@ -16,7 +16,7 @@ from .._record_sets import (
     check_one_label_per_sample,
     check_record_sets,
 )
-from .._training import draw_seeds
+from .._seeds import draw_seeds
 from .._warnings import warn_user
 from ._attack_result import AttackResult, attack_result
 

@@ -15,11 +15,8 @@ from sklearn.utils.validation import (
 )
 
 from ..._devices import fork_torch_rng, resolve_device
-from ..._training import (
-    LabelledTensors,
-    check_net_params,
-    draw_seeds,
-)
+from ..._seeds import draw_seeds
+from ..._training import LabelledTensors, check_net_params
 from ..._validation import check_numbers, encode_labels
 from .._base import BaseDenseOverSampler
 from ._activation_maps import PositionScaler, all_activations, encode_all, mean_code
