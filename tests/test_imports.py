@@ -19,6 +19,7 @@ _FILES = sorted(_ROOT.rglob("*.py"))
 LAYERS = [
     {"_thin_covariance"},
     {
+        "_devices",
         "_doc_links",
         "_extras",
         "_factor_covariance",
@@ -30,7 +31,6 @@ LAYERS = [
     },
     {
         "_class_means",
-        "_devices",
         "_mean_leakage",
         "_neighbors",
         "_npz",
