@@ -10,7 +10,7 @@ from skorch.dataset import ValidSplit
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from skcvae import _threads
-from skcvae._devices import fork_torch_rng, resolve_device
+from skcvae._devices import fork_torch_rng
 from skcvae._training import (
     LabelledTensors,
     TensorLoader,
@@ -424,39 +424,6 @@ def test_verbose_levels(verbose, capsys):
     assert ("train_loss" in out and "train_kl" in out) is (verbose > 1)
     if not verbose:
         assert out == err == ""
-
-
-def test_fork_leaves_the_global_state_and_seeds_the_block():
-    before = torch.get_rng_state()
-    with fork_torch_rng(7, _CPU):
-        first = torch.rand(3)
-    with pytest.raises(ZeroDivisionError), fork_torch_rng(7, _CPU):
-        torch.testing.assert_close(torch.rand(3), first, rtol=0, atol=0)
-        raise ZeroDivisionError
-    with fork_torch_rng(8, _CPU):
-        assert not torch.equal(torch.rand(3), first)
-    assert torch.equal(torch.get_rng_state(), before)
-
-
-def test_device_names_are_resolved(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert resolve_device("auto") == resolve_device("cpu") == _CPU
-    assert resolve_device(_CPU) == _CPU
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    assert resolve_device("auto").type == "cuda"
-    assert resolve_device("cuda:1") == torch.device("cuda", 1)
-
-
-def test_unknown_and_missing_devices_are_refused(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(ValueError, match=r"device='gpu' is not a torch device"):
-        resolve_device("gpu")
-    with pytest.raises(ValueError, match=r"'cuda:1' .* no CUDA device.*device='auto'"):
-        resolve_device(torch.device("cuda", 1))
-    generator = make_cvae(device="cuda")
-    with pytest.raises(ValueError, match="no CUDA device"):
-        generator.fit(*class_data())
-    assert fitted_attributes(generator) == []
 
 
 def test_full_gpu_becomes_a_memory_error_with_advice(monkeypatch):

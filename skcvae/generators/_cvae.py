@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 from .._class_means import smooth_residual_factor
 from .._scaling import estimate_range, scale_rows
 from .._thin_covariance import ThinCovariance, check_size, is_wide
-from .._training import TensorLoader
+from .._training import TensorLoader, uncompiled
 from .._validation import check_samples, encode_labels
 from .._warnings import warn_user
 from ._cvae_net import BACKBONES, OBJECTIVES, ConditionalVAE, build_net
@@ -398,7 +398,7 @@ class CVAE(DecoderMixin, NetGenerator):
     @torch.inference_mode()
     def _learn_sampling(self, net, data):
         """Fit the aggregate prior and the residual noise to the training samples."""
-        module = net.module_.eval()
+        module = uncompiled(net.module_).eval()
         means, variances, residuals = [], [], []
         for batch, x in TensorLoader(data, 4096):
             x_hat, mean, log_var, log_noise = module(**batch)
@@ -411,10 +411,10 @@ class CVAE(DecoderMixin, NetGenerator):
                 "The weights diverged in the last step: decoded samples are not "
                 "finite. The estimator is left unfitted. Use a smaller lr."
             )
-        mean = torch.cat(means).double().cpu().numpy()
-        variance = torch.cat(variances).double().cpu().numpy()
+        mean = torch.cat(means).cpu().double().numpy()
+        variance = torch.cat(variances).cpu().double().numpy()
         self.latent_prior_ = self._fit_prior(mean, variance, data.y.cpu().numpy())
-        feature_std = module.feature_std().double().cpu().numpy()
+        feature_std = module.feature_std().cpu().double().numpy()
         residuals = residuals.numpy()
         if self._coordinates is not None:
             residuals = self._coordinates.to_features(residuals * feature_std)

@@ -13,7 +13,12 @@ from skorch.callbacks import LRScheduler, PassthroughScoring
 from torch.optim.lr_scheduler import OneCycleLR
 
 from .._class_means import fit_class_means, leave_one_out_residuals
-from .._devices import fork_torch_rng, resolve_device
+from .._devices import (
+    drawing_device,
+    fork_torch_rng,
+    place_samples,
+    resolve_device,
+)
 from .._scaling import scale_rows
 from .._training import (
     EpochProgress,
@@ -39,6 +44,8 @@ class NetGenerator(BaseGenerator):
 
     #: What needs less memory of the GPU.
     _memory_advice = "a smaller batch_size"
+    #: Whether a step of training calls the module as a whole.
+    _plain_forward = True
 
     _parameter_constraints: dict = {
         "variance": VARIANCE_CONSTRAINT,
@@ -55,10 +62,13 @@ class NetGenerator(BaseGenerator):
     }
 
     def _fit(self, Z, codes, seed):
-        check_net_params(self.net_params, _RESERVED, f"the {type(self).__name__}")
+        owner = f"the {type(self).__name__}"
+        check_net_params(
+            self.net_params, _RESERVED, owner, plain_forward=self._plain_forward
+        )
         device = resolve_device(self.device)
-        x = torch.from_numpy(self._to_net(self._centre(Z, codes))).to(device)
-        data = LabelledTensors(x, torch.from_numpy(codes).to(device))
+        x = torch.from_numpy(self._to_net(self._centre(Z, codes)))
+        data = _place(x, codes, device)
         net = self._build_net(len(data), device)
         try:
             with fork_torch_rng(seed, device):
@@ -99,7 +109,7 @@ class NetGenerator(BaseGenerator):
         x = torch.from_numpy(
             self._new_to_net(self._residuals(Z, codes).astype(np.float32))
         )
-        return LabelledTensors(x.to(device), torch.from_numpy(codes).to(device))
+        return _place(x, codes, device)
 
     def _residuals(self, Z, codes):
         """Return of new scaled samples what the networks model."""
@@ -117,7 +127,13 @@ class NetGenerator(BaseGenerator):
         return hasattr(self, "net_")
 
     def _sampling_device(self):
-        return self.device_ if torch.cuda.is_available() else torch.device("cpu")
+        return drawing_device(self.device_, self._output_dtype)
+
+
+def _place(x, codes, device):
+    """Return samples and class codes as a training on the device reads them."""
+    codes = torch.from_numpy(codes).to(device)
+    return LabelledTensors(place_samples(x, device), codes)
 
 
 def count_batches(generator, n_samples):

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from sklearn.frozen import FrozenEstimator
 
+from .._devices import CPU, has_float64
 from .._generation import clone_generator, fit_generator, unfrozen
 from .._scaling import scale_rows
 from .._thin_covariance import quadratic_form
@@ -295,4 +296,6 @@ class ClosedFormFit:
         return self._read(fitted)
 
     def _tensor(self, values):
-        return torch.from_numpy(values).to(self.classifier.device_)
+        device = self.classifier.device_
+        # Sums of losses are in float64.
+        return torch.from_numpy(values).to(device if has_float64(device) else CPU)

@@ -319,7 +319,7 @@ def _score_levels(head, data, levels, seed, average):
     scores, predictions = [], []
     for level in levels:
         logits = head(data.x_test + level * noise)
-        probability = logits.double().softmax(dim=1).cpu().numpy()
+        probability = logits.cpu().double().softmax(dim=1).numpy()
         predicted = data.classes[probability.argmax(axis=1)]
         row = _label_scores(data.y_test, predicted, average)
         row["auroc"] = np.nan
