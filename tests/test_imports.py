@@ -39,6 +39,7 @@ LAYERS = [
     },
     {"_validation"},
     {"_generation"},
+    {"_drawing"},
     {"metrics", "datasets"},
     {"generators", "embedding"},
     {"over_sampling", "anonymization", "long_tail"},
