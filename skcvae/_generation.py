@@ -72,14 +72,15 @@ def clone_generator(generator, random_state=None, memory=None, seed=None):
     it, which has `random_state` and `memory`, seeds any other, if it has a seed; `seed`
     replaces its seed. A cache needs an integer seed. A frozen generator is not copied.
     """
+    if isinstance(generator, FrozenEstimator):
+        check_drawable(generator)
+        return generator
     check_drawable(generator, ("fit", "sample"))
     if not callable(getattr(generator, "get_params", None)):
         raise TypeError(
             f"{type(generator).__name__} cannot be copied: a generator needs "
             "get_params and set_params, which sklearn.base.BaseEstimator has."
         )
-    if isinstance(generator, FrozenEstimator):
-        return generator
     generator = clone(generator)
     params = generator.get_params(deep=False)
     if "random_state" not in params or isinstance(params["random_state"], Integral):
@@ -130,7 +131,7 @@ def seed_all(estimator, random_state):
 
 def takes_any_values(generator):
     """Tell whether a generator takes values that are not finite, as private ones do."""
-    tagged = hasattr(generator, "__sklearn_tags__")
+    tagged = hasattr(unfrozen(generator), "__sklearn_tags__")
     return tagged and get_tags(generator).input_tags.allow_nan
 
 
@@ -206,7 +207,8 @@ def _fit(generator, X, y, unlabeled):
 
 def check_frozen(estimator, X, y):
     """Refuse a fitted estimator that lacks these features or classes."""
-    check_is_fitted(estimator)
+    if hasattr(estimator, "fit"):
+        check_is_fitted(estimator)
     n_features = getattr(estimator, "n_features_in_", X.shape[1])
     if n_features != X.shape[1]:
         raise ValueError(

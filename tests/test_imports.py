@@ -44,6 +44,7 @@ LAYERS = [
     },
     {"_validation"},
     {"_generation"},
+    {"_drawing"},
     {"metrics", "datasets"},
     {"generators", "embedding"},
     {"over_sampling", "anonymization", "long_tail"},

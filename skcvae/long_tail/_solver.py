@@ -39,7 +39,14 @@ _MAX_NUMBERS = 10**9
 # With so few classes, fits are fast enough to try them without generated samples, too.
 _FEW_CLASSES = 10
 # What a subclass of ClassGaussian may replace, so that its samples are others.
-_DRAWING = ("sample", "make_stream", "_make_sampler", "_make_scaled_draw", "_centres")
+_DRAWING = (
+    "sample",
+    "make_stream",
+    "_make_draw",
+    "_make_sampler",
+    "_make_scaled_draw",
+    "_centres",
+)
 
 
 def resolve_solver(classifier, n_samples, n_classes):
