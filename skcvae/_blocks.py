@@ -12,7 +12,7 @@ _MAX_MAPPED = 2**30
 # Numbers of what is read from a memory map at once, and is shuffled as a whole.
 _PIECE_NUMBERS = 2**17
 # Numbers of a block: 64 MiB in float64.
-_BLOCK_NUMBERS = 2**23
+BLOCK_NUMBERS = 2**23
 # Sums of blocks that one task of Dask adds. The tree is fixed, and so are its bits.
 _BRANCHES = 8
 
@@ -56,11 +56,11 @@ class Blocks:
 
     def read(self, start, stop):
         """Return consecutive samples as an array; refuse values that are not finite."""
-        return _read(self.X[start:stop], start, self.dtype)
+        return read_block(self.X[start:stop], start, self.dtype)
 
     def spans(self):
         """Return the bounds of blocks, each of a few whole chunks."""
-        return self.group(np.diff(self.edges), _BLOCK_NUMBERS)
+        return self.group(np.diff(self.edges), BLOCK_NUMBERS)
 
     def group(self, n_drawn, n_numbers):
         """Return (start, stop) of runs of pieces that yield at most so many numbers.
@@ -156,7 +156,7 @@ def _edges(X):
     return [*range(0, X.shape[0], size), X.shape[0]]
 
 
-def _read(values, start, dtype):
+def read_block(values, start, dtype):
     """Return values as an array of a type; refuse those that are not finite."""
     block = np.ascontiguousarray(values, dtype=dtype)
     broken = np.argwhere(~np.isfinite(block))
@@ -171,7 +171,7 @@ def _read(values, start, dtype):
 
 
 def _apply(function, values, start, dtype, y, *args):
-    return function(_read(values, start, dtype), y, *args)
+    return function(read_block(values, start, dtype), y, *args)
 
 
 def _add(*parts):

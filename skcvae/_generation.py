@@ -17,6 +17,7 @@ from sklearn.utils.validation import check_is_fitted, check_memory
 from threadpoolctl import threadpool_limits
 
 from . import __version__
+from ._blocks import Blocks, refuse_blocks
 from ._files import make_private_folder
 from ._training import available_threads, draw_seeds
 from ._validation import check_private_samples, check_samples, check_variance
@@ -25,7 +26,7 @@ from ._validation import check_private_samples, check_samples, check_variance
 # load and then fail.
 _CACHE_FORMAT = 7
 # Few enough samples that a chunk stays in the processor's cache.
-_CHUNK_SIZE = 2048
+CHUNK_SIZE = 2048
 _KEYWORDS = ("n_samples", "y", "random_state")
 
 
@@ -180,6 +181,8 @@ def fit_generator(generator, X, y, memory=None, X_unlabeled=None):
     memory = check_memory(memory)
     if memory.location is None:
         return _fit(generator, X, y, unlabeled)
+    if isinstance(X, Blocks):
+        refuse_blocks("the key of a cache", "Leave memory out")
     plain = clone(generator)
     defaults = type(generator)().get_params() if sampling else {}
     plain.set_params(**{name: defaults[name] for name in sampling})
@@ -200,7 +203,10 @@ def fit_generator(generator, X, y, memory=None, X_unlabeled=None):
 def _fit(generator, X, y, unlabeled):
     """Fit, without a second check of the samples where the generator is ours."""
     # An attribute of the function: a subclass with a `fit` of its own lacks it.
-    fit = getattr(type(generator).fit, "for_checked_samples", type(generator).fit)
+    fit = getattr(type(generator).fit, "for_checked_samples", None)
+    if fit is None and isinstance(X, Blocks):
+        refuse_blocks(type(generator).__name__, "Use ClassGaussian or CVAE")
+    fit = fit or type(generator).fit
     return fit(generator, X, y, **unlabeled)
 
 
@@ -335,13 +341,16 @@ def make_stream(generator, classes, device, *, variance=None, seed=None):
 
 
 @torch.inference_mode()
-def fill_by_class(codes, n_features, dtype, seed, device, draw_chunk, out=None):
+def fill_by_class(
+    codes, n_features, dtype, seed, device, draw_chunk, out=None, first=0
+):
     """Return an array of samples for class codes, drawn in chunks of bounded size.
 
     `draw_chunk` takes the places of samples in the array, their codes and a
     :class:`torch.Generator`, and returns samples of the type `dtype`. Samples are drawn
     class after class: a chunk then holds few classes, each of which takes a product
-    with its own matrices.
+    with its own matrices. `first` is the number of chunks before these codes, where
+    they are a part of sorted ones.
     """
     X = np.empty((len(codes), n_features), dtype=dtype) if out is None else out
     out = torch.from_numpy(X)
@@ -353,23 +362,24 @@ def fill_by_class(codes, n_features, dtype, seed, device, draw_chunk, out=None):
         of = codes.index_select(0, places).to(device)
         out.index_copy_(0, places, draw_chunk(places, of, generator).cpu())
 
-    _fill_in_chunks(fill, len(codes), seed, device)
+    _fill_in_chunks(fill, len(codes), seed, device, first)
     return X
 
 
-def _fill_in_chunks(fill, n_samples, seed, device):
+def _fill_in_chunks(fill, n_samples, seed, device, first=0):
     """Call `fill(slice, torch_generator)` for consecutive chunks.
 
     Each chunk has a seed of its own, so that its values do not depend on how many
     threads there are. On a CPU, each thread works through its chunks alone: torch
     draws random numbers with one thread, and all others would wait.
     """
-    starts = range(0, n_samples, _CHUNK_SIZE)
-    seeds = np.random.SeedSequence(seed).generate_state(len(starts), np.uint64)
+    starts = range(0, n_samples, CHUNK_SIZE)
+    n_seeds = first + len(starts)
+    seeds = np.random.SeedSequence(seed).generate_state(n_seeds, np.uint64)[first:]
 
     @torch.inference_mode()
     def fill_chunk(i):
-        chunk = slice(starts[i], min(starts[i] + _CHUNK_SIZE, n_samples))
+        chunk = slice(starts[i], min(starts[i] + CHUNK_SIZE, n_samples))
         fill(chunk, torch.Generator(device).manual_seed(int(seeds[i])))
 
     n_workers = min(len(starts), available_threads())

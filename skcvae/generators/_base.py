@@ -18,7 +18,7 @@ from sklearn.utils.validation import check_is_fitted
 from .._blocks import Blocks, check_blocks, is_blocked, refuse_blocks
 from .._class_means import raw_class_means
 from .._doc_links import DocLinkMixin
-from .._generation import fill_by_class
+from .._generation import CHUNK_SIZE, fill_by_class
 from .._scaling import estimate_scale, scale_rows
 from .._training import draw_seeds
 from .._validation import (
@@ -105,15 +105,42 @@ class SamplingMixin(metaclass=ABCMeta):
     ):
         """Draw samples into an array of their type, or into a new one for None."""
         self._check_ready()
-        if random_state is None:
-            random_state = self.random_state
-        # The first seed of a RandomState is the one that `fit` takes.
-        _, label_seed, sample_seed = draw_seeds(check_random_state(random_state), 3)
+        label_seed, sample_seed = self._draw_seeds(random_state)
         codes = self._codes_to_draw(n_samples, y, label_seed)
         X = self._draw_in_chunks(codes, variance, sample_seed, out)
         return X, self.classes_[codes]
 
     sample.into = _sample_into  # type: ignore[attr-defined]
+
+    def _draw_seeds(self, random_state):
+        """Return the seeds of labels and of samples."""
+        if random_state is None:
+            random_state = self.random_state
+        # The first seed of a RandomState is the one that `fit` takes.
+        return draw_seeds(check_random_state(random_state), 3)[1:]
+
+    def _plan_blocks(self, y, random_state, n_samples):
+        """Return blocks for `_draw_blocks`: together what `sample` draws, by class.
+
+        A block has about `n_samples` samples.
+        """
+        self._check_ready()
+        _, seed = self._draw_seeds(random_state)
+        codes = np.sort(encode_labels(y, self.classes_))
+        n_chunks = max(1, n_samples // CHUNK_SIZE)
+        return [
+            (codes[CHUNK_SIZE * first :][: CHUNK_SIZE * n_chunks], seed, first)
+            for first in range(0, -(-len(codes) // CHUNK_SIZE), n_chunks)
+        ]
+
+    def _draw_blocks(self, plan):
+        """Yield samples and labels of each block of a plan."""
+        draw = self._make_draw(None)
+        for codes, seed, first in plan:
+            yield draw(codes, seed, first=first), self.classes_[codes]
+
+    sample.plan_blocks = _plan_blocks  # type: ignore[attr-defined]
+    sample.draw_blocks = _draw_blocks  # type: ignore[attr-defined]
 
     def make_stream(
         self,
@@ -213,21 +240,32 @@ class SamplingMixin(metaclass=ABCMeta):
             f"variance='auto' is not known to a {type(self).__name__}: give numbers."
         )
 
-    @torch.inference_mode()
     def _draw_in_chunks(self, codes, variance, seed, out=None):
+        return self._make_draw(variance)(codes, seed, out)
+
+    @torch.inference_mode()
+    def _make_draw(self, variance):
+        """Return a function of codes, seed, array or None, and number of chunks before.
+
+        It returns samples in their units.
+        """
         device = self._sampling_device()
         draw_scaled = self._make_scaled_draw(device, variance)
         dtype = torch.from_numpy(np.empty(0, self._output_dtype)).dtype
         to_units = make_units(self._centres(), self.scale_, device, dtype)
 
-        def draw(_, codes, generator):
+        def draw_chunk(_, codes, generator):
             return to_units(draw_scaled(codes, generator), codes)
 
         size = self.n_features_in_, self._output_dtype
-        if out is not None and out.dtype != self._output_dtype:
-            out[:] = fill_by_class(codes, *size, seed, device, draw)
-            return out
-        return fill_by_class(codes, *size, seed, device, draw, out)
+
+        def draw(codes, seed, out=None, first=0):
+            if out is not None and out.dtype != self._output_dtype:
+                out[:] = fill_by_class(codes, *size, seed, device, draw_chunk)
+                return out
+            return fill_by_class(codes, *size, seed, device, draw_chunk, out, first)
+
+        return draw
 
     @torch.inference_mode()
     def _make_scaled_draw(self, device, variance):

@@ -20,10 +20,9 @@ def means_of_moments(moments, k0="auto", covariance_shrinkage="auto", blocks=Non
     divisor = np.where(scale > 0, scale, np.inf)
     raw = (moments.means - offset) / divisor
     freedom = moments.n_samples - n_classes
+    matrix = raw.T @ raw
     if freedom:
         matrix = moments.scatter / divisor[:, None] / divisor
-    else:
-        matrix = raw.T @ raw
     fourth = None
     if covariance_shrinkage == "auto":
         centres = moments.means if freedom else np.broadcast_to(offset, raw.shape)
