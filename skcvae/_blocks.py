@@ -1,6 +1,7 @@
 """Samples that are larger than memory, read a block at a time."""
 
 from functools import reduce
+from itertools import pairwise
 
 import numpy as np
 from sklearn.utils import check_consistent_length, column_or_1d
@@ -59,26 +60,10 @@ class Blocks:
         return read_block(self.X[start:stop], start, self.dtype)
 
     def spans(self):
-        """Return the bounds of blocks, each of a few whole chunks."""
-        return self.group(np.diff(self.edges), BLOCK_NUMBERS)
-
-    def group(self, n_drawn, n_numbers):
-        """Return (start, stop) of runs of pieces that yield at most so many numbers.
-
-        A piece yields `n_drawn` samples. A run has at least one piece.
-        """
-        limit = max(1, n_numbers // self.shape[1])
-        runs, size = [[self.edges[0], self.edges[1]]], n_drawn[0]
-        for n, start, stop in zip(
-            n_drawn[1:], self.edges[1:-1], self.edges[2:], strict=True
-        ):
-            size += n
-            if size > limit:
-                runs.append([start, stop])
-                size = n
-            else:
-                runs[-1][1] = stop
-        return runs
+        """Return (start, stop) of blocks, each of a few whole chunks."""
+        limit = max(1, BLOCK_NUMBERS // self.shape[1])
+        bounds = cut(np.diff(self.edges), limit)
+        return list(pairwise(self.edges[bound] for bound in bounds))
 
     def total(self, function, *args):
         """Return the sums of the tuples `function(X, y, *args)` of all blocks.
@@ -143,6 +128,20 @@ def refuse_blocks(what, remedy):
         f"X is read in blocks, and {what} reads all samples at once. {remedy}, or pass "
         "np.asarray(X) if it fits into memory."
     )
+
+
+def cut(sizes, limit):
+    """Return bounds that cut parts in a row into runs, each of at most so much.
+
+    A run has at least one part.
+    """
+    bounds, total = [0], 0
+    for i, size in enumerate(sizes.tolist()):
+        if total + size > limit and i > bounds[-1]:
+            bounds.append(i)
+            total = 0
+        total += size
+    return [*bounds, len(sizes)]
 
 
 def _edges(X):
