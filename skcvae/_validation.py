@@ -167,8 +167,13 @@ def _check_frame(X):
             for i, dtype in enumerate(X.dtypes)
             if getattr(dtype, "kind", "O") not in "fiub"
         ]
-    _check_columns(X)
     _refuse(columns)
+    return check_columns(X)
+
+
+def check_columns(X):
+    """Return a data frame without sparse columns; refuse two columns of one name."""
+    _check_names(X)
     sparse = [i for i, t in enumerate(getattr(X, "dtypes", [])) if _is_sparse(t)]
     if sparse:
         X = X.copy()
@@ -177,7 +182,7 @@ def _check_frame(X):
     return X
 
 
-def _check_columns(X):
+def _check_names(X):
     """Refuse a data frame without columns, or with two of one name."""
     if not X.shape[1]:
         raise ValueError(

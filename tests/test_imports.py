@@ -38,6 +38,8 @@ LAYERS = [
         "_training",
     },
     {"_validation"},
+    {"_tables"},
+    {"_constraints"},
     {"_generation"},
     {"metrics", "datasets"},
     {"generators", "embedding"},

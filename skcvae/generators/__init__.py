@@ -11,6 +11,7 @@ from ._flow_matching import FlowMatching
 from ._moments import ClassMoments
 from ._vae import VAE
 from .private import DPCVAE, DPClassGaussian
+from .table import TableGenerator
 
 __all__ = [
     "CGAN",
@@ -25,5 +26,6 @@ __all__ = [
     "DensityGenerator",
     "FlowMatching",
     "LatentDecoder",
+    "TableGenerator",
     "check_generator",
 ]

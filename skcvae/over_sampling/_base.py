@@ -18,6 +18,7 @@ from sklearn.utils.validation import (
 
 from .._doc_links import DocLinkMixin
 from .._generation import draw, drawing_seed, fit_into
+from .._tables import back_to_polars, to_pandas
 from .._validation import (
     check_finite_in_float32,
     check_labels,
@@ -211,33 +212,6 @@ class BaseGenerativeOverSampler(BaseDenseOverSampler):
 
     def __sklearn_is_fitted__(self):
         return hasattr(self, "generator_")
-
-
-def _is_polars(array):
-    return type(array).__module__.partition(".")[0] == "polars"
-
-
-def to_pandas(array):
-    """Return what polars holds in the types of pandas, and other types as they are."""
-    if not _is_polars(array):
-        return array
-    if not hasattr(array, "to_pandas"):
-        raise TypeError(
-            f"{type(array).__name__} of polars holds no values yet. Give X.collect()."
-        )
-    return array.to_pandas()
-
-
-def back_to_polars(resampled, original):
-    """Return resampled data in the types of the original, if polars made it."""
-    if not _is_polars(original):
-        return resampled
-    import polars as pl
-
-    converted = pl.from_pandas(resampled)
-    if isinstance(original, pl.Series):
-        return converted.cast(original.dtype)
-    return converted.cast(dict(original.schema))
 
 
 def _extend_weights(sample_weight, y_resampled):
