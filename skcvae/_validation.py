@@ -27,7 +27,9 @@ _NO_NUMBERS = (
         "SU",
         (str, bytes),
         "strings",
-        "numbers with astype(float), categories with scikit-learn's OneHotEncoder",
+        "numbers with astype(float), categories with scikit-learn's OneHotEncoder in a "
+        "ColumnTransformer. To over-sample before it, use GenerativeOverSampler("
+        'categorical_features="auto")',
     ),
     (
         "mM",

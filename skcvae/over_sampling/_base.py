@@ -237,7 +237,8 @@ def _discrete_ranges(X):
     if categorical:
         raise ValueError(
             f"The columns {categorical} of X are categorical, and generated numbers "
-            "are none of their categories. Encode them, for example one-hot."
+            "are none of their categories. Encode them, for example one-hot, or use "
+            'GenerativeOverSampler(categorical_features="auto").'
         )
     return [
         (column, *_range(dtype))

@@ -13,7 +13,7 @@ from .._generation import (
     takes_any_values,
     unfrozen,
 )
-from .._tables import read_table
+from .._tables import column_names, read_table
 from ..generators import ClassGaussian, TableGenerator
 from ._base import BaseGenerativeOverSampler
 
@@ -123,6 +123,11 @@ class GenerativeOverSampler(BaseGenerativeOverSampler):
                 "Give categorical_features and constraints to the TableGenerator, and "
                 "leave them out here."
             )
+        if self.memory is not None and self._makes_tables():
+            raise ValueError(
+                "memory does not take tables: a fitted TableGenerator holds the "
+                "training samples, and a cache must not."
+            )
         if given:
             listed = self.categorical_features
             generator = TableGenerator(
@@ -149,6 +154,11 @@ class GenerativeOverSampler(BaseGenerativeOverSampler):
         self._train(X, y)
         seed = drawing_seed(self.generator_, self.random_state)
         drawn, labels = self.generator_.sample(y=labels, random_state=seed)
+        drawn = read_table(drawn)
+        if type(drawn) is not type(X) or column_names(drawn) != column_names(X):
+            raise ValueError(
+                "The frozen TableGenerator was fitted to other columns than those of X."
+            )
         y_resampled = np.concatenate([y, labels.astype(y.dtype)])
         if not hasattr(X, "iloc"):
             return np.concatenate([X, drawn]), y_resampled

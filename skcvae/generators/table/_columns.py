@@ -99,20 +99,28 @@ class NumberColumn:
         limits = present
         if self._bounds is not None:
             limits = _to_limits(values, self._bounds, self.name)
+        is_given = self._max_discrete is None
         # Counted from the lowest: dates in nanoseconds have no exact float.
-        self._origin = _lowest([present, limits]) if self._is_integer else 0
+        self._origin = _lowest(limits) if self._is_integer else 0
         numbers = np.full(len(values), np.nan)
         numbers[~missing] = found = self._to_floats(present)
-        if not np.isfinite(found).all():
+        if not (is_given or np.isfinite(found).all()):
             raise ValueError(
                 f"Input X contains infinity in the column {self.name!r}: values must "
                 "be finite or missing."
             )
-        self._decimals = 0 if self._is_integer else None
-        if not self._is_integer and self._max_discrete is not None:
+        self._step, self._decimals = int(self._is_integer), None
+        if self._is_integer and not is_given:
+            # Whole days, or multiples of a hundred, stay such.
+            self._step = int(np.gcd.reduce(found.astype(np.uint64))) or 1
+        elif not is_given:
             self._decimals = _count_decimals(present, found)
-        limits = self._to_floats(limits)
-        self.low, self.high = limits.min(initial=np.inf), limits.max(initial=-np.inf)
+        ends = self._to_floats(limits) if len(limits) else np.zeros(1)
+        self.low, self.high = ends.min(), ends.max()
+        if is_given:
+            # A value of the bounds, and none of the samples.
+            self.states = take(limits, [0])
+            return np.zeros(len(values), dtype=np.intp), numbers
         states, first = self._find_states(numbers, missing)
         self.states = take(values, first)
         return states, numbers
@@ -121,8 +129,6 @@ class NumberColumn:
         """Return the state of each number, and a place of each state."""
         states = np.zeros(len(missing), dtype=np.intp)
         first = [np.argmin(missing)]
-        if self._max_discrete is None:
-            return states, np.array(first)
         for value in _shared_values(numbers[~missing], self._max_discrete):
             held = numbers == value
             states[held] = len(first)
@@ -159,7 +165,9 @@ class NumberColumn:
 
     def snap(self, numbers):
         """Return the nearest numbers on the grid of the column, in its range."""
-        if self._decimals is not None:
+        if self._step:
+            numbers = np.rint(numbers / self._step) * self._step
+        elif self._decimals is not None:
             numbers = np.round(numbers, self._decimals)
         return numbers.clip(self.low, self.high)
 
@@ -179,8 +187,11 @@ class NumberColumn:
         """Return values without missing ones as floats, counted from the origin."""
         if not self._is_integer:
             return np.asarray(present, dtype=np.float64)
+        whole = _to_integers(present)
         # Modulo 2**64, so that no difference of 64-bit integers overflows.
-        return (_to_integers(present) - np.uint64(self._origin % 2**64)).astype(float)
+        steps = whole.view(np.uint64) - np.uint64(self._origin % 2**64)
+        below = whole < self._origin
+        return np.where(below, -(-steps).astype(float), steps.astype(float))
 
     def _to_type(self, numbers):
         """Return numbers in the type of the column."""
@@ -261,19 +272,14 @@ def _holds_integers(present):
 
 
 def _to_integers(present):
-    """Return integers, dates or durations modulo 2**64."""
-    if getattr(present.dtype, "kind", "O") == "u":
-        return np.asarray(present.astype("uint64"))
-    return np.asarray(present.astype("int64")).view(np.uint64)
+    """Return integers, dates or durations as 64-bit integers."""
+    is_unsigned = getattr(present.dtype, "kind", "O") == "u"
+    return np.asarray(present.astype("uint64" if is_unsigned else "int64"))
 
 
-def _lowest(columns):
-    """Return the lowest integer of several columns."""
-    return min(
-        int(column.min() if column.dtype.kind == "u" else column.astype("int64").min())
-        for column in columns
-        if len(column)
-    )
+def _lowest(present):
+    """Return the lowest of integers, dates or durations, 0 of none."""
+    return int(_to_integers(present).min()) if len(present) else 0
 
 
 def _count_decimals(present, numbers):

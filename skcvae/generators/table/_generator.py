@@ -223,35 +223,82 @@ class TableGenerator(DocLinkMixin, BaseEstimator):
         return self
 
     def _fit(self, X, y):
-        rng = check_random_state(self.random_state)
-        fit_seed, calibration_seed = draw_seeds(rng, 2)
-        rng = np.random.RandomState(fit_seed)
-        generator = self._make_generator()
-        is_private = hasattr(generator, "privacy_statement")
-        table, y = self._read(X, y, is_private)
-        scores, states, numbers = self.fit_encoding(table, rng, is_private)
-        codes = self._encoding.one_hot.encode(states)
-        if is_private:
-            self.generator_ = generator.fit(np.column_stack([scores, codes]), y)
-            self.classes_ = self.generator_.classes_
+        fit_seed, seed = draw_seeds(check_random_state(self.random_state), 2)
+        generator = self.make_generator()
+        if self.encoding == "given":
+            is_private = hasattr(generator, "privacy_statement")
+            encoded, y = self.fit_given(X, y, is_private)
+            fit = type(generator).fit if is_private else fit_generator
+            self.draw_from(fit(generator, encoded, y), np.unique(y))
             return
+        if hasattr(generator, "privacy_statement"):
+            raise ValueError(
+                f"{type(generator).__name__} is private, and a learned encoding is "
+                "not: set encoding='given'."
+            )
+        table, y = self._read(X, y)
         self.classes_, labels = np.unique(y, return_inverse=True)
         self.class_count_ = np.bincount(labels)
+        rng = np.random.RandomState(fit_seed)
+        scores, states, numbers = self._encoding.fit(table, rng)
+        codes = self._encoding.one_hot.encode(states)
         filled = fill_scores(scores, codes, labels, rng)
         encoded = np.column_stack([filled, codes])
         if not encoded.shape[1]:
             # Each column holds one value. A generator takes one feature at least.
             encoded = np.zeros((len(table), 1))
         self.generator_ = fit_generator(generator, encoded, y)
-        if self.encoding == "learned":
-            order = np.argsort(labels, kind="stable")
-            self._members = np.split(order, np.cumsum(self.class_count_)[:-1])
-            self._states, self._training_numbers = states, numbers
-            self._slopes = regress_on_codes(filled, codes, labels)
-            self._calibrate(scores, calibration_seed)
+        order = np.argsort(labels, kind="stable")
+        self._members = np.split(order, np.cumsum(self.class_count_)[:-1])
+        self._states, self._training_numbers = states, numbers
+        self._slopes = regress_on_codes(filled, codes, labels)
+        self._calibrate(scores, seed)
 
-    def _read(self, X, y, is_private):
-        """Return checked samples as a table, and labels."""
+    def make_generator(self):
+        """Return the unfitted generator of scores and codes."""
+        generator = ClassGaussian() if self.generator is None else self.generator
+        return clone_generator(generator, self.random_state)
+
+    def fit_given(self, X, y, is_private=False):
+        """Read the columns of a table, and learn nothing: for ``encoding="given"``.
+
+        Parameters
+        ----------
+        X : DataFrame or array-like of shape (n_samples, n_features)
+            Training samples.
+
+        y : array-like of shape (n_samples,)
+            Their classes.
+
+        is_private : bool, default=False
+            Whether no error may depend on the values of samples.
+
+        Returns
+        -------
+        encoded : ndarray of shape (n_samples, n_numbers + n_codes)
+            Scores and codes for a generator, which :meth:`draw_from` takes, fitted.
+
+        y : ndarray of shape (n_samples,)
+            Labels.
+        """
+        table, y = self._read(X, y, is_private)
+        scores, states, _ = self._encoding.fit(table, None, is_private)
+        return np.column_stack([scores, self._encoding.one_hot.encode(states)]), y
+
+    def draw_from(self, generator, classes):
+        """Draw scores and codes from a fitted generator: for ``encoding="given"``."""
+        self.generator_, self.classes_ = generator, classes
+        self._calibrations = None
+        return self
+
+    def _read(self, X, y, is_private=False):
+        """Return checked samples as a table, and labels; make the encoding."""
+        is_given = self.encoding == "given"
+        if is_given and self.combinations == "seen":
+            raise ValueError(
+                "encoding='given' keeps no combinations of the training samples: set "
+                "combinations='any'."
+            )
         self._polars = X.head(0) if is_polars(X) else None
         table = read_table(X)
         _check_targets(y)
@@ -266,20 +313,6 @@ class TableGenerator(DocLinkMixin, BaseEstimator):
         _check_n_features(self, table, reset=True)
         if not is_private:
             check_constraints(self.constraints or (), table)
-        return table, y
-
-    def _make_generator(self):
-        generator = ClassGaussian() if self.generator is None else self.generator
-        return clone_generator(generator, self.random_state)
-
-    def fit_encoding(self, table, rng, is_private=False):
-        """Learn the columns of a table."""
-        is_given = self.encoding == "given"
-        if is_given and self.combinations == "seen":
-            raise ValueError(
-                "encoding='given' keeps no combinations of the training samples: set "
-                "combinations='any'."
-            )
         categorical = find_categorical(table, self.categorical_features)
         self.categorical_features_ = np.flatnonzero(categorical)
         self._encoding = TableEncoding(
@@ -289,7 +322,7 @@ class TableGenerator(DocLinkMixin, BaseEstimator):
             self.categories or {},
             None if is_given else self.max_discrete,
         )
-        return self._encoding.fit(table, rng, is_private)
+        return table, y
 
     def _calibrate(self, scores, seed):
         """Learn the maps from generated to real scores of each class and column."""
@@ -430,8 +463,11 @@ class TableGenerator(DocLinkMixin, BaseEstimator):
                     of = labels == label
                     parents[of] = rng.choice(self._members[label], of.sum())
             states = self._states[parents]
-            scores = scores + (one_hot.encode(states) - codes) @ self._slopes
-        if self.encoding == "learned" and self._calibrations is not None:
+            change = one_hot.encode(states) - codes
+            for label in np.unique(labels):
+                of = labels == label
+                scores[of] += change[of] @ self._slopes[label]
+        if self._calibrations is not None:
             for label in np.unique(labels):
                 of = np.flatnonzero(labels == label)
                 for k, calibrate in enumerate(self._calibrations[label]):

@@ -34,6 +34,8 @@ class OneHot:
         self._blocks, self._counts, self.n_codes = [], [], 0
         for column, n in zip(states.T, n_states, strict=True):
             counts = np.bincount(column[column >= 0], minlength=n)
+            if not len(column):
+                counts += 1
             rank = np.argsort(np.argsort(-counts, kind="stable"))
             n_codes = min(n, max_codes) if n > 1 else 0
             self._blocks.append((np.minimum(rank, n_codes - 1), self.n_codes, n_codes))
@@ -56,21 +58,22 @@ class OneHot:
         states = np.zeros((len(codes), len(self._blocks)), dtype=np.intp)
         for j, (code_of, start, n_codes) in enumerate(self._blocks):
             if n_codes:
-                drawn = _draw_places(codes[:, start : start + n_codes], rng)
+                counts = self._counts[j]
+                seen = np.bincount(code_of, counts, minlength=n_codes) > 0
+                drawn = _draw_places(codes[:, start : start + n_codes], seen, rng)
                 # States that share an entry are drawn as often as they were seen.
-                weight = np.maximum(self._counts[j], 1e-9)
                 for code in np.unique(drawn):
-                    members = np.flatnonzero(code_of == code)
-                    share = weight[members] / weight[members].sum()
+                    weight = np.where(code_of == code, counts, 0)
                     of = drawn == code
-                    states[of, j] = rng.choice(members, of.sum(), p=share)
+                    share = weight / weight.sum()
+                    states[of, j] = rng.choice(len(counts), of.sum(), p=share)
         return states
 
 
-def _draw_places(weights, rng):
-    """Draw a place in each line of weights; all are equal where none is positive."""
-    weights = weights.clip(0)
-    weights[weights.sum(axis=1) <= 0] = 1
+def _draw_places(weights, allowed, rng):
+    """Draw an allowed place in each line of weights, any where none is positive."""
+    weights = weights.clip(0) * allowed
+    weights[weights.sum(axis=1) <= 0] = allowed
     sums = weights.cumsum(axis=1)
     thresholds = rng.uniform(size=len(weights)) * sums[:, -1]
     return (sums <= thresholds[:, None]).sum(axis=1).clip(max=weights.shape[1] - 1)
@@ -109,11 +112,17 @@ def _shrunk_means(values, labels, n_classes):
 
 
 def regress_on_codes(filled, codes, labels):
-    """Return the slopes of scores on codes within classes, shape (n_codes, n_numbers).
+    """Return the slopes of scores on codes in each class.
 
-    They correct generated scores: for jointly normal scores z and codes c with the
+    A class may differ from all as far as samples left out confirm it. The slopes
+    correct generated scores: for jointly normal scores z and codes c with the
     slopes B of z on c, z + (a - c) B has the distribution of z given that the codes are
     a [1]_.
+
+    Returns
+    -------
+    slopes : ndarray of shape (n_classes, n_codes, n_numbers)
+        The slopes B of each class.
 
     References
     ----------
@@ -121,11 +130,18 @@ def regress_on_codes(filled, codes, labels):
        simple algorithm", Astrophysical Journal 380, L5-L8, 1991.
     """
     if not (filled.size and codes.size):
-        return np.zeros((codes.shape[1], filled.shape[1]))
+        return np.zeros((labels.max() + 1, codes.shape[1], filled.shape[1]))
     n_classes = labels.max() + 1
     filled = filled - raw_class_means(filled, labels, n_classes)[labels]
     codes = codes - raw_class_means(codes, labels, n_classes)[labels]
-    return np.atleast_2d(_fit_ridge(codes, filled).coef_).T
+    shared = np.atleast_2d(_fit_ridge(codes, filled).coef_).T
+    slopes = np.repeat(shared[None], n_classes, axis=0)
+    for label, own in enumerate(slopes):
+        of = labels == label
+        if of.sum() > 2 and n_classes > 1:
+            residual = filled[of] - codes[of] @ shared
+            own += np.atleast_2d(_fit_ridge(codes[of], residual).coef_).T
+    return slopes
 
 
 def _fit_ridge(X, y):
