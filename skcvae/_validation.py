@@ -27,7 +27,9 @@ _NO_NUMBERS = (
         "SU",
         (str, bytes),
         "strings",
-        "numbers with astype(float), categories with scikit-learn's OneHotEncoder",
+        "numbers with astype(float), categories with scikit-learn's OneHotEncoder in a "
+        "ColumnTransformer. To over-sample before it, use GenerativeOverSampler("
+        'categorical_features="auto")',
     ),
     (
         "mM",
@@ -167,8 +169,13 @@ def _check_frame(X):
             for i, dtype in enumerate(X.dtypes)
             if getattr(dtype, "kind", "O") not in "fiub"
         ]
-    _check_columns(X)
     _refuse(columns)
+    return check_columns(X)
+
+
+def check_columns(X):
+    """Return a data frame without sparse columns; refuse two columns of one name."""
+    _check_names(X)
     sparse = [i for i, t in enumerate(getattr(X, "dtypes", [])) if _is_sparse(t)]
     if sparse:
         X = X.copy()
@@ -177,7 +184,7 @@ def _check_frame(X):
     return X
 
 
-def _check_columns(X):
+def _check_names(X):
     """Refuse a data frame without columns, or with two of one name."""
     if not X.shape[1]:
         raise ValueError(

@@ -19,18 +19,14 @@ from sklearn.utils.validation import (
 from .._blocks import is_blocked
 from .._doc_links import DocLinkMixin
 from .._generation import draw, drawing_seed, fit_into
+from .._tables import back_to_polars, to_pandas
 from .._validation import (
     check_finite_in_float32,
     check_labels,
     check_numbers,
     forget_fit,
 )
-from ._containers import (
-    back_to_polars,
-    discrete_ranges,
-    round_discrete,
-    to_pandas,
-)
+from ._discrete import discrete_ranges, round_discrete
 from ._streaming import StreamingMixin
 
 _XType = TypeVar("_XType", bound=Sized)

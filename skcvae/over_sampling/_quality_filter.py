@@ -18,7 +18,7 @@ from .._scaling import scale_rows
 from .._thin_covariance import ThinCovariance, gaussian_log_density
 from ..generators import ClassGaussian
 from ._base import BaseDenseOverSampler
-from ._containers import round_discrete
+from ._discrete import round_discrete
 from ._generative import GenerativeOverSampler
 from ._wrapping import check_sampler, make_source
 

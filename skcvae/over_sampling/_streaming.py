@@ -15,8 +15,9 @@ from sklearn.utils.metaestimators import available_if
 from .._blocks import BLOCK_NUMBERS, Blocks, check_blocks, read_block
 from .._files import make_private_folder, replacing
 from .._generation import drawing_seed, unfrozen
+from .._tables import to_pandas
 from .._validation import forget_fit
-from ._containers import round_discrete, to_pandas
+from ._discrete import round_discrete
 
 
 def _draws_plainly(sampler):

@@ -1,33 +1,6 @@
-"""Containers of samples, and columns that hold no fractions."""
+"""Columns that hold no fractions."""
 
 import numpy as np
-
-
-def _is_polars(array):
-    return type(array).__module__.partition(".")[0] == "polars"
-
-
-def to_pandas(array):
-    """Return what polars holds in the types of pandas, and other types as they are."""
-    if not _is_polars(array):
-        return array
-    if not hasattr(array, "to_pandas"):
-        raise TypeError(
-            f"{type(array).__name__} of polars holds no values yet. Give X.collect()."
-        )
-    return array.to_pandas()
-
-
-def back_to_polars(resampled, original):
-    """Return resampled data in the types of the original, if polars made it."""
-    if not _is_polars(original):
-        return resampled
-    import polars as pl
-
-    converted = pl.from_pandas(resampled)
-    if isinstance(original, pl.Series):
-        return converted.cast(original.dtype)
-    return converted.cast(dict(original.schema))
 
 
 def discrete_ranges(X):
@@ -43,7 +16,8 @@ def discrete_ranges(X):
     if categorical:
         raise ValueError(
             f"The columns {categorical} of X are categorical, and generated numbers "
-            "are none of their categories. Encode them, for example one-hot."
+            "are none of their categories. Encode them, for example one-hot, or use "
+            'GenerativeOverSampler(categorical_features="auto").'
         )
     return [
         (column, *_range(dtype))
