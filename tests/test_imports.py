@@ -28,6 +28,7 @@ LAYERS = [
         "_image_formats",
         "_remix",
         "_seeds",
+        "_states",
         "_statistics",
         "_threads",
         "_warnings",

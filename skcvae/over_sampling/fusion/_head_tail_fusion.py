@@ -16,6 +16,7 @@ from sklearn.utils.validation import (
 
 from ..._devices import fork_torch_rng, resolve_device
 from ..._seeds import draw_seeds
+from ..._states import ArrayStateMixin
 from ..._training import LabelledTensors, check_net_params
 from ..._validation import check_numbers, encode_labels
 from .._base import BaseDenseOverSampler
@@ -24,7 +25,7 @@ from ._fusion import Fusion, fit_agreement, redraw_refused, render, share_labels
 from ._iterated_learning import RESERVED, build_net
 
 
-class HeadTailFusionSampler(BaseDenseOverSampler):
+class HeadTailFusionSampler(ArrayStateMixin, BaseDenseOverSampler):
     r"""Over-sample with class-specific parts of tail samples in head samples.
 
     Follows [1]_, with small networks in place of a diffusion model. A new sample is
@@ -293,7 +294,9 @@ class HeadTailFusionSampler(BaseDenseOverSampler):
         Z = self._check_new(X)
         check_consistent_length(Z, y)
         codes = encode_labels(y, self.classes_)
-        maps = all_activations(self.net_.module_, Z, codes, self._mean_code)
+        maps = all_activations(
+            self.net_.module_, Z, codes, torch.tensor(self._mean_code)
+        )
         return self._to_grid(maps)
 
     def _check_new(self, X):
@@ -340,7 +343,7 @@ class HeadTailFusionSampler(BaseDenseOverSampler):
         self.history_ = copy.deepcopy(net.history)
         net.release_training_state()
         self.classes_, self._scaler, self.net_ = classes, scaler, net
-        self._mean_code = mean_code(net.module_.eval(), Z)
+        self._mean_code = mean_code(net.module_.eval(), Z).numpy()
         return Z, codes
 
     def _draw_samples(self, X, y, labels):
