@@ -217,6 +217,11 @@ class TrainingNet(NeuralNet):
         self.module_.to("cpu")
         self.device = "cpu"
 
+    def has_custom_module(self):
+        """Tell whether a module is more than a class of ours, its sizes and weights."""
+        arguments = [self.module, *self.get_params_for("module").values()]
+        return not all(map(_is_plain, arguments))
+
     def __getstate__(self):
         """Return the state; of a module that can be built again, the weights as arrays.
 
@@ -229,8 +234,7 @@ class TrainingNet(NeuralNet):
             for name, value in vars(self).items()
             if name not in _SKORCH_PARTS and not name.startswith(_OF_TRAINING)
         }
-        arguments = [self.module, *self.get_params_for("module").values()]
-        if all(map(_is_plain, arguments)):
+        if not self.has_custom_module():
             weights = self.module_.state_dict()
             state["module_"] = {name: v.numpy() for name, v in weights.items()}
         return state
@@ -242,7 +246,7 @@ class TrainingNet(NeuralNet):
         weights = state.get("module_")
         if not isinstance(weights, dict):
             return
-        if not _is_plain(self.module):
+        if not _is_known_class(self.module):
             raise ValueError(f"{self.module!r} is not a module of skcvae or torch.")
         with fork_torch_rng(0, torch.device("cpu")):
             module = self.module(**self.get_params_for("module"))
@@ -262,12 +266,19 @@ _SKORCH_PARTS = {
 _OF_TRAINING = ("callbacks__", "criterion__", "iterator_train__", "optimizer__")
 
 
+def _is_known_class(value):
+    """Tell whether a value is a class of modules of ours or of torch."""
+    return (
+        isinstance(value, type)
+        and issubclass(value, nn.Module)
+        and value.__module__.partition(".")[0] in ("skcvae", "torch")
+    )
+
+
 def _is_plain(argument):
     """Tell whether skops can store an argument, which says all about a module."""
-    if isinstance(argument, type):
-        source = argument.__module__.partition(".")[0]
-        return source in ("skcvae", "torch") and issubclass(argument, nn.Module)
-    return argument is None or isinstance(argument, (Number, str, np.ndarray))
+    is_value = argument is None or isinstance(argument, (Number, str, np.ndarray))
+    return is_value or _is_known_class(argument)
 
 
 class EpochProgress(Callback):

@@ -16,7 +16,6 @@ from sklearn.utils.validation import (
 
 from ..._devices import fork_torch_rng, resolve_device
 from ..._seeds import draw_seeds
-from ..._states import ArrayStateMixin
 from ..._training import LabelledTensors, check_net_params
 from ..._validation import check_numbers, encode_labels
 from .._base import BaseDenseOverSampler
@@ -25,7 +24,7 @@ from ._fusion import Fusion, fit_agreement, redraw_refused, render, share_labels
 from ._iterated_learning import RESERVED, build_net
 
 
-class HeadTailFusionSampler(ArrayStateMixin, BaseDenseOverSampler):
+class HeadTailFusionSampler(BaseDenseOverSampler):
     r"""Over-sample with class-specific parts of tail samples in head samples.
 
     Follows [1]_, with small networks in place of a diffusion model. A new sample is
