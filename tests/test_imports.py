@@ -21,6 +21,7 @@ _FILES = sorted([*_ROOT.rglob("*.py"), *_STUBS])
 LAYERS = [
     {"_lazy", "_thin_covariance"},
     {
+        "_devices",
         "_doc_links",
         "_extras",
         "_factor_covariance",
@@ -35,7 +36,6 @@ LAYERS = [
     },
     {
         "_class_means",
-        "_devices",
         "_mean_leakage",
         "_neighbors",
         "_npz",
