@@ -7,8 +7,10 @@ from functools import partial
 import numpy as np
 import pytest
 import skops.io as skops
+import timm
 import torch
 from numpy.testing import assert_array_equal
+from safetensors.torch import save_file
 from sklearn.base import clone
 from sklearn.datasets import load_digits
 from test_common import (
@@ -24,6 +26,7 @@ from test_common import (
 )
 from torch import nn
 
+from skcvae.embedding import FoundationEmbedder, TextEmbedder, ViewOverSampler
 from skcvae.generators import CVAE, VAE, ClassGaussian, FlowMatching
 from skcvae.long_tail import LDAMLoss, LongTailClassifier, MLPHead
 from skcvae.over_sampling import HeadTailFusionSampler
@@ -119,6 +122,26 @@ def test_unfitted_estimators_need_no_other_types(estimator):
     loaded, types = round_trip(clone(estimator))
     assert all(name.startswith("skcvae.") for name in types)
     assert repr(loaded) == repr(estimator)
+
+
+def test_embedders_are_stored_by_what_names_their_weights(tmp_path):
+    weights = timm.create_model("test_vit").state_dict()
+    save_file(weights, tmp_path / "weights.safetensors")
+    images = np.random.RandomState(0).randint(255, size=(6, 32, 32, 3)).astype(np.uint8)
+    embedder = FoundationEmbedder(
+        "test_vit",
+        weights=str(tmp_path / "weights.safetensors"),
+        image_size=32,
+        device="cpu",
+    ).fit(images)
+    loaded, types = round_trip(embedder)
+    assert types == {"skcvae.embedding._embedder.FoundationEmbedder"}
+    assert_array_equal(loaded.transform(images), embedder.transform(images))
+    for other in (TextEmbedder("folder"), ViewOverSampler(random_state=0)):
+        loaded, types = round_trip(other)
+        assert len(types) == 1 and repr(loaded) == repr(other)
+    with pytest.raises(TypeError, match="skops cannot store this FoundationEmbedder"):
+        skops.dumps(FoundationEmbedder(nn.Identity()))
 
 
 def test_parameters_may_change_between_fit_and_saving():
