@@ -24,7 +24,7 @@ from ._validation import check_private_samples, check_samples, check_variance
 
 # Increase it when a fitted generator gets other parts: older entries of a cache would
 # load and then fail.
-_CACHE_FORMAT = 7
+_CACHE_FORMAT = 8
 # Few enough samples that a chunk stays in the processor's cache.
 CHUNK_SIZE = 2048
 _KEYWORDS = ("n_samples", "y", "random_state")

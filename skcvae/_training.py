@@ -1,15 +1,19 @@
 """The one place that knows skorch: batches and the training loop."""
 
 from itertools import pairwise
+from numbers import Number
 
 import numpy as np
 import torch
 from skorch import NeuralNet
 from skorch.callbacks import Callback, GradientNormClipping
+from skorch.dataset import Dataset as SkorchDataset
+from skorch.history import History
+from torch import nn
 from torch.utils.data import Dataset
 from tqdm.auto import tqdm
 
-from ._devices import take_samples
+from ._devices import fork_torch_rng, take_samples
 from ._threads import limit_threads, training_threads
 
 # Far above the norms of sound steps. Without it, one sample far out can move the
@@ -250,6 +254,69 @@ class TrainingNet(NeuralNet):
         self.module_ = uncompiled(self.module_)
         self.module_.to("cpu")
         self.device = "cpu"
+
+    def has_custom_module(self):
+        """Tell whether a module is more than a class of ours, its sizes and weights."""
+        arguments = [self.module, *self.get_params_for("module").values()]
+        return not all(map(_is_plain, arguments))
+
+    def __getstate__(self):
+        """Return the state; of a module that can be built again, the weights as arrays.
+
+        Unlike skorch's, it has no pickle inside, which skops would not see.
+        """
+        if not getattr(self, "_trimmed_for_prediction", False):
+            return dict(vars(self))
+        state = {
+            name: value
+            for name, value in vars(self).items()
+            if name not in _SKORCH_PARTS and not name.startswith(_OF_TRAINING)
+        }
+        if not self.has_custom_module():
+            weights = self.module_.state_dict()
+            state["module_"] = {name: v.numpy() for name, v in weights.items()}
+        return state
+
+    def __setstate__(self, state):
+        """Set a state of `__getstate__`."""
+        vars(self).update({name: make() for name, make in _SKORCH_PARTS.items()})
+        vars(self).update(state)
+        weights = state.get("module_")
+        if not isinstance(weights, dict):
+            return
+        if not _is_known_class(self.module):
+            raise ValueError(f"{self.module!r} is not a module of skcvae or torch.")
+        with fork_torch_rng(0, torch.device("cpu")):
+            module = self.module(**self.get_params_for("module"))
+        # Copies: what a cache maps into memory cannot be written to.
+        module.load_state_dict({k: torch.tensor(v) for k, v in weights.items()})
+        vars(self)["module_"] = module.eval()
+
+
+# Parts of a net that are empty or the same in all nets, once training is over.
+_SKORCH_PARTS = {
+    "callbacks_": list,
+    "dataset": lambda: SkorchDataset,
+    "history_": History,
+    "virtual_params_": dict,
+}
+# Arguments of what only training needs.
+_OF_TRAINING = ("callbacks__", "criterion__", "iterator_train__", "optimizer__")
+
+
+def _is_known_class(value):
+    """Tell whether a value is a class of modules of ours or of torch."""
+    return (
+        isinstance(value, type)
+        and issubclass(value, nn.Module)
+        and value.__module__.partition(".")[0] in ("skcvae", "torch")
+    )
+
+
+def _is_plain(argument):
+    """Tell whether skops can store an argument, which says all about a module."""
+    is_value = argument is None or isinstance(argument, (Number, str, np.ndarray))
+    return is_value or _is_known_class(argument)
 
 
 def uncompiled(module):

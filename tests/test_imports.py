@@ -29,6 +29,7 @@ LAYERS = [
         "_image_formats",
         "_remix",
         "_seeds",
+        "_states",
         "_statistics",
         "_threads",
         "_warnings",

@@ -21,6 +21,7 @@ from tqdm.auto import tqdm
 
 from .._devices import empty_cache, half_type, resolve_device
 from .._doc_links import DocLinkMixin
+from .._states import ArrayStateMixin
 from ._backbone import POOLINGS, embed_batch, is_memory_error, load_backbone
 from ._encoders import (
     as_backbone,
@@ -49,7 +50,11 @@ _GPU_BATCH_SIZE = 256
 
 
 class FoundationEmbedder(
-    DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
+    DocLinkMixin,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    ArrayStateMixin,
+    BaseEstimator,
 ):
     """Embed images by a frozen foundation model.
 

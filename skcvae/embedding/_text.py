@@ -25,13 +25,18 @@ from tqdm.auto import tqdm
 from .._devices import fork_torch_rng, resolve_device
 from .._doc_links import DocLinkMixin
 from .._extras import import_extra
+from .._states import ArrayStateMixin
 from ._backbone import Backbone
 from ._encoders import folder_stamp
 from ._store import fill_embeddings
 
 
 class TextEmbedder(
-    DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
+    DocLinkMixin,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    ArrayStateMixin,
+    BaseEstimator,
 ):
     """Embed texts by a frozen model of sentence-transformers.
 

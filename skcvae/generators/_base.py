@@ -19,6 +19,7 @@ from .._drawing import DrawingMixin
 from .._neighbors import nearest_neighbors
 from .._scaling import estimate_scale, scale_rows
 from .._seeds import draw_seeds
+from .._states import ArrayStateMixin
 from .._validation import (
     check_samples,
     check_variance,
@@ -117,7 +118,7 @@ def make_units(centres, scale, device, dtype):
     return to_units
 
 
-class BaseGenerator(SamplingMixin, DocLinkMixin, BaseEstimator):
+class BaseGenerator(SamplingMixin, DocLinkMixin, ArrayStateMixin, BaseEstimator):
     """Base class of the generators.
 
     A subclass has the parameters `variance` and `random_state` and implements two

@@ -442,6 +442,7 @@ class CVAE(DecoderMixin, NetGenerator):
         if self._coordinates is not None:
             residuals = self._coordinates.to_features(residuals * feature_std)
             self._coordinates.widen(module)
+            net.module__n_features = residuals.shape[1]
             feature_std = np.ones(residuals.shape[1])
         del self._coordinates
         self.noise_factor_ = smooth_residual_factor(residuals, feature_std)

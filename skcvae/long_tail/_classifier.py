@@ -13,6 +13,7 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from torch import nn
 
 from .._doc_links import DocLinkMixin
+from .._states import ArrayStateMixin
 from .._validation import VARIANCE_CONSTRAINT, forget_fit
 from ._head_fitting import HeadFittingMixin
 from ._head_net import LOSSES
@@ -25,6 +26,7 @@ class LongTailClassifier(
     HeadPredictionsMixin,
     DocLinkMixin,
     ClassifierMixin,
+    ArrayStateMixin,
     BaseEstimator,
 ):
     r"""Linear head on embeddings, trained with generated samples for rare classes.
@@ -443,20 +445,24 @@ class LongTailClassifier(
         return self
 
     def __getstate__(self):
-        """Return the state; that of the closed form is of arrays and plain values."""
+        """Return the state; the head of the closed form is in arrays."""
         state = super().__getstate__()
-        if state.get("solver_") == "closed_form" and "head_" in state:
-            head = {k: v.numpy() for k, v in state["head_"].state_dict().items()}
-            state = {**state, "head_": head, "device_": str(state["device_"])}
+        if "net_" in state:
+            # Its module is the head.
+            del state["head_"]
+        elif "head_" in state:
+            head = state["head_"].state_dict()
+            state["head_"] = {k: v.numpy() for k, v in head.items()}
         return state
 
     def __setstate__(self, state):
         """Set a state of `__getstate__`."""
-        if isinstance(state.get("head_"), dict):
+        if "net_" in state:
+            state = {**state, "head_": state["net_"].module_}
+        elif "head_" in state:
             head = LinearHead(*reversed(state["head_"]["weight"].shape))
             head.load_state_dict(
                 {k: torch.from_numpy(v.copy()) for k, v in state["head_"].items()}
             )
-            device = torch.device(state["device_"])
-            state = {**state, "head_": head.eval(), "device_": device}
+            state = {**state, "head_": head.eval()}
         super().__setstate__(state)

@@ -19,6 +19,7 @@ from sklearn.utils.validation import (
 from .._blocks import is_blocked
 from .._doc_links import DocLinkMixin
 from .._generation import draw, drawing_seed, fit_into
+from .._states import ArrayStateMixin
 from .._tables import back_to_polars, to_pandas
 from .._validation import (
     check_finite_in_float32,
@@ -33,7 +34,7 @@ _XType = TypeVar("_XType", bound=Sized)
 _YType = TypeVar("_YType", bound=Sized)
 
 
-class BaseDenseOverSampler(DocLinkMixin, BaseOverSampler):
+class BaseDenseOverSampler(DocLinkMixin, ArrayStateMixin, BaseOverSampler):
     """Over-sampler of dense data: checks it, and keeps its container and types.
 
     A subclass implements `_draw_samples`, which returns a sample for each label that

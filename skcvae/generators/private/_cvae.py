@@ -320,17 +320,28 @@ class DPCVAE(BasePrivateGenerator):
 
         Opacus leaves exact sums of gradients on the parameters of the net.
         """
+        sizes = self.n_features_in_, len(self.classes_), self.latent_dim
         trained = net.module_.state_dict()
-        with torch.device("meta"):
-            module = PrivateVAE(
-                self.n_features_in_,
-                len(self.classes_),
-                self.latent_dim,
-                self.hidden_dim,
-            )
-        copies = {n: torch.tensor(v.cpu().numpy()) for n, v in trained.items()}
-        module.load_state_dict(copies, assign=True)
-        return module.eval().requires_grad_(False)
+        weights = {name: tensor.cpu().numpy() for name, tensor in trained.items()}
+        return _module_of(weights, *sizes, self.hidden_dim)
+
+    def __getstate__(self):
+        """Return the state; the weights of the module are arrays."""
+        state = super().__getstate__()
+        if "module_" in state:
+            weights = state["module_"].state_dict()
+            state["module_"] = {name: v.numpy() for name, v in weights.items()}
+        return state
+
+    def __setstate__(self, state):
+        """Set a state of `__getstate__`."""
+        if "module_" in state:
+            weights = state["module_"]
+            hidden_dim, n_features = weights["backbone.encoder_in.linear.weight"].shape
+            latent_dim = weights["backbone.decoder.hidden.linear.weight"].shape[1]
+            sizes = n_features, len(state["classes_"]), latent_dim, hidden_dim
+            state = {**state, "module_": _module_of(weights, *sizes)}
+        super().__setstate__(state)
 
     def _warn_about_noise(self, net, n_steps):
         """Warn if the noise exceeds by far what clipped gradients can add up to."""
@@ -389,6 +400,15 @@ class DPCVAE(BasePrivateGenerator):
 
     def _sampling_device(self):
         return drawing_device(self.device_, self._output_dtype)
+
+
+def _module_of(weights, n_features, n_classes, latent_dim, hidden_dim):
+    """Return a module that has copies of the weights, and nothing else."""
+    with torch.device("meta"):
+        module = PrivateVAE(n_features, n_classes, latent_dim, hidden_dim)
+    copies = {name: torch.tensor(array) for name, array in weights.items()}
+    module.load_state_dict(copies, assign=True)
+    return module.eval().requires_grad_(False)
 
 
 def _renyi_cost(noise_multiplier, sample_rate, n_steps, order):

@@ -293,7 +293,9 @@ class HeadTailFusionSampler(BaseDenseOverSampler):
         Z = self._check_new(X)
         check_consistent_length(Z, y)
         codes = encode_labels(y, self.classes_)
-        maps = all_activations(self.net_.module_, Z, codes, self._mean_code)
+        maps = all_activations(
+            self.net_.module_, Z, codes, torch.tensor(self._mean_code)
+        )
         return self._to_grid(maps)
 
     def _check_new(self, X):
@@ -342,7 +344,7 @@ class HeadTailFusionSampler(BaseDenseOverSampler):
         self.history_ = copy.deepcopy(net.history)
         net.release_training_state()
         self.classes_, self._scaler, self.net_ = classes, scaler, net
-        self._mean_code = mean_code(net.module_.eval(), Z)
+        self._mean_code = mean_code(net.module_.eval(), Z).numpy()
         return Z, codes
 
     def _draw_samples(self, X, y, labels):
