@@ -5,11 +5,16 @@
 The data are synthetic. Each measurement is a process of its own, so that peaks of
 memory do not add up. Seconds are those of the processor, with one thread except for the
 part "threads". A peak is what the process held at most beyond what it held before.
+
+The parts "gpu" and "compile" time the training of a CVAE, on an accelerator if there is
+one, and on the CPU by `torch.compile`.
 """
 
+import os
 import resource
 import subprocess
 import sys
+import tempfile
 import time
 import warnings
 from typing import Annotated
@@ -18,6 +23,7 @@ import numpy as np
 import torch
 import typer
 from imblearn.over_sampling import SMOTE
+from skorch.callbacks import Callback
 from threadpoolctl import threadpool_limits
 
 from skcvae.generators import CVAE, ClassGaussian, ClassMoments
@@ -184,6 +190,68 @@ def compare(part, n_samples):
         )
 
 
+def time_gpu():
+    """Print the seconds that 500 epochs of the thesis's large CVAE take on a GPU."""
+    print("\ngpu")
+    if not torch.accelerator.is_available():
+        print("torch sees no accelerator on this machine: nothing was measured.")
+        return
+    device = torch.accelerator.current_accelerator()
+    X, y = long_tail(10_847, N_FEATURES, 100)
+    cvae = CVAE(
+        architecture="large",
+        objective="reference",
+        beta=0.01,
+        latent_dim=100,
+        lr=1e-3,
+        prior="standard",
+        noise=None,
+        device=device,
+        random_state=0,
+    )
+    cvae.set_params(max_epochs=1).fit(X, y)  # The device wakes up.
+    cvae.set_params(max_epochs=500)
+    for net_params in (None, {"precision": "bf16"}, {"compile": True}):
+        start = time.perf_counter()
+        cvae.set_params(net_params=net_params).fit(X, y)
+        seconds = time.perf_counter() - start
+        print(f"{device}: {len(X):,} x {X.shape[1]}, {net_params}: {seconds:.1f} s")
+
+
+def processor_time():
+    """Return the seconds of this process and of those that it started."""
+    return sum(os.times()[:4])
+
+
+class Clock(Callback):
+    """Records the processor time at the end of each epoch."""
+
+    def on_epoch_end(self, net, **kwargs):
+        net.history.record("processor_time", processor_time())
+
+
+def time_compile():
+    """Print the processor time of epochs on the CPU, compiled and as they are."""
+    print("\ncompile")
+    X, y = long_tail(5_000, N_FEATURES, 10)
+    # Earlier runs leave compiled code in a folder, and other processes compile.
+    os.environ["TORCHINDUCTOR_COMPILE_THREADS"] = "1"
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = folder
+        for compiled in (False, True):
+            start = processor_time()
+            net_params = {"compile": compiled, "callbacks": [("clock", Clock())]}
+            cvae = CVAE(
+                device="cpu", max_epochs=6, random_state=0, net_params=net_params
+            )
+            ends = cvae.fit(X, y).history_[:, "processor_time"]
+            first, *others = np.diff([start, *ends])
+            print(
+                f"compiled: {compiled!s:5}  first epoch {first:.1f} CPU s, "
+                f"others {np.median(others):.2f} CPU s"
+            )
+
+
 def main(
     only: Annotated[list[str] | None, typer.Option(help="Parts to run.")] = None,
     big: Annotated[int, typer.Option(help="Samples of the largest data.")] = 60_000,
@@ -194,8 +262,12 @@ def main(
     if measured is not None:
         measure(only[0], measured, big)
         return
-    for part in only or MEASUREMENTS:
-        compare(part, big)
+    apart = {"gpu": time_gpu, "compile": time_compile}
+    for part in only or [*MEASUREMENTS, *apart]:
+        if part in apart:
+            apart[part]()
+        else:
+            compare(part, big)
 
 
 if __name__ == "__main__":

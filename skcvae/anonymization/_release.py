@@ -49,7 +49,7 @@ class Release(BatchesMixin, DecoderMixin, SamplingMixin):
         The checked tensors of the file.
 
     device : str or torch.device, default="auto"
-        Device to draw on. "auto" is CUDA where there is a GPU, else the CPU.
+        Device to draw on. "auto" is the GPU that torch reports, else the CPU.
 
     Attributes
     ----------
@@ -154,7 +154,7 @@ def load(
         File that `release` of an anonymizer wrote.
 
     device : str or torch.device, default="auto"
-        Device to draw on. "auto" is CUDA where there is a GPU, else the CPU.
+        Device to draw on. "auto" is the GPU that torch reports, else the CPU.
 
     max_bytes : int, default=2**30
         Larger files are not read.

@@ -114,11 +114,12 @@ class FoundationEmbedder(
         the number if the memory does not suffice.
 
     device : str or torch.device, default="auto"
-        "auto" is CUDA if there is a GPU, else the CPU.
+        "auto" is the GPU that torch reports, else the CPU.
 
     dtype : {"auto", "float32", "float16", "bfloat16"}, default="auto"
         Type that the model computes in, by automatic mixed precision. "auto" is
-        bfloat16 or float16 on a GPU, and float32 on a CPU. The output is float32.
+        bfloat16 or float16 on a GPU of the kinds CUDA and XPU, and float32 elsewhere.
+        The output is float32.
 
     num_workers : int, default=0
         Number of additional processes that read and transform images.

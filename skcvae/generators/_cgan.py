@@ -81,7 +81,7 @@ class CGAN(DecoderMixin, NetGenerator):
         to 0 along a cosine. ``net_params={"callbacks__lr_schedule": None}`` keeps them.
 
     device : str or torch.device, default="auto"
-        "auto" is CUDA where there is a GPU, else the CPU.
+        "auto" is the GPU that torch reports, else the CPU.
 
     random_state : int, RandomState instance or None, default=None
         Seed of initialisation, training and sampling. The same integer gives the same

@@ -129,7 +129,7 @@ class CVAE(DecoderMixin, NetGenerator):
         none).
 
     device : str or torch.device, default="auto"
-        "auto" is CUDA where there is a GPU, else the CPU.
+        "auto" is the GPU that torch reports, else the CPU.
 
     random_state : int, RandomState instance or None, default=None
         Seed of initialisation, training and sampling. The same integer gives the same
@@ -144,6 +144,7 @@ class CVAE(DecoderMixin, NetGenerator):
         `train_split` or `optimizer`. Callbacks are added to ours. The set of
         ``{"train_split": skorch.helper.predefined_split(dataset)}`` holds pairs of a
         sample and a label, in the units of `X` and with labels of `y`.
+        ``{"precision": "bf16"}`` computes the products of training in bfloat16.
 
     Attributes
     ----------

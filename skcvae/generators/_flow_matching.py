@@ -84,7 +84,7 @@ class FlowMatching(DecoderMixin, NetGenerator):
         ``net_params={"callbacks__lr_schedule": None}`` switches the schedule off.
 
     device : str or torch.device, default="auto"
-        "auto" is CUDA where there is a GPU, else the CPU.
+        "auto" is the GPU that torch reports, else the CPU.
 
     random_state : int, RandomState instance or None, default=None
         Seed of initialisation, training and sampling. The same integer gives the same
@@ -98,6 +98,7 @@ class FlowMatching(DecoderMixin, NetGenerator):
         Further arguments of :class:`skorch.NeuralNet`, for example `callbacks`,
         `train_split`, `optimizer`, `module__hidden_dim` (256), `module__n_blocks` (2)
         or `module__dropout` (0.1). Callbacks are added to ours.
+        ``{"precision": "bf16"}`` computes the products of training in bfloat16.
 
     Attributes
     ----------

@@ -71,7 +71,7 @@ class VAE(CVAE):
         Learning rate: the peak of a one-cycle schedule ("reference": constant).
 
     device : str or torch.device, default="auto"
-        "auto" is CUDA where there is a GPU, else the CPU.
+        "auto" is the GPU that torch reports, else the CPU.
 
     random_state : int, RandomState instance or None, default=None
         Seed of initialisation, training and sampling.

@@ -162,7 +162,7 @@ def linear_probe(  # noqa: PLR0913  the samples of three parts, and a training
         test samples.
 
     device : str or torch.device, default="cpu"
-        Where to train. "auto" is CUDA where there is a GPU.
+        Where to train. "auto" is the GPU that torch reports, if any.
 
     random_state : int, RandomState instance or None, default=None
         Seed of the head, the order of the samples, the stream and the noise. Give each

@@ -125,7 +125,7 @@ def latent_search_attack(
         but for rounding.
 
     device : str or torch.device, default="cpu"
-        Where to search. "auto" is CUDA where there is a GPU, else the CPU.
+        Where to search. "auto" is the GPU that torch reports, else the CPU.
 
     random_state : int, RandomState instance or None, default=None
         Seed of the random starts.

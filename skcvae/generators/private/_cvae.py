@@ -120,7 +120,7 @@ class DPCVAE(BasePrivateGenerator):
         Norm to which the gradient of each sample is clipped.
 
     device : str or torch.device, default="auto"
-        "auto" is CUDA where there is a GPU, else the CPU.
+        "auto" is the GPU that torch reports, else the CPU.
 
     random_state : int, RandomState instance or None, default=None
         Seed of the noise, of training and of :meth:`sample`. Whoever knows or guesses a

@@ -102,7 +102,7 @@ class HeadTailFusionSampler(BaseDenseOverSampler):
         an array of as many.
 
     device : str or torch.device, default="auto"
-        "auto" is CUDA where there is a GPU, else the CPU.
+        "auto" is the GPU that torch reports, else the CPU.
 
     random_state : int, RandomState instance or None, default=None
         Seed of training, of fusion, and of a classifier as `label_policy` that has no
