@@ -1,8 +1,11 @@
 """The one place that knows skorch: device, seeds, batches and the training loop."""
 
+import multiprocessing
+import sys
 import threading
 from contextlib import contextmanager
 from itertools import pairwise
+from time import monotonic
 
 import joblib
 import numpy as np
@@ -21,6 +24,8 @@ _MAX_GRADIENT_NORM = 100.0
 # 64 features has 2e8: two threads took as long as one on an idle machine, and four
 # times as long beside busy processes. With 192 features it has 4e8, and two took 57 %.
 _OPERATIONS_PER_THREAD = 2e8
+# After so many seconds, a training without a bar says how to see one.
+_PATIENCE = 10
 _MAX_SEED = np.iinfo(np.int32).max
 
 # torch's global generator is shared by all threads: two trainings at the same time
@@ -301,12 +306,20 @@ class TrainingNet(NeuralNet):
         self.device = "cpu"
 
 
+def progress_callbacks(verbose, title="training"):
+    """Return the callback "progress": a bar with a title, or a hint at it."""
+    return [("progress", EpochProgress(title) if verbose else ProgressHint())]
+
+
 class EpochProgress(Callback):
     """One progress bar over all epochs, with the last losses beside it."""
 
+    def __init__(self, title="training"):
+        self.title = title
+
     def on_train_begin(self, net, **kwargs):
         """Show the bar."""
-        self.bar_ = tqdm(total=net.max_epochs, unit="epoch", desc="training")
+        self.bar_ = tqdm(total=net.max_epochs, unit="epoch", desc=self.title)
 
     def on_epoch_end(self, net, **kwargs):
         """Advance by one epoch."""
@@ -321,6 +334,44 @@ class EpochProgress(Callback):
 
     def __getstate__(self):
         return {k: v for k, v in self.__dict__.items() if k != "bar_"}
+
+
+class ProgressHint(Callback):
+    """Say once in a process that a long training can show its progress.
+
+    A successful training gives no warning. The hint is a line on stderr, for a person
+    who waits: there is none without a terminal or an interactive session, and none from
+    threads and processes that work for another one.
+    """
+
+    _is_given = False
+
+    def on_train_begin(self, net, **kwargs):
+        """Remember when the training began."""
+        self.start_ = monotonic()
+
+    def on_batch_end(self, net, **kwargs):
+        """Give the hint when it is time."""
+        is_due = monotonic() - self.start_ >= _PATIENCE
+        if is_due and not ProgressHint._is_given and _is_someone_waiting():
+            ProgressHint._is_given = True
+            tqdm.write(
+                f"This training takes more than {_PATIENCE} seconds. Set verbose=1 to "
+                "see how far it is.",
+                file=sys.stderr,
+            )
+
+
+def _is_someone_waiting():
+    """Tell whether a person may look at what this thread writes to stderr."""
+    is_interactive = hasattr(sys, "ps1") or (
+        sys.stderr is not None and sys.stderr.isatty()
+    )
+    return (
+        is_interactive
+        and multiprocessing.parent_process() is None
+        and threading.current_thread() is threading.main_thread()
+    )
 
 
 def gradient_clipping():

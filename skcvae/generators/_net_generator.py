@@ -15,11 +15,11 @@ from torch.optim.lr_scheduler import OneCycleLR
 from .._class_means import fit_class_means, leave_one_out_residuals
 from .._scaling import scale_rows
 from .._training import (
-    EpochProgress,
     LabelledTensors,
     TensorLoader,
     check_net_params,
     fork_torch_rng,
+    progress_callbacks,
     resolve_device,
     wrap_train_split,
 )
@@ -40,6 +40,8 @@ class NetGenerator(BaseGenerator):
 
     #: What needs less memory of the GPU.
     _memory_advice = "a smaller batch_size"
+    #: What the progress bar says.
+    _progress_title = "training"
 
     _parameter_constraints: dict = {
         "variance": VARIANCE_CONSTRAINT,
@@ -175,6 +177,6 @@ def assemble_net(kind, generator, params, callbacks, max_epochs, device):
     # skorch uses and clears what it is given: the user's own objects stay fresh.
     extra = copy.deepcopy(generator.net_params or {})
     wrap_train_split(extra, partial(generator._convert_validation, device=device))
-    progress = [("progress", EpochProgress())] if generator.verbose else []
+    progress = progress_callbacks(generator.verbose, generator._progress_title)
     callbacks = [*callbacks, *progress, *(extra.pop("callbacks", None) or [])]
     return kind(**{**common, **params, **extra, "callbacks": callbacks})
