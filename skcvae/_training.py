@@ -1,7 +1,11 @@
 """The one place that knows skorch: batches and the training loop."""
 
+import multiprocessing
+import sys
+import threading
 from itertools import pairwise
 from numbers import Number
+from time import monotonic
 
 import numpy as np
 import torch
@@ -20,6 +24,8 @@ from ._threads import limit_threads, training_threads
 # weights of a Gaussian likelihood so far that no later step brings them back.
 _MAX_GRADIENT_NORM = 100.0
 _PRECISIONS = ("float32", "bf16")
+# After so many seconds, a training without a bar says how to see one.
+_PATIENCE = 10
 
 
 class LabelledTensors(Dataset):
@@ -324,12 +330,20 @@ def uncompiled(module):
     return getattr(module, "_orig_mod", module)
 
 
+def progress_callbacks(verbose, title="training"):
+    """Return the callback "progress": a bar with a title, or a hint at it."""
+    return [("progress", EpochProgress(title) if verbose else ProgressHint())]
+
+
 class EpochProgress(Callback):
     """One progress bar over all epochs, with the last losses beside it."""
 
+    def __init__(self, title="training"):
+        self.title = title
+
     def on_train_begin(self, net, **kwargs):
         """Show the bar."""
-        self.bar_ = tqdm(total=net.max_epochs, unit="epoch", desc="training")
+        self.bar_ = tqdm(total=net.max_epochs, unit="epoch", desc=self.title)
 
     def on_epoch_end(self, net, **kwargs):
         """Advance by one epoch."""
@@ -344,6 +358,44 @@ class EpochProgress(Callback):
 
     def __getstate__(self):
         return {k: v for k, v in self.__dict__.items() if k != "bar_"}
+
+
+class ProgressHint(Callback):
+    """Say once in a process that a long training can show its progress.
+
+    A successful training gives no warning. The hint is a line on stderr, for a person
+    who waits: there is none without a terminal or an interactive session, and none from
+    threads and processes that work for another one.
+    """
+
+    _is_given = False
+
+    def on_train_begin(self, net, **kwargs):
+        """Remember when the training began."""
+        self.start_ = monotonic()
+
+    def on_batch_end(self, net, **kwargs):
+        """Give the hint when it is time."""
+        is_due = monotonic() - self.start_ >= _PATIENCE
+        if is_due and not ProgressHint._is_given and _is_someone_waiting():
+            ProgressHint._is_given = True
+            tqdm.write(
+                f"This training takes more than {_PATIENCE} seconds. Set verbose=1 to "
+                "see how far it is.",
+                file=sys.stderr,
+            )
+
+
+def _is_someone_waiting():
+    """Tell whether a person may look at what this thread writes to stderr."""
+    is_interactive = hasattr(sys, "ps1") or (
+        sys.stderr is not None and sys.stderr.isatty()
+    )
+    return (
+        is_interactive
+        and multiprocessing.parent_process() is None
+        and threading.current_thread() is threading.main_thread()
+    )
 
 
 def gradient_clipping():

@@ -1,6 +1,11 @@
 """Batches, seeds and the training loop, also when training goes wrong."""
 
 import copy
+import multiprocessing
+import sys
+import threading
+from functools import partial
+from itertools import count
 
 import numpy as np
 import pytest
@@ -9,10 +14,11 @@ from skorch.callbacks import Callback, EarlyStopping, EpochScoring, LRScheduler
 from skorch.dataset import ValidSplit
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from skcvae import _threads
+from skcvae import _threads, _training
 from skcvae._devices import fork_torch_rng
 from skcvae._training import (
     LabelledTensors,
+    ProgressHint,
     TensorLoader,
     TrainingNet,
 )
@@ -424,6 +430,50 @@ def test_verbose_levels(verbose, capsys):
     assert ("train_loss" in out and "train_kl" in out) is (verbose > 1)
     if not verbose:
         assert out == err == ""
+
+
+@pytest.fixture
+def waiting_user(monkeypatch):
+    """Let each look at the clock take six seconds of a person's time."""
+    monkeypatch.setattr(sys, "ps1", ">>> ", raising=False)
+    monkeypatch.setattr(_training, "monotonic", partial(next, count(0, 6)))
+    monkeypatch.setattr(ProgressHint, "_is_given", False)
+
+
+def test_long_training_tells_once_how_to_see_progress(waiting_user, capsys):
+    make_cvae().fit(*class_data())
+    assert capsys.readouterr().err == (
+        "This training takes more than 10 seconds. Set verbose=1 to see how far it is."
+        "\n"
+    )
+    make_cvae().fit(*class_data())
+    assert capsys.readouterr() == ("", "")
+
+
+def test_training_with_a_bar_gives_no_hint(waiting_user, capsys):
+    make_cvae(verbose=1).fit(*class_data())
+    assert "verbose" not in capsys.readouterr().err
+
+
+def test_no_hint_within_ten_seconds(waiting_user, monkeypatch, capsys):
+    monkeypatch.setattr(_training, "monotonic", lambda: 0.0)
+    make_cvae().fit(*class_data())
+    assert capsys.readouterr() == ("", "")
+
+
+def test_no_hint_without_a_person(waiting_user, monkeypatch, capsys):
+    monkeypatch.delattr(sys, "ps1")
+    make_cvae().fit(*class_data())
+    assert capsys.readouterr() == ("", "")
+
+
+def test_no_hint_from_threads_and_worker_processes(waiting_user, monkeypatch, capsys):
+    thread = threading.Thread(target=make_cvae().fit, args=class_data())
+    thread.start()
+    thread.join()
+    monkeypatch.setattr(multiprocessing, "parent_process", object)
+    make_cvae().fit(*class_data())
+    assert capsys.readouterr() == ("", "")
 
 
 def test_full_gpu_becomes_a_memory_error_with_advice(monkeypatch):

@@ -22,10 +22,10 @@ from .._devices import (
 )
 from .._scaling import scale_rows
 from .._training import (
-    EpochProgress,
     LabelledTensors,
     TensorLoader,
     check_net_params,
+    progress_callbacks,
     wrap_train_split,
 )
 from .._validation import VARIANCE_CONSTRAINT, check_validation
@@ -50,6 +50,8 @@ class NetGenerator(BaseGenerator):
     _memory_advice = "a smaller batch_size"
     #: Whether a step of training calls the module as a whole.
     _plain_forward = True
+    #: What the progress bar says.
+    _progress_title = "training"
 
     _parameter_constraints: dict = {
         "variance": VARIANCE_CONSTRAINT,
@@ -217,6 +219,6 @@ def assemble_net(kind, generator, params, callbacks, max_epochs, device):
     # skorch uses and clears what it is given: the user's own objects stay fresh.
     extra = copy.deepcopy(generator.net_params or {})
     wrap_train_split(extra, partial(generator._convert_validation, device=device))
-    progress = [("progress", EpochProgress())] if generator.verbose else []
+    progress = progress_callbacks(generator.verbose, generator._progress_title)
     callbacks = [*callbacks, *progress, *(extra.pop("callbacks", None) or [])]
     return kind(**{**common, **params, **extra, "callbacks": callbacks})

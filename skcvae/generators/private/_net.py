@@ -7,7 +7,7 @@ from torch import nn
 
 from ..._devices import CPU, has_float64, take_samples
 from ..._extras import import_extra
-from ..._training import EpochProgress, TrainingNet
+from ..._training import TrainingNet, progress_callbacks
 from .._cvae_net import NegativeELBO, SmallBackbone
 
 _MIN_LOG_NOISE = -4.0
@@ -300,7 +300,7 @@ def build_private_net(
         noise=noise,
         device=str(device),
         verbose=0,
-        callbacks=[("progress", EpochProgress())] if cvae.verbose else None,
+        callbacks=progress_callbacks(cvae.verbose),
         # skorch's own callbacks read the losses.
         callbacks__train_loss=None,
         callbacks__valid_loss=None,
