@@ -207,7 +207,7 @@ class ClosedFormFit:
         """Return weights and biases for scaled samples, float32."""
         everything = slice(None)
         # Near the solution, few steps are left.
-        tolerance = 1e-6 if self.start is None else 1e-5
+        tolerance = 1e-6 if self.start is None else 3e-6
         objective = self._objective(everything, self.gaussians)
         with limit_threads(self.n_threads):
             joint = objective.fit(l2, self.start, tolerance=tolerance)
