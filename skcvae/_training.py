@@ -1,7 +1,11 @@
 """The one place that knows skorch: batches and the training loop."""
 
+import multiprocessing
+import sys
+import threading
 from itertools import pairwise
 from numbers import Number
+from time import monotonic
 
 import numpy as np
 import torch
@@ -13,16 +17,22 @@ from torch import nn
 from torch.utils.data import Dataset
 from tqdm.auto import tqdm
 
-from ._devices import fork_torch_rng
+from ._devices import fork_torch_rng, take_samples
 from ._threads import limit_threads, training_threads
 
 # Far above the norms of sound steps. Without it, one sample far out can move the
 # weights of a Gaussian likelihood so far that no later step brings them back.
 _MAX_GRADIENT_NORM = 100.0
+_PRECISIONS = ("float32", "bf16")
+# After so many seconds, a training without a bar says how to see one.
+_PATIENCE = 10
 
 
 class LabelledTensors(Dataset):
-    """Samples (n, n_features) and class codes (n,), int64, on the training device."""
+    """Samples (n, n_features), and class codes (n,), int64, on the training device.
+
+    Samples for which the device is too small are on the host, see `place_samples`.
+    """
 
     def __init__(self, x, y):
         self.x = x
@@ -98,18 +108,34 @@ class TensorLoader:
 
     def __iter__(self):
         x, y = self.dataset.x, self.dataset.y
-        order = torch.arange(len(x), device=x.device)
+        # The order is drawn on the training device, wherever the samples are.
+        order = torch.arange(len(x), device=y.device)
         if self.shuffle:
-            order = torch.randperm(len(x), device=x.device)
+            order = torch.randperm(len(x), device=y.device)
+        places = order.to(x.device)
         for start, stop in pairwise(self._bounds()):
-            # index_select gathers samples several times faster than indexing does.
-            batch = x.index_select(0, order[start:stop])
+            batch = take_samples(x, places[start:stop], y.device)
             yield {"x": batch, "y": y.index_select(0, order[start:stop])}, batch
 
 
-def check_net_params(net_params, reserved, owner):
-    """Refuse net_params that would contradict the parameters of `owner`, `reserved`."""
+def check_net_params(net_params, reserved, owner, *, plain_forward=True):
+    """Refuse net_params that contradict parameters of `owner`, `reserved`, or fail.
+
+    `plain_forward` tells whether a step calls the module as a whole, and no part of it.
+    """
     params = net_params or {}
+    if params.get("precision", "float32") not in _PRECISIONS:
+        raise ValueError(
+            f"net_params['precision'] must be one of {_PRECISIONS}, got "
+            f"{params['precision']!r}."
+        )
+    defaults = {"compile": False, "precision": "float32"}
+    asked = [n for n, usual in defaults.items() if params.get(n, usual) != usual]
+    if asked and not plain_forward:
+        raise ValueError(
+            f"Leave {asked} out of net_params: {owner} calls parts of its module one "
+            "by one, in float32 and uncompiled."
+        )
     contradicting = sorted(reserved & set(params))
     if contradicting:
         raise ValueError(f"Set {contradicting} on {owner}, not in net_params.")
@@ -123,12 +149,29 @@ def check_net_params(net_params, reserved, owner):
 class TrainingNet(NeuralNet):
     """skorch's NeuralNet with a loop that is safe to interrupt and never returns NaN.
 
-    It differs from :class:`skorch.NeuralNet` in three ways. On a GPU it reads the
+    It differs from :class:`skorch.NeuralNet` in four ways. On a GPU it reads the
     losses of an epoch once, at its end, so that no batch waits for the device. A loss
     that is not finite raises :class:`FloatingPointError` (on a CPU at the batch, on a
     GPU at the end of the epoch). An interruption in the middle of an epoch restores the
-    weights of the last finished epoch and sets `interrupted_`.
+    weights of the last finished epoch and sets `interrupted_`. With
+    ``precision="bf16"``, training computes the products of the module in bfloat16;
+    weights, loss and all that follows training are float32.
     """
+
+    def __init__(self, *args, precision="float32", **kwargs):
+        super().__init__(*args, **kwargs)
+        self.precision = precision
+
+    def infer(self, x, **fit_params):
+        """Return the output of the module, float32."""
+        if self.precision == "float32" or not self.module_.training:
+            return super().infer(x, **fit_params)
+        # bfloat16 has the range of float32: gradients need no scaling.
+        with torch.autocast(torch.device(self.device).type, torch.bfloat16):
+            output = super().infer(x, **fit_params)
+        parts = output if isinstance(output, tuple) else (output,)
+        parts = tuple(part.float() for part in parts)
+        return parts if isinstance(output, tuple) else parts[0]
 
     def on_train_begin(self, *args, **kwargs):
         """Forget the epochs of an earlier training."""
@@ -214,6 +257,7 @@ class TrainingNet(NeuralNet):
     def release_training_state(self):
         """Keep only what sampling needs, on the CPU."""
         self.trim_for_prediction()
+        self.module_ = uncompiled(self.module_)
         self.module_.to("cpu")
         self.device = "cpu"
 
@@ -281,12 +325,25 @@ def _is_plain(argument):
     return is_value or _is_known_class(argument)
 
 
+def uncompiled(module):
+    """Return the module that :func:`torch.compile` was given, or the module itself."""
+    return getattr(module, "_orig_mod", module)
+
+
+def progress_callbacks(verbose, title="training"):
+    """Return the callback "progress": a bar with a title, or a hint at it."""
+    return [("progress", EpochProgress(title) if verbose else ProgressHint())]
+
+
 class EpochProgress(Callback):
     """One progress bar over all epochs, with the last losses beside it."""
 
+    def __init__(self, title="training"):
+        self.title = title
+
     def on_train_begin(self, net, **kwargs):
         """Show the bar."""
-        self.bar_ = tqdm(total=net.max_epochs, unit="epoch", desc="training")
+        self.bar_ = tqdm(total=net.max_epochs, unit="epoch", desc=self.title)
 
     def on_epoch_end(self, net, **kwargs):
         """Advance by one epoch."""
@@ -301,6 +358,44 @@ class EpochProgress(Callback):
 
     def __getstate__(self):
         return {k: v for k, v in self.__dict__.items() if k != "bar_"}
+
+
+class ProgressHint(Callback):
+    """Say once in a process that a long training can show its progress.
+
+    A successful training gives no warning. The hint is a line on stderr, for a person
+    who waits: there is none without a terminal or an interactive session, and none from
+    threads and processes that work for another one.
+    """
+
+    _is_given = False
+
+    def on_train_begin(self, net, **kwargs):
+        """Remember when the training began."""
+        self.start_ = monotonic()
+
+    def on_batch_end(self, net, **kwargs):
+        """Give the hint when it is time."""
+        is_due = monotonic() - self.start_ >= _PATIENCE
+        if is_due and not ProgressHint._is_given and _is_someone_waiting():
+            ProgressHint._is_given = True
+            tqdm.write(
+                f"This training takes more than {_PATIENCE} seconds. Set verbose=1 to "
+                "see how far it is.",
+                file=sys.stderr,
+            )
+
+
+def _is_someone_waiting():
+    """Tell whether a person may look at what this thread writes to stderr."""
+    is_interactive = hasattr(sys, "ps1") or (
+        sys.stderr is not None and sys.stderr.isatty()
+    )
+    return (
+        is_interactive
+        and multiprocessing.parent_process() is None
+        and threading.current_thread() is threading.main_thread()
+    )
 
 
 def gradient_clipping():

@@ -1,15 +1,21 @@
 """Wide, large and distributed data: processor time and memory, as ratios in one run.
 
     python examples/benchmarks/scale_benchmark.py [--only wide ...] [--big 322000]
+    python examples/benchmarks/scale_benchmark.py --only inaturalist --big 437513
 
 The data are synthetic. Each measurement is a process of its own, so that peaks of
 memory do not add up. Seconds are those of the processor, with one thread except for the
 part "threads". A peak is what the process held at most beyond what it held before.
+
+The parts "gpu" and "compile" time the training of a CVAE, on an accelerator if there is
+one, and on the CPU by `torch.compile`.
 """
 
+import os
 import resource
 import subprocess
 import sys
+import tempfile
 import time
 import warnings
 from typing import Annotated
@@ -18,15 +24,23 @@ import numpy as np
 import torch
 import typer
 from imblearn.over_sampling import SMOTE
+from scipy.optimize import brentq
+from skorch.callbacks import Callback
 from threadpoolctl import threadpool_limits
 
 from skcvae.generators import CVAE, ClassGaussian, ClassMoments
 from skcvae.long_tail import LongTailClassifier
-from skcvae.over_sampling import CVAEOverSampler, GenerativeOverSampler
+from skcvae.over_sampling import (
+    CVAEOverSampler,
+    GenerativeOverSampler,
+    PowerStrategy,
+)
 
 N_WIDE = 61, 27_000
 N_NARROW, N_RESAMPLED, N_FEATURES = 10_900, 50_000, 768
 N_CLASSES_BIG = 8_142
+# iNaturalist 2018 has as many classes, and so many training samples.
+N_INATURALIST, LARGEST, SMALLEST = 437_513, 1_000, 2
 
 
 def wide_data():
@@ -40,9 +54,33 @@ def wide_data():
 
 def long_tail(n_samples, n_features, n_classes, ratio=0.01, seed=0):
     """Return float32 samples of classes whose sizes fall exponentially."""
-    rng = np.random.default_rng(seed)
     share = ratio ** (np.arange(n_classes) / max(n_classes - 1, 1))
     counts = np.maximum(np.round(n_samples * share / share.sum()), 2).astype(int)
+    return gaussian_classes(counts, n_features, seed)
+
+
+def inaturalist_sizes(n_samples=N_INATURALIST):
+    """Return 8,142 class sizes from 1,000 down to 2, whose sum is `n_samples`.
+
+    The class at the share t of the order has 2 * 500 ** (1 - t ** p) samples, rounded
+    down, and the largest ones but the first get one more, until the sum is right.
+    """
+    place = np.linspace(0, 1, N_CLASSES_BIG)
+
+    def sizes(p):
+        return SMALLEST * (LARGEST / SMALLEST) ** (1 - place**p)
+
+    p = brentq(lambda p: sizes(p).sum() - n_samples, 1e-3, 10)
+    # A size that is a whole number but for rounding stays one.
+    counts = np.floor(sizes(p) + 1e-9).astype(int)
+    counts[1 : 1 + n_samples - counts.sum()] += 1
+    return counts
+
+
+def gaussian_classes(counts, n_features, seed=0):
+    """Return float32 samples with unit variance around class means of unit variance."""
+    rng = np.random.default_rng(seed)
+    n_classes = len(counts)
     y = np.repeat(np.arange(n_classes), counts)
     X = rng.standard_normal((len(y), n_features), dtype=np.float32)
     means = rng.standard_normal((n_classes, n_features), dtype=np.float32)
@@ -111,6 +149,55 @@ def big_moments(n_samples):
     return X, merge
 
 
+def inaturalist(use):
+    """Return a measurement on data of iNaturalist's size; `use` returns what it runs.
+
+    The largest size makes it whole; of a smaller one, classes are as many.
+    """
+
+    def make(n_samples):
+        X, y = gaussian_classes(inaturalist_sizes(n_samples), N_FEATURES)
+        return X, use(X, y)
+
+    return make
+
+
+def one_epoch(X, y):
+    """Train a CVAE for one epoch."""
+    return lambda: CVAE(device="cpu", max_epochs=1, random_state=0).fit(X, y)
+
+
+def predict(X, y):
+    """Predict all samples by a linear head without a training worth the name."""
+    few = np.unique(y, return_index=True)[1]
+    classifier = LongTailClassifier(
+        **{"augment": None, "solver": "sgd", "max_epochs": 1, "device": "cpu"}
+    )
+    classifier.fit(X[few], y[few])
+    return lambda: classifier.predict(X)
+
+
+INATURALIST = {
+    "ClassGaussian": lambda X, y: lambda: ClassGaussian().fit(X, y),
+    "ClassGaussian, full": lambda X, y: (
+        lambda: ClassGaussian(covariance_type="full").fit(X, y)
+    ),
+    "PowerStrategy": lambda X, y: (
+        lambda: GenerativeOverSampler(
+            sampling_strategy=PowerStrategy(0.5), random_state=0
+        ).fit_resample(X, y)
+    ),
+    "CVAE, 100 classes": lambda X, y: one_epoch(X, y % 100),
+    "CVAE": one_epoch,
+    "LongTailClassifier": lambda X, y: (
+        lambda: LongTailClassifier(
+            solver="sgd", max_epochs=1, device="cpu", random_state=0
+        ).fit(X, y)
+    ),
+    "predict": predict,
+}
+
+
 def train(n_features, n_threads):
     """Return a measurement of a CVAE that may use so many threads."""
 
@@ -139,6 +226,7 @@ MEASUREMENTS = {
         "CVAEOverSampler": over_sample(CVAEOverSampler, device="cpu"),
     },
     "many-classes": {"product in float64": big_product, "ClassGaussian": big_fit},
+    "inaturalist": {name: inaturalist(use) for name, use in INATURALIST.items()},
     "moments": {"ClassGaussian": big_fit, "ten parts, merged": big_moments},
     "threads": {
         f"CVAE, {d} features, {n} threads": train(d, n)
@@ -184,6 +272,68 @@ def compare(part, n_samples):
         )
 
 
+def time_gpu():
+    """Print the seconds that 500 epochs of the thesis's large CVAE take on a GPU."""
+    print("\ngpu")
+    if not torch.accelerator.is_available():
+        print("torch sees no accelerator on this machine: nothing was measured.")
+        return
+    device = torch.accelerator.current_accelerator()
+    X, y = long_tail(10_847, N_FEATURES, 100)
+    cvae = CVAE(
+        architecture="large",
+        objective="reference",
+        beta=0.01,
+        latent_dim=100,
+        lr=1e-3,
+        prior="standard",
+        noise=None,
+        device=device,
+        random_state=0,
+    )
+    cvae.set_params(max_epochs=1).fit(X, y)  # The device wakes up.
+    cvae.set_params(max_epochs=500)
+    for net_params in (None, {"precision": "bf16"}, {"compile": True}):
+        start = time.perf_counter()
+        cvae.set_params(net_params=net_params).fit(X, y)
+        seconds = time.perf_counter() - start
+        print(f"{device}: {len(X):,} x {X.shape[1]}, {net_params}: {seconds:.1f} s")
+
+
+def processor_time():
+    """Return the seconds of this process and of those that it started."""
+    return sum(os.times()[:4])
+
+
+class Clock(Callback):
+    """Records the processor time at the end of each epoch."""
+
+    def on_epoch_end(self, net, **kwargs):
+        net.history.record("processor_time", processor_time())
+
+
+def time_compile():
+    """Print the processor time of epochs on the CPU, compiled and as they are."""
+    print("\ncompile")
+    X, y = long_tail(5_000, N_FEATURES, 10)
+    # Earlier runs leave compiled code in a folder, and other processes compile.
+    os.environ["TORCHINDUCTOR_COMPILE_THREADS"] = "1"
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = folder
+        for compiled in (False, True):
+            start = processor_time()
+            net_params = {"compile": compiled, "callbacks": [("clock", Clock())]}
+            cvae = CVAE(
+                device="cpu", max_epochs=6, random_state=0, net_params=net_params
+            )
+            ends = cvae.fit(X, y).history_[:, "processor_time"]
+            first, *others = np.diff([start, *ends])
+            print(
+                f"compiled: {compiled!s:5}  first epoch {first:.1f} CPU s, "
+                f"others {np.median(others):.2f} CPU s"
+            )
+
+
 def main(
     only: Annotated[list[str] | None, typer.Option(help="Parts to run.")] = None,
     big: Annotated[int, typer.Option(help="Samples of the largest data.")] = 60_000,
@@ -194,8 +344,12 @@ def main(
     if measured is not None:
         measure(only[0], measured, big)
         return
-    for part in only or MEASUREMENTS:
-        compare(part, big)
+    apart = {"gpu": time_gpu, "compile": time_compile}
+    for part in only or [*MEASUREMENTS, *apart]:
+        if part in apart:
+            apart[part]()
+        else:
+            compare(part, big)
 
 
 if __name__ == "__main__":

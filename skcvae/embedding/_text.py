@@ -63,7 +63,7 @@ class TextEmbedder(
         Texts per batch.
 
     device : str or torch.device, default="auto"
-        "auto" is CUDA if there is a GPU, else the CPU. Functions choose their own.
+        "auto" is the GPU that torch reports, else the CPU. Functions choose their own.
 
     memory : str or path-like, default=None
         Folder that keeps the embeddings. A later run reads them if text and model are

@@ -10,6 +10,7 @@ from ._latent_decoder import LatentDecoder
 from ._moments import ClassMoments
 from ._vae import VAE
 from .private import DPCVAE, DPClassGaussian
+from .table import TableGenerator
 
 __all__ = [
     "CGAN",
@@ -24,5 +25,6 @@ __all__ = [
     "DensityGenerator",
     "FlowMatching",
     "LatentDecoder",
+    "TableGenerator",
     "check_generator",
 ]

@@ -40,7 +40,7 @@ def fit_class_whitening(residuals, codes, n_classes, covariance, smooth=False):
     between classes that are free in the covariance of all samples, and fewer in small
     classes.
     """
-    residuals = residuals.astype(np.float64)
+    residuals = residuals.astype(np.float64, copy=False)
     variances, directions, rest = _components(make_definite(covariance), residuals)
     deviations = np.sqrt(variances)
     rank = min(len(variances), max(1, math.isqrt(_MAX_NUMBERS // n_classes)))

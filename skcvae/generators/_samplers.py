@@ -13,7 +13,7 @@ from .._class_means import (
 )
 from .._thin_covariance import ThinCovariance
 
-_JITTER = 1e-9
+JITTER = 1e-9
 
 
 @dataclass
@@ -57,7 +57,7 @@ def aggregate_prior(mean, variance, codes, n_classes):
     deviation = mean - overall
     covariance = deviation.T @ deviation / n_samples + np.diag(variance.mean(axis=0))
     # Latents of almost no variance would leave nothing to factor.
-    covariance += _JITTER * np.trace(covariance) / latent_dim * np.eye(latent_dim)
+    covariance += JITTER * np.trace(covariance) / latent_dim * np.eye(latent_dim)
     centre = np.empty((n_classes, latent_dim))
     factor = np.empty((n_classes, latent_dim, latent_dim), dtype=np.float32)
     for code, members in enumerate(indices_of_classes(codes, n_classes)):

@@ -141,7 +141,7 @@ class LongTailClassifier(
         ``net_params={"callbacks__lr_schedule": None}`` keeps it constant.
 
     device : str or torch.device, default="auto"
-        "auto" is CUDA where there is a GPU, else the CPU.
+        "auto" is the GPU that torch reports, else the CPU.
 
     memory : str or joblib.Memory, default=None
         Cache of fitted generators: the candidates of a grid search then share one
@@ -159,6 +159,7 @@ class LongTailClassifier(
         `train_split`, `optimizer` or `module__hidden_dim`. Callbacks are added to
         ours. The set of ``{"train_split": skorch.helper.predefined_split(dataset)}``
         holds pairs of a sample and a label, in the units of `X`.
+        ``{"precision": "bf16"}`` computes the products of training in bfloat16.
 
     Attributes
     ----------

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from sklearn.frozen import FrozenEstimator
 
+from .._devices import CPU, has_float64
 from .._generation import clone_generator, fit_generator, unfrozen
 from .._scaling import scale_rows
 from .._thin_covariance import quadratic_form
@@ -38,7 +39,14 @@ _MAX_NUMBERS = 10**9
 # With so few classes, fits are fast enough to try them without generated samples, too.
 _FEW_CLASSES = 10
 # What a subclass of ClassGaussian may replace, so that its samples are others.
-_DRAWING = ("sample", "make_stream", "_make_sampler", "_make_scaled_draw", "_centres")
+_DRAWING = (
+    "sample",
+    "make_stream",
+    "_make_draw",
+    "_make_sampler",
+    "_make_scaled_draw",
+    "_centres",
+)
 
 
 def resolve_solver(classifier, n_samples, n_classes):
@@ -295,4 +303,6 @@ class ClosedFormFit:
         return self._read(fitted)
 
     def _tensor(self, values):
-        return torch.from_numpy(values).to(self.classifier.device_)
+        device = self.classifier.device_
+        # Sums of losses are in float64.
+        return torch.from_numpy(values).to(device if has_float64(device) else CPU)

@@ -28,6 +28,7 @@ from ._manifold import (
 )
 from ._probe import linear_probe
 from ._spheres import bounding_sphere, class_bounding_spheres
+from ._tables import table_quality
 from ._two_sample import classifier_two_sample_test, maximum_mean_discrepancy
 
 __all__ = [
@@ -57,4 +58,5 @@ __all__ = [
     "neg_balanced_log_loss_scorer",
     "precision_recall_density_coverage",
     "shot_accuracy_score",
+    "table_quality",
 ]

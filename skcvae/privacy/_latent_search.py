@@ -125,7 +125,7 @@ def latent_search_attack(
         but for rounding.
 
     device : str or torch.device, default="cpu"
-        Where to search. "auto" is CUDA where there is a GPU, else the CPU.
+        Where to search. "auto" is the GPU that torch reports, else the CPU.
 
     random_state : int, RandomState instance or None, default=None
         Seed of the random starts.
@@ -273,7 +273,7 @@ def _one_scale(decoder, x, codes, batch_size):
                 f"The samples to attack have {x.shape[1]} features, and the release "
                 f"decodes {decoded.shape[1]}. They must be the same features."
             )
-        squares += (decoded - x[rows]).double().square().sum().item()
+        squares += (decoded - x[rows]).cpu().double().square().sum().item()
     return _RELATIVE_SCALE * np.sqrt(squares / x.numel()) or 1.0
 
 
