@@ -118,7 +118,7 @@ class NetGenerator(BaseGenerator):
         means = fit_class_means(Z, codes, len(self.classes_))
         self.mean_shrinkage_ = means.k0
         self.class_means_ = means.shrunk
-        return leave_one_out_residuals(Z, codes, means.raw, means.k0, np.float32)
+        return leave_one_out_residuals(Z, codes, means.raw, means.k0, dtype=np.float32)
 
     def _to_net(self, residuals):
         """Return what the networks are trained on."""

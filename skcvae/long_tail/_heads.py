@@ -233,7 +233,7 @@ class HeadPredictionsMixin:
         )
         return logits.requires_grad_(False).to(device).eval()
 
-    def _check_to_predict(self, X):
+    def _check_to_predict(self, X) -> NDArray:
         check_is_fitted(self, "head_")
         return check_samples_alone(self, X)
 
