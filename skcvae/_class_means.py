@@ -112,6 +112,12 @@ def shrink_means(raw, overall_mean, counts, scatter, covariance, k0="auto"):
     return ClassMeans(raw, shrunk, covariance, k0, scatter)
 
 
+def indices_of_classes(codes, n_classes):
+    """Return the indices of the samples of each class."""
+    ends = np.cumsum(np.bincount(codes, minlength=n_classes))
+    return np.split(np.argsort(codes, kind="stable"), ends[:-1])
+
+
 def raw_class_means(Z, codes, n_classes):
     """Return the mean of each class, shape (n_classes, n_features), in float64."""
     sums = class_sums(Z, codes, n_classes)
@@ -287,14 +293,16 @@ def shrink_class_means(means, overall_mean, counts, k0):
     return overall_mean + weight * (means - overall_mean)
 
 
-def leave_one_out_residuals(Z, codes, means, k0):
+def leave_one_out_residuals(Z, codes, means, k0, counts=None, overall_mean=None):
     """Return each sample minus the shrunk mean that its class has without it.
 
     The mean of a class of five samples lies close to each of the five, so plain
-    residuals would teach a model that small classes are narrow.
+    residuals would teach a model that small classes are narrow. `counts` and
+    `overall_mean` are those of all samples, where `Z` is a part of them.
     """
-    counts = np.bincount(codes, minlength=len(means))
-    overall_mean = Z.mean(axis=0)
+    if counts is None:
+        counts = np.bincount(codes, minlength=len(means))
+        overall_mean = Z.mean(axis=0)
     others = np.maximum(counts - 1, 1)[codes, None]
     means_without_row = means[codes] + (means[codes] - Z) / others
     weight = _weight(counts - 1, k0)[codes, None]

@@ -3,15 +3,18 @@
 from abc import ABCMeta, abstractmethod
 from collections.abc import Callable
 from numbers import Integral
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_random_state
 
-from ._generation import fill_by_class
-from ._training import draw_seeds
+from ._generation import CHUNK_SIZE, fill_by_class
+from ._seeds import draw_seeds
 from ._validation import encode_labels
+
+if TYPE_CHECKING:
+    import torch
 
 
 class DrawingMixin(metaclass=ABCMeta):
@@ -73,23 +76,50 @@ class DrawingMixin(metaclass=ABCMeta):
     ):
         """Draw samples into an array of their type, or into a new one for None."""
         self._check_ready()
-        if random_state is None:
-            random_state = self.random_state
-        # The first seed of a RandomState is the one that `fit` takes.
-        _, label_seed, sample_seed = draw_seeds(check_random_state(random_state), 3)
+        label_seed, sample_seed = self._draw_seeds(random_state)
         codes = self._codes_to_draw(n_samples, y, label_seed)
         X = self._draw_in_chunks(codes, variance, sample_seed, out)
         return X, self.classes_[codes]
 
     sample.into = _sample_into  # type: ignore[attr-defined]
 
+    def _draw_seeds(self, random_state):
+        """Return the seeds of labels and of samples."""
+        if random_state is None:
+            random_state = self.random_state
+        # The first seed of a RandomState is the one that `fit` takes.
+        return draw_seeds(check_random_state(random_state), 3)[1:]
+
+    def _plan_blocks(self, y, random_state, n_samples):
+        """Return blocks for `_draw_blocks`: together what `sample` draws, by class.
+
+        A block has about `n_samples` samples.
+        """
+        self._check_ready()
+        _, seed = self._draw_seeds(random_state)
+        codes = np.sort(encode_labels(y, self.classes_))
+        n_chunks = max(1, n_samples // CHUNK_SIZE)
+        return [
+            (codes[CHUNK_SIZE * first :][: CHUNK_SIZE * n_chunks], seed, first)
+            for first in range(0, -(-len(codes) // CHUNK_SIZE), n_chunks)
+        ]
+
+    def _draw_blocks(self, plan):
+        """Yield samples and labels of each block of a plan."""
+        fill = self._make_fill(None)
+        for codes, seed, first in plan:
+            yield fill(codes, seed, first=first), self.classes_[codes]
+
+    sample.plan_blocks = _plan_blocks  # type: ignore[attr-defined]
+    sample.draw_blocks = _draw_blocks  # type: ignore[attr-defined]
+
     def make_stream(
         self,
         classes: ArrayLike,
-        device: torch.device,
+        device: "torch.device",
         *,
         variance: ArrayLike | dict | None = None,
-    ) -> Callable[[torch.Tensor, torch.Generator], torch.Tensor]:
+    ) -> "Callable[[torch.Tensor, torch.Generator], torch.Tensor]":
         """Return a function that draws on a device, for the batches of a training loop.
 
         Parameters
@@ -110,6 +140,8 @@ class DrawingMixin(metaclass=ABCMeta):
             returns samples of shape (n, n_features), float32, in the units of the
             training samples.
         """
+        import torch
+
         codes_of = torch.from_numpy(encode_labels(classes, self.classes_)).to(device)
         draw = self._make_draw(device, variance, torch.float32)
 
@@ -141,6 +173,8 @@ class DrawingMixin(metaclass=ABCMeta):
 
     def _sampling_device(self):
         """Return the device to draw on."""
+        import torch
+
         return torch.device("cpu")
 
     def _codes_to_draw(self, n_samples, y, seed):
@@ -160,17 +194,28 @@ class DrawingMixin(metaclass=ABCMeta):
         share = weights / weights.sum()
         return np.random.RandomState(seed).choice(len(share), n_samples, p=share)
 
-    @torch.inference_mode()
     def _draw_in_chunks(self, codes, variance, seed, out=None):
+        return self._make_fill(variance)(codes, seed, out)
+
+    def _make_fill(self, variance):
+        """Return a function of codes, seed, array or None, and number of chunks before.
+
+        It returns samples in their units.
+        """
+        import torch
+
         device = self._sampling_device()
         dtype = torch.from_numpy(np.empty(0, self._output_dtype)).dtype
-        draw_codes = self._make_draw(device, variance, dtype)
-
-        def draw(_, codes, generator):
-            return draw_codes(codes, generator)
-
+        draw = self._make_draw(device, variance, dtype)
         size = self.n_features_in_, self._output_dtype
-        if out is not None and out.dtype != self._output_dtype:
-            out[:] = fill_by_class(codes, *size, seed, device, draw)
-            return out
-        return fill_by_class(codes, *size, seed, device, draw, out)
+
+        def draw_chunk(_, codes, generator):
+            return draw(codes, generator)
+
+        def fill(codes, seed, out=None, first=0):
+            if out is not None and out.dtype != self._output_dtype:
+                out[:] = fill_by_class(codes, *size, seed, device, draw_chunk)
+                return out
+            return fill_by_class(codes, *size, seed, device, draw_chunk, out, first)
+
+        return fill

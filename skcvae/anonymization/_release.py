@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from .._devices import drawing_device, resolve_device
 from .._thin_covariance import check_size
-from .._training import resolve_device
 from ..generators import DecoderMixin
 from ..generators._base import SamplingMixin
 from ..generators._released import (
@@ -132,7 +132,7 @@ class Release(BatchesMixin, DecoderMixin, SamplingMixin):
         return self._tensors["centres"].numpy()
 
     def _sampling_device(self):
-        return self.device
+        return drawing_device(self.device, self._output_dtype)
 
 
 def load(

@@ -22,9 +22,9 @@ from sklearn.utils._param_validation import Interval
 from torch import nn
 from tqdm.auto import tqdm
 
+from .._devices import fork_torch_rng, resolve_device
 from .._doc_links import DocLinkMixin
 from .._extras import import_extra
-from .._training import fork_torch_rng, resolve_device
 from ._backbone import Backbone
 from ._encoders import folder_stamp
 from ._store import fill_embeddings

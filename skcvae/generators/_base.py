@@ -5,7 +5,6 @@ from contextlib import contextmanager
 from typing import Any, Self
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, _fit_context
 from sklearn.exceptions import ConvergenceWarning
@@ -13,11 +12,13 @@ from sklearn.preprocessing import LabelEncoder
 from sklearn.utils import check_random_state, gen_batches
 from sklearn.utils.validation import check_is_fitted
 
+from .._blocks import Blocks, check_blocks, is_blocked, refuse_blocks
 from .._class_means import raw_class_means
 from .._doc_links import DocLinkMixin
 from .._drawing import DrawingMixin
+from .._neighbors import nearest_neighbors
 from .._scaling import estimate_scale, scale_rows
-from .._training import draw_seeds
+from .._seeds import draw_seeds
 from .._validation import (
     check_samples,
     check_variance,
@@ -25,7 +26,6 @@ from .._validation import (
     warn_about_zeros,
 )
 from .._warnings import warn_user
-from ..metrics import nearest_neighbors
 
 # Number of drawn samples, and of training samples, whose neighbours are looked for.
 _N_SAMPLES = 256
@@ -85,9 +85,10 @@ class SamplingMixin(DrawingMixin):
 
         return draw
 
-    @torch.inference_mode()
     def _make_scaled_draw(self, device, variance):
         """Return a function from sorted codes and a generator to scaled samples."""
+        import torch
+
         std = np.sqrt(self._resolve_variance(variance))
         std = torch.from_numpy(std.astype(np.float32)).to(device)
         sampler = self._make_sampler().to(device)
@@ -100,9 +101,10 @@ class SamplingMixin(DrawingMixin):
         return draw
 
 
-@torch.inference_mode()
 def make_units(centres, scale, device, dtype):
     """Return a function from scaled samples and codes to samples in their units."""
+    import torch
+
     # Copies: what a cache maps into memory cannot be written to.
     centres = torch.tensor(centres, dtype=dtype, device=device)
     scale = torch.tensor(scale, dtype=dtype, device=device)
@@ -136,7 +138,9 @@ class BaseGenerator(SamplingMixin, DocLinkMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Training samples, at least two.
+            Training samples, at least two. :class:`ClassGaussian` and :class:`CVAE`
+            read arrays of zarr, h5py and Dask, and memory maps of more than 1 GiB, in
+            blocks.
 
         y : array-like of shape (n_samples,)
             Class of each sample: numbers or strings. One sample for a class is enough.
@@ -161,6 +165,8 @@ class BaseGenerator(SamplingMixin, DocLinkMixin, BaseEstimator):
             If the input is empty, not finite, not two-dimensional, or its labels are
             not classes.
         """
+        if is_blocked(X):
+            return self._fit_checked(check_blocks(X, y), y)
         with self._fitting():
             self._learn(*check_samples(self, X, y))
         return self
@@ -170,6 +176,9 @@ class BaseGenerator(SamplingMixin, DocLinkMixin, BaseEstimator):
         """Fit to samples that the estimator around this one has checked."""
         with self._fitting():
             self.n_features_in_ = X.shape[1]
+            if isinstance(X, Blocks):
+                self._learn_blocks(X, **unlabeled)
+                return self
             is_float = X.dtype in (np.float64, np.float32)
             X = np.asarray(X, X.dtype if is_float else np.float64, "C")
             self._learn(X, y, **unlabeled)
@@ -214,6 +223,10 @@ class BaseGenerator(SamplingMixin, DocLinkMixin, BaseEstimator):
         if self._checks_generation:
             warn_about_generation(self, Z, codes, seed)
 
+    def _learn_blocks(self, blocks, X_unlabeled=None):
+        """Learn from samples that are read in blocks."""
+        refuse_blocks(type(self).__name__, "Use ClassGaussian or CVAE")
+
     @abstractmethod
     def _fit(self, Z, codes, seed):
         """Learn from scaled samples and class codes; set `class_means_` and more."""
@@ -251,16 +264,18 @@ class BaseGenerator(SamplingMixin, DocLinkMixin, BaseEstimator):
         return tags
 
 
-def warn_about_generation(generator, Z, codes, seed):
+def warn_about_generation(generator, Z, codes, seed, means=None):
     """Warn if samples of variance 1 have another spread than X, or are near copies.
 
-    Only classes with two training samples or more are looked at.
+    Only classes with two training samples or more are looked at. `means` are those of
+    all training samples, where `Z` is a part of them.
     """
     class_count = generator.class_count_
     eligible = np.flatnonzero(class_count[codes] > 1)
     if len(eligible) < _MIN_SAMPLES:
         return
-    means = raw_class_means(Z, codes, len(class_count))
+    if means is None:
+        means = raw_class_means(Z, codes, len(class_count))
     chosen = np.random.RandomState(seed).choice(eligible, _N_SAMPLES)
     drawn = generator._draw_in_chunks(codes[chosen], 1.0, seed)
     with np.errstate(over="ignore", invalid="ignore"):

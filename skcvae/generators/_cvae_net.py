@@ -176,7 +176,7 @@ def constant_noise_scale(n_classes, latent_dim):
 
 
 BACKBONES = {"small": SmallBackbone, "large": LargeBackbone}
-DECODERS = {"small": SmallDecoder, "large": LargeDecoder}
+DECODERS: dict[str, type[nn.Module]] = {"small": SmallDecoder, "large": LargeDecoder}
 
 
 class ConditionalVAE(nn.Module):

@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 from .._class_means import fit_class_means, leave_one_out_residuals
 from .._doc_links import DocLinkMixin
 from .._scaling import estimate_scale, scale_rows
-from .._training import draw_seeds
+from .._seeds import draw_seeds
 from .._validation import (
     check_samples,
     encode_labels,

@@ -11,7 +11,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from .._class_means import residual_covariance
 from .._thin_covariance import check_size
-from .._training import TensorLoader
+from .._training import TensorLoader, uncompiled
 from ._class_whitening import fit_class_whitening
 from ._decoder import DecoderMixin
 from ._flow_net import FlowSampler, build_net, integrate_dopri5, integrate_midpoint
@@ -254,7 +254,8 @@ class FlowMatching(DecoderMixin, NetGenerator):
     @torch.inference_mode()
     def _learn_sampling(self, net, data):
         """Refuse weights that diverged in the last step, after the last loss."""
-        velocity = net.module_.eval().velocity
+        module = uncompiled(net.module_)
+        velocity = module.eval().velocity
         for batch, x in TensorLoader(data, 4096):
             t = torch.full((len(x),), 0.5, device=x.device)
             if not velocity(x, t, batch["y"]).isfinite().all():
@@ -263,7 +264,7 @@ class FlowMatching(DecoderMixin, NetGenerator):
                     "The estimator is left unfitted. Use a smaller lr."
                 )
         # `whitening_` keeps it.
-        net.module_.factor = net.module__factor = None
+        module.factor = net.module__factor = None
 
     def _make_sampler(self):
         self._check_guidance()

@@ -154,6 +154,7 @@ class VAE(CVAE):
     # There is no `prior`: one that all classes share would draw samples of no class.
     _sampling_parameters: tuple[str, ...] = ("variance", "noise", "verbose")
     _module = UnconditionalVAE
+    _reads_blocks = False
 
     _parameter_constraints: dict = {
         name: allowed

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch.distributions import Beta
 
+from .._devices import take_samples
 from .._remix import remix_label_share
 from .._training import LabelledTensors, TensorLoader
 
@@ -35,7 +36,7 @@ def resolve_remix(remix):
 
 
 class WeightedTensors(LabelledTensors):
-    """Samples, class codes and sample weights on the training device.
+    """Samples, class codes and sample weights.
 
     Parameters
     ----------
@@ -46,7 +47,7 @@ class WeightedTensors(LabelledTensors):
         Class codes, int64.
 
     w : Tensor of shape (n_samples,)
-        Weights, not negative, float64.
+        Weights, not negative, float64 where the device has it.
     """
 
     def __init__(self, x, y, w):
@@ -123,7 +124,7 @@ class RebalancedLoader(TensorLoader):
         self._p_augment = torch.tensor(
             priors.p_augment, dtype=torch.float32, device=codes.device
         )
-        self._class_count = torch.tensor(priors.class_count, device=codes.device)
+        self._class_count = self.dataset.w.new_tensor(priors.class_count)
         # A part of the samples may be held out for validation.
         self._mass = torch.zeros_like(self._class_count)
         self._mass.index_add_(0, codes, self.dataset.w)
@@ -134,13 +135,15 @@ class RebalancedLoader(TensorLoader):
         self._device_generator.manual_seed(int(torch.randint(2**31, ())))
         order = self._draw_order(self.priors.drawn(self._epoch))
         self._epoch += 1
+        places = order.to(data.x.device)
         bounds = self._bounds()
         # Whole batches in each block, so that a batch never needs two.
         per_block = max(1, _BLOCK_SIZE // self.batch_size)
         for first in range(0, len(bounds) - 1, per_block):
             edges = bounds[first : first + per_block + 1]
-            rows = order[edges[0] : edges[-1]]
-            x, y = data.x.index_select(0, rows), data.y.index_select(0, rows)
+            block = slice(edges[0], edges[-1])
+            x = take_samples(data.x, places[block], data.y.device)
+            y = data.y.index_select(0, order[block])
             generated = self._replace(x, y)
             sizes = np.diff(edges).tolist()
             parts = (x.split(sizes), y.split(sizes), generated.split(sizes))
@@ -150,7 +153,7 @@ class RebalancedLoader(TensorLoader):
     def _draw_order(self, prior):
         """Return the indices of the samples of a pass."""
         data = self.dataset
-        per_class = torch.as_tensor(prior, device=data.y.device) / self._mass
+        per_class = data.w.new_tensor(prior) / self._mass
         chance = per_class.index_select(0, data.y) * data.w
         if chance.max() - chance.min() <= 1e-6 * chance.max():
             return torch.randperm(len(data), device=data.y.device)

@@ -7,6 +7,7 @@ import torch
 from sklearn.utils import check_random_state
 from torch import nn
 
+from .._devices import fork_torch_rng, has_float64, place_samples, resolve_device
 from .._generation import (
     check_takes_unlabeled,
     clone_generator,
@@ -14,7 +15,8 @@ from .._generation import (
     make_stream,
 )
 from .._scaling import estimate_scale, scale_rows
-from .._training import check_net_params, draw_seeds, fork_torch_rng, resolve_device
+from .._seeds import draw_seeds
+from .._training import check_net_params
 from .._validation import (
     check_unlabeled,
     check_validation,
@@ -212,10 +214,12 @@ class HeadFittingMixin:
         return self._to_tensors(X, codes, np.ones(len(codes)))
 
     def _to_tensors(self, X, codes, weight):
-        """Return scaled samples, class codes and weights on the device."""
-        arrays = scale_rows(X, self.offset_, self.scale_), codes, weight
-        tensors = (torch.from_numpy(array).to(self.device_) for array in arrays)
-        return WeightedTensors(*tensors)
+        """Return scaled samples, class codes and weights as training reads them."""
+        if not has_float64(self.device_):
+            weight = weight.astype(np.float32)
+        z = torch.from_numpy(scale_rows(X, self.offset_, self.scale_))
+        y, w = (torch.from_numpy(a).to(self.device_) for a in (codes, weight))
+        return WeightedTensors(place_samples(z, self.device_), y, w)
 
     def _train(self, X, codes, weight, priors, stream, seed):
         """Train the head; set `net_`, `history_` and what Ctrl-C leaves."""

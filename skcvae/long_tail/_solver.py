@@ -7,10 +7,11 @@ import numpy as np
 import torch
 from sklearn.frozen import FrozenEstimator
 
+from .._devices import CPU, has_float64
 from .._generation import clone_generator, fit_generator, unfrozen
 from .._scaling import scale_rows
 from .._thin_covariance import quadratic_form
-from .._training import limit_threads, threads_for
+from .._threads import limit_threads, threads_for
 from ..generators import ClassGaussian
 from ._batches import resolve_remix
 from ._calibration import check_splits, held_out_splits
@@ -302,4 +303,6 @@ class ClosedFormFit:
         return self._read(fitted)
 
     def _tensor(self, values):
-        return torch.from_numpy(values).to(self.classifier.device_)
+        device = self.classifier.device_
+        # Sums of losses are in float64.
+        return torch.from_numpy(values).to(device if has_float64(device) else CPU)

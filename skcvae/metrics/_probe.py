@@ -21,8 +21,9 @@ from sklearn.utils._param_validation import (
     validate_params,
 )
 
+from .._devices import resolve_device
 from .._record_sets import array_likes
-from .._training import draw_seeds, resolve_device
+from .._seeds import draw_seeds
 from ._probe_training import prepare_data, train_head
 
 _SCORES = ("accuracy", "balanced_accuracy", "auroc", "f1", "kappa")
@@ -318,7 +319,7 @@ def _score_levels(head, data, levels, seed, average):
     scores, predictions = [], []
     for level in levels:
         logits = head(data.x_test + level * noise)
-        probability = logits.double().softmax(dim=1).cpu().numpy()
+        probability = logits.cpu().double().softmax(dim=1).numpy()
         predicted = data.classes[probability.argmax(axis=1)]
         row = _label_scores(data.y_test, predicted, average)
         row["auroc"] = np.nan

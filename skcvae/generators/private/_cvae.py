@@ -8,8 +8,14 @@ import torch
 from numpy.typing import ArrayLike
 from sklearn.utils._param_validation import Interval, StrOptions
 
+from ..._devices import (
+    drawing_device,
+    fork_torch_rng,
+    place_samples,
+    resolve_device,
+)
 from ..._thin_covariance import check_size
-from ..._training import LabelledTensors, fork_torch_rng, resolve_device
+from ..._training import LabelledTensors
 from ..._warnings import warn_user
 from .._cvae_net import constant_noise_scale
 from .._samplers import CVAESampler, ObservationNoise, standard_prior
@@ -263,7 +269,7 @@ class DPCVAE(BasePrivateGenerator):
         scale = bound / np.sqrt(X.shape[1])
         inputs = clip_to_norm(residuals, _INPUT_BOUND * bound) / scale
         net = self._train(
-            torch.from_numpy(inputs.astype(np.float32)).to(device),
+            place_samples(torch.from_numpy(inputs.astype(np.float32)), device),
             torch.from_numpy(codes).to(device),
             min(1.0, self.batch_size / private.n_samples),
             (order, budget - order * ledger.mu**2 / 2),
@@ -292,11 +298,11 @@ class DPCVAE(BasePrivateGenerator):
         )
         noise = SystemNoise() if self.random_state is None else None
         net = build_private_net(
-            self, len(self.classes_), x.device, noise_multiplier, sample_rate, noise
+            self, len(self.classes_), codes.device, noise_multiplier, sample_rate, noise
         )
         samples = LabelledTensors(x, codes)
         try:
-            with fork_torch_rng(seed, x.device):
+            with fork_torch_rng(seed, codes.device):
                 net.initialize()
                 self._warn_about_noise(net, n_steps)
                 net.partial_fit(samples, samples.y)
@@ -382,7 +388,7 @@ class DPCVAE(BasePrivateGenerator):
         return CVAESampler(module.backbone.decoder, *prior.to("cpu"), noise)
 
     def _sampling_device(self):
-        return self.device_ if torch.cuda.is_available() else torch.device("cpu")
+        return drawing_device(self.device_, self._output_dtype)
 
 
 def _renyi_cost(noise_multiplier, sample_rate, n_steps, order):

@@ -14,13 +14,9 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from ..._training import (
-    LabelledTensors,
-    check_net_params,
-    draw_seeds,
-    fork_torch_rng,
-    resolve_device,
-)
+from ..._devices import fork_torch_rng, place_samples, resolve_device
+from ..._seeds import draw_seeds
+from ..._training import LabelledTensors, check_net_params
 from ..._validation import check_numbers, encode_labels
 from .._base import BaseDenseOverSampler
 from ._activation_maps import PositionScaler, all_activations, encode_all, mean_code
@@ -320,7 +316,8 @@ class HeadTailFusionSampler(BaseDenseOverSampler):
                 "n_features) or (n_samples, n_channels, height, width), and none of "
                 f"them 0; got {X.shape}."
             )
-        check_net_params(self.net_params, RESERVED, type(self).__name__)
+        owner = f"the {type(self).__name__}"
+        check_net_params(self.net_params, RESERVED, owner, plain_forward=False)
         return X, y, binarize_y
 
     def _train(self, X, y):
@@ -334,7 +331,8 @@ class HeadTailFusionSampler(BaseDenseOverSampler):
         Z = scaler.to_positions(X)
         net = build_net(self, *Z.shape[1:], np.bincount(codes), device)
         samples = LabelledTensors(
-            torch.from_numpy(Z).to(device), torch.from_numpy(codes).to(device)
+            place_samples(torch.from_numpy(Z), device),
+            torch.from_numpy(codes).to(device),
         )
         with fork_torch_rng(draw_seeds(rng, 1)[0], device):
             net.fit(samples, samples.y)
