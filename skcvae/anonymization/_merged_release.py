@@ -131,7 +131,7 @@ class MergedRelease(BatchesMixin, DrawingMixin):
             is_given = isinstance(variance, np.ndarray)
             own = variance[codes >= 0] if is_given else variance
             draws.append(release._make_draw(device, own, dtype))
-        shares = torch.from_numpy(self.site_shares_.T.copy()).to(device)
+        shares = torch.tensor(self.site_shares_.T, dtype=torch.float32, device=device)
 
         def draw(codes, generator):
             sites = torch.multinomial(
