@@ -99,14 +99,11 @@ class BlockedSamples(LabelledTensors):
         rng = np.random.default_rng(int(torch.randint(2**31, ())))
         edges = np.array(self.blocks.edges)
         kept, kept_x = np.empty(0, dtype=int), torch.empty(0, self.blocks.shape[1])
-        drawn = kept
-        if times is None:
-            times = np.ones(len(self), dtype=int)
-        else:
+        if times is not None or len(self) <= self._buffer_size():
             kept, kept_x = self.small_classes
-            drawn = rng.permutation(np.repeat(np.arange(len(kept)), times[kept]))
-            times = times.copy()
-            times[kept] = 0
+        times = np.ones(len(self), dtype=int) if times is None else times.copy()
+        drawn = rng.permutation(np.repeat(np.arange(len(kept)), times[kept]))
+        times[kept] = 0
         order = rng.permutation(len(edges) - 1)
         n_streamed = np.add.reduceat(times, edges[:-1])[order]
         bounds = cut(n_streamed, self._buffer_size())
