@@ -50,13 +50,13 @@ class BlockedSamples(LabelledTensors):
 
     def take(self, places):
         """Return samples of sorted places, a tensor on the CPU."""
-        edges = np.array(self.blocks.edges)
-        pieces = np.searchsorted(edges, places, side="right") - 1
         taken = torch.empty(len(places), self.blocks.shape[1])
-        for piece in np.unique(pieces):
-            mine = pieces == piece
-            rows = self.read(*edges[piece : piece + 2])[places[mine] - edges[piece]]
-            taken[torch.from_numpy(mine)] = torch.from_numpy(rows)
+        bounds = np.searchsorted(places, self.blocks.edges).tolist()
+        runs = zip(pairwise(self.blocks.edges), pairwise(bounds), strict=True)
+        for (start, stop), (first, last) in runs:
+            if last > first:
+                rows = self.read(start, stop)[places[first:last] - start]
+                taken[first:last] = torch.from_numpy(rows)
         return taken
 
     @cached_property
