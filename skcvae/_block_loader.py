@@ -50,13 +50,13 @@ class BlockedSamples(LabelledTensors):
 
     def take(self, places):
         """Return samples of sorted places, a tensor on the CPU."""
-        edges = np.array(self.blocks.edges)
-        pieces = np.searchsorted(edges, places, side="right") - 1
         taken = torch.empty(len(places), self.blocks.shape[1])
-        for piece in np.unique(pieces):
-            mine = pieces == piece
-            rows = self.read(*edges[piece : piece + 2])[places[mine] - edges[piece]]
-            taken[torch.from_numpy(mine)] = torch.from_numpy(rows)
+        bounds = np.searchsorted(places, self.blocks.edges).tolist()
+        runs = zip(pairwise(self.blocks.edges), pairwise(bounds), strict=True)
+        for (start, stop), (first, last) in runs:
+            if last > first:
+                rows = self.read(start, stop)[places[first:last] - start]
+                taken[first:last] = torch.from_numpy(rows)
         return taken
 
     @cached_property
@@ -99,14 +99,11 @@ class BlockedSamples(LabelledTensors):
         rng = np.random.default_rng(int(torch.randint(2**31, ())))
         edges = np.array(self.blocks.edges)
         kept, kept_x = np.empty(0, dtype=int), torch.empty(0, self.blocks.shape[1])
-        drawn = kept
-        if times is None:
-            times = np.ones(len(self), dtype=int)
-        else:
+        if times is not None or len(self) <= self._buffer_size():
             kept, kept_x = self.small_classes
-            drawn = rng.permutation(np.repeat(np.arange(len(kept)), times[kept]))
-            times = times.copy()
-            times[kept] = 0
+        times = np.ones(len(self), dtype=int) if times is None else times.copy()
+        drawn = rng.permutation(np.repeat(np.arange(len(kept)), times[kept]))
+        times[kept] = 0
         order = rng.permutation(len(edges) - 1)
         n_streamed = np.add.reduceat(times, edges[:-1])[order]
         bounds = cut(n_streamed, self._buffer_size())

@@ -2,10 +2,14 @@
 
     python examples/benchmarks/scale_benchmark.py [--only wide ...] [--big 322000]
     python examples/benchmarks/scale_benchmark.py --only inaturalist --big 437513
+    python examples/benchmarks/scale_benchmark.py --only disk
 
 The data are synthetic. Each measurement is a process of its own, so that peaks of
 memory do not add up. Seconds are those of the processor, with one thread except for the
-part "threads". A peak is what the process held at most beyond what it held before.
+part "threads". A peak is what the process held at most beyond what it held before. The
+part "disk" reads memory maps of up to 4.3 GB from a temporary folder. Pages of a file
+are memory that the system takes back at once, and its peaks leave them out: they are
+of anonymous memory, which Linux counts as RssAnon.
 
 The parts "gpu" and "compile" time the training of a CVAE, on an accelerator if there is
 one, and on the CPU by `torch.compile`.
@@ -16,8 +20,10 @@ import resource
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import warnings
+from pathlib import Path
 from typing import Annotated
 
 import numpy as np
@@ -41,6 +47,9 @@ N_NARROW, N_RESAMPLED, N_FEATURES = 10_900, 50_000, 768
 N_CLASSES_BIG = 8_142
 # iNaturalist 2018 has as many classes, and so many training samples.
 N_INATURALIST, LARGEST, SMALLEST = 437_513, 1_000, 2
+N_DISK, N_DISK_CLASSES = 2_000_000, 100
+# The smallest memory map of float16 that is read in blocks, and four times as many.
+N_DISK_NETS = 700_000, 2_800_000
 
 
 def wide_data():
@@ -209,6 +218,48 @@ def train(n_features, n_threads):
     return make
 
 
+def disk_data(n_samples):
+    """Return a memory map of float16 and the labels, of classes in random order."""
+    folder = tempfile.TemporaryDirectory()
+    shape = n_samples, N_FEATURES
+    X = np.memmap(Path(folder.name) / "X.bin", np.float16, "w+", shape=shape)
+    X.folder = folder
+    rng = np.random.default_rng(0)
+    share = 0.01 ** (np.arange(N_DISK_CLASSES) / (N_DISK_CLASSES - 1))
+    y = rng.choice(N_DISK_CLASSES, n_samples, p=share / share.sum())
+    means = rng.standard_normal((N_DISK_CLASSES, N_FEATURES), dtype=np.float32)
+    for start in range(0, n_samples, 8192):
+        of = y[start : start + 8192]
+        block = rng.standard_normal((len(of), N_FEATURES), dtype=np.float32)
+        X[start : start + 8192] = block + means[of]
+    return X, y
+
+
+def disk_resample(_):
+    """Measure a fit to samples on disk, and 200,000 more samples in blocks."""
+    X, y = disk_data(N_DISK)
+    counts = np.bincount(y)
+    strategy = {c: n + 200_000 // N_DISK_CLASSES for c, n in enumerate(counts)}
+    sampler = GenerativeOverSampler(sampling_strategy=strategy, random_state=0)
+
+    def resample():
+        n_samples = sum(len(block) for _, block in sampler.iter_resample(X, y))
+        assert n_samples == sum(strategy.values())
+
+    return X, resample
+
+
+def disk_epoch(kind, n_samples, **params):
+    """Return a measurement of one epoch on samples on disk."""
+
+    def make(_):
+        X, y = disk_data(n_samples)
+        estimator = kind(max_epochs=1, device="cpu", random_state=0, **params)
+        return X, lambda: estimator.fit(X, y)
+
+    return make
+
+
 MEASUREMENTS = {
     "wide": {
         "GenerativeOverSampler": wide(lambda: GenerativeOverSampler(random_state=0)),
@@ -233,6 +284,14 @@ MEASUREMENTS = {
         for d in (64, 768)
         for n in (1, 2)
     },
+    "disk": {
+        "2,000,000: iter_resample": disk_resample,
+        **{f"{n:,}: CVAE": disk_epoch(CVAE, n) for n in N_DISK_NETS},
+        **{
+            f"{n:,}: LongTailClassifier": disk_epoch(LongTailClassifier, n)
+            for n in N_DISK_NETS
+        },
+    },
 }
 
 
@@ -241,15 +300,42 @@ def peak_bytes():
     return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
+class AnonymousPeak(threading.Thread):
+    """Watches how much memory this process holds that is not of a file."""
+
+    def __init__(self):
+        super().__init__(daemon=True)
+        self.peak = self.now()
+
+    @staticmethod
+    def now():
+        """Return the bytes that are held now."""
+        status = Path("/proc/self/status").read_text(encoding="utf-8")
+        return 1024 * int(status.partition("RssAnon:")[2].split()[0])
+
+    def run(self):
+        """Look a hundred times a second."""
+        while True:
+            self.peak = max(self.peak, self.now())
+            time.sleep(0.01)
+
+
 def measure(part, name, n_samples):
     """Print wall time, processor time, peak and size of the data of one measurement."""
     X, run = MEASUREMENTS[part][name](n_samples)
-    before = peak_bytes()
+    watch = AnonymousPeak()
+    if part == "disk":
+        watch.start()
+
+    def get_peak():
+        return watch.peak if part == "disk" else peak_bytes()
+
+    before = get_peak()
     with threadpool_limits(None if part == "threads" else 1):
         wall, cpu = time.perf_counter(), time.process_time()
         run()
         wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-    print(wall, cpu, peak_bytes() - before, X.nbytes)
+    print(wall, cpu, get_peak() - before, X.nbytes)
 
 
 def compare(part, n_samples):
@@ -345,7 +431,8 @@ def main(
         measure(only[0], measured, big)
         return
     apart = {"gpu": time_gpu, "compile": time_compile}
-    for part in only or [*MEASUREMENTS, *apart]:
+    usual = [part for part in MEASUREMENTS if part != "disk"]
+    for part in only or [*usual, *apart]:
         if part in apart:
             apart[part]()
         else:

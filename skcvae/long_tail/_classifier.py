@@ -400,7 +400,8 @@ class LongTailClassifier(
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Embeddings.
+            Embeddings. Arrays of zarr, h5py and Dask, and memory maps of more than 1
+            GiB, are read in blocks, by ``solver="sgd"`` and for `y` alone.
 
         y : array-like of shape (n_samples,)
             Class of each sample, at least two classes. A class may have one sample.
