@@ -29,6 +29,7 @@ from typing import Annotated
 import numpy as np
 import torch
 import typer
+from _common import record
 from imblearn.over_sampling import SMOTE
 from scipy.optimize import brentq
 from skorch.callbacks import Callback
@@ -295,6 +296,13 @@ MEASUREMENTS = {
 }
 
 
+# Parts whose data have the size that is given.
+SIZED = {"many-classes", "inaturalist", "moments"}
+BUSY_LOOP = [sys.executable, "-c", "while True: pass"]
+DEMO = [sys.executable, "-c", "from skcvae.cli import app; app()", "demo", "--figure"]
+N_BUSY, N_CORES = 8, 2
+
+
 def peak_bytes():
     """Return what this process has held at most."""
     return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -339,9 +347,9 @@ def measure(part, name, n_samples):
 
 
 def compare(part, n_samples):
-    """Print the measurements of a part, and their ratios to the first."""
+    """Print the measurements of a part, and return their ratios to the first."""
     print(f"\n{part}\n{'':28} CPU s  ratio  wall s  peak GB  peak / data")
-    first = None
+    first, ratios = None, {}
     for name in MEASUREMENTS[part]:
         command = [sys.executable, __file__, "--only", part, "--measured", name]
         done = subprocess.run(
@@ -351,11 +359,50 @@ def compare(part, n_samples):
             text=True,
         )
         wall, cpu, peak, size = map(float, done.stdout.split())
+        if first is not None:
+            ratios[f"{part}, {name}, seconds"] = cpu / first
         first = first or cpu
+        # With the data, so that a peak of next to nothing has no large ratio.
+        ratios[f"{part}, {name}, memory"] = 1 + peak / size
         print(
             f"{name:28} {cpu:5.1f} {cpu / first:6.2f} {wall:7.1f} {peak / 1e9:8.2f} "
-            f"{peak / size:12.2f}"
+            f"{peak / size:12.2f}",
+            flush=True,
         )
+    return ratios
+
+
+def run_demo():
+    """Return processor time and wall time of `skcvae demo`."""
+    before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder:
+        figure = str(Path(folder) / "demo.png")
+        subprocess.run([*DEMO, figure], check=True, stdout=subprocess.DEVNULL)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return cpu, time.perf_counter() - start
+
+
+def compare_busy():
+    """Print the times of `skcvae demo` alone and beside eight busy processes.
+
+    Ten processes at most share two cores, so that the demo would take five times its
+    processor time if it waited for nobody. The bound is three times that.
+    """
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:N_CORES])
+    alone, wall = run_demo()
+    bound = 3 * alone * (N_BUSY + 2) / N_CORES
+    print(f"\nbusy\ndemo alone: {alone:.0f} CPU s, {wall:.0f} wall s", flush=True)
+    busy = [subprocess.Popen(BUSY_LOOP) for _ in range(N_BUSY)]
+    try:
+        cpu, wall = run_demo()
+    finally:
+        for process in busy:
+            process.kill()
+            process.wait()
+    print(f"beside {N_BUSY}: {cpu:.0f} CPU s, {wall:.0f} wall s; bound {bound:.0f} s")
+    return {"busy, wall of the demo / bound, seconds": wall / bound}
 
 
 def time_gpu():
@@ -423,6 +470,7 @@ def time_compile():
 def main(
     only: Annotated[list[str] | None, typer.Option(help="Parts to run.")] = None,
     big: Annotated[int, typer.Option(help="Samples of the largest data.")] = 60_000,
+    json: Annotated[Path | None, typer.Option(help="History to append to.")] = None,
     measured: Annotated[str | None, typer.Option(hidden=True)] = None,
 ) -> None:
     """Compare the costs of estimators on synthetic data."""
@@ -430,13 +478,14 @@ def main(
     if measured is not None:
         measure(only[0], measured, big)
         return
-    apart = {"gpu": time_gpu, "compile": time_compile}
+    apart = {"busy": compare_busy, "gpu": time_gpu, "compile": time_compile}
     usual = [part for part in MEASUREMENTS if part != "disk"]
     for part in only or [*usual, *apart]:
-        if part in apart:
-            apart[part]()
-        else:
-            compare(part, big)
+        ratios = apart[part]() if part in apart else compare(part, big)
+        if ratios:
+            record(
+                json, f"scale, {big:,} samples" if part in SIZED else "scale", ratios
+            )
 
 
 if __name__ == "__main__":
