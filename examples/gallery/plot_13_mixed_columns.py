@@ -1,6 +1,6 @@
 """
-A table with numbers, integers and categories
-=============================================
+Over-sample a table with numbers and categories
+===============================================
 
 Most tables are mixed: amounts, counts, yes or no, names of places. Generators work on
 numbers, so categories are one-hot encoded before, and decoded after, if a table is what
@@ -98,8 +98,8 @@ print("smallest n_late:", as_integers["n_late"].min())
 #
 # Numbers are scaled, so that a generator sees each of them as large as the others, and
 # categories are one-hot encoded. To train a classifier, nothing needs decoding: that a
-# row is 0.9 south and 0.1 east is no problem for it. SMOTENC of imbalanced-learn takes
-# the table itself, and comes before the encoder.
+# sample is 0.9 south and 0.1 east is no problem for it. SMOTENC of imbalanced-learn
+# takes the table itself, and comes before the encoder.
 encoder = make_column_transformer(
     (StandardScaler(), NUMBERS), (OneHotEncoder(sparse_output=False), CATEGORIES)
 )
@@ -124,7 +124,7 @@ for name, pipeline in pipelines.items():
 
 
 def decode(rows, encoder, table):
-    """Return encoded rows as a table with the columns and types of `table`."""
+    """Return encoded samples as a table with the columns and types of `table`."""
     scaler, one_hot = (step for _, step, _ in encoder.transformers_)
     n_numbers = len(scaler.feature_names_in_)
     numbers = scaler.inverse_transform(rows[:, :n_numbers])
@@ -174,7 +174,7 @@ plt.show()
 
 # %%
 # No bar chart of one column shows how columns belong together, and none of these is
-# exact. SMOTENC gives a new row the most frequent category among its neighbours, and so
-# exaggerates the south. The CVAE has the regions right, but gives too many defaulters a
-# job in an office, as those have who pay back. Look before you publish such a table;
-# :func:`skcvae.report.report` looks at more than this.
+# exact. SMOTENC gives a new sample the most frequent category among its neighbours, and
+# so exaggerates the south. The CVAE has the regions right, but gives too many
+# defaulters a job in an office, as those have who pay back. Look before you publish
+# such a table; :func:`skcvae.report.report` looks at more than this.
