@@ -3,6 +3,7 @@
 from numbers import Real
 
 import numpy as np
+from sklearn.utils import check_array
 from sklearn.utils._missing import is_pandas_na
 
 from ._validation import check_columns, read_tensors
@@ -41,23 +42,13 @@ def read_table(X):
     X = to_pandas(read_tensors(X))
     if hasattr(X, "iloc") and np.ndim(X) == 2:
         return check_columns(X)
-    if hasattr(X, "toarray"):
-        raise TypeError("Sparse data was passed, and a table is dense: X.toarray().")
-    values = np.asarray(X)
+    values = X if hasattr(X, "dtype") or hasattr(X, "toarray") else np.asarray(X)
     if values.dtype.kind in "US" and not hasattr(X, "dtype"):
         # A list of numbers and strings: NumPy would make strings of all.
         values = np.asarray(X, dtype=object)
-    if values.ndim != 2:
-        raise ValueError(
-            "Expected 2D array, got an array of the shape "
-            f"{values.shape}. Reshape your data, or pass a data frame."
-        )
-    if not values.shape[1]:
-        raise ValueError(
-            f"Found array with 0 feature(s) (shape={values.shape}) while a minimum of "
-            "1 is required."
-        )
-    return values
+    return check_array(
+        values, dtype=None, ensure_all_finite=False, ensure_min_samples=0
+    )
 
 
 def column_names(table):

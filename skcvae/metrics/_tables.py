@@ -307,5 +307,5 @@ def _detect(pairs, is_categorical, rng):
     classifier = HistGradientBoostingClassifier(
         categorical_features=is_categorical & few, random_state=seed
     )
-    folds = StratifiedKFold(min(5, n), shuffle=True, random_state=seed)
+    folds = StratifiedKFold(min(3, n), shuffle=True, random_state=seed)
     return cross_val_score(classifier, X, y, cv=folds, scoring="roc_auc").mean()

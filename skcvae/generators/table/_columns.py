@@ -109,10 +109,12 @@ class NumberColumn:
                 f"Input X contains infinity in the column {self.name!r}: values must "
                 "be finite or missing."
             )
-        self._step, self._decimals = int(self._is_integer), None
-        if self._is_integer and not is_given:
+        self._step = self._decimals = None
+        if self._is_integer:
+            self._last = int(self._to_steps(limits).max(initial=0))
             # Whole days, or multiples of a hundred, stay such.
-            self._step = int(np.gcd.reduce(found.astype(np.uint64))) or 1
+            steps = self._to_steps(present[:0] if is_given else present)
+            self._step = int(np.gcd.reduce(steps)) or 1
         elif not is_given:
             self._decimals = _count_decimals(present, found)
         ends = self._to_floats(limits) if len(limits) else np.zeros(1)
@@ -187,16 +189,20 @@ class NumberColumn:
         """Return values without missing ones as floats, counted from the origin."""
         if not self._is_integer:
             return np.asarray(present, dtype=np.float64)
-        whole = _to_integers(present)
-        # Modulo 2**64, so that no difference of 64-bit integers overflows.
-        steps = whole.view(np.uint64) - np.uint64(self._origin % 2**64)
-        below = whole < self._origin
+        steps = self._to_steps(present)
+        below = _to_integers(present) < self._origin
         return np.where(below, -(-steps).astype(float), steps.astype(float))
+
+    def _to_steps(self, present):
+        """Return the difference of integers from the origin."""
+        # Modulo 2**64, so that no difference of 64-bit integers overflows.
+        return _to_integers(present).view(np.uint64) - np.uint64(self._origin % 2**64)
 
     def _to_type(self, numbers):
         """Return numbers in the type of the column."""
         if self._is_integer:
-            steps = np.minimum(np.rint(numbers), _LARGEST).astype(np.uint64)
+            steps = np.rint(numbers.clip(0, _LARGEST) / self._step).astype(np.uint64)
+            steps = np.minimum(steps * np.uint64(self._step), np.uint64(self._last))
             whole = steps + np.uint64(self._origin % 2**64)
             numbers = whole if self._origin >= 2**63 else whole.view(np.int64)
         if hasattr(self.states, "iloc"):
@@ -288,8 +294,9 @@ def _count_decimals(present, numbers):
     dtype = dtype if dtype.kind == "f" else np.dtype(np.float64)
     exact = numbers.astype(dtype)
     for decimals in range(_MAX_DECIMALS + 1):
-        if (np.round(numbers, decimals).astype(dtype) == exact).all():
-            return decimals
+        with np.errstate(over="ignore", invalid="ignore"):
+            if (np.round(numbers, decimals).astype(dtype) == exact).all():
+                return decimals
     return None
 
 

@@ -246,7 +246,7 @@ class TableGenerator(DocLinkMixin, BaseEstimator):
         encoded = np.column_stack([filled, codes])
         if not encoded.shape[1]:
             # Each column holds one value. A generator takes one feature at least.
-            encoded = np.zeros((len(table), 1))
+            encoded = np.ones((len(table), 1))
         self.generator_ = fit_generator(generator, encoded, y)
         order = np.argsort(labels, kind="stable")
         self._members = np.split(order, np.cumsum(self.class_count_)[:-1])
