@@ -4,6 +4,7 @@ import importlib.util
 from pathlib import Path
 from types import SimpleNamespace
 
+import import_time
 import numpy as np
 import pytest
 import torch
@@ -50,6 +51,18 @@ def digits():
 
 
 # The oracle
+
+
+def test_import_times_of_all_modules_are_summed(monkeypatch):
+    lines = (
+        "import time: self [us] | cumulative | imported package",
+        "import time:       100 |        100 |   inner",
+        "A warning of a module.",
+        "import time:       250 |        350 | outer",
+    )
+    done = SimpleNamespace(stderr="\n".join(lines))
+    monkeypatch.setattr(import_time.subprocess, "run", lambda *_, **__: done)
+    assert import_time.import_seconds("import outer") == 350e-6
 
 
 def test_means_of_another_generator_are_in_the_same_place(digits):

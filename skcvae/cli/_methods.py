@@ -93,5 +93,5 @@ def _public_module(kind):
 
 
 def _long_tail(device):
-    # The state of the closed form is of arrays, which `train` can save.
+    # `skcvae predict` trusts the few types of the closed form.
     return LongTailClassifier(solver="closed_form", device=device)
