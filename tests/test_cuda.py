@@ -19,6 +19,7 @@ from skorch.dataset import ValidSplit
 
 import skcvae
 from skcvae import CVAE, DPCVAE, CVAEOverSampler, FlowMatching
+from skcvae._devices import take_samples
 from skcvae.anonymization import CVAEAnonymizer, load
 from skcvae.embedding import FoundationEmbedder, TextEmbedder
 from skcvae.generators import CGAN, VAE
@@ -253,7 +254,8 @@ def release(device, rows):
     with tempfile.TemporaryDirectory() as folder:
         path = fitted.release(f"{folder}/release.safetensors")
         loaded = load(path, device=device)
-    return None, class_means(*loaded.sample(y=np.repeat([0, 1, 2], 2_000)))
+    y = np.repeat([0, 1, 2], 2_000)
+    return None, class_means(*loaded.sample(y=y, random_state=0))
 
 
 def embedder(device, rows):
@@ -457,30 +459,32 @@ def test_pickles_load_and_work_where_there_is_no_gpu(name, rows, tmp_path):
     fitted, _ = run(name, "cuda", rows)
     assert gpu_tensors(fitted) == []
     (tmp_path / "fitted.pkl").write_bytes(pickle.dumps((fitted, rows[0])))
-    environment = {
-        **os.environ,
-        "CUDA_VISIBLE_DEVICES": "",
-        "PYTHONPATH": str(Path(__file__).parent),
-    }
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
     command = [sys.executable, "-c", LOAD, str(tmp_path / "fitted.pkl")]
-    subprocess.run(command, check=True, env=environment)
+    root = Path(skcvae.__file__).parents[1]
+    subprocess.run(command, check=True, env=environment, cwd=root)
 
 
 @needs_cuda
-@each_computed(["CVAE", "CGAN", "FlowMatching", "DPCVAE", "LongTailClassifier, sgd"])
+@each_computed(
+    [
+        *("CVAE", "CGAN", "FlowMatching", "DPCVAE"),
+        *("LongTailClassifier, sgd", "HeadTailFusionSampler"),
+    ]
+)
 def test_samples_for_which_the_gpu_is_too_small_are_streamed(name, rows, monkeypatch):
     _, expected = run(name, "cuda", rows)
     streamed = []
 
-    def place(x, device):
-        streamed.append(len(x))
-        return x
+    def take(x, places, device):
+        streamed.append(x.device.type)
+        return take_samples(x, places, device)
 
-    for module in ("_net_generator", "private._cvae"):
-        monkeypatch.setattr(f"skcvae.generators.{module}.place_samples", place)
-    monkeypatch.setattr("skcvae.long_tail._head_fitting.place_samples", place)
+    monkeypatch.setattr("skcvae._devices.free_memory", lambda device: 0)
+    for module in ("_training", "generators.private._net", "long_tail._batches"):
+        monkeypatch.setattr(f"skcvae.{module}.take_samples", take)
     _, found = run(name, "cuda", rows)
-    assert streamed
+    assert set(streamed) == {"cpu"}
     np.testing.assert_array_equal(found, expected)
 
 
