@@ -37,7 +37,7 @@ LAYERS = [
         "_scaling",
         "_training",
     },
-    {"_validation"},
+    {"_formats", "_validation"},
     {"_generation"},
     {"metrics", "datasets"},
     {"generators", "embedding"},
