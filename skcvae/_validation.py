@@ -27,7 +27,9 @@ _NO_NUMBERS = (
         "SU",
         (str, bytes),
         "strings",
-        "numbers with astype(float), categories with scikit-learn's OneHotEncoder",
+        "numbers with astype(float), categories with scikit-learn's OneHotEncoder in a "
+        "ColumnTransformer. To over-sample before it, use GenerativeOverSampler("
+        'categorical_features="auto")',
     ),
     (
         "mM",
@@ -167,8 +169,13 @@ def _check_frame(X):
             for i, dtype in enumerate(X.dtypes)
             if getattr(dtype, "kind", "O") not in "fiub"
         ]
-    _check_columns(X)
     _refuse(columns)
+    return check_columns(X)
+
+
+def check_columns(X):
+    """Return a data frame without sparse columns; refuse two columns of one name."""
+    _check_names(X)
     sparse = [i for i, t in enumerate(getattr(X, "dtypes", [])) if _is_sparse(t)]
     if sparse:
         X = X.copy()
@@ -177,7 +184,7 @@ def _check_frame(X):
     return X
 
 
-def _check_columns(X):
+def _check_names(X):
     """Refuse a data frame without columns, or with two of one name."""
     if not X.shape[1]:
         raise ValueError(
@@ -292,7 +299,7 @@ def forget_fit(estimator):
 def check_samples(estimator, X, y, reset=True) -> tuple[NDArray, NDArray]:
     """Validate samples and labels of an estimator; float32 and float64 are kept."""
     X = check_numbers(X)
-    _check_targets(y)
+    check_targets(y)
     X, y = validate_data(
         estimator,
         X,
@@ -320,7 +327,7 @@ def check_samples_alone(estimator, X, reset=False) -> NDArray:
     return X
 
 
-def _check_targets(y):
+def check_targets(y):
     """Refuse labels that are no classes."""
     check_labels(y)
     check_classification_targets(y)
@@ -365,7 +372,7 @@ def check_private_samples(estimator, X, y, classes) -> tuple[NDArray, NDArray]:
     X = check_numbers(X)
     form = {"dtype": [np.float64, np.float32], "order": "C", "ensure_all_finite": False}
     if classes is None:
-        _check_targets(y)
+        check_targets(y)
         return validate_data(estimator, X, y, **form)
     # Not an array of one type: a single string would make strings of all numbers.
     labels = column_or_1d(np.asarray(y, dtype=object), warn=True)
@@ -403,11 +410,20 @@ def check_finite_in_float32(X, feature_names=None):
 
 def warn_about_zeros(X):
     """Warn about samples of zeros, which failed feature extractions leave behind."""
-    n_zero = int((~X.any(axis=1)).sum())
+    warn_about_number_of_zeros(count_zeros(X), len(X))
+
+
+def count_zeros(X):
+    """Return the number of samples that are all zeros."""
+    return int((~X.any(axis=1)).sum())
+
+
+def warn_about_number_of_zeros(n_zero, n_samples):
+    """Warn if samples are all zeros."""
     if n_zero:
         warn_user(
-            f"{n_zero} of {len(X)} samples of X are all zeros. If a feature extraction "
-            "failed on them, remove them.",
+            f"{n_zero} of {n_samples} samples of X are all zeros. If a feature "
+            "extraction failed on them, remove them.",
         )
 
 

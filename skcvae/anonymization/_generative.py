@@ -1,17 +1,25 @@
 """The anonymizer around any generator."""
 
+from copy import copy
 from numbers import Real
 from typing import Any
 
 import numpy as np
 from joblib import Memory
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import clone
 from sklearn.utils._param_validation import HasMethods, Interval
+from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .._generation import (
     clone_generator,
+    drawing_seed,
     takes_any_values,
+    unfrozen,
 )
-from ..generators import ClassGaussian
+from .._tables import to_pandas
+from .._validation import forget_fit
+from ..generators import ClassGaussian, TableGenerator
 from ._base import (
     MIN_CLASS_SIZE,
     SMALL_CLASS_CONSTRAINTS,
@@ -41,6 +49,9 @@ class GenerativeAnonymizer(BaseGenerativeAnonymizer):
         :class:`~skcvae.generators.DPClassGaussian` is differentially private. A
         :class:`~skcvae.generators.CVAE` keeps its own defaults: those of
         :class:`CVAEAnonymizer`, ``hidden_dim="auto"`` and ``beta=2.0``, disclose less.
+        With a :class:`~skcvae.generators.TableGenerator`, samples are tables with
+        categories. It needs ``encoding="given"``, with which it learns no range, no
+        quantile and no category. :meth:`release` and :meth:`batches` refuse tables.
 
     min_distance : float, tuple or None, default=None
         Smallest Euclidean distance of a generated sample to any training sample, in the
@@ -167,14 +178,149 @@ class GenerativeAnonymizer(BaseGenerativeAnonymizer):
         self.memory = memory
         self.random_state = random_state
 
+    def transform(self, X: Any) -> Any:
+        """Return `X` unchanged: this method anonymizes nothing.
+
+        It lets a pipeline be trained on anonymized samples and tested on real ones.
+        Publish only what :meth:`fit_transform` returns.
+
+        Parameters
+        ----------
+        X : array-like or DataFrame of shape (n_samples, n_features)
+            Samples.
+
+        Returns
+        -------
+        X : ndarray or DataFrame of shape (n_samples, n_features)
+            The same samples.
+
+        Warns
+        -----
+        UserWarning
+            If most of the samples are those of :meth:`fit`. A pickled anonymizer, and
+            one around a private generator or of tables, does not know these, and does
+            not warn.
+        """
+        if not self._makes_tables():
+            return super().transform(X)
+        check_is_fitted(self)
+        validate_data(self, X, reset=False, skip_check_array=True)
+        return X
+
+    def sample(
+        self,
+        n_samples: int | None = None,
+        *,
+        y: ArrayLike | None = None,
+        variance: ArrayLike | dict | None = None,
+        random_state: int | np.random.RandomState | None = None,
+    ) -> tuple[Any, NDArray]:
+        """Draw synthetic samples, one for each label of `y` or `n_samples` of any.
+
+        See :meth:`CVAEAnonymizer.sample`. Tables come in the container and types of the
+        training samples.
+
+        Parameters
+        ----------
+        n_samples : int, default=None
+            Number of samples to draw when `y` is not given. None draws as many as there
+            were training samples.
+
+        y : array-like of shape (n_samples,), default=None
+            Labels to draw a sample for, in this order.
+
+        variance : float, dict or array-like of shape (n_classes,), default=None
+            Replaces the generator's `variance` in this call. Not for tables.
+
+        random_state : int, RandomState instance or None, default=None
+            Seed of this call. None uses the generator's.
+
+        Returns
+        -------
+        X : ndarray or DataFrame of shape (n_samples, n_features)
+            Synthetic samples.
+
+        y : ndarray of shape (n_samples,)
+            Their labels.
+
+        Raises
+        ------
+        ValueError
+            If both `n_samples` and `y` are given, `n_samples` is negative, `y` holds an
+            unknown class, or `min_distance` or a constraint cannot be kept.
+        """
+        if not self._makes_tables():
+            return super().sample(
+                n_samples, y=y, variance=variance, random_state=random_state
+            )
+        check_is_fitted(self)
+        if variance is not None:
+            raise ValueError("Set variance on the generator inside of TableGenerator.")
+        if random_state is None:
+            random_state = drawing_seed(self.generator_, self.random_state)
+        table = copy(self._table).draw_from(_Encoded(super().sample), self._labels)
+        return table.sample(n_samples, y=y, random_state=random_state)
+
+    def _makes_tables(self):
+        return isinstance(unfrozen(self.generator), TableGenerator)
+
     def _make_generator(self):
+        if self._makes_tables():
+            # Its covariance does not leave: a table has no release. One variance for
+            # all other directions, as "factors" has, fits no numbers beside codes.
+            inner = self._table.make_generator()
+            return clone_generator(inner, self.random_state, self.memory)
         generator = ClassGaussian() if self.generator is None else self.generator
         generator = clone_generator(generator, self.random_state, self.memory)
         if generator.get_params().get("covariance_shrinkage") == "auto":
             generator.set_params(covariance_shrinkage="factors")
         return generator
 
+    def _check_and_fit(self, X, y):
+        if not self._makes_tables():
+            return super()._check_and_fit(X, y)
+        if self.generator.get_params().get("encoding") != "given":
+            raise ValueError(
+                "An anonymizer must not learn ranges, quantiles and categories of the "
+                "samples: use TableGenerator(encoding='given', combinations='any', "
+                "bounds=..., categories=...), not frozen."
+            )
+        if self.small_classes == "suppress":
+            raise ValueError(
+                "small_classes='suppress' replaces samples by a mean, which a table "
+                "does not have: merge small classes, or drop them before."
+            )
+        forget_fit(self)
+        self._table = clone(self.generator)
+        is_private = hasattr(self._make_generator(), "privacy_statement")
+        encoded, y = self._table.fit_given(X, y, is_private)
+        labels = super()._check_and_fit(encoded, y)
+        self._labels = self.classes_ if is_private else np.unique(labels)
+        # The columns of the table, and not the codes, are the features.
+        validate_data(self, to_pandas(X), skip_check_array=True)
+        return labels
+
+    def _check_stream(self, min_class_size=1):
+        if self._makes_tables():
+            raise ValueError(
+                "A table cannot be released or streamed, because the file has no place "
+                "for its columns: share what fit_transform or sample return."
+            )
+        super()._check_stream(min_class_size)
+
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = takes_any_values(self.generator)
         return tags
+
+
+class _Encoded:
+    """Generator whose `sample` is that of an anonymizer, in scores and codes."""
+
+    random_state = None
+
+    def __init__(self, draw):
+        self._draw = draw
+
+    def sample(self, n_samples=None, *, y=None, random_state=None):
+        return self._draw(n_samples, y=y, random_state=random_state)

@@ -5,10 +5,9 @@ import torch
 from scipy.linalg import solve_triangular
 from sklearn.base import clone
 
-from .._class_means import fit_class_means, make_definite
+from .._class_means import fit_class_means, indices_of_classes, make_definite
 from .._thin_covariance import ThinCovariance, gaussian_log_density
 from ._net_generator import NetGenerator
-from ._samplers import indices_of_classes
 
 # Wider nets had a higher likelihood still on one of three data sets. They disclosed
 # more, and classifiers trained on their samples were no better.

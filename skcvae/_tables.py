@@ -1,0 +1,172 @@
+"""Columns of tables: which hold categories, what is missing, and polars and pandas."""
+
+from numbers import Real
+
+import numpy as np
+from sklearn.utils import check_array
+from sklearn.utils._missing import is_pandas_na
+
+from ._validation import check_columns, read_tensors
+
+
+def is_polars(array):
+    """Tell whether polars made an object."""
+    return type(array).__module__.partition(".")[0] == "polars"
+
+
+def to_pandas(array):
+    """Return what polars holds in the types of pandas, and other types as they are."""
+    if not is_polars(array):
+        return array
+    if not hasattr(array, "to_pandas"):
+        raise TypeError(
+            f"{type(array).__name__} of polars holds no values yet. Give X.collect()."
+        )
+    return array.to_pandas()
+
+
+def back_to_polars(values, original):
+    """Return values of pandas in the types of the original, if polars made it."""
+    if not is_polars(original):
+        return values
+    import polars as pl
+
+    converted = pl.from_pandas(values)
+    if isinstance(original, pl.Series):
+        return converted.cast(original.dtype)
+    return converted.cast(dict(original.schema))
+
+
+def read_table(X):
+    """Return a table as a data frame of pandas, or an array of two dimensions."""
+    X = to_pandas(read_tensors(X))
+    if hasattr(X, "iloc") and np.ndim(X) == 2:
+        return check_columns(X)
+    values = X if hasattr(X, "dtype") or hasattr(X, "toarray") else np.asarray(X)
+    if values.dtype.kind in "US" and not hasattr(X, "dtype"):
+        # A list of numbers and strings: NumPy would make strings of all.
+        values = np.asarray(X, dtype=object)
+    return check_array(
+        values, dtype=None, ensure_all_finite=False, ensure_min_samples=0
+    )
+
+
+def column_names(table):
+    """Return the names of the columns of a frame, or the places of an array's."""
+    return list(getattr(table, "columns", range(table.shape[1])))
+
+
+def column_at(table, i):
+    """Return column i of a table, as a Series or an array."""
+    return table.iloc[:, i] if hasattr(table, "iloc") else table[:, i]
+
+
+def take(table, places):
+    """Return samples of a table, or values of a column, at places."""
+    if hasattr(table, "iloc"):
+        return table.iloc[places].reset_index(drop=True)
+    return table[places]
+
+
+def find_missing(column):
+    """Mark the missing values of a column: None, NaN, NaT and pandas.NA."""
+    if hasattr(column, "isna"):
+        return column.isna().to_numpy(dtype=bool)
+    if column.dtype.kind in "fmM":
+        return np.isnan(column)
+    if column.dtype != object:
+        return np.zeros(len(column), dtype=bool)
+    return np.array([v is None or is_pandas_na(v) or v != v for v in column], bool)
+
+
+def find_categorical(table, categorical_features="auto"):
+    """Mark the columns that hold categories.
+
+    Parameters
+    ----------
+    table : DataFrame or ndarray
+        What `read_table` returned.
+
+    categorical_features : "auto", array-like of bool, int or str
+        A mask, places or names, as :class:`imblearn.over_sampling.SMOTENC` takes them.
+        Columns of booleans count as categories in any case.
+
+    Returns
+    -------
+    is_categorical : ndarray of shape (n_columns,) and type bool
+
+    Raises
+    ------
+    ValueError
+        If a column that is not listed holds no numbers, dates or durations, or a listed
+        one does not exist.
+    """
+    n_columns = table.shape[1]
+    columns = [column_at(table, i) for i in range(n_columns)]
+    kinds = [_kind(column) for column in columns]
+    if isinstance(categorical_features, str) and categorical_features == "auto":
+        listed = np.array([kind == "category" for kind in kinds])
+    else:
+        listed = np.zeros(n_columns, dtype=bool)
+        listed[_places(table, categorical_features)] = True
+    listed |= np.array([kind == "bool" for kind in kinds])
+    names = column_names(table)
+    strange = [
+        names[i]
+        for i in range(n_columns)
+        if not listed[i] and kinds[i] in ("category", "other")
+    ]
+    if strange:
+        raise ValueError(
+            f"The columns {strange} of X hold neither numbers nor dates. Name them in "
+            "categorical_features, or convert them, for example with "
+            "pandas.to_datetime."
+        )
+    return listed
+
+
+def _places(table, categorical_features):
+    """Return the places of listed columns."""
+    listed = np.asarray(categorical_features)
+    n_columns = table.shape[1]
+    if listed.ndim != 1:
+        raise ValueError(
+            "categorical_features must be 'auto' or one-dimensional: a mask, places or "
+            f"names. Got {categorical_features!r}."
+        )
+    if listed.dtype == bool and len(listed) == n_columns:
+        return np.flatnonzero(listed)
+    if not listed.size:
+        return []
+    names = column_names(table)
+    by_name = listed.dtype.kind in "OU" and hasattr(table, "columns")
+    if by_name and all(name in names for name in listed.tolist()):
+        return [names.index(name) for name in listed.tolist()]
+    if listed.dtype.kind in "iu" and (np.abs(listed + 0.5) < n_columns).all():
+        return listed
+    raise ValueError(
+        f"categorical_features={categorical_features!r} does not fit the "
+        f"{n_columns} columns of X: give 'auto', a mask of that length, places from 0 "
+        "on, or the names of columns of a data frame."
+    )
+
+
+def _kind(column):
+    """Return "number", "bool", "category" or "other" for the values of a column."""
+    kind = "O"
+    if not hasattr(column.dtype, "categories"):
+        kind = getattr(column.dtype, "kind", "O")
+    if kind == "b":
+        return "bool"
+    if kind in "fiumM":
+        return "number"
+    if hasattr(column.dtype, "categories") or kind in "US":
+        return "category"
+    held = {type(v) for v in np.asarray(take(column, ~find_missing(column))).tolist()}
+    if held and all(issubclass(t, bool | np.bool_) for t in held):
+        return "bool"
+    if all(issubclass(t, Real) and not issubclass(t, bool) for t in held):
+        # A column of objects without any value may hold anything.
+        return "number" if held else "category"
+    known = str, bytes, bool, np.bool_
+    return "category" if all(issubclass(t, known) for t in held) else "other"

@@ -1,0 +1,486 @@
+"""The generator of mixed tables."""
+
+from numbers import Integral
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.base import BaseEstimator, _fit_context
+from sklearn.utils import check_consistent_length, check_random_state, column_or_1d
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.utils.validation import (
+    _check_feature_names,
+    _check_n_features,
+    check_is_fitted,
+)
+
+from ..._constraints import check_constraints, find_allowed, move_to_allowed
+from ..._doc_links import DocLinkMixin
+from ..._generation import clone_generator, draw, fit_generator
+from ..._seeds import draw_seeds
+from ..._tables import (
+    back_to_polars,
+    find_categorical,
+    is_polars,
+    read_table,
+)
+from ..._validation import check_targets, encode_labels, forget_fit
+from .._class_gaussian import ClassGaussian
+from ._encoding import TableEncoding
+from ._scores import Calibration, fill_scores, regress_on_codes
+
+# Rounds of drawing again for constraints.
+_MAX_ROUNDS = 20
+# Generated samples of a class that its calibration needs.
+_MIN_CALIBRATION = 200
+
+
+class TableGenerator(DocLinkMixin, BaseEstimator):
+    """Learn tables with numbers, dates, categories and missing values.
+
+    It turns a table into numbers for any generator, and generated numbers into samples
+    with the columns, types and categories of the table:
+
+    - A category is a state, and so are a missing value and a number that many samples
+      share, such as 0. All states of a sample are drawn together from the training
+      samples of its class, so that no new combination arises.
+    - Other numbers, dates and durations become normal scores, which the generator
+      learns together with one-hot codes of the states. Generated scores are corrected
+      to those of the states drawn [1]_, and get the quantiles of their class.
+    - Numbers stay in the observed range of their column, integers stay integers, and
+      rounded numbers keep their decimals.
+
+    .. warning::
+        The range and the states of training samples are reproduced, and the fitted
+        generator holds the training samples. For synthetic data that others get, see
+        ``encoding="given"`` and :class:`~skcvae.anonymization.GenerativeAnonymizer`.
+
+    Parameters
+    ----------
+    generator : estimator, default=None
+        Generator of the scores and codes. It is cloned. None is
+        :class:`~skcvae.generators.ClassGaussian`.
+
+    categorical_features : "auto" or array-like, default="auto"
+        Columns of categories: a mask, places or names, as
+        :class:`imblearn.over_sampling.SMOTENC` takes them. "auto" takes columns of
+        categories and strings. Columns of booleans count in any case.
+
+    combinations : {"seen", "any"}, default="seen"
+        "seen" draws the states of all columns together, as a training sample of the
+        class had them. "any" draws each column by itself from generated codes as
+        probabilities: combinations may be new, and associations are weaker.
+
+    constraints : list of str or callable, default=None
+        Rules that each sample keeps. A string such as ``"loan <= income / 2"`` is
+        evaluated by :meth:`pandas.DataFrame.eval` on the columns. A callable takes
+        samples, a data frame of pandas or an array, and returns a mask. Samples that
+        break a rule are drawn again up to twenty times. Then their numbers move towards
+        those of the training sample with their states, up to the first place that is
+        allowed: for linear inequalities the nearest on this line.
+
+    bounds : dict, default=None
+        For names of columns, or their numbers in an array, the lowest and highest
+        value. Other columns keep their observed range.
+
+    categories : dict, default=None
+        For names of columns, or their numbers in an array, a list of all categories,
+        which may hold a missing value. Others have the categories observed.
+
+    encoding : {"learned", "given"}, default="learned"
+        "given" scales each number by its `bounds` and learns no ranges, quantiles,
+        shared values or categories: all of them must be given, and `combinations` be
+        "any". Only the generator then learns from the samples. Numbers must not be
+        missing. A private generator sees values beyond the bounds clipped, and unlisted
+        categories as none; without one, both are refused.
+
+    max_discrete : int, default=20
+        A column of numbers with at most so many distinct values consists of states. Of
+        other columns, each value that at least one in `max_discrete` samples has is a
+        state.
+
+    random_state : int, RandomState instance or None, default=None
+        Seed, also of `generator`, unless that has an integer of its own.
+
+    Attributes
+    ----------
+    generator_ : estimator
+        The fitted generator of scores and codes.
+
+    classes_ : ndarray of shape (n_classes,)
+        Labels, sorted.
+
+    class_count_ : ndarray of shape (n_classes,)
+        Number of training samples of each class.
+
+    categorical_features_ : ndarray of int
+        Places of the columns of categories.
+
+    n_features_in_ : int
+        Number of columns.
+
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Names of the columns, where all are strings.
+
+    See Also
+    --------
+    skcvae.over_sampling.GenerativeOverSampler : Over-samples tables with it.
+    skcvae.metrics.table_quality : Compares real and generated tables by column.
+
+    References
+    ----------
+    .. [1] Y. Hoffman and E. Ribak, "Constrained realizations of Gaussian fields: a
+       simple algorithm", Astrophysical Journal 380, L5-L8, 1991.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import pandas as pd
+    >>> from skcvae.generators import TableGenerator
+    >>> rng = np.random.RandomState(0)
+    >>> income = rng.gamma(5, 10, 200).round(2)
+    >>> X = pd.DataFrame(
+    ...     {
+    ...         "income": income,
+    ...         "loan": (income * rng.uniform(0, 0.5, 200)).round(2),
+    ...         "job": rng.choice(["office", "shop"], 200),
+    ...     }
+    ... )
+    >>> X["loan"] = X["loan"].clip(upper=X["income"] / 2)
+    >>> y = rng.choice(["paid", "late"], 200)
+    >>> generator = TableGenerator(constraints=["loan <= income / 2"], random_state=0)
+    >>> table, labels = generator.fit(X, y).sample(y=["late"] * 100)
+    >>> bool((table["loan"] <= table["income"] / 2).all())
+    True
+    >>> sorted(set(table["job"]))
+    ['office', 'shop']
+    """
+
+    _parameter_constraints: dict = {
+        "generator": [HasMethods(["fit", "sample"]), None],
+        "categorical_features": ["array-like", StrOptions({"auto"})],
+        "combinations": [StrOptions({"seen", "any"})],
+        "constraints": [list, tuple, None],
+        "bounds": [dict, None],
+        "categories": [dict, None],
+        "encoding": [StrOptions({"learned", "given"})],
+        "max_discrete": [Interval(Integral, 1, None, closed="left")],
+        "random_state": ["random_state"],
+    }
+
+    def __init__(
+        self,
+        generator: Any = None,
+        *,
+        categorical_features: Any = "auto",
+        combinations: str = "seen",
+        constraints: list | None = None,
+        bounds: dict | None = None,
+        categories: dict | None = None,
+        encoding: str = "learned",
+        max_discrete: int = 20,
+        random_state: int | np.random.RandomState | None = None,
+    ) -> None:
+        self.generator = generator
+        self.categorical_features = categorical_features
+        self.combinations = combinations
+        self.constraints = constraints
+        self.bounds = bounds
+        self.categories = categories
+        self.encoding = encoding
+        self.max_discrete = max_discrete
+        self.random_state = random_state
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
+        """Learn the distribution of the samples of each class.
+
+        Parameters
+        ----------
+        X : DataFrame of pandas or polars, or array-like, (n_samples, n_features)
+            Training samples, at least two.
+
+        y : array-like of shape (n_samples,)
+            Class of each sample.
+
+        Returns
+        -------
+        self : object
+            The fitted generator.
+
+        Raises
+        ------
+        ValueError
+            If training samples break a constraint or lie outside of `bounds` or
+            `categories`, with their number; or if the input is invalid.
+        """
+        forget_fit(self)
+        try:
+            self._fit(X, y)
+        except BaseException:
+            forget_fit(self)
+            raise
+        return self
+
+    def _fit(self, X, y):
+        fit_seed, seed = draw_seeds(check_random_state(self.random_state), 2)
+        generator = self.make_generator()
+        if self.encoding == "given":
+            is_private = hasattr(generator, "privacy_statement")
+            encoded, y = self.fit_given(X, y, is_private)
+            fit = type(generator).fit if is_private else fit_generator
+            self.draw_from(fit(generator, encoded, y), np.unique(y))
+            return
+        if hasattr(generator, "privacy_statement"):
+            raise ValueError(
+                f"{type(generator).__name__} is private, and a learned encoding is "
+                "not: set encoding='given'."
+            )
+        table, y = self._read(X, y)
+        self.classes_, labels = np.unique(y, return_inverse=True)
+        self.class_count_ = np.bincount(labels)
+        rng = np.random.RandomState(fit_seed)
+        scores, states, numbers = self._encoding.fit(table, rng)
+        codes = self._encoding.one_hot.encode(states)
+        filled = fill_scores(scores, codes, labels, rng)
+        encoded = np.column_stack([filled, codes])
+        if not encoded.shape[1]:
+            # Each column holds one value. A generator takes one feature at least.
+            encoded = np.ones((len(table), 1))
+        self.generator_ = fit_generator(generator, encoded, y)
+        order = np.argsort(labels, kind="stable")
+        self._members = np.split(order, np.cumsum(self.class_count_)[:-1])
+        self._states, self._training_numbers = states, numbers
+        self._slopes = regress_on_codes(filled, codes, labels)
+        self._calibrate(scores, seed)
+
+    def make_generator(self):
+        """Return the unfitted generator of scores and codes."""
+        generator = ClassGaussian() if self.generator is None else self.generator
+        return clone_generator(generator, self.random_state)
+
+    def fit_given(self, X, y, is_private=False):
+        """Read the columns of a table, and learn nothing: for ``encoding="given"``.
+
+        Parameters
+        ----------
+        X : DataFrame or array-like of shape (n_samples, n_features)
+            Training samples.
+
+        y : array-like of shape (n_samples,)
+            Their classes.
+
+        is_private : bool, default=False
+            Whether no error may depend on the values of samples.
+
+        Returns
+        -------
+        encoded : ndarray of shape (n_samples, n_numbers + n_codes)
+            Scores and codes for a generator, which :meth:`draw_from` takes, fitted.
+
+        y : ndarray of shape (n_samples,)
+            Labels.
+        """
+        table, y = self._read(X, y, is_private)
+        scores, states, _ = self._encoding.fit(table, None, is_private)
+        return np.column_stack([scores, self._encoding.one_hot.encode(states)]), y
+
+    def draw_from(self, generator, classes):
+        """Draw scores and codes from a fitted generator: for ``encoding="given"``."""
+        self.generator_, self.classes_ = generator, classes
+        self._calibrations = None
+        return self
+
+    def _read(self, X, y, is_private=False):
+        """Return checked samples as a table, and labels; make the encoding."""
+        is_given = self.encoding == "given"
+        if is_given and self.combinations == "seen":
+            raise ValueError(
+                "encoding='given' keeps no combinations of the training samples: set "
+                "combinations='any'."
+            )
+        self._polars = X.head(0) if is_polars(X) else None
+        table = read_table(X)
+        check_targets(y)
+        y = column_or_1d(y, warn=True)
+        check_consistent_length(table, y)
+        if len(table) < 2:
+            raise ValueError(
+                f"Found array with {len(table)} sample(s) (shape={table.shape}) while "
+                "a minimum of 2 is required."
+            )
+        _check_feature_names(self, table, reset=True)
+        _check_n_features(self, table, reset=True)
+        if not is_private:
+            check_constraints(self.constraints or (), table)
+        categorical = find_categorical(table, self.categorical_features)
+        self.categorical_features_ = np.flatnonzero(categorical)
+        self._encoding = TableEncoding(
+            table,
+            categorical,
+            self.bounds or {},
+            self.categories or {},
+            None if is_given else self.max_discrete,
+        )
+        return table, y
+
+    def _calibrate(self, scores, seed):
+        """Learn the maps from generated to real scores of each class and column."""
+        sizes = np.maximum(self.class_count_, _MIN_CALIBRATION)
+        labels = np.repeat(np.arange(len(sizes)), sizes)
+        self._calibrations = None
+        drawn, states, _ = self._draw_scores(labels, np.random.RandomState(seed))
+        scored = self._encoding.is_scored(states)
+        known = ~np.isnan(scores)
+        self._calibrations = [
+            [
+                Calibration(
+                    scores[members[known[members, k]], k],
+                    drawn[(labels == label) & scored[:, k], k],
+                )
+                for k in range(scores.shape[1])
+            ]
+            for label, members in enumerate(self._members)
+        ]
+
+    def sample(
+        self,
+        n_samples: int | None = None,
+        *,
+        y: ArrayLike | None = None,
+        random_state: int | np.random.RandomState | None = None,
+    ) -> tuple[Any, Any]:
+        """Draw samples, one for each label of `y` or `n_samples` of any class.
+
+        Parameters
+        ----------
+        n_samples : int, default=None
+            Number of samples to draw when `y` is not given. Their classes are drawn
+            from the class distribution of the training samples. None draws as many
+            samples as the generator was fitted on.
+
+        y : array-like of shape (n_samples,), default=None
+            Labels, each in `classes_`. One sample is drawn for each, in this order.
+
+        random_state : int, RandomState instance or None, default=None
+            Seed of this call. None uses the parameter `random_state`: where that is an
+            integer, each call returns the same samples.
+
+        Returns
+        -------
+        X : DataFrame or ndarray of shape (n_samples, n_features)
+            Generated samples, in the container and types of the training samples.
+
+        y : ndarray of shape (n_samples,)
+            Their labels.
+
+        Raises
+        ------
+        ValueError
+            If both `n_samples` and `y` are given, `n_samples` is negative, `y` holds a
+            class that was not in the training samples, or with ``combinations="any"``
+            too few samples keep the constraints.
+        """
+        check_is_fitted(self)
+        rng = check_random_state(
+            self.random_state if random_state is None else random_state
+        )
+        rng = np.random.RandomState(draw_seeds(rng, 3)[2])
+        if y is None:
+            y = self.generator_.sample(n_samples, random_state=rng.randint(2**31))[1]
+        elif n_samples is not None:
+            raise ValueError("Give either n_samples or y, not both.")
+        labels = encode_labels(y, self.classes_)
+        table = self._draw_allowed(labels, rng)
+        if self._polars is not None:
+            table = back_to_polars(table, self._polars)
+        return table, self.classes_[labels]
+
+    def _draw_allowed(self, labels, rng):
+        """Return a table of samples that keep all constraints."""
+        states, numbers, parents = self._draw(labels, rng)
+        if not self.constraints:
+            return self._encoding.to_table(states, numbers)
+        broken = np.flatnonzero(~self._find_allowed(states, numbers))
+        n_drawn, n_broken = len(labels), len(broken)
+        for _ in range(_MAX_ROUNDS):
+            if not len(broken):
+                break
+            again = None if parents is None else parents[broken]
+            states[broken], numbers[broken], _ = self._draw(labels[broken], rng, again)
+            held = self._find_allowed(states[broken], numbers[broken])
+            n_drawn, n_broken = n_drawn + len(held), n_broken + (~held).sum()
+            broken = broken[~held]
+        if len(broken) and parents is None:
+            raise ValueError(
+                f"{len(broken)} of {len(labels)} samples still break the constraints "
+                f"after {_MAX_ROUNDS} rounds: {1 - n_broken / n_drawn:.2%} of all "
+                "samples drawn keep them. Give weaker ones."
+            )
+        if len(broken):
+            numbers[broken] = self._move(
+                states[broken], numbers[broken], parents[broken]
+            )
+        return self._encoding.to_table(states, numbers)
+
+    def _find_allowed(self, states, numbers):
+        """Mark the samples that keep the constraints."""
+        table = self._encoding.to_table(states, numbers)
+        return find_allowed(self.constraints, table)
+
+    def _move(self, states, numbers, parents):
+        """Return numbers on the way to those of training samples that are allowed."""
+
+        def is_allowed(numbers):
+            return self._find_allowed(states, self._encoding.snap(numbers))
+
+        scored = self._encoding.is_scored(states)
+        goal = np.where(scored, self._training_numbers[parents], 0.0)
+        start = np.where(scored, numbers, 0.0)
+        return self._encoding.snap(move_to_allowed(start, goal, is_allowed))
+
+    def _draw(self, labels, rng, parents=None):
+        """Return states, numbers, and the training samples that had the states."""
+        scores, states, parents = self._draw_scores(labels, rng, parents)
+        return states, self._encoding.to_numbers(scores), parents
+
+    def _draw_scores(self, labels, rng, parents=None):
+        """Return scores for class codes, the states, and the samples that had them."""
+        encoded, _ = draw(
+            self.generator_, self.classes_[labels], random_state=rng.randint(2**31)
+        )
+        encoded = encoded.astype(np.float64)
+        one_hot = self._encoding.one_hot
+        scores, codes, _ = np.split(
+            encoded, np.cumsum([self._encoding.n_numbers, one_hot.n_codes]), axis=1
+        )
+        if self.combinations == "any":
+            states = one_hot.decode(codes, rng)
+        else:
+            if parents is None:
+                parents = np.empty(len(labels), dtype=np.intp)
+                for label in np.unique(labels):
+                    of = labels == label
+                    parents[of] = rng.choice(self._members[label], of.sum())
+            states = self._states[parents]
+            change = one_hot.encode(states) - codes
+            for label in np.unique(labels):
+                of = labels == label
+                scores[of] += change[of] @ self._slopes[label]
+        if self._calibrations is not None:
+            for label in np.unique(labels):
+                of = np.flatnonzero(labels == label)
+                for k, calibrate in enumerate(self._calibrations[label]):
+                    scores[of, k] = calibrate(scores[of, k])
+        return scores, states, parents
+
+    def __sklearn_is_fitted__(self):
+        return hasattr(self, "generator_")
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.target_tags.required = True
+        tags.input_tags.allow_nan = True
+        tags.input_tags.string = True
+        tags.input_tags.categorical = True
+        return tags
