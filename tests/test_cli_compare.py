@@ -19,10 +19,11 @@ from sklearn.datasets import load_digits
 from sklearn.metrics import balanced_accuracy_score
 from typer.testing import CliRunner
 
+from skcvae._formats import SUFFIXES
 from skcvae._statistics import resampled_mean
 from skcvae.cli import _comparison, _methods, _sources, app
 from skcvae.cli._comparison import Comparison, Plan, compare_methods
-from skcvae.cli._databases import SUFFIXES, write_database
+from skcvae.cli._databases import write_database
 from skcvae.over_sampling import CVAEOverSampler
 
 ROOT = Path(__file__).parents[1]

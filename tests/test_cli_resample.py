@@ -13,8 +13,9 @@ from pyarrow import parquet
 from safetensors.numpy import save_file
 from typer.testing import CliRunner
 
+from skcvae._formats import SUFFIXES
 from skcvae.cli import _methods, app
-from skcvae.cli._databases import SUFFIXES, read_samples, read_splits, write_database
+from skcvae.cli._databases import read_samples, read_splits, write_database
 from skcvae.over_sampling import CVAEOverSampler
 
 METHODS = ("smote", "adasyn", "random", "gaussian", "cvae", "remix")

@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 
+from skcvae._formats import SUFFIXES
+from skcvae.cli._databases import write_database
 from skcvae.datasets import load_embeddings, make_long_tailed
 
 
@@ -142,6 +144,26 @@ def test_a_folder_with_a_file_for_each_split_loads(tmp_path):
     np.testing.assert_array_equal(folder.X_train, X)
     np.testing.assert_array_equal(folder.X_test, X[1:])
     np.testing.assert_array_equal(folder.y_test, y[1:])
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_each_format_that_the_commands_write_loads(tmp_path, suffix):
+    X, y = labelled([3, 2])
+    names = np.array(["cat", "dog"])[y]
+    whole, split = tmp_path / f"whole{suffix}", tmp_path / f"split{suffix}"
+    write_database(whole, {"X": X, "y": names})
+    arrays = {"X_train": X, "y_train": names, "X_test": X[1:], "y_test": names[1:]}
+    write_database(split, arrays)
+    found = load_embeddings(whole)
+    assert found.X.dtype == np.float32
+    np.testing.assert_array_equal(found.X, X.astype(np.float32))
+    np.testing.assert_array_equal(found.y, names)
+    found = load_embeddings(split)
+    assert sorted(found) == sorted(arrays)
+    np.testing.assert_array_equal(found.y_test, names[1:])
+    (tmp_path / "folder").mkdir()
+    whole.rename(tmp_path / "folder" / f"train{suffix}")
+    np.testing.assert_array_equal(load_embeddings(tmp_path / "folder").y_train, names)
 
 
 def test_folders_that_do_not_fit_are_refused(tmp_path):

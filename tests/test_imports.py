@@ -43,7 +43,7 @@ LAYERS = [
         "_scaling",
         "_training",
     },
-    {"_validation"},
+    {"_formats", "_validation"},
     {"_tables"},
     {"_blocks", "_constraints"},
     {"_block_loader", "_generation"},

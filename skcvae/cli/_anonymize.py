@@ -79,9 +79,10 @@ def anonymize(
     import numpy as np
 
     from .._files import check_output
+    from .._formats import SUFFIXES
     from .._mean_leakage import check_mean_leakage
     from ..metrics import average_min_distance
-    from ._databases import SUFFIXES, read_samples, write_samples
+    from ._databases import read_samples, write_samples
 
     check_output(output, SUFFIXES, source)
     options = {

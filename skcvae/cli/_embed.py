@@ -67,8 +67,9 @@ def embed(
     If a run is interrupted, the next one continues it.
     """
     from .._files import check_output
+    from .._formats import SUFFIXES
     from ..embedding import FoundationEmbedder
-    from ._databases import SUFFIXES, write_database
+    from ._databases import write_database
 
     check_output(output, SUFFIXES, source)
     # Without a cache of the user, the embeddings are kept until the output is written.

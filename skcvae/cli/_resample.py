@@ -62,7 +62,8 @@ def resample(
     import numpy as np
 
     from .._files import check_output
-    from ._databases import SUFFIXES, read_splits, write_splits
+    from .._formats import SUFFIXES
+    from ._databases import read_splits, write_splits
     from ._methods import make_sampler, smallest_class
 
     check_output(output, SUFFIXES, source)

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 from sklearn.datasets import load_digits
 
+from .._formats import SUFFIXES, find_file
 from .._validation import check_finite_in_float32
-from ._databases import SUFFIXES, find_file, read_samples
+from ._databases import read_samples
 from ._embed import find_splits
 from ._leaks import describe_copies
 from ._methods import code_of

@@ -1,4 +1,4 @@
-"""Embeddings from NumPy files."""
+"""Embeddings from files."""
 
 import os
 from pathlib import Path
@@ -6,16 +6,22 @@ from pathlib import Path
 import numpy as np
 from sklearn.utils import Bunch
 
+from .._formats import find_file, reader
 from .._npz import SPLITS, read_arrays
 
 
 def load_embeddings(path: str | os.PathLike[str]) -> Bunch:
-    """Load labelled embeddings from a ``.npz`` file, or a folder with one per split.
+    """Load labelled embeddings from a file, or from a folder with one per split.
+
+    The file is a ``.npz`` or ``.safetensors`` file of arrays, or a ``.parquet`` file
+    with a column of lists for the samples, one of labels, and perhaps one named `split`
+    with the values ``train``, ``val`` and ``test``: what the commands write.
 
     A file with splits holds `X_train` and `y_train`, and optionally `X_val`, `y_val`,
     `X_test` and `y_test`. A file without splits holds `X` and `y`, or `embeddings` and
     `labels`, like the databases of [1]_. A folder holds ``train.npz``, and optionally
-    ``val.npz`` and ``test.npz``, each of them a file without splits. Object arrays are
+    ``val.npz`` and ``test.npz``, or the same of another format, each of them a file
+    without splits. Object arrays are
     refused, because reading them would run code from the file. Labels of bytes are
     decoded as UTF-8. Samples that are complex numbers, texts or dates are refused.
 
@@ -34,7 +40,10 @@ def load_embeddings(path: str | os.PathLike[str]) -> Bunch:
     Raises
     ------
     ValueError
-        If a file is not a ``.npz``, lacks an array, or shapes or types do not fit.
+        If a file is damaged, lacks an array, or shapes or types do not fit.
+
+    ImportError
+        If a ``.parquet`` file is read and pyarrow is missing.
 
     OSError
         If a file cannot be opened.
@@ -57,7 +66,8 @@ def load_embeddings(path: str | os.PathLike[str]) -> Bunch:
     path = Path(path)
     if not path.is_dir():
         return _load_file(path)
-    found = [split for split in SPLITS if (path / f"{split}.npz").is_file()]
+    files = {split: find_file(path, split) for split in SPLITS}
+    found = [split for split, file in files.items() if file.is_file()]
     if "train" not in found:
         raise ValueError(
             f"The folder {path} needs train.npz, and optionally val.npz and test.npz; "
@@ -65,10 +75,10 @@ def load_embeddings(path: str | os.PathLike[str]) -> Bunch:
         )
     embeddings = Bunch()
     for split in found:
-        part = _load_file(path / f"{split}.npz")
+        part = _load_file(files[split])
         if "X" not in part:
             raise ValueError(
-                f"{path / split}.npz is one split of its folder and must hold X and y, "
+                f"{files[split]} is one split of its folder and must hold X and y, "
                 f"or embeddings and labels, got {sorted(part)}."
             )
         embeddings |= {f"X_{split}": part.X, f"y_{split}": part.y}
@@ -77,7 +87,7 @@ def load_embeddings(path: str | os.PathLike[str]) -> Bunch:
 
 def _load_file(path):
     """Return the samples and labels of one file, by the keys of `load_embeddings`."""
-    names, arrays = read_arrays(path)
+    names, arrays = read_arrays(path, read=reader(path))
     return Bunch(
         **{
             key: _to_float32(path, name, arrays[name])
