@@ -77,6 +77,8 @@ def table_quality(
     Returns
     -------
     quality : Bunch
+        Object with the attributes below, of which data frames are of pandas.
+
         columns : DataFrame, one line for each column
             `kind`: "category" or "number". `distance`: total variation of categories,
             or the Kolmogorov-Smirnov statistic of numbers, from 0 to 1. `wasserstein`:
@@ -134,7 +136,7 @@ def table_quality(
         for j, listed in enumerate(is_categorical)
     ]
     columns = [
-        _compare_column(*pair, listed)
+        _compare_column(pair[0], pair[1], listed)
         for pair, listed in zip(pairs, is_categorical, strict=True)
     ]
     found = _compare_pairs(pairs, names, is_categorical, n_resamples, rng)
