@@ -105,6 +105,19 @@ def allow_missing_figures(app, config):
         config.suppress_warnings.append("image.not_readable")
 
 
+def write_benchmark_history(app):
+    """Write the table and the figure of the page on benchmarks."""
+    benchmarks = Path(__file__).parents[1] / "examples" / "benchmarks"
+    sys.path.insert(0, str(benchmarks))
+    import history
+
+    entries = history.read()
+    folder = Path(app.srcdir) / "_generated"
+    folder.mkdir(exist_ok=True)
+    (folder / "benchmarks.inc").write_text(history.table(entries), encoding="utf-8")
+    history.draw(entries, folder / "benchmarks.png")
+
+
 def write_demo_report(app, exception):
     """Write the report that the page on quality links to, among the built pages."""
     if exception or app.builder.format != "html" or not _runs_gallery(app):
@@ -138,4 +151,5 @@ def _runs_gallery(app):
 
 def setup(app):
     app.connect("config-inited", allow_missing_figures)
+    app.connect("builder-inited", write_benchmark_history)
     app.connect("build-finished", write_demo_report)

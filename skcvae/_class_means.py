@@ -19,6 +19,8 @@ from ._thin_covariance import (
 _JITTER = 1e-10
 # Numbers of a block of samples in float64: 16 MiB.
 _BLOCK_NUMBERS = 2**21
+# The same of 1 MiB: several arrays of this size stay in the cache.
+_RESIDUAL_NUMBERS = 2**17
 
 
 @dataclass
@@ -112,6 +114,12 @@ def shrink_means(raw, overall_mean, counts, scatter, covariance, k0="auto"):
     return ClassMeans(raw, shrunk, covariance, k0, scatter)
 
 
+def indices_of_classes(codes, n_classes):
+    """Return the indices of the samples of each class."""
+    ends = np.cumsum(np.bincount(codes, minlength=n_classes))
+    return np.split(np.argsort(codes, kind="stable"), ends[:-1])
+
+
 def raw_class_means(Z, codes, n_classes):
     """Return the mean of each class, shape (n_classes, n_features), in float64."""
     sums = class_sums(Z, codes, n_classes)
@@ -188,7 +196,7 @@ def smooth_residual_factor(residuals, std):
 
     It is the Cholesky factor, or, for many features, the whole `ThinCovariance`.
     """
-    covariance = make_definite(factor_covariance(residuals.astype(np.float64)))
+    covariance = make_definite(factor_covariance(residuals))
     if isinstance(covariance, ThinCovariance):
         return covariance.rescale(std)
     return std[:, None] * np.linalg.cholesky(covariance)
@@ -287,18 +295,27 @@ def shrink_class_means(means, overall_mean, counts, k0):
     return overall_mean + weight * (means - overall_mean)
 
 
-def leave_one_out_residuals(Z, codes, means, k0):
+def leave_one_out_residuals(
+    Z, codes, means, k0, counts=None, overall_mean=None, dtype=np.float64
+):
     """Return each sample minus the shrunk mean that its class has without it.
 
     The mean of a class of five samples lies close to each of the five, so plain
-    residuals would teach a model that small classes are narrow.
+    residuals would teach a model that small classes are narrow. `counts` and
+    `overall_mean` are those of all samples, where `Z` is a part of them.
     """
-    counts = np.bincount(codes, minlength=len(means))
-    overall_mean = Z.mean(axis=0)
-    others = np.maximum(counts - 1, 1)[codes, None]
-    means_without_row = means[codes] + (means[codes] - Z) / others
-    weight = _weight(counts - 1, k0)[codes, None]
-    return Z - overall_mean - weight * (means_without_row - overall_mean)
+    if counts is None:
+        counts = np.bincount(codes, minlength=len(means))
+        overall_mean = Z.mean(axis=0)
+    others = np.maximum(counts - 1, 1)[:, None]
+    weight = _weight(counts - 1, k0)[:, None]
+    residuals = np.empty(Z.shape, dtype=dtype)
+    for block in gen_batches(len(Z), max(1, _RESIDUAL_NUMBERS // Z.shape[1])):
+        of, rows = codes[block], Z[block]
+        means_without_row = means[of] + (means[of] - rows) / others[of]
+        shift = weight[of] * (means_without_row - overall_mean)
+        residuals[block] = rows - overall_mean - shift
+    return residuals
 
 
 def _weight(counts, k0):

@@ -1,8 +1,11 @@
 """Covariance of few factors and an even rest, which tells little about its samples."""
 
+from functools import cached_property
+
 import numpy as np
 from scipy.special import ndtri
 from sklearn.isotonic import isotonic_regression
+from sklearn.utils import gen_batches
 
 from ._thin_covariance import ThinCovariance, is_wide
 
@@ -10,6 +13,10 @@ from ._thin_covariance import ThinCovariance, is_wide
 MAX_AUC = 0.53
 # Eigenvalues are equal if they differ by less than this share of the largest.
 _EQUAL = 1e-7
+# Numbers of a block of rows in float64: 2 MiB, which stay in the cache.
+_BLOCK_NUMBERS = 2**18
+# Numbers of components that are judged at first.
+_FIRST_NUMBER = 32
 
 
 def factor_covariance(E):
@@ -30,7 +37,7 @@ def factor_covariance(E):
     Parameters
     ----------
     E : ndarray of shape (n_rows, n_features)
-        Rows, in float64.
+        Rows.
 
     Returns
     -------
@@ -38,12 +45,16 @@ def factor_covariance(E):
         Its trace is the mean square norm of the rows. It is thin for many features.
     """
     n_rows, n_features = E.shape
-    total = np.einsum("ij,ij->", E, E) / max(n_rows, 1)
+    rows = _Rows(E)
+    total = sum(np.vdot(part, part) for part in rows.blocks()) / max(n_rows, 1)
     variances = np.empty(0)
     n_candidates = min(n_rows // 2 - 1, n_features - 1)
     if n_candidates >= 1 and total > 0:
-        variances = _held_out_variances(E, n_candidates, total)
-    components = _components(E, len(variances))
+        halves = _Rows(E[::2]), _Rows(E[1::2])
+        if n_rows >= n_features:
+            rows.scatter = halves[0].scatter + halves[1].scatter
+        variances = _held_out_variances(halves, n_candidates, total)
+    components = rows.components(len(variances))
     rest = max(total - variances.sum(), 0) / (n_features - len(variances))
     covariance = ThinCovariance(components, variances, rest)
     thin = is_wide(len(variances), n_features)
@@ -68,56 +79,92 @@ def contrasts(Z, codes, n_classes):
     return np.concatenate(rows)
 
 
-def _components(E, n_components):
-    """Return the first principal components around zero, as columns."""
-    n_rows, n_features = E.shape
-    if n_rows >= n_features:
-        return np.linalg.eigh(E.T @ E)[1][:, ::-1][:, :n_components]
-    values, vectors = np.linalg.eigh(E @ E.T)
-    values, vectors = values[::-1][:n_components], vectors[:, ::-1][:, :n_components]
-    # Directions without variance are never needed: they get no variance either.
-    scale = np.sqrt(np.maximum(values, np.finfo(float).tiny))
-    return np.where(values > 1e-12 * values[:1], E.T @ vectors / scale, 0)
+class _Rows:
+    """Rows around zero, whose products are summed in blocks, in float64."""
+
+    def __init__(self, rows):
+        self.rows = rows
+
+    def blocks(self):
+        """Yield a few rows at a time."""
+        n_rows, n_features = self.rows.shape
+        for block in gen_batches(n_rows, max(1, _BLOCK_NUMBERS // n_features)):
+            yield self.rows[block].astype(np.float64)
+
+    @cached_property
+    def scatter(self):
+        """Sum of the products of features, shape (n_features, n_features)."""
+        return sum(part.T @ part for part in self.blocks())
+
+    def components(self, n_components):
+        """Return the first principal components, as columns."""
+        n_rows, n_features = self.rows.shape
+        if n_rows >= n_features:
+            return np.linalg.eigh(self.scatter)[1][:, ::-1][:, :n_components]
+        E = self.rows.astype(np.float64)
+        values, vectors = np.linalg.eigh(E @ E.T)
+        values, vectors = values[::-1][:n_components], vectors[:, ::-1]
+        # Directions without variance are never needed: they get no variance either.
+        scale = np.sqrt(np.maximum(values, np.finfo(float).tiny))
+        directions = E.T @ vectors[:, :n_components] / scale
+        return np.where(values > 1e-12 * values[:1], directions, 0)
+
+    def variances_in(self, components):
+        """Return the mean square of the rows in each component."""
+        n_rows, n_features = self.rows.shape
+        if n_rows >= n_features:
+            squares = np.einsum("ij,ij->j", components, self.scatter @ components)
+        else:
+            squares = sum(np.square(p @ components).sum(axis=0) for p in self.blocks())
+        return squares / n_rows
+
+    def scores(self, components, variances, rest):
+        """Return means and variances of the scores, for each number of factors.
+
+        The scores of a row are its squared distance from zero, and what is outside of
+        the components. Both arrays have the shape (2, n_components).
+        """
+        n_rows, mean, spread = 0, 0.0, 0.0
+        for part in self.blocks():
+            squares = np.square(part @ components)
+            outside = np.square(part).sum(axis=1)[:, None] - np.cumsum(squares, axis=1)
+            distance = np.cumsum(squares / variances, axis=1) + outside / rest
+            values = np.stack([distance, outside])
+            own, new = len(part), values.mean(axis=1)
+            spread += own * values.var(axis=1)
+            spread += n_rows * own / (n_rows + own) * np.square(new - mean)
+            mean += own / (n_rows + own) * (new - mean)
+            n_rows += own
+        return mean, spread / n_rows
 
 
-def _held_out_variances(E, n_candidates, total):
+def _held_out_variances(halves, n_candidates, total):
     """Return the variances of the components that are kept, decreasing."""
-    splits = (E[::2], E[1::2]), (E[1::2], E[::2])
-    squares, norms = [], []
-    for own, other in splits:
-        components = _components(own, n_candidates)
-        squares.append([np.square(part @ components) for part in (own, other)])
-        norms.append([np.square(part).sum(axis=1) for part in (own, other)])
-    held_out = np.mean([other.mean(axis=0) for _, other in squares], axis=0)
+    components = [half.components(n_candidates) for half in halves]
+    splits = list(zip(halves, halves[::-1], components, strict=True))
+    held_out = np.mean([other.variances_in(c) for _, other, c in splits], axis=0)
     variances = isotonic_regression(held_out, y_min=1e-12 * total, increasing=False)
-    n_left = E.shape[1] - np.arange(1, n_candidates + 1)
+    n_left = halves[0].rows.shape[1] - np.arange(1, n_candidates + 1)
     rest = np.maximum(total - np.cumsum(variances), 1e-12 * total) / n_left
-    gaps = np.zeros((2, n_candidates))
-    for (own, other), (own_norm, other_norm) in zip(squares, norms, strict=True):
-        gaps += np.array(
-            [
-                _gap(ours, theirs)
-                for ours, theirs in zip(
-                    _scores(own, own_norm, variances, rest),
-                    _scores(other, other_norm, variances, rest),
-                    strict=True,
-                )
-            ]
+    threshold, size = 2 * np.sqrt(2) * ndtri(MAX_AUC), _FIRST_NUMBER
+    # Most components need not be looked at: the first that tell end the search.
+    while True:
+        terms = variances[:size], rest[:size]
+        gaps = sum(
+            _gap(own.scores(c[:, :size], *terms), other.scores(c[:, :size], *terms))
+            for own, other, c in splits
         )
-    telling = gaps.max(axis=0) / 2 > np.sqrt(2) * ndtri(MAX_AUC)
-    return variances[: np.argmax(telling) if telling.any() else n_candidates]
-
-
-def _scores(squares, norms, variances, rest):
-    """Return squared distances and residuals of rows, for each number of factors."""
-    outside = norms[:, None] - np.cumsum(squares, axis=1)
-    return np.cumsum(squares / variances, axis=1) + outside / rest, outside
+        telling = gaps.max(axis=0) > threshold
+        if telling.any() or size >= n_candidates:
+            return variances[: np.argmax(telling) if telling.any() else n_candidates]
+        size *= 4
 
 
 def _gap(own, other):
-    """Return the difference of mean scores in standard deviations, for each column."""
-    spread = np.sqrt((own.var(axis=0) + other.var(axis=0)) / 2)
-    gap = other.mean(axis=0) - own.mean(axis=0)
+    """Return the difference of mean scores in standard deviations."""
+    (own_mean, own_variance), (other_mean, other_variance) = own, other
+    spread = np.sqrt((own_variance + other_variance) / 2)
+    gap = other_mean - own_mean
     return np.divide(gap, spread, out=np.zeros_like(gap), where=spread > 0)
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import joblib
 import numpy as np
-import torch
 from filelock import FileLock
 from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
@@ -17,15 +16,17 @@ from sklearn.utils.validation import check_is_fitted, check_memory
 from threadpoolctl import threadpool_limits
 
 from . import __version__
+from ._blocks import Blocks, refuse_blocks
 from ._files import make_private_folder
-from ._training import available_threads, draw_seeds
+from ._seeds import draw_seeds
+from ._threads import available_threads
 from ._validation import check_private_samples, check_samples, check_variance
 
 # Increase it when a fitted generator gets other parts: older entries of a cache would
 # load and then fail.
-_CACHE_FORMAT = 7
+_CACHE_FORMAT = 8
 # Few enough samples that a chunk stays in the processor's cache.
-_CHUNK_SIZE = 2048
+CHUNK_SIZE = 2048
 _KEYWORDS = ("n_samples", "y", "random_state")
 
 
@@ -72,14 +73,15 @@ def clone_generator(generator, random_state=None, memory=None, seed=None):
     it, which has `random_state` and `memory`, seeds any other, if it has a seed; `seed`
     replaces its seed. A cache needs an integer seed. A frozen generator is not copied.
     """
+    if isinstance(generator, FrozenEstimator):
+        check_drawable(generator)
+        return generator
     check_drawable(generator, ("fit", "sample"))
     if not callable(getattr(generator, "get_params", None)):
         raise TypeError(
             f"{type(generator).__name__} cannot be copied: a generator needs "
             "get_params and set_params, which sklearn.base.BaseEstimator has."
         )
-    if isinstance(generator, FrozenEstimator):
-        return generator
     generator = clone(generator)
     params = generator.get_params(deep=False)
     if "random_state" not in params or isinstance(params["random_state"], Integral):
@@ -130,7 +132,7 @@ def seed_all(estimator, random_state):
 
 def takes_any_values(generator):
     """Tell whether a generator takes values that are not finite, as private ones do."""
-    tagged = hasattr(generator, "__sklearn_tags__")
+    tagged = hasattr(unfrozen(generator), "__sklearn_tags__")
     return tagged and get_tags(generator).input_tags.allow_nan
 
 
@@ -180,6 +182,8 @@ def fit_generator(generator, X, y, memory=None, X_unlabeled=None):
     memory = check_memory(memory)
     if memory.location is None:
         return _fit(generator, X, y, unlabeled)
+    if isinstance(X, Blocks):
+        refuse_blocks("the key of a cache", "Leave memory out")
     plain = clone(generator)
     defaults = type(generator)().get_params() if sampling else {}
     plain.set_params(**{name: defaults[name] for name in sampling})
@@ -200,13 +204,17 @@ def fit_generator(generator, X, y, memory=None, X_unlabeled=None):
 def _fit(generator, X, y, unlabeled):
     """Fit, without a second check of the samples where the generator is ours."""
     # An attribute of the function: a subclass with a `fit` of its own lacks it.
-    fit = getattr(type(generator).fit, "for_checked_samples", type(generator).fit)
+    fit = getattr(type(generator).fit, "for_checked_samples", None)
+    if fit is None and isinstance(X, Blocks):
+        refuse_blocks(type(generator).__name__, "Use ClassGaussian or CVAE")
+    fit = fit or type(generator).fit
     return fit(generator, X, y, **unlabeled)
 
 
 def check_frozen(estimator, X, y):
     """Refuse a fitted estimator that lacks these features or classes."""
-    check_is_fitted(estimator)
+    if hasattr(estimator, "fit"):
+        check_is_fitted(estimator)
     n_features = getattr(estimator, "n_features_in_", X.shape[1])
     if n_features != X.shape[1]:
         raise ValueError(
@@ -322,6 +330,8 @@ def make_stream(generator, classes, device, *, variance=None, seed=None):
     inner = unfrozen(generator)
     if hasattr(inner, "make_stream"):
         return inner.make_stream(classes, device, variance=variance)
+    import torch
+
     rng = np.random.RandomState(seed)
 
     def stream(codes, torch_generator):
@@ -334,15 +344,19 @@ def make_stream(generator, classes, device, *, variance=None, seed=None):
     return stream
 
 
-@torch.inference_mode()
-def fill_by_class(codes, n_features, dtype, seed, device, draw_chunk, out=None):
+def fill_by_class(
+    codes, n_features, dtype, seed, device, draw_chunk, out=None, first=0
+):
     """Return an array of samples for class codes, drawn in chunks of bounded size.
 
     `draw_chunk` takes the places of samples in the array, their codes and a
     :class:`torch.Generator`, and returns samples of the type `dtype`. Samples are drawn
     class after class: a chunk then holds few classes, each of which takes a product
-    with its own matrices.
+    with its own matrices. `first` is the number of chunks before these codes, where
+    they are a part of sorted ones.
     """
+    import torch
+
     X = np.empty((len(codes), n_features), dtype=dtype) if out is None else out
     out = torch.from_numpy(X)
     order = torch.from_numpy(np.argsort(codes, kind="stable"))
@@ -353,23 +367,26 @@ def fill_by_class(codes, n_features, dtype, seed, device, draw_chunk, out=None):
         of = codes.index_select(0, places).to(device)
         out.index_copy_(0, places, draw_chunk(places, of, generator).cpu())
 
-    _fill_in_chunks(fill, len(codes), seed, device)
+    _fill_in_chunks(fill, len(codes), seed, device, first)
     return X
 
 
-def _fill_in_chunks(fill, n_samples, seed, device):
+def _fill_in_chunks(fill, n_samples, seed, device, first=0):
     """Call `fill(slice, torch_generator)` for consecutive chunks.
 
     Each chunk has a seed of its own, so that its values do not depend on how many
     threads there are. On a CPU, each thread works through its chunks alone: torch
     draws random numbers with one thread, and all others would wait.
     """
-    starts = range(0, n_samples, _CHUNK_SIZE)
-    seeds = np.random.SeedSequence(seed).generate_state(len(starts), np.uint64)
+    import torch
+
+    starts = range(0, n_samples, CHUNK_SIZE)
+    n_seeds = first + len(starts)
+    seeds = np.random.SeedSequence(seed).generate_state(n_seeds, np.uint64)[first:]
 
     @torch.inference_mode()
     def fill_chunk(i):
-        chunk = slice(starts[i], min(starts[i] + _CHUNK_SIZE, n_samples))
+        chunk = slice(starts[i], min(starts[i] + CHUNK_SIZE, n_samples))
         fill(chunk, torch.Generator(device).manual_seed(int(seeds[i])))
 
     n_workers = min(len(starts), available_threads())
@@ -383,6 +400,8 @@ def _fill_in_chunks(fill, n_samples, seed, device):
 
 def _compute_alone():
     """Let torch's operations use one thread, in this thread only."""
+    import torch
+
     # torch sets the number of threads at the first call in a thread: ours comes second.
     torch.get_num_threads()
     threadpool_limits(1, user_api="openmp")

@@ -3,7 +3,6 @@
 from numbers import Integral, Real
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
 from scipy.spatial.distance import cdist
 from sklearn.utils import check_array, gen_batches
@@ -138,6 +137,8 @@ class _Search:
 
     def candidates(self, rows, n_candidates):
         """Return the indices of the lowest values, ascending, and the bound."""
+        import torch
+
         values = self._values(self.X[rows])
         if self.exclude_self:
             values[np.arange(len(rows)), rows] = np.inf

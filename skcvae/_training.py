@@ -1,111 +1,38 @@
-"""The one place that knows skorch: device, seeds, batches and the training loop."""
+"""The one place that knows skorch: batches and the training loop."""
 
+import multiprocessing
+import sys
 import threading
-from contextlib import contextmanager
 from itertools import pairwise
+from numbers import Number
+from time import monotonic
 
-import joblib
 import numpy as np
 import torch
 from skorch import NeuralNet
 from skorch.callbacks import Callback, GradientNormClipping
-from threadpoolctl import threadpool_limits
+from skorch.dataset import Dataset as SkorchDataset
+from skorch.history import History
 from torch import nn
 from torch.utils.data import Dataset
 from tqdm.auto import tqdm
 
+from ._devices import fork_torch_rng, take_samples
+from ._threads import limit_threads, training_threads
+
 # Far above the norms of sound steps. Without it, one sample far out can move the
 # weights of a Gaussian likelihood so far that no later step brings them back.
 _MAX_GRADIENT_NORM = 100.0
-# Operations of a step that one more thread is worth. A CVAE with the default widths and
-# 64 features has 2e8: two threads took as long as one on an idle machine, and four
-# times as long beside busy processes. With 192 features it has 4e8, and two took 57 %.
-_OPERATIONS_PER_THREAD = 2e8
-_MAX_SEED = np.iinfo(np.int32).max
-
-# torch's global generator is shared by all threads: two trainings at the same time
-# would draw from one stream, and neither could be reproduced.
-_GLOBAL_RNG_LOCK = threading.RLock()
-
-
-def resolve_device(device):
-    """Return the torch device for "auto", a device name or a torch.device."""
-    if isinstance(device, str) and device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(device)
-    except RuntimeError as error:
-        raise ValueError(f"device={device!r} is not a torch device.") from error
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(
-            f"device={str(device)!r} was asked for, but torch sees no CUDA device. "
-            "Use device='auto' or device='cpu'."
-        )
-    return device
-
-
-def draw_seeds(random_state, n_seeds):
-    """Draw `n_seeds` integer seeds from a RandomState."""
-    return random_state.randint(_MAX_SEED, size=n_seeds).tolist()
-
-
-@contextmanager
-def fork_torch_rng(seed, device):
-    """Seed torch inside the block and give its global random state back after it."""
-    on_cuda = device.type == "cuda"
-    with _GLOBAL_RNG_LOCK, torch.random.fork_rng([device] if on_cuda else []):
-        torch.default_generator.manual_seed(seed)
-        if on_cuda:
-            with torch.cuda.device(device):
-                torch.cuda.manual_seed(seed)
-        yield
-
-
-def available_threads():
-    """Return how many threads may compute on the CPU.
-
-    This is the number that torch is set to, or fewer: where the process may use fewer
-    processors, by its affinity or by the limit of a container.
-    """
-    return min(torch.get_num_threads(), joblib.cpu_count())
-
-
-def training_threads(module, batch_size):
-    """Return how many threads a step of a module is worth: one for a small net.
-
-    A step takes six operations for each weight of a layer and each sample. Embeddings
-    only look weights up.
-    """
-    tables = {id(m.weight) for m in module.modules() if isinstance(m, nn.Embedding)}
-    n_weights = sum(
-        p.numel() for p in module.parameters() if p.ndim > 1 and id(p) not in tables
-    )
-    return threads_for(6 * n_weights * batch_size)
-
-
-def threads_for(n_operations):
-    """Return how many threads a step of so many operations is worth."""
-    n_threads = round(n_operations / _OPERATIONS_PER_THREAD)
-    return min(max(n_threads, 1), available_threads())
-
-
-@contextmanager
-def limit_threads(n_threads):
-    """Let torch compute with so many threads inside the block, and BLAS if it is one.
-
-    More could be more than the user allows BLAS.
-    """
-    before = torch.get_num_threads()
-    torch.set_num_threads(n_threads)
-    try:
-        with threadpool_limits(1 if n_threads == 1 else None, user_api="blas"):
-            yield
-    finally:
-        torch.set_num_threads(before)
+_PRECISIONS = ("float32", "bf16")
+# After so many seconds, a training without a bar says how to see one.
+_PATIENCE = 10
 
 
 class LabelledTensors(Dataset):
-    """Samples (n, n_features) and class codes (n,), int64, on the training device."""
+    """Samples (n, n_features), and class codes (n,), int64, on the training device.
+
+    Samples for which the device is too small are on the host, see `place_samples`.
+    """
 
     def __init__(self, x, y):
         self.x = x
@@ -181,18 +108,34 @@ class TensorLoader:
 
     def __iter__(self):
         x, y = self.dataset.x, self.dataset.y
-        order = torch.arange(len(x), device=x.device)
+        # The order is drawn on the training device, wherever the samples are.
+        order = torch.arange(len(x), device=y.device)
         if self.shuffle:
-            order = torch.randperm(len(x), device=x.device)
+            order = torch.randperm(len(x), device=y.device)
+        places = order.to(x.device)
         for start, stop in pairwise(self._bounds()):
-            # index_select gathers samples several times faster than indexing does.
-            batch = x.index_select(0, order[start:stop])
+            batch = take_samples(x, places[start:stop], y.device)
             yield {"x": batch, "y": y.index_select(0, order[start:stop])}, batch
 
 
-def check_net_params(net_params, reserved, owner):
-    """Refuse net_params that would contradict the parameters of `owner`, `reserved`."""
+def check_net_params(net_params, reserved, owner, *, plain_forward=True):
+    """Refuse net_params that contradict parameters of `owner`, `reserved`, or fail.
+
+    `plain_forward` tells whether a step calls the module as a whole, and no part of it.
+    """
     params = net_params or {}
+    if params.get("precision", "float32") not in _PRECISIONS:
+        raise ValueError(
+            f"net_params['precision'] must be one of {_PRECISIONS}, got "
+            f"{params['precision']!r}."
+        )
+    defaults = {"compile": False, "precision": "float32"}
+    asked = [n for n, usual in defaults.items() if params.get(n, usual) != usual]
+    if asked and not plain_forward:
+        raise ValueError(
+            f"Leave {asked} out of net_params: {owner} calls parts of its module one "
+            "by one, in float32 and uncompiled."
+        )
     contradicting = sorted(reserved & set(params))
     if contradicting:
         raise ValueError(f"Set {contradicting} on {owner}, not in net_params.")
@@ -206,12 +149,29 @@ def check_net_params(net_params, reserved, owner):
 class TrainingNet(NeuralNet):
     """skorch's NeuralNet with a loop that is safe to interrupt and never returns NaN.
 
-    It differs from :class:`skorch.NeuralNet` in three ways. On a GPU it reads the
+    It differs from :class:`skorch.NeuralNet` in four ways. On a GPU it reads the
     losses of an epoch once, at its end, so that no batch waits for the device. A loss
     that is not finite raises :class:`FloatingPointError` (on a CPU at the batch, on a
     GPU at the end of the epoch). An interruption in the middle of an epoch restores the
-    weights of the last finished epoch and sets `interrupted_`.
+    weights of the last finished epoch and sets `interrupted_`. With
+    ``precision="bf16"``, training computes the products of the module in bfloat16;
+    weights, loss and all that follows training are float32.
     """
+
+    def __init__(self, *args, precision="float32", **kwargs):
+        super().__init__(*args, **kwargs)
+        self.precision = precision
+
+    def infer(self, x, **fit_params):
+        """Return the output of the module, float32."""
+        if self.precision == "float32" or not self.module_.training:
+            return super().infer(x, **fit_params)
+        # bfloat16 has the range of float32: gradients need no scaling.
+        with torch.autocast(torch.device(self.device).type, torch.bfloat16):
+            output = super().infer(x, **fit_params)
+        parts = output if isinstance(output, tuple) else (output,)
+        parts = tuple(part.float() for part in parts)
+        return parts if isinstance(output, tuple) else parts[0]
 
     def on_train_begin(self, *args, **kwargs):
         """Forget the epochs of an earlier training."""
@@ -297,16 +257,93 @@ class TrainingNet(NeuralNet):
     def release_training_state(self):
         """Keep only what sampling needs, on the CPU."""
         self.trim_for_prediction()
+        self.module_ = uncompiled(self.module_)
         self.module_.to("cpu")
         self.device = "cpu"
+
+    def has_custom_module(self):
+        """Tell whether a module is more than a class of ours, its sizes and weights."""
+        arguments = [self.module, *self.get_params_for("module").values()]
+        return not all(map(_is_plain, arguments))
+
+    def __getstate__(self):
+        """Return the state; of a module that can be built again, the weights as arrays.
+
+        Unlike skorch's, it has no pickle inside, which skops would not see.
+        """
+        if not getattr(self, "_trimmed_for_prediction", False):
+            return dict(vars(self))
+        state = {
+            name: value
+            for name, value in vars(self).items()
+            if name not in _SKORCH_PARTS and not name.startswith(_OF_TRAINING)
+        }
+        if not self.has_custom_module():
+            weights = self.module_.state_dict()
+            state["module_"] = {name: v.numpy() for name, v in weights.items()}
+        return state
+
+    def __setstate__(self, state):
+        """Set a state of `__getstate__`."""
+        vars(self).update({name: make() for name, make in _SKORCH_PARTS.items()})
+        vars(self).update(state)
+        weights = state.get("module_")
+        if not isinstance(weights, dict):
+            return
+        if not _is_known_class(self.module):
+            raise ValueError(f"{self.module!r} is not a module of skcvae or torch.")
+        with fork_torch_rng(0, torch.device("cpu")):
+            module = self.module(**self.get_params_for("module"))
+        # Copies: what a cache maps into memory cannot be written to.
+        module.load_state_dict({k: torch.tensor(v) for k, v in weights.items()})
+        vars(self)["module_"] = module.eval()
+
+
+# Parts of a net that are empty or the same in all nets, once training is over.
+_SKORCH_PARTS = {
+    "callbacks_": list,
+    "dataset": lambda: SkorchDataset,
+    "history_": History,
+    "virtual_params_": dict,
+}
+# Arguments of what only training needs.
+_OF_TRAINING = ("callbacks__", "criterion__", "iterator_train__", "optimizer__")
+
+
+def _is_known_class(value):
+    """Tell whether a value is a class of modules of ours or of torch."""
+    return (
+        isinstance(value, type)
+        and issubclass(value, nn.Module)
+        and value.__module__.partition(".")[0] in ("skcvae", "torch")
+    )
+
+
+def _is_plain(argument):
+    """Tell whether skops can store an argument, which says all about a module."""
+    is_value = argument is None or isinstance(argument, (Number, str, np.ndarray))
+    return is_value or _is_known_class(argument)
+
+
+def uncompiled(module):
+    """Return the module that :func:`torch.compile` was given, or the module itself."""
+    return getattr(module, "_orig_mod", module)
+
+
+def progress_callbacks(verbose, title="training"):
+    """Return the callback "progress": a bar with a title, or a hint at it."""
+    return [("progress", EpochProgress(title) if verbose else ProgressHint())]
 
 
 class EpochProgress(Callback):
     """One progress bar over all epochs, with the last losses beside it."""
 
+    def __init__(self, title="training"):
+        self.title = title
+
     def on_train_begin(self, net, **kwargs):
         """Show the bar."""
-        self.bar_ = tqdm(total=net.max_epochs, unit="epoch", desc="training")
+        self.bar_ = tqdm(total=net.max_epochs, unit="epoch", desc=self.title)
 
     def on_epoch_end(self, net, **kwargs):
         """Advance by one epoch."""
@@ -321,6 +358,44 @@ class EpochProgress(Callback):
 
     def __getstate__(self):
         return {k: v for k, v in self.__dict__.items() if k != "bar_"}
+
+
+class ProgressHint(Callback):
+    """Say once in a process that a long training can show its progress.
+
+    A successful training gives no warning. The hint is a line on stderr, for a person
+    who waits: there is none without a terminal or an interactive session, and none from
+    threads and processes that work for another one.
+    """
+
+    _is_given = False
+
+    def on_train_begin(self, net, **kwargs):
+        """Remember when the training began."""
+        self.start_ = monotonic()
+
+    def on_batch_end(self, net, **kwargs):
+        """Give the hint when it is time."""
+        is_due = monotonic() - self.start_ >= _PATIENCE
+        if is_due and not ProgressHint._is_given and _is_someone_waiting():
+            ProgressHint._is_given = True
+            tqdm.write(
+                f"This training takes more than {_PATIENCE} seconds. Set verbose=1 to "
+                "see how far it is.",
+                file=sys.stderr,
+            )
+
+
+def _is_someone_waiting():
+    """Tell whether a person may look at what this thread writes to stderr."""
+    is_interactive = hasattr(sys, "ps1") or (
+        sys.stderr is not None and sys.stderr.isatty()
+    )
+    return (
+        is_interactive
+        and multiprocessing.parent_process() is None
+        and threading.current_thread() is threading.main_thread()
+    )
 
 
 def gradient_clipping():

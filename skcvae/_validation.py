@@ -299,7 +299,7 @@ def forget_fit(estimator):
 def check_samples(estimator, X, y, reset=True) -> tuple[NDArray, NDArray]:
     """Validate samples and labels of an estimator; float32 and float64 are kept."""
     X = check_numbers(X)
-    _check_targets(y)
+    check_targets(y)
     X, y = validate_data(
         estimator,
         X,
@@ -327,7 +327,7 @@ def check_samples_alone(estimator, X, reset=False) -> NDArray:
     return X
 
 
-def _check_targets(y):
+def check_targets(y):
     """Refuse labels that are no classes."""
     check_labels(y)
     check_classification_targets(y)
@@ -372,7 +372,7 @@ def check_private_samples(estimator, X, y, classes) -> tuple[NDArray, NDArray]:
     X = check_numbers(X)
     form = {"dtype": [np.float64, np.float32], "order": "C", "ensure_all_finite": False}
     if classes is None:
-        _check_targets(y)
+        check_targets(y)
         return validate_data(estimator, X, y, **form)
     # Not an array of one type: a single string would make strings of all numbers.
     labels = column_or_1d(np.asarray(y, dtype=object), warn=True)
@@ -410,11 +410,20 @@ def check_finite_in_float32(X, feature_names=None):
 
 def warn_about_zeros(X):
     """Warn about samples of zeros, which failed feature extractions leave behind."""
-    n_zero = int((~X.any(axis=1)).sum())
+    warn_about_number_of_zeros(count_zeros(X), len(X))
+
+
+def count_zeros(X):
+    """Return the number of samples that are all zeros."""
+    return int((~X.any(axis=1)).sum())
+
+
+def warn_about_number_of_zeros(n_zero, n_samples):
+    """Warn if samples are all zeros."""
     if n_zero:
         warn_user(
-            f"{n_zero} of {len(X)} samples of X are all zeros. If a feature extraction "
-            "failed on them, remove them.",
+            f"{n_zero} of {n_samples} samples of X are all zeros. If a feature "
+            "extraction failed on them, remove them.",
         )
 
 

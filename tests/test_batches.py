@@ -12,8 +12,8 @@ from sklearn.frozen import FrozenEstimator
 from skorch.dataset import ValidSplit
 from torch.nn import functional
 
+from skcvae._devices import fork_torch_rng
 from skcvae._generation import make_stream
-from skcvae._training import fork_torch_rng
 from skcvae.generators import ClassGaussian
 from skcvae.long_tail import LongTailClassifier
 from skcvae.long_tail._batches import (

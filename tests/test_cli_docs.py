@@ -30,7 +30,7 @@ def test_commands_of_the_page_have_these_options(line):
 
 def test_python_of_the_page_runs():
     blocks = re.findall(r"```python\n(.*?)```", TEXT, flags=re.DOTALL)
-    assert len(blocks) == 2
+    assert len(blocks) == 1
     for block in blocks:
         exec(compile(block, str(PAGE), "exec"), {})
 

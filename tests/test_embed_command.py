@@ -110,6 +110,7 @@ def test_splits_are_told_apart(run, embed, tmp_path):
         paths = sorted((data / split).glob("*/*.png"))
         assert arrays[f"y_{suffix}"].tolist() == [path.parent.name for path in paths]
         assert_allclose(arrays[f"X_{suffix}"], embed(paths), atol=1e-5)
+        assert f"Embedding {split}.\n" in result.output
     embeddings = load_embeddings(output)
     assert embeddings.X_train.shape == (6, 64) and embeddings.X_test.shape == (4, 64)
 

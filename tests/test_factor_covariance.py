@@ -6,6 +6,7 @@ from numpy.testing import assert_allclose
 from sklearn.base import clone
 from sklearn.metrics import roc_auc_score
 
+from skcvae import _factor_covariance
 from skcvae._class_means import raw_class_means, within_class_covariance
 from skcvae._factor_covariance import (
     contrasts,
@@ -211,3 +212,16 @@ def test_cvae_of_fewer_samples_than_features_is_released(tmp_path):
     anonymizer = CVAEAnonymizer(**fast, max_mean_leakage=1).fit(X, y)
     release = load(anonymizer.release(tmp_path / "a.safetensors"))
     assert release.sample(3)[0].shape == (3, N_FEATURES)
+
+
+@pytest.mark.parametrize("n_rows", [24, 31, 200])
+def test_blocks_and_the_number_of_components_judged_at_first_change_nothing(
+    n_rows, monkeypatch
+):
+    rng = np.random.RandomState(0)
+    E = rng.normal(size=(n_rows, 3)) @ rng.normal(size=(3, 12))
+    E = (E + 0.3 * rng.normal(size=E.shape)).astype(np.float32)
+    expected = factor_covariance(E.astype(np.float64))
+    monkeypatch.setattr(_factor_covariance, "_BLOCK_NUMBERS", 7 * 12)
+    monkeypatch.setattr(_factor_covariance, "_FIRST_NUMBER", 1)
+    assert_allclose(factor_covariance(E), expected, rtol=1e-10, atol=1e-12)

@@ -2,10 +2,13 @@
 
 import pickle
 
+import numpy as np
 import pytest
 import torch
+from sklearn.datasets import load_digits
 
 from skcvae import long_tail
+from skcvae.long_tail import _heads
 
 HEADS = [getattr(long_tail, name) for name in long_tail.__all__ if "Head" in name]
 each_head = pytest.mark.parametrize("head", HEADS)
@@ -44,3 +47,13 @@ def test_samples_do_not_depend_on_one_another(head):
     X = torch.randn(7, 5)
     module = head(5, 3).eval()
     torch.testing.assert_close(module(X)[2:3], module(X[2:3]))
+
+
+def test_predictions_do_not_depend_on_the_blocks(monkeypatch):
+    X, y = load_digits(return_X_y=True)
+    classifier = long_tail.LongTailClassifier(device="cpu", random_state=0)
+    classifier.fit(X[:300], y[:300])
+    expected = classifier.predict(X), classifier.predict_proba(X)
+    monkeypatch.setattr(_heads, "_BLOCK_NUMBERS", 70)
+    np.testing.assert_array_equal(classifier.predict(X), expected[0])
+    np.testing.assert_allclose(classifier.predict_proba(X), expected[1], atol=1e-6)

@@ -21,9 +21,15 @@ from skcvae.long_tail._closed_form import (
     Gaussians,
     HeadObjective,
     half_whitener,
+    principal_axes,
     within_covariance,
 )
-from skcvae.long_tail._regularization import _lowest_point, _walk, stratified_splits
+from skcvae.long_tail._regularization import (
+    Point,
+    _lowest_point,
+    _walk,
+    stratified_splits,
+)
 from skcvae.long_tail._solver import resolve_solver
 
 N_CLASSES, N_FEATURES = 5, 4
@@ -147,10 +153,19 @@ def test_half_whitened_samples_have_the_root_of_the_variance():
     codes = np.zeros(500, dtype=int)
     covariance = within_covariance(X, codes, np.ones(500))
     assert_allclose(covariance, np.cov(X.T, ddof=0))
-    whitener, spread = half_whitener(covariance)
+    whitener = half_whitener(covariance)
     left = whitener.T @ covariance @ whitener
-    assert_allclose(left, np.diag(spread), atol=1e-10)
-    assert_allclose(spread**2, np.linalg.eigvalsh(covariance) * 3 / covariance.trace())
+    expected = np.sqrt(np.linalg.eigvalsh(covariance) * 3 / covariance.trace())
+    assert_allclose(left, np.diag(expected), atol=1e-10)
+
+
+def test_principal_axes_are_those_of_weighted_samples():
+    rng = np.random.RandomState(0)
+    X, weight = rng.normal(size=(50, 3)) @ rng.normal(size=(3, 3)), rng.uniform(size=50)
+    axes, variances = principal_axes(X, weight)
+    covariance = np.cov(X.T, aweights=weight, ddof=0)
+    assert_allclose(axes.T @ covariance @ axes, np.diag(variances), atol=1e-10)
+    assert_allclose(axes.T @ axes, np.eye(3), atol=1e-10)
 
 
 def test_without_generated_samples_it_is_logistic_regression(noisy_classes):
@@ -163,7 +178,7 @@ def test_without_generated_samples_it_is_logistic_regression(noisy_classes):
         target_prior=None,
     ).fit(X, y)
     Z = (X - classifier.offset_) / classifier.scale_
-    whitener, _ = half_whitener(within_covariance(Z, y, np.ones(len(y))))
+    whitener = half_whitener(within_covariance(Z, y, np.ones(len(y))))
     rival = LogisticRegression(C=1 / (0.05 * len(y)), tol=1e-8, max_iter=1000)
     expected = rival.fit(Z @ whitener, y).predict_proba(Z @ whitener)
     assert_allclose(classifier.predict_proba(X), expected, atol=5e-3)
@@ -443,9 +458,18 @@ def test_splits_hold_out_a_fifth_and_never_all_of_a_class():
 
 @pytest.mark.parametrize("best", [-3, 0, 2])
 def test_walk_ends_behind_the_lowest_point(best):
-    tried, found = _walk(lambda step: (1.0, 1 + (step - best) ** 2))
+    starts = []
+
+    def measure(step, near):
+        starts.append(near and near.heads)
+        return Point(1.0, 1 + (step - best) ** 2, step)
+
+    tried, found = _walk(measure)
     assert found == best
     assert {best - 1, best, best + 1} <= set(tried) and len(tried) <= abs(best) + 3
+    # From the best so far on.
+    assert starts[:2] == [None, 0]
+    assert starts[-1] == best
 
 
 def test_parabola_finds_its_lowest_point():

@@ -61,6 +61,17 @@ def test_reconstruction_is_the_gaussian_log_likelihood():
     )
 
 
+def test_gradients_of_the_reconstruction_are_those_of_the_log_likelihood():
+    (x_hat, mean, log_var, log_noise), x = random_outputs()
+    inputs = [t.double().requires_grad_() for t in (x_hat, log_noise)]
+
+    def reconstruction(x_hat, log_noise):
+        outputs = x_hat, mean, log_var, log_noise
+        return NegativeELBO().terms(outputs, x.double())[0]
+
+    assert torch.autograd.gradcheck(reconstruction, inputs)
+
+
 def test_best_noise_is_the_standard_deviation_of_the_residuals():
     rng = torch.Generator().manual_seed(0)
     scale = torch.tensor([0.1, 1.0, 5.0], dtype=torch.float64)

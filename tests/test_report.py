@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import warnings
 from contextlib import contextmanager
 
 import html5lib
@@ -29,6 +30,7 @@ from skcvae.report import _report, _samples, _sections
 from skcvae.report._report import report
 
 SECTIONS = [
+    "summary",
     "data",
     "training",
     "quality",
@@ -210,7 +212,7 @@ def test_quality_is_what_the_metrics_say(tree, run, anonymizer):
     assert ratio == shown(within[0] / within[1])
     # The draws have half of the variance: this is worth a warning.
     assert float(ratio) < 0.667
-    assert "too alike" in text_of(section(tree, "training"))
+    assert "too alike" in text_of(section(tree, "summary"))
 
 
 def test_utility_is_that_of_the_linear_probe(tree, run):
@@ -342,8 +344,9 @@ def test_posterior_collapse_is_a_warning(tmp_path):
     cvae.fit(*TRAIN)
     assert cvae.n_active_dims_ == 0
     report(tmp_path / "a.html", cvae, *TRAIN, X_test=TEST[0], y_test=TEST[1])
-    training = text_of(section(parse(tmp_path / "a.html"), "training"))
-    assert "Posterior collapse" in training
+    tree = parse(tmp_path / "a.html")
+    assert "Posterior collapse" in text_of(section(tree, "summary"))
+    training = text_of(section(tree, "training"))
     assert shown(cvae.history_[-1]["train_loss"]) in training
 
 
@@ -359,9 +362,53 @@ class Copies(ClassGaussian):
 def test_copies_are_a_warning(tmp_path):
     model = Copies().fit(*TRAIN)
     report(tmp_path / "a.html", model, *TRAIN, X_test=TEST[0], y_test=TEST[1])
-    training = text_of(section(parse(tmp_path / "a.html"), "training"))
-    assert "nearer to training samples than test samples are" in training
-    assert "the median distance is 0 against" in training
+    summary = text_of(section(parse(tmp_path / "a.html"), "summary"))
+    assert "nearer to training samples than test samples are" in summary
+    assert "the median distance is 0 against" in summary
+
+
+class WarningCopies(Copies):
+    """Warns when it draws."""
+
+    def sample(self, n_samples=None, *, y=None, variance=None, random_state=None):
+        warnings.warn("The <b>draws</b> are copies.", UserWarning, stacklevel=2)
+        return super().sample(y=y)
+
+
+@pytest.mark.filterwarnings("error")
+def test_warnings_are_sentences_of_the_page(tmp_path, without_figures):
+    model = WarningCopies().fit(*TRAIN)
+    report(tmp_path / "a.html", model, *TRAIN, X_test=TEST[0], y_test=TEST[1])
+    summary = text_of(section(parse(tmp_path / "a.html"), "summary"))
+    assert summary.count("The <b>draws</b> are copies.") == 1
+    assert "UserWarning" not in summary
+    assert ".py" not in summary
+
+
+def test_progress_names_the_sections(tmp_path, without_figures, capsys):
+    model = Copies().fit(*TRAIN)
+    real = {"X_test": TEST[0], "y_test": TEST[1]}
+    report(tmp_path / "a.html", model, *TRAIN, **real)
+    assert capsys.readouterr() == ("", "")
+    report(tmp_path / "a.html", model, *TRAIN, **real, verbose=1)
+    shown = capsys.readouterr().err
+    for name in ("quality", "utility", "privacy", "figures", "classes"):
+        assert name in shown
+
+
+def test_shifted_test_samples_are_named_as_the_cause(
+    tmp_path, anonymizer, without_figures
+):
+    shifted = {**REAL, "X_test": TEST[0] + 20}
+    report(tmp_path / "a.html", anonymizer, *TRAIN, **shifted)
+    tree = parse(tmp_path / "a.html")
+    for name in ("summary", "privacy"):
+        found = text_of(section(tree, name))
+        assert "the two sets differ in distribution" in found
+        assert "Split one set at random into members" in found
+    assert "Training samples cover 0 % of the test samples" in text_of(
+        section(tree, "summary")
+    )
 
 
 def test_same_seed_gives_the_same_numbers_and_figures(
@@ -545,6 +592,23 @@ def test_command_writes_what_the_function_does(database, tmp_path):
 
 
 @pytest.mark.usefixtures("without_figures")
+def test_command_prints_warnings_as_sentences_and_progress(database, tmp_path):
+    rng = np.random.RandomState(0)
+    samples = {}
+    for split in ("train", "val", "test"):
+        samples |= {f"X_{split}": rng.normal(size=(300, 5)), f"y_{split}": [0, 1] * 150}
+    np.savez(database, **samples)
+    arguments = ["report", str(database), "-o", str(tmp_path / "a.html")]
+    result = CliRunner().invoke(app, [*arguments, "--epochs", "1"])
+    assert result.exit_code == 0, result.output
+    assert "Warning: A CVAE does not pay for these samples" in result.stderr
+    assert "UserWarning" not in result.output
+    assert "privacy" in result.stderr
+    tree = parse(tmp_path / "a.html")
+    assert "the CVAE does not pay" in text_of(section(tree, "summary"))
+
+
+@pytest.mark.usefixtures("without_figures")
 def test_command_seeds_no_private_method_unless_told_so(database, tmp_path):
     output = tmp_path / "a.html"
     arguments = ["report", str(database), "-o", str(output), "--method", "dp-gaussian"]
@@ -676,7 +740,7 @@ def test_browser_shows_the_page_without_errors(
         pytest.skip("there is no Chromium to open the page in")
     with running(program, tmp_path / "profile") as browser:
         for path in (page, long_tailed, many_classes):
-            for width in (360, 1200):
+            for width in (360, 400, 1280):
                 browser.open(path, width)
                 errors = {"Runtime.exceptionThrown", "Runtime.consoleAPICalled"}
                 errors |= {"Log.entryAdded", "Page.javascriptDialogOpening"}

@@ -1,6 +1,11 @@
 """Batches, seeds and the training loop, also when training goes wrong."""
 
 import copy
+import multiprocessing
+import sys
+import threading
+from functools import partial
+from itertools import count
 
 import numpy as np
 import pytest
@@ -9,13 +14,13 @@ from skorch.callbacks import Callback, EarlyStopping, EpochScoring, LRScheduler
 from skorch.dataset import ValidSplit
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from skcvae import _training
+from skcvae import _threads, _training
+from skcvae._devices import fork_torch_rng
 from skcvae._training import (
     LabelledTensors,
+    ProgressHint,
     TensorLoader,
     TrainingNet,
-    fork_torch_rng,
-    resolve_device,
 )
 from skcvae.generators import CVAE
 from skcvae.generators._cvae_net import BACKBONES, ConditionalVAE, NegativeELBO
@@ -427,37 +432,48 @@ def test_verbose_levels(verbose, capsys):
         assert out == err == ""
 
 
-def test_fork_leaves_the_global_state_and_seeds_the_block():
-    before = torch.get_rng_state()
-    with fork_torch_rng(7, _CPU):
-        first = torch.rand(3)
-    with pytest.raises(ZeroDivisionError), fork_torch_rng(7, _CPU):
-        torch.testing.assert_close(torch.rand(3), first, rtol=0, atol=0)
-        raise ZeroDivisionError
-    with fork_torch_rng(8, _CPU):
-        assert not torch.equal(torch.rand(3), first)
-    assert torch.equal(torch.get_rng_state(), before)
+@pytest.fixture
+def waiting_user(monkeypatch):
+    """Let each look at the clock take six seconds of a person's time."""
+    monkeypatch.setattr(sys, "ps1", ">>> ", raising=False)
+    monkeypatch.setattr(_training, "monotonic", partial(next, count(0, 6)))
+    monkeypatch.setattr(ProgressHint, "_is_given", False)
 
 
-def test_device_names_are_resolved(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert resolve_device("auto") == resolve_device("cpu") == _CPU
-    assert resolve_device(_CPU) == _CPU
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    assert resolve_device("auto").type == "cuda"
-    assert resolve_device("cuda:1") == torch.device("cuda", 1)
+def test_long_training_tells_once_how_to_see_progress(waiting_user, capsys):
+    make_cvae().fit(*class_data())
+    assert capsys.readouterr().err == (
+        "This training takes more than 10 seconds. Set verbose=1 to see how far it is."
+        "\n"
+    )
+    make_cvae().fit(*class_data())
+    assert capsys.readouterr() == ("", "")
 
 
-def test_unknown_and_missing_devices_are_refused(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(ValueError, match=r"device='gpu' is not a torch device"):
-        resolve_device("gpu")
-    with pytest.raises(ValueError, match=r"'cuda:1' .* no CUDA device.*device='auto'"):
-        resolve_device(torch.device("cuda", 1))
-    generator = make_cvae(device="cuda")
-    with pytest.raises(ValueError, match="no CUDA device"):
-        generator.fit(*class_data())
-    assert fitted_attributes(generator) == []
+def test_training_with_a_bar_gives_no_hint(waiting_user, capsys):
+    make_cvae(verbose=1).fit(*class_data())
+    assert "verbose" not in capsys.readouterr().err
+
+
+def test_no_hint_within_ten_seconds(waiting_user, monkeypatch, capsys):
+    monkeypatch.setattr(_training, "monotonic", lambda: 0.0)
+    make_cvae().fit(*class_data())
+    assert capsys.readouterr() == ("", "")
+
+
+def test_no_hint_without_a_person(waiting_user, monkeypatch, capsys):
+    monkeypatch.delattr(sys, "ps1")
+    make_cvae().fit(*class_data())
+    assert capsys.readouterr() == ("", "")
+
+
+def test_no_hint_from_threads_and_worker_processes(waiting_user, monkeypatch, capsys):
+    thread = threading.Thread(target=make_cvae().fit, args=class_data())
+    thread.start()
+    thread.join()
+    monkeypatch.setattr(multiprocessing, "parent_process", object)
+    make_cvae().fit(*class_data())
+    assert capsys.readouterr() == ("", "")
 
 
 def test_full_gpu_becomes_a_memory_error_with_advice(monkeypatch):
@@ -478,14 +494,14 @@ def test_full_gpu_becomes_a_memory_error_with_advice(monkeypatch):
 def test_threads_follow_the_work_of_a_step(monkeypatch, n_features, limit, expected):
     net = ConditionalVAE(BACKBONES["small"], n_features, 100, 32)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 64)
-    monkeypatch.setattr(_training.joblib, "cpu_count", lambda: limit)
-    assert _training.training_threads(net, 256) == expected
+    monkeypatch.setattr(_threads.joblib, "cpu_count", lambda: limit)
+    assert _threads.training_threads(net, 256) == expected
 
 
 def test_no_more_threads_than_torch_is_set_to(monkeypatch):
     monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
-    monkeypatch.setattr(_training.joblib, "cpu_count", lambda: 64)
-    assert _training.available_threads() == 3
+    monkeypatch.setattr(_threads.joblib, "cpu_count", lambda: 64)
+    assert _threads.available_threads() == 3
 
 
 @pytest.mark.parametrize("n_threads", [1, 2])
@@ -496,7 +512,7 @@ def test_one_thread_is_one_for_blas_too(n_threads):
 
     with threadpool_limits(2, user_api="blas"):
         assert blas()
-        with _training.limit_threads(n_threads):
+        with _threads.limit_threads(n_threads):
             assert torch.get_num_threads() == n_threads
             assert set(blas()) == {n_threads}
         assert set(blas()) == {2}
@@ -504,7 +520,7 @@ def test_one_thread_is_one_for_blas_too(n_threads):
 
 def test_small_heads_are_solved_for_on_one_thread(monkeypatch):
     seen = []
-    limit = _training.limit_threads
+    limit = _threads.limit_threads
     monkeypatch.setattr(
         "skcvae.long_tail._solver.limit_threads",
         lambda n_threads: seen.append(n_threads) or limit(n_threads),
@@ -516,7 +532,7 @@ def test_small_heads_are_solved_for_on_one_thread(monkeypatch):
 
 def test_training_gives_the_number_of_threads_back(monkeypatch):
     seen = []
-    monkeypatch.setattr(_training, "training_threads", lambda *_: 1)
+    monkeypatch.setattr("skcvae._training.training_threads", lambda *_: 1)
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     try:

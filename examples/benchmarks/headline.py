@@ -1,6 +1,6 @@
 """The table and the figure of the README, from the tables of the user guide.
 
-    python examples/benchmarks/headline.py [--figure FILE.png]
+    python examples/benchmarks/headline.py [--figure FILE.png] [--json FILE.jsonl]
 
 Other benchmarks printed those tables; nothing is measured here.
 """
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from _common import record
 
 GUIDE = Path(__file__).parents[2] / "docs" / "user_guide"
 # Page, heading or sentence above the table, line of the table, and its column.
@@ -65,6 +66,12 @@ def table():
     return "\n".join(lines)
 
 
+def errors():
+    """Return the balanced errors by method, divided by that of the first."""
+    first, *others = ((name, 100 - score) for name, score in scores().items())
+    return {f"{name}, error": error / first[1] for name, error in others}
+
+
 def draw(path):
     """Draw the accuracies as bars."""
     import matplotlib.pyplot as plt
@@ -86,11 +93,13 @@ def draw(path):
 
 def main(
     figure: Annotated[Path | None, typer.Option(help="Where to draw it.")] = None,
+    json: Annotated[Path | None, typer.Option(help="History to append to.")] = None,
 ) -> None:
     """Print the table of the README."""
     print(table())
     if figure is not None:
         draw(figure)
+    record(json, "headline", errors())
 
 
 if __name__ == "__main__":

@@ -1,19 +1,19 @@
 """
-What do SMOTE, ClassGaussian and CVAE generate?
-===============================================
+Where do SMOTE, ClassGaussian and CVAE put new samples?
+=======================================================
 
 Three over-samplers fill up the same small classes: SMOTE interpolates between
 neighbours, :class:`~skcvae.generators.ClassGaussian` draws from a Gaussian around the
 class mean, and :class:`~skcvae.generators.CVAE` from a learned distribution. We look at
-their rows in two dimensions, where everything is visible, and on digits, where the rows
-that over-sampling stands in for are known.
+their samples in two dimensions, where everything is visible, and on digits, where the
+samples that over-sampling stands in for are known.
 """
 
 # %%
 # A toy with curved classes
 # -------------------------
 #
-# Three arcs with 500, 100 and 12 rows. They have the same shape, up to a reflection:
+# Three arcs with 500, 100 and 12 samples. They have the same shape, up to a reflection:
 # what a model learns on the large class can help it with the small one. SMOTE looks at
 # each class alone.
 import matplotlib.pyplot as plt
@@ -59,14 +59,14 @@ print("images per digit:", np.bincount(y_digits).tolist())
 # Three over-samplers
 # -------------------
 #
-# All of them are called alike, and return the training rows followed by the generated
-# ones. The defaults of the CVAE are meant for embeddings with hundreds of features; the
-# two features of the toy want a smaller latent space, and as few rows a larger learning
-# rate and more passes.
+# All of them are called alike, and return the training samples followed by the
+# generated ones. The defaults of the CVAE are meant for embeddings with hundreds of
+# features; the two features of the toy want a smaller latent space, and as few samples
+# a larger learning rate and more passes.
 
 
 def generated_rows(sampler, X, y):
-    """Return what a sampler adds to the rows it is given."""
+    """Return what a sampler adds to the samples it is given."""
     X_resampled, y_resampled = sampler.fit_resample(X, y)
     return X_resampled[len(X) :], y_resampled[len(y) :]
 
@@ -90,16 +90,16 @@ generated = {
 # What they generate
 # ------------------
 #
-# Crosses are the training rows of the smallest class, dots in colour generated rows.
-# Grey is the truth: the arcs without their noise above; below, along the two principal
-# axes of all nines, those that were taken away.
+# Crosses are the training samples of the smallest class, dots in colour generated
+# samples. Grey is the truth: the arcs without their noise above; below, along the two
+# principal axes of all nines, those that were taken away.
 COLORS = ["#0072B2", "#E69F00", "#009E73"]
 pca = PCA(n_components=2).fit(X_all[y_all == 9])
 
 fig, axes = plt.subplots(
     2, 4, figsize=(11, 6), sharex="row", sharey="row", layout="constrained"
 )
-for ax, title in zip(axes[0], ["training rows", *generated], strict=True):
+for ax, title in zip(axes[0], ["training samples", *generated], strict=True):
     ax.set(title=title, xlabel="feature 1")
     for label in range(3):
         ax.plot(*arc(label, np.linspace(0, np.pi, 100)).T, color="0.75", zorder=0)
@@ -124,7 +124,7 @@ for top, bottom in axes.T:
     )
 fig.legend(
     [crosses, drawn, truth],
-    ["training rows of the smallest class", "generated rows", "truth"],
+    ["training samples of the smallest class", "generated samples", "truth"],
     loc="outside lower center",
     ncols=3,
     frameon=False,
@@ -132,8 +132,8 @@ fig.legend(
 plt.show()
 
 # %%
-# SMOTE stays on the segments between training rows: it cuts corners on the arc, and
+# SMOTE stays on the segments between training samples: it cuts corners on the arc, and
 # draws the outline of five nines. ClassGaussian leaves the segments, but gives all
 # classes one ellipse: right for clouds, wrong for arcs. The CVAE bends the small class
 # as it has seen the others bend, and gives it their width. None of the three reaches
-# the nines far to the right, at which no training row hints.
+# the nines far to the right, at which no training sample hints.

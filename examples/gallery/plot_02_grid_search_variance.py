@@ -1,8 +1,8 @@
 """
-Choose the variance by grid search, with one training per fold
-==============================================================
+Tune an over-sampler with one training per fold
+===============================================
 
-How far should generated rows lie from their class mean, and how far should small
+How far should generated samples lie from their class mean, and how far should small
 classes be filled up? Both are chosen by cross-validation. Neither changes what the
 generator learns: with ``memory=``, all candidates of a fold share one training.
 """
@@ -36,9 +36,9 @@ X_train, y_train = make_long_tailed(
 )
 
 # %%
-# imbalanced-learn's pipeline calls the sampler in `fit` only: the rows that a fold is
-# tested on are never seen by the generator, and stay as they are. A callback of skorch
-# counts how often a generator is trained.
+# imbalanced-learn's pipeline calls the sampler in `fit` only: the samples that a fold
+# is tested on are never seen by the generator, and stay as they are. A callback of
+# skorch counts how often a generator is trained.
 
 
 class CountTrainings(Callback):
@@ -71,7 +71,7 @@ pipeline = make_pipeline(
 
 
 def fill_to_half(y):
-    """Return how many rows each small class has after resampling."""
+    """Return how many samples each small class has after resampling."""
     counts = Counter(y.tolist())
     target = max(counts.values()) // 2
     return {label: max(n, target) for label, n in counts.items()}
@@ -94,8 +94,8 @@ print(f"pipelines fitted:    {n_fits}")
 print(f"generators trained:  {CountTrainings.n_trainings}")
 
 # %%
-# One training for each fold, and one for the final fit on all training rows. The cache
-# needs an integer `random_state`, and works with ``n_jobs`` as well.
+# One training for each fold, and one for the final fit on all training samples. The
+# cache needs an integer `random_state`, and works with ``n_jobs`` as well.
 #
 # What was chosen
 # ---------------
@@ -123,11 +123,11 @@ plt.show()
 
 # %%
 # Too small a variance repeats the class means, too large a one blurs the classes. Read
-# the curves, not their third digit: the smallest class has so few rows that each fold
-# tests on one or two of them.
+# the curves, not their third digit: the smallest class has so few samples that each
+# fold tests on one or two of them.
 #
-# The search has fitted the best pipeline on all training rows. The balanced half of the
-# digits, which it has not seen, says what the resampling was worth.
+# The search has fitted the best pipeline on all training samples. The balanced half of
+# the digits, which it has not seen, says what the resampling was worth.
 plain = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=500))
 for name, model in {
     "without resampling": plain.fit(X_train, y_train),

@@ -1,8 +1,8 @@
 """
-Search over samplers, losses and priors for a long tail
-=======================================================
+Find the best sampler, loss and prior in one search
+===================================================
 
-Which rows does a batch hold, which of them are generated, and which loss sees them?
+Which samples does a batch hold, which of them are generated, and which loss sees them?
 :class:`~skcvae.long_tail.LongTailClassifier` has a parameter for each, samplers go
 before it in a pipeline, and one grid search compares them all.
 """
@@ -40,9 +40,9 @@ X_train, y_train = make_long_tailed(
 # ------------------
 #
 # A list of grids keeps apart what does not go together. The first one resamples before
-# the training, and leaves the head as plain as it can be. In the others, batches draw
-# a row of a class of n rows with weight :math:`n^{-b}`; the loss corrects the class
-# prior that is left after that, to the power `tau`; and some rows are replaced by
+# the training, and leaves the head as plain as it can be. In the others, batches draw a
+# sample of a class of n samples with weight :math:`n^{-b}`; the loss corrects the class
+# prior that is left after that, to the power `tau`; and some samples are replaced by
 # generated ones, drawn anew for each batch. With `memory`, the candidates of a fold
 # share one CVAE.
 cache = tempfile.TemporaryDirectory()
@@ -80,8 +80,8 @@ grids = [
     },
 ]
 sizes = {"few": 12, "many": 40}
-# Three splits with each class in both parts: one would judge a class of three rows by
-# one of them. SMOTE needs two rows of a class.
+# Three splits with each class in both parts: one would judge a class of three samples
+# by one of them. SMOTE needs two samples of a class.
 splits = LongTailShuffleSplit(3, min_train=2, random_state=0)
 search = GridSearchCV(
     pipeline,
@@ -93,8 +93,8 @@ search = GridSearchCV(
 print(search.best_params_)
 
 # %%
-# :func:`~skcvae.metrics.make_shot_scorer` scores classes by how many rows they have in
-# `y_train`; here, few are fewer than 12. The best candidate of each kind:
+# :func:`~skcvae.metrics.make_shot_scorer` scores classes by how many samples they have
+# in `y_train`; here, few are fewer than 12. The best candidate of each kind:
 results = pd.DataFrame(search.cv_results_)
 n_candidates = [len(ParameterGrid(grid)) for grid in grids]
 results["kind"] = np.repeat(["resampled", "loss only", "generated"], n_candidates)
@@ -106,7 +106,7 @@ print(best.set_index("kind")[columns].round(3).to_string())
 # On the test set
 # ---------------
 #
-# The best of each kind, fitted on all training rows, against the plain head.
+# The best of each kind, fitted on all training samples, against the plain head.
 models = {"plain": pipeline}
 for kind, params in best.set_index("kind")["params"].items():
     models[kind] = clone(pipeline).set_params(**clone(params, safe=False))
@@ -121,7 +121,7 @@ for i, (name, model) in enumerate(models.items()):
     ax.bar(np.arange(4) + 0.2 * (i - 1.5), heights, 0.2, color=colors[i], label=name)
     print(f"{name:10}" + "".join(f"{height:7.1f}" for height in heights))
 ax.set_xticks(range(4), groups)
-ax.set_xlabel("classes, by number of training rows")
+ax.set_xlabel("classes, by number of training samples")
 ax.set_ylabel("test accuracy (%)")
 ax.set_ylim(0, 100)
 ax.legend(ncols=4, loc="lower center", bbox_to_anchor=(0.5, 1), frameon=False)
@@ -129,6 +129,6 @@ ax.spines[["top", "right"]].set_visible(False)
 plt.show()
 
 # %%
-# Which candidate wins is decided by few rows of small classes: the folds hold one or
-# two rows of the smallest. Look at the size of the differences before their sign.
+# Which candidate wins is decided by few samples of small classes: the folds hold one or
+# two samples of the smallest. Look at the size of the differences before their sign.
 cache.cleanup()

@@ -1,16 +1,16 @@
 """
-Probabilities after resampling, put right
-=========================================
+Repair probabilities after over-sampling
+========================================
 
-A classifier that was trained on resampled rows believes that all classes are equally
+A classifier that was trained on resampled data believes that all classes are equally
 frequent. Its probabilities are wrong wherever they are not.
 :class:`~skcvae.long_tail.PriorCorrectedClassifier` wraps the whole pipeline and
 repairs them.
 """
 
 # %%
-# One row in twenty is positive
-# -----------------------------
+# One sample in twenty is positive
+# --------------------------------
 import matplotlib.pyplot as plt
 from imblearn.over_sampling import SMOTE
 from imblearn.pipeline import make_pipeline
@@ -42,8 +42,8 @@ X_train, X_test, y_train, y_test = train_test_split(
 # ----------------------------------
 #
 # As trained; with the class frequencies exchanged by Bayes' rule, which is exact where
-# the generated rows follow p(x | y); and calibrated on held-out real rows as well,
-# for samplers that change p(x | y), as SMOTE does by drawing between neighbours.
+# the generated samples follow p(x | y); and calibrated on held-out real samples as
+# well, for samplers that change p(x | y), as SMOTE does by drawing between neighbours.
 samplers = {
     "SMOTE": SMOTE(random_state=0),
     "CVAE": CVAEOverSampler(latent_dim=4, random_state=0),
@@ -81,5 +81,5 @@ axes[0].set_ylabel("observed frequency")
 plt.show()
 
 # %%
-# The ranking of the rows, and with it the area under the ROC curve, is the same for all
-# three of a sampler: what changes is what a probability of 0.3 means.
+# The ranking of the samples, and with it the area under the ROC curve, is the same for
+# all three of a sampler: what changes is what a probability of 0.3 means.

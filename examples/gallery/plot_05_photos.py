@@ -1,6 +1,6 @@
 """
-From a folder of photos to a classifier
-=======================================
+Start here: from a folder of photos to a classifier
+===================================================
 
 Photos become embeddings by :class:`~skcvae.embedding.FoundationEmbedder`, the first
 step of a pipeline: embed, look, over-sample, classify.

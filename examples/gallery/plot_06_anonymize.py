@@ -1,10 +1,10 @@
 """
-Synthetic rows instead of private ones
-======================================
+How much accuracy does privacy cost?
+====================================
 
-An anonymizer replaces training rows by others of the same classes. What it costs in
+An anonymizer replaces training samples by others of the same classes. What it costs in
 accuracy and what it hides are two sides of one choice: here is the curve, for means of
-k rows (k-Same), for a Gaussian of each class, and for a CVAE.
+k samples (k-Same), for a Gaussian of each class, and for a CVAE.
 """
 
 # %%
@@ -13,7 +13,7 @@ k rows (k-Same), for a Gaussian of each class, and for a CVAE.
 #
 # Members are what the release is made from. Non-members are needed twice: to test the
 # classifier, and to see whether an attack can tell members from them. The reference is
-# what the attacker has: without it, an attack takes typical rows for members.
+# what the attacker has: without it, an attack takes typical samples for members.
 import matplotlib.pyplot as plt
 import numpy as np
 from sklearn.datasets import load_digits
@@ -33,9 +33,10 @@ members, nonmembers, reference = ((X[rows], y[rows]) for _, rows in folds.split(
 # ------------------------
 #
 # An anonymizer is a step of a pipeline like any other: the classifier is trained on
-# what `fit_transform` returns, and tested on real rows, which `transform` leaves alone.
+# what `fit_transform` returns, and tested on real samples, which `transform` leaves
+# alone.
 families = {
-    "real rows": {"": None},
+    "real samples": {"": None},
     "k-Same": {f"k={k}": KSameAnonymizer(k) for k in (2, 5, 10, 20)},
     "ClassGaussian": {"": GenerativeAnonymizer(random_state=0)},
     "CVAE": {
@@ -44,7 +45,7 @@ families = {
     },
 }
 colors = {
-    "real rows": "#000000",
+    "real samples": "#000000",
     "k-Same": "#D55E00",
     "ClassGaussian": "#E69F00",
     "CVAE": "#0072B2",
@@ -78,22 +79,22 @@ for family, variants in families.items():
     ax.plot(*np.transpose(points), "o-", color=colors[family], label=family)
 ax.axvline(0.5, color="0.8", zorder=0)
 ax.set_xlabel("membership attack, AUC (0.5: guessing)")
-ax.set_ylabel("accuracy on real rows")
+ax.set_ylabel("accuracy on real samples")
 ax.set_xlim(0.45, 1.12)
 ax.legend(frameon=False, loc="lower right")
 ax.spines[["top", "right"]].set_visible(False)
 plt.show()
 
 # %%
-# k-Same leaks most where it is useful: a mean of two rows is near both. It promises
-# that no row can be matched to fewer than k others, which is less than it sounds.
+# k-Same leaks most where it is useful: a mean of two samples is near both. It promises
+# that no sample can be matched to fewer than k others, which is less than it sounds.
 #
 # What an audit says
 # ------------------
 #
 # One attack that fails proves nothing. :func:`~skcvae.privacy.privacy_audit` runs
 # several, each with a control that must succeed and one that must fail, also for single
-# classes and for isolated rows, and looks for copies. For what draws rows it attacks
-# the model, too, since a released decoder tells more than rows do.
+# classes and for isolated samples, and looks for copies. For what draws samples it
+# attacks the model, too, since a released decoder tells more than samples do.
 anonymizer = GenerativeAnonymizer(random_state=0).fit(*members)
 print(privacy_audit(anonymizer, *members, *nonmembers, *reference, random_state=0))

@@ -1,16 +1,16 @@
 """
-Look at what a generator has learned
-====================================
+Check what a generator has learned, in figures
+==============================================
 
-Has it learned enough of the small classes, and not too much of single rows? The
+Has it learned enough of the small classes, and not too much of single samples? The
 displays of :mod:`skcvae.inspection` answer in figures, from the training to the
-classifier that is trained on the generated rows. As in scikit-learn, each has its
+classifier that is trained on the generated samples. As in scikit-learn, each has its
 numbers as attributes, and draws on axes that it is given.
 """
 
 # %%
-# A long tail, and real rows to compare with
-# ------------------------------------------
+# A long tail, and real samples to compare with
+# ---------------------------------------------
 import matplotlib.pyplot as plt
 import numpy as np
 from imblearn.pipeline import make_pipeline
@@ -67,9 +67,9 @@ plt.show()
 # -----------------------
 #
 # The projection may be any transformer with two outputs. A discriminant analysis shows
-# classes apart that overlap in principal components; generated rows of the wrong place
-# would be seen between the clouds. The three classes are the largest, a middle one and
-# the smallest.
+# classes apart that overlap in principal components; generated samples of the wrong
+# place would be seen between the clouds. The three classes are the largest, a middle
+# one and the smallest.
 sampler = GenerativeOverSampler(cvae)
 X_resampled, y_resampled = sampler.fit_resample(X_train, y_train)
 X_new, y_new = X_resampled[len(X_train) :], y_resampled[len(X_train) :]
@@ -85,15 +85,15 @@ ProjectionDisplay.from_data(
     transformer=LinearDiscriminantAnalysis(n_components=2),
     ax=axes[1],
 )
-axes[1].set_title("All real rows, and generated ones")
+axes[1].set_title("All real samples, and generated ones")
 plt.show()
 
 # %%
 # How near, how wide, how varied
 # ------------------------------
 #
-# Generated rows are compared with all rows of the training half, of which the tail was
-# taken. For each variance, as many rows of each class are drawn.
+# Generated samples are compared with all samples of the training half, of which the
+# tail was taken. For each variance, as many samples of each class are drawn.
 variances = [0.1, 0.25, 0.5, 1.0, 2.0, 4.0]
 generators = {
     "CVAE": cvae,
@@ -102,7 +102,7 @@ generators = {
 
 
 def frechet(generator, variance, seed):
-    """Return the mean distance of the classes to their real rows."""
+    """Return the mean distance of the classes to their real samples."""
     X_new, y_new = generator.sample(y=y_rest, variance=variance, random_state=seed)
     return class_frechet_distance(X_rest, X_new, y_real=y_rest, y_synthetic=y_new).mean
 
@@ -123,13 +123,13 @@ class_count = cvae.class_count_
 coverages = {
     name: class_nearest_neighbor_coverage(X_rest, rows, y_reference=y_rest, y=labels)
     for name, (rows, labels) in {
-        "training rows": (X_train, y_train),
+        "training samples": (X_train, y_train),
         **{name: (rows, y_rest) for name, rows in samples.items()},
     }.items()
 }
 spheres = {
-    "training rows": class_bounding_spheres(X_train, y=y_train),
-    "all rows": class_bounding_spheres(X_rest, y=y_rest),
+    "training samples": class_bounding_spheres(X_train, y=y_train),
+    "all samples": class_bounding_spheres(X_rest, y=y_rest),
     **{name: class_bounding_spheres(rows, y=y_rest) for name, rows in samples.items()},
 }
 
@@ -147,16 +147,16 @@ plt.show()
 
 # %%
 # In the legends is the name of the generator and the variance. Where the curve of
-# generated rows lies above that of the training rows, they stand in for rows that the
-# generator has not seen.
+# generated samples lies above that of the training samples, they stand in for samples
+# that the generator has not seen.
 #
-# Too much of single rows?
-# ------------------------
+# Too much of single samples?
+# ---------------------------
 #
-# What was released is attacked here: the nearer a record is to a generated row, the
-# more it looks like a training row. Records of the hold-out were none. It has the class
-# sizes of the training rows, or else the attack would tell classes apart instead of
-# members, and so have the generated rows.
+# What was released is attacked here: the nearer a record is to a generated sample, the
+# more it looks like a training sample. Records of the hold-out were none. It has the
+# class sizes of the training samples, or else the attack would tell classes apart
+# instead of members, and so have the generated samples.
 X_holdout, _ = make_long_tailed(X_test, y_test, imbalance_ratio=15, random_state=0)
 released = {
     name: g.sample(y=np.repeat(y_train, 3))[0] for name, g in generators.items()
@@ -164,7 +164,7 @@ released = {
 
 
 def attack_scores(records):
-    """Return how near the records are to the rows of each release."""
+    """Return how near the records are to the samples of each release."""
     return {
         name: -nearest_neighbors(records, rows)[0][:, 0]
         for name, rows in released.items()
@@ -181,17 +181,18 @@ MembershipROCDisplay.from_scores(
 plt.show()
 
 # %%
-# The distances look harmless: generated rows are about as near to the training rows as
-# the hold-out is. The attack finds more, because it asks the other way round, how near
-# each record is to the generated rows. It shows what leaks at least, and not what is
-# safe: :func:`~skcvae.privacy.privacy_audit` runs several, with controls.
+# The distances look harmless: generated samples are about as near to the training
+# samples as the hold-out is. The attack finds more, because it asks the other way
+# round, how near each record is to the generated samples. It shows what leaks at least,
+# and not what is safe: :func:`~skcvae.privacy.privacy_audit` runs several, with
+# controls.
 #
 # What the classifier makes of it
 # -------------------------------
 #
 # With three seeds of the samplers.
 plain = LogisticRegression(C=0.01, max_iter=1000)
-models = {"real rows only": plain}
+models = {"real samples only": plain}
 for name, generator in {"ClassGaussian": ClassGaussian(), "CVAE": cvae}.items():
     models[name] = make_pipeline(GenerativeOverSampler(generator), plain)
 
@@ -213,5 +214,5 @@ ShotAccuracyDisplay.from_predictions(
     y_test, predictions, y_train=y_train, few=12, many=40, ax=axes[0]
 )
 ReliabilityDisplay.from_estimator(models["CVAE"], X_test, y_test, n_bins=10, ax=axes[1])
-axes[1].set_title("Reliability with rows of the CVAE")
+axes[1].set_title("Reliability with samples of the CVAE")
 plt.show()

@@ -1,19 +1,19 @@
 """
-What the metrics see, and what fools them
-=========================================
+Which quality metric can be fooled, and how?
+============================================
 
-No number says how good generated rows are. Here are five sets of rows of which we know
-what is wrong, because we made them so, and what each metric says of them. Then: how a
-distance falls with the number of rows, although nothing gets better.
+No number says how good generated samples are. Here are five sets of samples of which we
+know what is wrong, because we made them so, and what each metric says of them. Then:
+how a distance falls with the number of samples, although nothing gets better.
 """
 
 # %%
-# Rows with a known fault
-# -----------------------
+# Samples with a known fault
+# --------------------------
 #
 # A generator is fitted to a third of the digits. Another third is what all sets are
-# compared with. The last third, real rows that no generator has seen, shows what a
-# metric says of rows that could not be better.
+# compared with. The last third, real samples that no generator has seen, shows what a
+# metric says of samples that could not be better.
 import matplotlib.pyplot as plt
 import numpy as np
 from sklearn.datasets import load_digits
@@ -45,7 +45,7 @@ generator = ClassGaussian(random_state=0).fit(X_train, y_train)
 rng = np.random.RandomState(0)
 
 suspects = {
-    "real rows": (X_more, y_more),
+    "real samples": (X_more, y_more),
     "Gaussian": generator.sample(y=y_train),
     "too alike": generator.sample(y=y_train, variance=0.1),
     "too wide": generator.sample(y=y_train, variance=4.0),
@@ -58,13 +58,13 @@ suspects = {
 # What each metric says
 # ---------------------
 #
-# The classifier of the Inception score is trained on real rows. Classes that a set
+# The classifier of the Inception score is trained on real samples. Classes that a set
 # lacks have no Fréchet distance, and a warning says so: here, they are left out.
 classifier = LogisticRegression(max_iter=2000).fit(X_train, y_train)
 
 
 def look(rows, labels):
-    """Return what the metrics say of a set of rows."""
+    """Return what the metrics say of a set of samples."""
     scores = precision_recall_density_coverage(X_real, rows)
     present = np.isin(y_real, labels)
     classes = class_frechet_distance(
@@ -90,16 +90,16 @@ def look(rows, labels):
         "pairwise distance in class": distances.mean,
         "radius of classes": spheres.mean,
         "Inception score": inception_score(classifier.predict_proba(rows)),
-        "nearer to training rows": closest.value,
+        "nearer to training samples": closest.value,
     }
 
 
 table = {name: look(*suspect) for name, suspect in suspects.items()}
-metrics = list(table["real rows"])
+metrics = list(table["real samples"])
 values = np.array([[said[metric] for said in table.values()] for metric in metrics])
 
 # %%
-# Dark cells are far from what the metric says of real rows, measured in the largest
+# Dark cells are far from what the metric says of real samples, measured in the largest
 # difference of its line. A fault that leaves a cell white is one that the metric does
 # not see.
 difference = np.abs(values - values[:, :1])
@@ -118,23 +118,24 @@ ax.spines[:].set_visible(False)
 plt.show()
 
 # %%
-# **Copies look best.** Most metrics take them for real rows, and nearly they are. The
-# share that is nearer to training rows than to others tells, and with it an attack; the
-# classifier sees the noise, on pixels that are always 0 in real rows. **Wrong labels**
-# are seen by what looks at each class by itself, and by nothing else. A mean over the
-# classes that are left does not see that **others are missing**. **Rows that are too
-# alike** are the most precise of all, and the Inception score likes them best; **rows
-# that are too wide** have the highest recall. The discrepancy does not see what is
-# wrong with the **Gaussian**, whose means are right: its kernel is as wide as all
-# digits are apart.
+# **Copies look best.** Most metrics take them for real samples, and nearly they are.
+# The share that is nearer to training samples than to others tells, and with it an
+# attack; the classifier sees the noise, on pixels that are always 0 in real samples.
+# **Wrong labels** are seen by what looks at each class by itself, and by nothing else.
+# A mean over the classes that are left does not see that **others are missing**.
+# **Samples that are too alike** are the most precise of all, and the Inception score
+# likes them best; **samples that are too wide** have the highest recall. The
+# discrepancy does not see what is wrong with the **Gaussian**, whose means are right:
+# its kernel is as wide as all digits are apart.
 #
-# The same rows, fewer of them
-# ----------------------------
+# The same samples, fewer of them
+# -------------------------------
 #
 # Both sets are drawn from one Gaussian: the true distance is 0. The Fréchet distance is
-# not, and falls with the number of rows. It can only be compared with distances of as
-# many rows, or with what shuffled rows have, its bias. The discrepancy of kernel means
-# does not have this bias, and of enough rows the distance can be extrapolated.
+# not, and falls with the number of samples. It can only be compared with distances of
+# as many samples, or with what shuffled samples have, its bias. The discrepancy of
+# kernel means does not have this bias, and of enough samples the distance can be
+# extrapolated.
 sizes = [50, 100, 200, 400, 800, 1600]
 curves = {
     "Fréchet distance": [],
@@ -151,7 +152,7 @@ for size in sizes:
     curves["its bias, by shuffling"].append(
         frechet_bias(first, second, n_permutations=5, random_state=0).mean
     )
-    # Parts of no more rows than features are refused.
+    # Parts of no more samples than features are refused.
     curves["extrapolated"].append(
         extrapolated_frechet_distance(first, second, n_parts=2, random_state=0).distance
         if size // 2 > X.shape[1]
@@ -172,7 +173,7 @@ wide = generator.sample(y=y_train, variance=2.0)[0]
 seen = maximum_mean_discrepancy(X_real, wide).discrepancy
 axes[1].axhline(seen, color="0.5", linestyle=":")
 axes[1].annotate(
-    "rows of twice the variance",
+    "samples of twice the variance",
     (1.0, seen),
     xycoords=("axes fraction", "data"),
     xytext=(0, -4),
@@ -188,6 +189,6 @@ for ax in axes:
     ax.set_xscale("log")
     ax.set_xticks(sizes, sizes, minor=False)
     ax.minorticks_off()
-    ax.set_xlabel("rows in each set")
+    ax.set_xlabel("samples in each set")
     ax.spines[["top", "right"]].set_visible(False)
 plt.show()

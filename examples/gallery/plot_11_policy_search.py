@@ -1,6 +1,6 @@
 """
-Which augmentation, and is any needed?
-======================================
+Do you need augmentation at all? Let a search decide
+====================================================
 
 :func:`~skcvae.over_sampling.augmentation_policies` returns the grids of a search over
 samplers, their strength and their variance. No over-sampling is one of them, and
@@ -8,11 +8,11 @@ cross-validation may choose it. Each sampler sees the training part of a split o
 """
 
 # %%
-# Two questions to the same rows
-# ------------------------------
+# Two questions to the same samples
+# ---------------------------------
 #
-# One row in ten is of the rare class, and the classes overlap. Balanced accuracy asks
-# for both classes alike, the log-loss for probabilities of rows as they come.
+# One sample in ten is of the rare class, and the classes overlap. Balanced accuracy
+# asks for both classes alike, the log-loss for probabilities of samples as they come.
 import tempfile
 
 import matplotlib.pyplot as plt
@@ -57,7 +57,7 @@ def describe(params):
         return "none"
     name = type(sampler).__name__.removesuffix("OverSampler")
     variance = [v for key, v in params.items() if key.endswith("variance")]
-    names = {"Random": "repeated rows", "Progressive": "SMOTE"}
+    names = {"Random": "repeated samples", "Progressive": "SMOTE"}
     name = (names | {"Generative": "ClassGaussian"}).get(name, name)
     strength = params["sampler__sampling_strategy"]
     strength = "all equal" if strength == "auto" else "square root"

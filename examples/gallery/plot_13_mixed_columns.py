@@ -1,6 +1,6 @@
 """
-A table with numbers, integers and categories
-=============================================
+Over-sample a table with numbers and categories
+===============================================
 
 Most tables are mixed: amounts, counts, yes or no, names of places. Here is how to
 over-sample one without encoding it by hand, and without breaking its rules.

@@ -1,6 +1,6 @@
 """
-What is specific to a class, and what is not
-============================================
+Paste what makes a rare class into frequent pictures
+====================================================
 
 :class:`~skcvae.over_sampling.HeadTailFusionSampler` puts the parts of a rare picture
 that tell its class into a frequent one. We give it pictures of which we know the parts.
@@ -12,7 +12,7 @@ that tell its class into a frequent one. We give it pictures of which we know th
 #
 # Red discs and green crosses are frequent, blue squares are rare. Walls have any colour
 # between yellow and grey, and say nothing about the class. The sampler takes feature
-# maps, (n, c, h, w); here the features are colours, so that we can look at its rows.
+# maps, (n, c, h, w); here the features are colours, so that we can look at its samples.
 import matplotlib.pyplot as plt
 import numpy as np
 
@@ -48,8 +48,8 @@ pictures, shapes = zip(*(make_picture(name, rng) for name in y), strict=True)
 X, shapes = np.array(pictures, dtype=np.float32), np.array(shapes)
 
 # %%
-# Maps, masks and new rows
-# ------------------------
+# Maps, masks and new samples
+# ---------------------------
 #
 # A map shows how much a position adds to the logit of the class. Positions above the
 # quantile are specific. Those of the tail come along, and those of the head do not:
@@ -64,7 +64,7 @@ sampler = HeadTailFusionSampler(
 )
 X_resampled, y_resampled = sampler.fit_resample(X, y)
 new = np.flatnonzero(y_resampled[len(y) :] == "square")[:4]
-titles = ("tail", "its map", "head", "its map", "from the tail", "new row")
+titles = ("tail", "its map", "head", "its map", "from the tail", "new sample")
 figure, axes = plt.subplots(len(new), 6, figsize=(9, 6.2), layout="constrained")
 for row, index in zip(axes, new, strict=True):
     parents = sampler.parents_[index]

@@ -1,16 +1,5 @@
 """Anonymizers: replace sensitive embeddings by synthetic ones, or release a decoder."""
 
-from ._cvae import CVAEAnonymizer
-from ._generative import GenerativeAnonymizer
-from ._k_same import KSameAnonymizer
-from ._release import Release, load
-from ._streams import SyntheticDataset
+from .._lazy import attach_stub
 
-__all__ = [
-    "CVAEAnonymizer",
-    "GenerativeAnonymizer",
-    "KSameAnonymizer",
-    "Release",
-    "SyntheticDataset",
-    "load",
-]
+__getattr__, __dir__, __all__ = attach_stub(__name__, __file__)

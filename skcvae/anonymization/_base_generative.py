@@ -23,7 +23,7 @@ from .._generation import (
 )
 from .._mean_leakage import check_mean_leakage, estimate_mean_leakage, warn_of_leakage
 from .._neighbors import check_min_distance, nearest_neighbors, resolve_min_distance
-from .._training import draw_seeds
+from .._seeds import draw_seeds
 from .._validation import forget_fit
 from ._base import (
     SUPPRESSED_SENTENCE,

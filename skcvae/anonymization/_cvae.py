@@ -89,7 +89,7 @@ class CVAEAnonymizer(BaseGenerativeAnonymizer):
         Learning rate, the peak of a one-cycle schedule.
 
     device : str or torch.device, default="auto"
-        "auto" is CUDA where there is a GPU, else the CPU.
+        "auto" is the GPU that torch reports, else the CPU.
 
     min_distance : float, tuple or None, default=None
         Smallest Euclidean distance of a generated sample to any training sample, in the

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from .._devices import drawing_device, resolve_device
 from .._thin_covariance import check_size
-from .._training import resolve_device
 from ..generators import DecoderMixin
 from ..generators._base import SamplingMixin
 from ..generators._released import (
@@ -49,7 +49,7 @@ class Release(BatchesMixin, DecoderMixin, SamplingMixin):
         The checked tensors of the file.
 
     device : str or torch.device, default="auto"
-        Device to draw on. "auto" is CUDA where there is a GPU, else the CPU.
+        Device to draw on. "auto" is the GPU that torch reports, else the CPU.
 
     Attributes
     ----------
@@ -132,7 +132,7 @@ class Release(BatchesMixin, DecoderMixin, SamplingMixin):
         return self._tensors["centres"].numpy()
 
     def _sampling_device(self):
-        return self.device
+        return drawing_device(self.device, self._output_dtype)
 
 
 def load(
@@ -154,7 +154,7 @@ def load(
         File that `release` of an anonymizer wrote.
 
     device : str or torch.device, default="auto"
-        Device to draw on. "auto" is CUDA where there is a GPU, else the CPU.
+        Device to draw on. "auto" is the GPU that torch reports, else the CPU.
 
     max_bytes : int, default=2**30
         Larger files are not read.

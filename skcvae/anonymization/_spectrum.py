@@ -47,7 +47,7 @@ def round_auto_variance(variance):
 
 def _cvae_noise(generator):
     """Return the covariance of the observation noise, for equal noise of features."""
-    std = generator.net_.module_.feature_std().detach().double().cpu().numpy()
+    std = generator.net_.module_.feature_std().detach().cpu().double().numpy()
     if isinstance(generator.noise_factor_, ThinCovariance):
         return generator.noise_factor_.rescale(1 / std)
     factor = generator.noise_factor_ / std[:, None]

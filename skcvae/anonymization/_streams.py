@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_random_state
 from torch.utils.data import IterableDataset, get_worker_info
 
-from .._training import draw_seeds
+from .._seeds import draw_seeds
 
 # Samples per draw: so many that preparing the generator costs little in comparison.
 _BLOCK = 8192

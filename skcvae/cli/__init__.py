@@ -1,5 +1,6 @@
 """The command ``skcvae``."""
 
+import warnings
 from collections.abc import Callable
 from functools import wraps
 from typing import Annotated
@@ -25,13 +26,15 @@ app = typer.Typer(
 )
 
 
-def _with_short_errors(command: Callable) -> Callable:
-    """Print errors that a user can correct in one line, and exit with status 1."""
+def _with_short_messages(command: Callable) -> Callable:
+    """Print warnings and errors as sentences; after an error, exit with status 1."""
 
     @wraps(command)
     def run(*args, **kwargs):
         try:
-            command(*args, **kwargs)
+            with warnings.catch_warnings():
+                warnings.showwarning = _print_warning
+                command(*args, **kwargs)
         except (
             FloatingPointError,
             ImportError,
@@ -43,6 +46,11 @@ def _with_short_errors(command: Callable) -> Callable:
             raise typer.Exit(1) from error
 
     return run
+
+
+def _print_warning(message, *args, **kwargs):
+    """Print a warning without the line of code that it arose in."""
+    typer.echo(f"Warning: {message}", err=True)
 
 
 def _print_version(is_asked: bool) -> None:
@@ -73,4 +81,4 @@ _COMMANDS = (
     *(anonymize, release, audit, probe, report),
 )
 for _command in _COMMANDS:
-    app.command()(_with_short_errors(_command))
+    app.command()(_with_short_messages(_command))

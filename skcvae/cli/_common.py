@@ -84,7 +84,7 @@ SecretSeed = Annotated[
     ),
 ]
 Seed = Annotated[int, typer.Option(min=0, help="Random seed.")]
-Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, xpu or mps.")]
 Variance = Annotated[
     float | None,
     typer.Option(min=0, help="cvae and gaussian: variance of the draws; 1 by default."),

@@ -84,11 +84,13 @@ def embed(
         verbose=1,
     )
     if source.suffix == ".npz":
-        arrays, images = _embed_medmnist(source, embedder)
+        arrays, images = _embed_medmnist(source, embedder, as_json)
         failures = []
     else:
         splits = _name_splits(split) if split else find_splits(source)
-        arrays, images, failures = _embed_splits(source, embedder, on_error, splits)
+        arrays, images, failures = _embed_splits(
+            source, embedder, on_error, splits, as_json
+        )
     for name, failure in failures:
         note(f"not read{name}: {printable(failure.source)}: {failure.reason}", as_json)
     write_database(output, arrays)
@@ -108,12 +110,14 @@ def embed(
     echo_outcome(as_json, outcome, [text])
 
 
-def _embed_splits(source, embedder, on_error, splits):
+def _embed_splits(source, embedder, on_error, splits, as_json):
     """Return the arrays of a folder or CSV file, paths by split, and the failures."""
     from ..embedding import embed_folder
 
     arrays, paths, failures = {}, {}, []
     for suffix, split in splits.items():
+        if split is not None:
+            note(f"Embedding {split}.", as_json)
         with warnings.catch_warnings():
             # The command compares the splits itself, and pixels instead of files.
             warnings.filterwarnings("ignore", ".* images are also in the split")
@@ -149,10 +153,11 @@ def find_splits(source):
     return found if {"_train", "_test"} <= set(found) else {"": None}
 
 
-def _embed_medmnist(source, embedder):
+def _embed_medmnist(source, embedder, as_json):
     """Return the arrays of a MedMNIST file, and its images by split."""
     arrays, pixels = {}, {}
     for split, (images, y) in _read_medmnist(source).items():
+        note(f"Embedding {split}.", as_json)
         arrays[f"X_{split}"] = embedder.fit_transform(images)
         arrays[f"y_{split}"] = y
         pixels[split] = images

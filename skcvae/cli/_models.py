@@ -13,7 +13,6 @@ SUFFIX = ".skops"
 #: Types that skops does not trust by itself, and that a model of `train` is made of.
 TRUSTED = frozenset(
     {
-        "numpy.dtype",
         "sklearn.utils._bunch.Bunch",
         "skcvae.generators._class_gaussian.ClassGaussian",
         "skcvae.long_tail._classifier.LongTailClassifier",

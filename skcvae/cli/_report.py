@@ -137,6 +137,7 @@ def report(
         title=f"Report on {method} for {source.name}",
         command=_command_line(source, output, method, options, seed, device),
         device=device,
+        verbose=1,
         random_state=seed,
     )
     text = (

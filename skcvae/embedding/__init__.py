@@ -1,8 +1,5 @@
 """Embeddings of images and texts by frozen models, and random views of images."""
 
-from ._embedder import FoundationEmbedder
-from ._folder import embed_folder
-from ._text import TextEmbedder
-from ._view_over_sampler import ViewOverSampler
+from .._lazy import attach_stub
 
-__all__ = ["FoundationEmbedder", "TextEmbedder", "ViewOverSampler", "embed_folder"]
+__getattr__, __dir__, __all__ = attach_stub(__name__, __file__)

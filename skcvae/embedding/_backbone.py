@@ -19,7 +19,7 @@ from timm.models import clean_state_dict
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from .._training import fork_torch_rng
+from .._devices import fork_torch_rng
 
 _PREFIXES = ("model.", "module.", "backbone.", "net.", "network.", "_orig_mod.")
 POOLINGS = ("default", "token", "mean", "token_mean", "map")

@@ -19,8 +19,9 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
+from .._devices import empty_cache, half_type, resolve_device
 from .._doc_links import DocLinkMixin
-from .._training import resolve_device
+from .._states import ArrayStateMixin
 from ._backbone import POOLINGS, embed_batch, is_memory_error, load_backbone
 from ._encoders import (
     as_backbone,
@@ -44,11 +45,16 @@ from ._store import fill_embeddings
 # Number of images that are looked up in the cache at a time.
 _BLOCK_SIZE = 1024
 _NOT_FINITE = "the model gives NaN or infinity, which dtype='float32' may avoid"
-_AUTO_BATCH_SIZE = {"cpu": 32, "cuda": 256}
+_AUTO_BATCH_SIZE = {"cpu": 32}
+_GPU_BATCH_SIZE = 256
 
 
 class FoundationEmbedder(
-    DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
+    DocLinkMixin,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    ArrayStateMixin,
+    BaseEstimator,
 ):
     """Embed images by a frozen foundation model.
 
@@ -108,11 +114,12 @@ class FoundationEmbedder(
         the number if the memory does not suffice.
 
     device : str or torch.device, default="auto"
-        "auto" is CUDA if there is a GPU, else the CPU.
+        "auto" is the GPU that torch reports, else the CPU.
 
     dtype : {"auto", "float32", "float16", "bfloat16"}, default="auto"
         Type that the model computes in, by automatic mixed precision. "auto" is
-        bfloat16 or float16 on a GPU, and float32 on a CPU. The output is float32.
+        bfloat16 or float16 on a GPU of the kinds CUDA and XPU, and float32 elsewhere.
+        The output is float32.
 
     num_workers : int, default=0
         Number of additional processes that read and transform images.
@@ -384,8 +391,7 @@ class FoundationEmbedder(
             fixed = self.batch_size != "auto" or len(images) == 1
             if fixed or not is_memory_error(error):
                 raise
-        if device.type == "cuda":
-            torch.cuda.empty_cache()
+        empty_cache(device)
         backbone.batch_limit = (len(images) + 1) // 2
         return self._forward(backbone, images)
 
@@ -460,14 +466,14 @@ class FoundationEmbedder(
         """Return the type that the model computes in."""
         if self.dtype != "auto":
             return getattr(torch, self.dtype)
-        if resolve_device(self.device).type != "cuda":
-            return torch.float32
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+        return half_type(resolve_device(self.device))
 
     def _start_batch_size(self, backbone):
         if self.batch_size != "auto":
             return self.batch_size
-        return backbone.batch_limit or _AUTO_BATCH_SIZE.get(backbone.device.type, 32)
+        return backbone.batch_limit or _AUTO_BATCH_SIZE.get(
+            backbone.device.type, _GPU_BATCH_SIZE
+        )
 
     def __sklearn_is_fitted__(self):
         return True

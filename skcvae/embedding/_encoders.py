@@ -10,8 +10,8 @@ import torch
 from PIL import Image
 from torch import nn
 
+from .._devices import fork_torch_rng
 from .._extras import import_extra
-from .._training import fork_torch_rng
 from ._backbone import Backbone
 
 _TRANSFORMERS, _OPEN_CLIP = "transformers:", "open_clip:"

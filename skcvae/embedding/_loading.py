@@ -8,8 +8,8 @@ import torch
 from PIL import Image
 from torch.utils.data import Dataset
 
+from .._devices import fork_torch_rng
 from .._files import printable
-from .._training import fork_torch_rng
 from ._images import ImageReadError, fingerprint, read_image
 
 _CPU = torch.device("cpu")

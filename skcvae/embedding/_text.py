@@ -22,16 +22,21 @@ from sklearn.utils._param_validation import Interval
 from torch import nn
 from tqdm.auto import tqdm
 
+from .._devices import fork_torch_rng, resolve_device
 from .._doc_links import DocLinkMixin
 from .._extras import import_extra
-from .._training import fork_torch_rng, resolve_device
+from .._states import ArrayStateMixin
 from ._backbone import Backbone
 from ._encoders import folder_stamp
 from ._store import fill_embeddings
 
 
 class TextEmbedder(
-    DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
+    DocLinkMixin,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    ArrayStateMixin,
+    BaseEstimator,
 ):
     """Embed texts by a frozen model of sentence-transformers.
 
@@ -58,7 +63,7 @@ class TextEmbedder(
         Texts per batch.
 
     device : str or torch.device, default="auto"
-        "auto" is CUDA if there is a GPU, else the CPU. Functions choose their own.
+        "auto" is the GPU that torch reports, else the CPU. Functions choose their own.
 
     memory : str or path-like, default=None
         Folder that keeps the embeddings. A later run reads them if text and model are

@@ -12,7 +12,7 @@ from PIL import Image
 from sklearn.utils import check_consistent_length, check_random_state
 
 from .._doc_links import DocLinkMixin
-from .._training import draw_seeds
+from .._seeds import draw_seeds
 from ._images import ImageReadError, as_sources
 from ._loading import View
 

@@ -1,31 +1,5 @@
 """Generators: estimators that learn p(x | y) and draw samples for any label."""
 
-from ._base import BaseGenerator
-from ._cgan import CGAN
-from ._check import check_generator
-from ._class_gaussian import ClassGaussian
-from ._cvae import CVAE
-from ._decoder import DecoderMixin, LatentDecoder
-from ._density import DensityGenerator
-from ._flow_matching import FlowMatching
-from ._moments import ClassMoments
-from ._vae import VAE
-from .private import DPCVAE, DPClassGaussian
-from .table import TableGenerator
+from .._lazy import attach_stub
 
-__all__ = [
-    "CGAN",
-    "CVAE",
-    "DPCVAE",
-    "VAE",
-    "BaseGenerator",
-    "ClassGaussian",
-    "ClassMoments",
-    "DPClassGaussian",
-    "DecoderMixin",
-    "DensityGenerator",
-    "FlowMatching",
-    "LatentDecoder",
-    "TableGenerator",
-    "check_generator",
-]
+__getattr__, __dir__, __all__ = attach_stub(__name__, __file__)

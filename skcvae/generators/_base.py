@@ -1,13 +1,10 @@
 """What all generators share: checks, scaling, labels, seeds, and drawing in chunks."""
 
-from abc import ABCMeta, abstractmethod
-from collections.abc import Callable
+from abc import abstractmethod
 from contextlib import contextmanager
-from numbers import Integral
 from typing import Any, Self
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, _fit_context
 from sklearn.exceptions import ConvergenceWarning
@@ -15,20 +12,21 @@ from sklearn.preprocessing import LabelEncoder
 from sklearn.utils import check_random_state, gen_batches
 from sklearn.utils.validation import check_is_fitted
 
+from .._blocks import Blocks, check_blocks, is_blocked, refuse_blocks
 from .._class_means import raw_class_means
 from .._doc_links import DocLinkMixin
-from .._generation import fill_by_class
+from .._drawing import DrawingMixin
+from .._neighbors import nearest_neighbors
 from .._scaling import estimate_scale, scale_rows
-from .._training import draw_seeds
+from .._seeds import draw_seeds
+from .._states import ArrayStateMixin
 from .._validation import (
     check_samples,
     check_variance,
-    encode_labels,
     forget_fit,
     warn_about_zeros,
 )
 from .._warnings import warn_user
-from ..metrics import nearest_neighbors
 
 # Number of drawn samples, and of training samples, whose neighbours are looked for.
 _N_SAMPLES = 256
@@ -43,118 +41,14 @@ _DISTANCE_FACTOR = 2
 _BATCH_SIZE = 4096
 
 
-class SamplingMixin(metaclass=ABCMeta):
-    """Base class of fitted generators and loaded releases: both draw samples.
+class SamplingMixin(DrawingMixin):
+    """Base class of fitted generators and loaded releases: noise around class means.
 
     A subclass has the attributes below and implements the abstract methods.
     """
 
-    classes_: NDArray
     scale_: NDArray
-    n_features_in_: int
     variance: ArrayLike | dict
-    random_state: int | np.random.RandomState | None
-    _output_dtype: np.dtype
-
-    def sample(
-        self,
-        n_samples: int | None = None,
-        *,
-        y: ArrayLike | None = None,
-        variance: ArrayLike | dict | None = None,
-        random_state: int | np.random.RandomState | None = None,
-    ) -> tuple[NDArray, NDArray]:
-        """Draw samples, one for each label of `y` or `n_samples` of any class.
-
-        Parameters
-        ----------
-        n_samples : int, default=None
-            Number of samples to draw when `y` is not given. Their classes are drawn
-            from the class distribution of the training samples. None draws as many
-            samples as the generator was fitted on.
-
-        y : array-like of shape (n_samples,), default=None
-            Labels, each in `classes_`. One sample is drawn for each, in this order.
-
-        variance : float, dict, array-like of shape (n_classes,) or "auto", default=None
-            Replaces the parameter `variance` in this call.
-
-        random_state : int, RandomState instance or None, default=None
-            Seed of this call. None uses the parameter `random_state`: where that is
-            an integer, each call returns the same samples.
-
-        Returns
-        -------
-        X : ndarray of shape (n_samples, n_features)
-            Generated samples, in the floating-point type of the training samples.
-
-        y : ndarray of shape (n_samples,)
-            Their labels.
-
-        Raises
-        ------
-        ValueError
-            If both `n_samples` and `y` are given, `n_samples` is negative, or `y`
-            holds a class that was not in the training samples.
-        """
-        return self._sample_into(None, n_samples, y, variance, random_state)
-
-    def _sample_into(
-        self, out, n_samples=None, y=None, variance=None, random_state=None
-    ):
-        """Draw samples into an array of their type, or into a new one for None."""
-        self._check_ready()
-        if random_state is None:
-            random_state = self.random_state
-        # The first seed of a RandomState is the one that `fit` takes.
-        _, label_seed, sample_seed = draw_seeds(check_random_state(random_state), 3)
-        codes = self._codes_to_draw(n_samples, y, label_seed)
-        X = self._draw_in_chunks(codes, variance, sample_seed, out)
-        return X, self.classes_[codes]
-
-    sample.into = _sample_into  # type: ignore[attr-defined]
-
-    def make_stream(
-        self,
-        classes: ArrayLike,
-        device: torch.device,
-        *,
-        variance: ArrayLike | dict | None = None,
-    ) -> Callable[[torch.Tensor, torch.Generator], torch.Tensor]:
-        """Return a function that draws on a device, for the batches of a training loop.
-
-        Parameters
-        ----------
-        classes : array-like of shape (n_classes,)
-            Labels that the class codes stand for.
-
-        device : torch.device
-            Where to draw.
-
-        variance : float, dict, array-like of shape (n_classes,) or "auto", default=None
-            Replaces the parameter `variance`.
-
-        Returns
-        -------
-        callable
-            Takes sorted class codes of shape (n,) and a :class:`torch.Generator`, and
-            returns samples of shape (n, n_features), float32, in the units of the
-            training samples.
-        """
-        codes_of = torch.from_numpy(encode_labels(classes, self.classes_)).to(device)
-        draw_scaled = self._make_scaled_draw(device, variance)
-        to_units = make_units(self._centres(), self.scale_, device, torch.float32)
-
-        @torch.inference_mode()
-        def stream(codes, generator):
-            codes = codes_of.index_select(0, codes)
-            return to_units(draw_scaled(codes, generator), codes)
-
-        return stream
-
-    @abstractmethod
-    def _check_ready(self):
-        """Raise if there is nothing to draw from."""
 
     @abstractmethod
     def _make_sampler(self):
@@ -167,37 +61,8 @@ class SamplingMixin(metaclass=ABCMeta):
         """
 
     @abstractmethod
-    def _class_weights(self):
-        """Return how often each class is drawn, shape (n_classes,), unnormalised."""
-
-    @abstractmethod
-    def _default_n_samples(self):
-        """Return how many samples are drawn where no number is given."""
-
-    @abstractmethod
     def _centres(self):
         """Return the mean of each class, shape (n_classes, n_features)."""
-
-    def _sampling_device(self):
-        """Return the device to draw on."""
-        return torch.device("cpu")
-
-    def _codes_to_draw(self, n_samples, y, seed):
-        if y is not None:
-            if n_samples is not None:
-                raise ValueError("Give either n_samples or y, not both.")
-            return encode_labels(y, self.classes_)
-        if n_samples is None:
-            n_samples = self._default_n_samples()
-        if isinstance(n_samples, bool) or not (
-            isinstance(n_samples, Integral) and n_samples >= 0
-        ):
-            raise ValueError(
-                f"n_samples must be an integer of at least 0, got {n_samples!r}."
-            )
-        weights = self._class_weights()
-        share = weights / weights.sum()
-        return np.random.RandomState(seed).choice(len(share), n_samples, p=share)
 
     def _resolve_variance(self, variance=None):
         """Return the variance of each class, shape (n_classes,); None is our own."""
@@ -212,25 +77,19 @@ class SamplingMixin(metaclass=ABCMeta):
             f"variance='auto' is not known to a {type(self).__name__}: give numbers."
         )
 
-    @torch.inference_mode()
-    def _draw_in_chunks(self, codes, variance, seed, out=None):
-        device = self._sampling_device()
+    def _make_draw(self, device, variance, dtype):
         draw_scaled = self._make_scaled_draw(device, variance)
-        dtype = torch.from_numpy(np.empty(0, self._output_dtype)).dtype
         to_units = make_units(self._centres(), self.scale_, device, dtype)
 
-        def draw(_, codes, generator):
+        def draw(codes, generator):
             return to_units(draw_scaled(codes, generator), codes)
 
-        size = self.n_features_in_, self._output_dtype
-        if out is not None and out.dtype != self._output_dtype:
-            out[:] = fill_by_class(codes, *size, seed, device, draw)
-            return out
-        return fill_by_class(codes, *size, seed, device, draw, out)
+        return draw
 
-    @torch.inference_mode()
     def _make_scaled_draw(self, device, variance):
         """Return a function from sorted codes and a generator to scaled samples."""
+        import torch
+
         std = np.sqrt(self._resolve_variance(variance))
         std = torch.from_numpy(std.astype(np.float32)).to(device)
         sampler = self._make_sampler().to(device)
@@ -243,9 +102,10 @@ class SamplingMixin(metaclass=ABCMeta):
         return draw
 
 
-@torch.inference_mode()
 def make_units(centres, scale, device, dtype):
     """Return a function from scaled samples and codes to samples in their units."""
+    import torch
+
     # Copies: what a cache maps into memory cannot be written to.
     centres = torch.tensor(centres, dtype=dtype, device=device)
     scale = torch.tensor(scale, dtype=dtype, device=device)
@@ -258,7 +118,7 @@ def make_units(centres, scale, device, dtype):
     return to_units
 
 
-class BaseGenerator(SamplingMixin, DocLinkMixin, BaseEstimator):
+class BaseGenerator(SamplingMixin, DocLinkMixin, ArrayStateMixin, BaseEstimator):
     """Base class of the generators.
 
     A subclass has the parameters `variance` and `random_state` and implements two
@@ -279,7 +139,9 @@ class BaseGenerator(SamplingMixin, DocLinkMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Training samples, at least two.
+            Training samples, at least two. :class:`ClassGaussian` and :class:`CVAE`
+            read arrays of zarr, h5py and Dask, and memory maps of more than 1 GiB, in
+            blocks.
 
         y : array-like of shape (n_samples,)
             Class of each sample: numbers or strings. One sample for a class is enough.
@@ -304,6 +166,8 @@ class BaseGenerator(SamplingMixin, DocLinkMixin, BaseEstimator):
             If the input is empty, not finite, not two-dimensional, or its labels are
             not classes.
         """
+        if is_blocked(X):
+            return self._fit_checked(check_blocks(X, y), y)
         with self._fitting():
             self._learn(*check_samples(self, X, y))
         return self
@@ -313,6 +177,9 @@ class BaseGenerator(SamplingMixin, DocLinkMixin, BaseEstimator):
         """Fit to samples that the estimator around this one has checked."""
         with self._fitting():
             self.n_features_in_ = X.shape[1]
+            if isinstance(X, Blocks):
+                self._learn_blocks(X, **unlabeled)
+                return self
             is_float = X.dtype in (np.float64, np.float32)
             X = np.asarray(X, X.dtype if is_float else np.float64, "C")
             self._learn(X, y, **unlabeled)
@@ -357,6 +224,10 @@ class BaseGenerator(SamplingMixin, DocLinkMixin, BaseEstimator):
         if self._checks_generation:
             warn_about_generation(self, Z, codes, seed)
 
+    def _learn_blocks(self, blocks, X_unlabeled=None):
+        """Learn from samples that are read in blocks."""
+        refuse_blocks(type(self).__name__, "Use ClassGaussian or CVAE")
+
     @abstractmethod
     def _fit(self, Z, codes, seed):
         """Learn from scaled samples and class codes; set `class_means_` and more."""
@@ -394,16 +265,18 @@ class BaseGenerator(SamplingMixin, DocLinkMixin, BaseEstimator):
         return tags
 
 
-def warn_about_generation(generator, Z, codes, seed):
+def warn_about_generation(generator, Z, codes, seed, means=None):
     """Warn if samples of variance 1 have another spread than X, or are near copies.
 
-    Only classes with two training samples or more are looked at.
+    Only classes with two training samples or more are looked at. `means` are those of
+    all training samples, where `Z` is a part of them.
     """
     class_count = generator.class_count_
     eligible = np.flatnonzero(class_count[codes] > 1)
     if len(eligible) < _MIN_SAMPLES:
         return
-    means = raw_class_means(Z, codes, len(class_count))
+    if means is None:
+        means = raw_class_means(Z, codes, len(class_count))
     chosen = np.random.RandomState(seed).choice(eligible, _N_SAMPLES)
     drawn = generator._draw_in_chunks(codes[chosen], 1.0, seed)
     with np.errstate(over="ignore", invalid="ignore"):

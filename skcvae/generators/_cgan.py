@@ -81,7 +81,7 @@ class CGAN(DecoderMixin, NetGenerator):
         to 0 along a cosine. ``net_params={"callbacks__lr_schedule": None}`` keeps them.
 
     device : str or torch.device, default="auto"
-        "auto" is CUDA where there is a GPU, else the CPU.
+        "auto" is the GPU that torch reports, else the CPU.
 
     random_state : int, RandomState instance or None, default=None
         Seed of initialisation, training and sampling. The same integer gives the same
@@ -233,6 +233,8 @@ class CGAN(DecoderMixin, NetGenerator):
         with torch.inference_mode():
             return self.net_.module_.critic(x, torch.from_numpy(codes)).numpy()
 
+    _plain_forward = False
+
     def _centre(self, Z, codes):
         check_size(*2 * Z.shape[1:], "CGAN")
         residuals = super()._centre(Z, codes)
@@ -245,10 +247,10 @@ class CGAN(DecoderMixin, NetGenerator):
     @torch.inference_mode()
     def _learn_sampling(self, net, data):
         """Give generated samples the mean and covariance of the training samples."""
-        order = torch.randperm(len(data), device=data.x.device)
+        order = torch.randperm(len(data), device=data.y.device)
         y = data.y[order.repeat(-(-_N_MODEL_SAMPLES // len(data)))]
         noise = torch.randn(len(y), self.latent_dim + data.x.shape[1], device=y.device)
-        generated = net.module_.eval().average(noise, y).double().cpu().numpy()
+        generated = net.module_.eval().average(noise, y).cpu().double().numpy()
         if not np.isfinite(generated).all():
             raise FloatingPointError(
                 "The weights diverged in the last step: generated samples are not "
@@ -258,7 +260,7 @@ class CGAN(DecoderMixin, NetGenerator):
         spread = residual_factor(generated - mean)
         real = self.covariance_factor_
         self.output_factor_ = solve_triangular(spread.T, real.T, lower=False).T
-        self.output_shift_ = data.x.double().mean(dim=0).cpu().numpy()
+        self.output_shift_ = data.x.cpu().double().mean(dim=0).numpy()
         self.output_shift_ -= self.output_factor_ @ mean
         self.variance_ratio_ = float(np.sum(spread**2) / np.sum(real**2))
         if not _MIN_VARIANCE <= self.variance_ratio_ <= 1 / _MIN_VARIANCE:

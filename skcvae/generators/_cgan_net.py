@@ -40,7 +40,7 @@ class GeneratorNet(nn.Module):
     def __init__(self, factor, n_classes, latent_dim, hidden_dim):
         super().__init__()
         n_features = len(factor)
-        self.register_buffer("factor", factor)
+        self.register_buffer("factor", torch.from_numpy(factor))
         self.latent_dim = latent_dim
         self.decoder = SmallDecoder(n_features, n_classes, latent_dim, hidden_dim)
         self.scale = NoiseScale(n_classes, latent_dim)
@@ -174,7 +174,7 @@ def build_net(cgan, n_samples, n_classes, device):
     max_epochs = resolve_max_epochs(cgan, n_samples, _AUTO_STEPS)
     params = {
         "module": AdversarialPair,
-        "module__factor": torch.from_numpy(cgan.covariance_factor_.astype(np.float32)),
+        "module__factor": cgan.covariance_factor_.astype(np.float32),
         "module__n_classes": n_classes,
         "module__latent_dim": cgan.latent_dim,
         "criterion": nn.Module,

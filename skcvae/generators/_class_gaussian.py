@@ -5,19 +5,14 @@ from numbers import Real
 from typing import Any, Self
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike
 from sklearn.base import _fit_context
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
 
-from .._class_means import (
-    Scatter,
-    fit_class_means,
-    leave_one_out_residuals,
-    shrink_means,
-)
-from .._scaling import scale_of_moments, scale_rows
+from .._blocks import check_blocks, is_blocked, refuse_blocks
+from .._class_means import fit_class_means, leave_one_out_residuals
+from .._scaling import scale_rows
 from .._thin_covariance import ThinCovariance, check_size
 from .._validation import (
     VARIANCE_CONSTRAINT,
@@ -30,8 +25,8 @@ from ._base import BaseGenerator
 from ._class_embeddings import align_class_embeddings, read_class_embeddings
 from ._class_whitening import fit_class_whitening
 from ._decoder import DecoderMixin
+from ._moment_means import fit_blocks, means_of_moments
 from ._moments import ClassMoments
-from ._samplers import ClassCovarianceSampler, GaussianSampler, make_factor
 from ._unlabeled import PooledMeans, pool_class_means
 
 _NEEDS_SAMPLES = (
@@ -231,7 +226,9 @@ class ClassGaussian(DecoderMixin, BaseGenerator):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Training samples, at least two.
+            Training samples, at least two. Arrays of zarr, h5py and Dask, and memory
+            maps of more than 1 GiB, are read in blocks, for ``covariance_type="tied"``
+            without `class_embeddings`, `X_unlabeled` and "factors".
 
         y : array-like of shape (n_samples,)
             Class of each sample: numbers or strings. One sample for a class is enough.
@@ -255,6 +252,9 @@ class ClassGaussian(DecoderMixin, BaseGenerator):
             If the input is empty, not finite, not two-dimensional, its labels are not
             classes, or `class_embeddings` do not fit to it.
         """
+        if is_blocked(X):
+            unlabeled = {} if X_unlabeled is None else {"X_unlabeled": X_unlabeled}
+            return self._fit_checked(check_blocks(X, y), y, **unlabeled)
         with self._fitting():
             X, y = check_samples(self, X, y)
             self._learn(X, y, check_unlabeled(self, X_unlabeled, X))
@@ -348,31 +348,42 @@ class ClassGaussian(DecoderMixin, BaseGenerator):
 
     def _fit_moments(self, moments):
         """Learn from class moments."""
-        counts, n_classes = moments.counts, len(moments.counts)
         if moments.n_samples < 2:
             raise ValueError("A ClassGaussian needs at least two samples.")
         check_variance(self.variance, moments.classes)
-        offset, scale = scale_of_moments(
-            moments.means, counts, moments.scatter, moments.dtype
-        )
-        divisor = np.where(scale > 0, scale, np.inf)
-        raw = (moments.means - offset) / divisor
-        freedom = moments.n_samples - n_classes
-        matrix = raw.T @ raw
-        if freedom:
-            matrix = moments.scatter / divisor[:, None] / divisor
-        scatter = Scatter(matrix, moments.n_samples, freedom or max(n_classes - 1, 1))
-        covariance = scatter.covariance(self.covariance_shrinkage)
-        means = shrink_means(
-            raw, np.zeros(len(offset)), counts, scatter, covariance, self.mean_shrinkage
+        self.offset_, self.scale_, means = means_of_moments(
+            moments, self.mean_shrinkage, self.covariance_shrinkage
         )
         self.moments_ = moments
-        self.classes_, self.class_count_ = moments.classes, counts
-        self.offset_, self.scale_ = offset, scale
+        self.classes_, self.class_count_ = moments.classes, moments.counts
         self._output_dtype = np.dtype(moments.dtype)
-        self.embedding_slope_ = None
-        self._keep(means, PooledMeans(means.shrunk, np.zeros(n_classes), None, 0))
+        self._keep_means(means)
         return self
+
+    def _learn_blocks(self, blocks, X_unlabeled=None):
+        if X_unlabeled is not None:
+            refuse_blocks("a fit with X_unlabeled", "Leave it out")
+        shrinkage = self.covariance_shrinkage
+        if (
+            self.covariance_type == "full"
+            or shrinkage == "factors"
+            or self.class_embeddings is not None
+        ):
+            refuse_blocks(
+                "ClassGaussian with covariance_type='full', covariance_shrinkage="
+                "'factors' or class_embeddings",
+                "Use the defaults",
+            )
+        check_variance(self.variance, np.unique(blocks.y))
+        self._keep_means(fit_blocks(self, blocks, self.mean_shrinkage, shrinkage))
+        if self._reads_moments():
+            self.moments_ = blocks.moments
+
+    def _keep_means(self, means):
+        """Set what class moments say."""
+        self.embedding_slope_ = None
+        n_classes = len(means.raw)
+        self._keep(means, PooledMeans(means.shrunk, np.zeros(n_classes), None, 0))
 
     def _keep(self, means, pooled):
         """Set what the estimates of covariance and means say."""
@@ -442,6 +453,10 @@ class ClassGaussian(DecoderMixin, BaseGenerator):
         return 1 + 1 / known
 
     def _make_sampler(self):
+        import torch
+
+        from ._samplers import ClassCovarianceSampler, GaussianSampler, make_factor
+
         if self.covariance_type == "full":
             return ClassCovarianceSampler(
                 torch.tensor(self.whitening_.factor, dtype=torch.float32),

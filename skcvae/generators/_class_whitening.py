@@ -5,10 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .._class_means import make_definite
+from .._class_means import indices_of_classes, make_definite
 from .._factor_covariance import count_free_directions
 from .._thin_covariance import ThinCovariance, principal_directions
-from ._samplers import indices_of_classes
 
 # Numbers that the factors of all classes may take: 64 MiB in float32.
 _MAX_NUMBERS = 2**24
@@ -41,7 +40,7 @@ def fit_class_whitening(residuals, codes, n_classes, covariance, smooth=False):
     between classes that are free in the covariance of all samples, and fewer in small
     classes.
     """
-    residuals = residuals.astype(np.float64)
+    residuals = residuals.astype(np.float64, copy=False)
     variances, directions, rest = _components(make_definite(covariance), residuals)
     deviations = np.sqrt(variances)
     rank = min(len(variances), max(1, math.isqrt(_MAX_NUMBERS // n_classes)))

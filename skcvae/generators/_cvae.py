@@ -11,12 +11,14 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
+from .._blocks import refuse_blocks
 from .._class_means import smooth_residual_factor
 from .._scaling import estimate_range, scale_rows
 from .._thin_covariance import ThinCovariance, check_size, is_wide
-from .._training import TensorLoader
+from .._training import TensorLoader, uncompiled
 from .._validation import check_samples, encode_labels
 from .._warnings import warn_user
+from ._block_net import prior_of_blocks
 from ._cvae_net import BACKBONES, OBJECTIVES, ConditionalVAE, build_net
 from ._decoder import DecoderMixin
 from ._held_out import choose_width
@@ -127,7 +129,7 @@ class CVAE(DecoderMixin, NetGenerator):
         none).
 
     device : str or torch.device, default="auto"
-        "auto" is CUDA where there is a GPU, else the CPU.
+        "auto" is the GPU that torch reports, else the CPU.
 
     random_state : int, RandomState instance or None, default=None
         Seed of initialisation, training and sampling. The same integer gives the same
@@ -142,6 +144,7 @@ class CVAE(DecoderMixin, NetGenerator):
         `train_split` or `optimizer`. Callbacks are added to ours. The set of
         ``{"train_split": skorch.helper.predefined_split(dataset)}`` holds pairs of a
         sample and a label, in the units of `X` and with labels of `y`.
+        ``{"precision": "bf16"}`` computes the products of training in bfloat16.
 
     Attributes
     ----------
@@ -227,6 +230,7 @@ class CVAE(DecoderMixin, NetGenerator):
     """
 
     _sampling_parameters: tuple[str, ...] = ("variance", "prior", "noise", "verbose")
+    _reads_blocks = True
     _memory_advice = "a smaller batch_size or latent_dim, architecture='small'"
     _module = ConditionalVAE
 
@@ -349,6 +353,26 @@ class CVAE(DecoderMixin, NetGenerator):
         check_size(*Z.shape, type(self).__name__)
         self.hidden_dim_, self.held_out_scores_ = self._resolve_width(Z, codes, seed)
         super()._fit(Z, codes, seed)
+        self._warn_about_unused()
+
+    def _learn_blocks(self, blocks, X_unlabeled=None):
+        if self.objective == "reference":
+            refuse_blocks("objective='reference'", "Use objective='elbo'")
+        if self.hidden_dim == "auto":
+            refuse_blocks("hidden_dim='auto'", "Use a number")
+        if is_wide(*blocks.shape):
+            refuse_blocks("a fit to more features than samples", "Use fewer features")
+        self._coordinates = None
+        self.hidden_dim_, self.held_out_scores_ = self._resolve_width(None, None, None)
+        super()._learn_blocks(blocks)
+        self._warn_about_unused()
+
+    def _learn_from_blocks(self, net, data):
+        module, n_classes = net.module_, len(self.classes_)
+        self.latent_prior_ = prior_of_blocks(module, data, n_classes, self.latent_dim)
+
+    def _warn_about_unused(self):
+        """Warn if no latent dimension is used."""
         if not self.n_active_dims_:
             warn_user(
                 f"The {type(self).__name__} uses none of its latent dimensions: it "
@@ -398,7 +422,7 @@ class CVAE(DecoderMixin, NetGenerator):
     @torch.inference_mode()
     def _learn_sampling(self, net, data):
         """Fit the aggregate prior and the residual noise to the training samples."""
-        module = net.module_.eval()
+        module = uncompiled(net.module_).eval()
         means, variances, residuals = [], [], []
         for batch, x in TensorLoader(data, 4096):
             x_hat, mean, log_var, log_noise = module(**batch)
@@ -411,14 +435,15 @@ class CVAE(DecoderMixin, NetGenerator):
                 "The weights diverged in the last step: decoded samples are not "
                 "finite. The estimator is left unfitted. Use a smaller lr."
             )
-        mean = torch.cat(means).double().cpu().numpy()
-        variance = torch.cat(variances).double().cpu().numpy()
+        mean = torch.cat(means).cpu().double().numpy()
+        variance = torch.cat(variances).cpu().double().numpy()
         self.latent_prior_ = self._fit_prior(mean, variance, data.y.cpu().numpy())
-        feature_std = module.feature_std().double().cpu().numpy()
+        feature_std = module.feature_std().cpu().double().numpy()
         residuals = residuals.numpy()
         if self._coordinates is not None:
             residuals = self._coordinates.to_features(residuals * feature_std)
             self._coordinates.widen(module)
+            net.module__n_features = residuals.shape[1]
             feature_std = np.ones(residuals.shape[1])
         del self._coordinates
         self.noise_factor_ = smooth_residual_factor(residuals, feature_std)

@@ -15,7 +15,8 @@ from sklearn.utils.validation import check_is_fitted
 from .._class_means import fit_class_means, leave_one_out_residuals
 from .._doc_links import DocLinkMixin
 from .._scaling import estimate_scale, scale_rows
-from .._training import draw_seeds
+from .._seeds import draw_seeds
+from .._states import ArrayStateMixin
 from .._validation import (
     check_samples,
     encode_labels,
@@ -24,7 +25,7 @@ from .._validation import (
 )
 
 
-class DensityGenerator(DocLinkMixin, BaseEstimator):
+class DensityGenerator(DocLinkMixin, ArrayStateMixin, BaseEstimator):
     """Generator that fits one density estimator of scikit-learn for each class.
 
     It makes a generator of any estimator with `fit(X)` and `sample(n_samples)`, such as

@@ -11,7 +11,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from .._class_means import residual_covariance
 from .._thin_covariance import check_size
-from .._training import TensorLoader
+from .._training import TensorLoader, uncompiled
 from ._class_whitening import fit_class_whitening
 from ._decoder import DecoderMixin
 from ._flow_net import FlowSampler, build_net, integrate_dopri5, integrate_midpoint
@@ -84,7 +84,7 @@ class FlowMatching(DecoderMixin, NetGenerator):
         ``net_params={"callbacks__lr_schedule": None}`` switches the schedule off.
 
     device : str or torch.device, default="auto"
-        "auto" is CUDA where there is a GPU, else the CPU.
+        "auto" is the GPU that torch reports, else the CPU.
 
     random_state : int, RandomState instance or None, default=None
         Seed of initialisation, training and sampling. The same integer gives the same
@@ -98,6 +98,7 @@ class FlowMatching(DecoderMixin, NetGenerator):
         Further arguments of :class:`skorch.NeuralNet`, for example `callbacks`,
         `train_split`, `optimizer`, `module__hidden_dim` (256), `module__n_blocks` (2)
         or `module__dropout` (0.1). Callbacks are added to ours.
+        ``{"precision": "bf16"}`` computes the products of training in bfloat16.
 
     Attributes
     ----------
@@ -254,7 +255,8 @@ class FlowMatching(DecoderMixin, NetGenerator):
     @torch.inference_mode()
     def _learn_sampling(self, net, data):
         """Refuse weights that diverged in the last step, after the last loss."""
-        velocity = net.module_.eval().velocity
+        module = uncompiled(net.module_)
+        velocity = module.eval().velocity
         for batch, x in TensorLoader(data, 4096):
             t = torch.full((len(x),), 0.5, device=x.device)
             if not velocity(x, t, batch["y"]).isfinite().all():
@@ -263,7 +265,7 @@ class FlowMatching(DecoderMixin, NetGenerator):
                     "The estimator is left unfitted. Use a smaller lr."
                 )
         # `whitening_` keeps it.
-        net.module_.factor = net.module__factor = None
+        module.factor = net.module__factor = None
 
     def _make_sampler(self):
         self._check_guidance()

@@ -101,12 +101,12 @@ class ConditionalFlow(nn.Module):
     """Velocity network, trained on random noise and times.
 
     Returns `velocity` and what it should be, in the order of the classes. `factor` is
-    that of the covariance of each class's noise, see `ClassWhitening`.
+    that of the covariance of each class's noise, see `ClassWhitening`; only training
+    needs it.
     """
 
-    def __init__(self, n_features, factor, label_dropout, **kwargs):
+    def __init__(self, n_features, n_classes, factor, label_dropout, **kwargs):
         super().__init__()
-        n_classes = len(factor)
         self.register_buffer("factor", factor, persistent=False)
         self.velocity = VelocityNet(n_features, n_classes, **kwargs)
         self.label_dropout = label_dropout
@@ -137,6 +137,7 @@ def build_net(flow, n_samples, device):
     params = {
         "module": ConditionalFlow,
         "module__n_features": flow.n_features_in_,
+        "module__n_classes": len(flow.classes_),
         "module__factor": torch.tensor(flow.whitening_.factor, dtype=torch.float32),
         "module__label_dropout": flow.label_dropout,
         "criterion": FlowMatchingLoss,

@@ -5,10 +5,9 @@ import torch
 from scipy.linalg import solve_triangular
 from sklearn.base import clone
 
-from .._class_means import fit_class_means, make_definite
+from .._class_means import fit_class_means, indices_of_classes, make_definite
 from .._thin_covariance import ThinCovariance, gaussian_log_density
 from ._net_generator import NetGenerator
-from ._samplers import indices_of_classes
 
 # Wider nets had a higher likelihood still on one of three data sets. They disclosed
 # more, and classifiers trained on their samples were no better.
@@ -75,6 +74,7 @@ def _fit_width(cvae, width, Z, codes, seed):
     candidate = clone(cvae).set_params(net_params=_without_callbacks(cvae.net_params))
     candidate.classes_, candidate.n_features_in_ = cvae.classes_, cvae.n_features_in_
     candidate.hidden_dim_ = width
+    candidate._progress_title = f"trying width {width}"
     NetGenerator._fit(candidate, Z, codes, seed)
     return candidate
 

@@ -11,10 +11,17 @@ import safetensors.numpy
 from numpy.typing import ArrayLike
 from sklearn.utils import check_X_y
 
+from .._blocks import Blocks, check_blocks, is_blocked
 from .._class_means import raw_class_means, within_scatter
 from .._files import open_regular, write_whole
 from .._thin_covariance import as_array, check_size
-from .._validation import check_finite_in_float32, check_labels, check_numbers
+from .._validation import (
+    check_finite_in_float32,
+    check_labels,
+    check_numbers,
+    count_zeros,
+    warn_about_number_of_zeros,
+)
 
 _FORMAT = "skcvae-moments-1"
 _TENSORS = {"counts", "means", "scatter"}
@@ -89,7 +96,8 @@ class ClassMoments:
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Samples, of at most 8,192 features.
+            Samples, of at most 8,192 features. Arrays of zarr, h5py and Dask, and
+            memory maps of more than 1 GiB, are read in blocks.
 
         y : array-like of shape (n_samples,)
             Class of each sample.
@@ -104,6 +112,8 @@ class ClassMoments:
         ValueError
             If the samples are not finite, or have too many features.
         """
+        if is_blocked(X):
+            return cls._from_blocks(X if isinstance(X, Blocks) else check_blocks(X, y))
         check_labels(y)
         X, y = check_X_y(check_numbers(X), y, dtype=[np.float64, np.float32])
         check_finite_in_float32(X)
@@ -120,6 +130,15 @@ class ClassMoments:
         else:
             scatter = as_array(within_scatter(X, codes, means).matrix)
         return cls(classes, counts, means, scatter, X.dtype.name)
+
+    @classmethod
+    def _from_blocks(cls, blocks):
+        """Return the moments of samples that are read in blocks, and keep them."""
+        if blocks.moments is None:
+            check_size(*2 * blocks.shape[1:], "ClassMoments")
+            blocks.moments, n_zero = blocks.total(_moments_of_block)
+            warn_about_number_of_zeros(n_zero, len(blocks))
+        return blocks.moments
 
     def __add__(self, other: Self) -> Self:
         """Return the moments of the samples of both."""
@@ -139,7 +158,9 @@ class ClassMoments:
         shifts = others - means
         # A class that one of the two lacks has no shift between its means.
         weight = n * m / counts
-        scatter = self.scatter + other.scatter + (shifts.T * weight) @ shifts
+        shared = weight > 0
+        between = (shifts[shared].T * weight[shared]) @ shifts[shared]
+        scatter = self.scatter + other.scatter + between
         means = means + (m / counts)[:, None] * shifts
         dtype = np.result_type(self.dtype, other.dtype).name
         return type(self)(classes, counts, means, scatter, dtype)
@@ -233,3 +254,8 @@ class ClassMoments:
             raise ValueError("it holds values that are not finite")
         if not np.array_equal(np.unique(self.classes), self.classes):
             raise ValueError("its labels are not sorted")
+
+
+def _moments_of_block(X, y):
+    """Return the moments of checked samples, and how many are all zeros."""
+    return ClassMoments._from_checked(X, y), count_zeros(X)

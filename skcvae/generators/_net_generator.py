@@ -12,19 +12,25 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from skorch.callbacks import LRScheduler, PassthroughScoring
 from torch.optim.lr_scheduler import OneCycleLR
 
+from .._block_loader import BlockLoader
 from .._class_means import fit_class_means, leave_one_out_residuals
+from .._devices import (
+    drawing_device,
+    fork_torch_rng,
+    place_samples,
+    resolve_device,
+)
 from .._scaling import scale_rows
 from .._training import (
-    EpochProgress,
     LabelledTensors,
     TensorLoader,
     check_net_params,
-    fork_torch_rng,
-    resolve_device,
+    progress_callbacks,
     wrap_train_split,
 )
 from .._validation import VARIANCE_CONSTRAINT, check_validation
 from ._base import BaseGenerator
+from ._block_net import fit_net_to_blocks
 
 _AUTO_EPOCHS = (10, 300)
 # What a generator's own parameters set: a second value would contradict the schedule.
@@ -38,8 +44,14 @@ class NetGenerator(BaseGenerator):
     `_learn_sampling` and `_make_sampler`.
     """
 
+    #: Whether `fit` reads large samples in blocks.
+    _reads_blocks = False
     #: What needs less memory of the GPU.
     _memory_advice = "a smaller batch_size"
+    #: Whether a step of training calls the module as a whole.
+    _plain_forward = True
+    #: What the progress bar says.
+    _progress_title = "training"
 
     _parameter_constraints: dict = {
         "variance": VARIANCE_CONSTRAINT,
@@ -56,17 +68,40 @@ class NetGenerator(BaseGenerator):
     }
 
     def _fit(self, Z, codes, seed):
-        check_net_params(self.net_params, _RESERVED, f"the {type(self).__name__}")
+        owner = f"the {type(self).__name__}"
+        check_net_params(
+            self.net_params, _RESERVED, owner, plain_forward=self._plain_forward
+        )
         device = resolve_device(self.device)
-        x = torch.from_numpy(self._to_net(self._centre(Z, codes))).to(device)
-        data = LabelledTensors(x, torch.from_numpy(codes).to(device))
+        x = torch.from_numpy(self._to_net(self._centre(Z, codes)))
+        data = _place(x, codes, device)
+        self._train(data, data, device, seed)
+
+    def _learn_blocks(self, blocks, X_unlabeled=None):
+        if not self._reads_blocks:
+            super()._learn_blocks(blocks)
+        owner = f"the {type(self).__name__}"
+        check_net_params(
+            self.net_params, _RESERVED, owner, plain_forward=self._plain_forward
+        )
+        fit_net_to_blocks(self, blocks)
+
+    def _train(self, data, sample, device, seed):
+        """Train the networks, and learn how to sample.
+
+        `sample` are the data themselves, or a part of `BlockedSamples` in memory.
+        """
         net = self._build_net(len(data), device)
+        if data is not sample:
+            net.set_params(iterator_train=BlockLoader)
         try:
             with fork_torch_rng(seed, device):
                 net.fit(data, data.y)
                 if not net.n_finished_epochs_:
                     raise KeyboardInterrupt
-                self._learn_sampling(net, data)
+                self._learn_sampling(net, sample)
+                if data is not sample:
+                    self._learn_from_blocks(net, data)
         except torch.OutOfMemoryError as error:
             raise MemoryError(
                 f"The GPU is out of memory. Use {self._memory_advice}, or device='cpu'."
@@ -83,7 +118,7 @@ class NetGenerator(BaseGenerator):
         means = fit_class_means(Z, codes, len(self.classes_))
         self.mean_shrinkage_ = means.k0
         self.class_means_ = means.shrunk
-        return leave_one_out_residuals(Z, codes, means.raw, means.k0).astype(np.float32)
+        return leave_one_out_residuals(Z, codes, means.raw, means.k0, dtype=np.float32)
 
     def _to_net(self, residuals):
         """Return what the networks are trained on."""
@@ -100,7 +135,7 @@ class NetGenerator(BaseGenerator):
         x = torch.from_numpy(
             self._new_to_net(self._residuals(Z, codes).astype(np.float32))
         )
-        return LabelledTensors(x.to(device), torch.from_numpy(codes).to(device))
+        return _place(x, codes, device)
 
     def _residuals(self, Z, codes):
         """Return of new scaled samples what the networks model."""
@@ -114,11 +149,20 @@ class NetGenerator(BaseGenerator):
     def _learn_sampling(self, net, data):
         """Set what sampling needs beside the weights of the trained net."""
 
+    def _learn_from_blocks(self, net, data):
+        """Learn from all samples what sampling should not learn from a part."""
+
     def _keeps_interrupted(self):
         return hasattr(self, "net_")
 
     def _sampling_device(self):
-        return self.device_ if torch.cuda.is_available() else torch.device("cpu")
+        return drawing_device(self.device_, self._output_dtype)
+
+
+def _place(x, codes, device):
+    """Return samples and class codes as a training on the device reads them."""
+    codes = torch.from_numpy(codes).to(device)
+    return LabelledTensors(place_samples(x, device), codes)
 
 
 def count_batches(generator, n_samples):
@@ -175,6 +219,6 @@ def assemble_net(kind, generator, params, callbacks, max_epochs, device):
     # skorch uses and clears what it is given: the user's own objects stay fresh.
     extra = copy.deepcopy(generator.net_params or {})
     wrap_train_split(extra, partial(generator._convert_validation, device=device))
-    progress = [("progress", EpochProgress())] if generator.verbose else []
+    progress = progress_callbacks(generator.verbose, generator._progress_title)
     callbacks = [*callbacks, *progress, *(extra.pop("callbacks", None) or [])]
     return kind(**{**common, **params, **extra, "callbacks": callbacks})

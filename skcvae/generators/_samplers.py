@@ -6,10 +6,14 @@ import numpy as np
 import torch
 from torch import nn
 
-from .._class_means import fit_class_means, leave_one_out_residuals
+from .._class_means import (
+    fit_class_means,
+    indices_of_classes,
+    leave_one_out_residuals,
+)
 from .._thin_covariance import ThinCovariance
 
-_JITTER = 1e-9
+JITTER = 1e-9
 
 
 @dataclass
@@ -29,12 +33,6 @@ class LatentPrior:
             torch.from_numpy(a.astype(np.float32)).to(device)
             for a in (self.centre, self.factor)
         )
-
-
-def indices_of_classes(codes, n_classes):
-    """Return the indices of the samples of each class."""
-    ends = np.cumsum(np.bincount(codes, minlength=n_classes))
-    return np.split(np.argsort(codes, kind="stable"), ends[:-1])
 
 
 def standard_prior(n_classes, latent_dim):
@@ -59,7 +57,7 @@ def aggregate_prior(mean, variance, codes, n_classes):
     deviation = mean - overall
     covariance = deviation.T @ deviation / n_samples + np.diag(variance.mean(axis=0))
     # Latents of almost no variance would leave nothing to factor.
-    covariance += _JITTER * np.trace(covariance) / latent_dim * np.eye(latent_dim)
+    covariance += JITTER * np.trace(covariance) / latent_dim * np.eye(latent_dim)
     centre = np.empty((n_classes, latent_dim))
     factor = np.empty((n_classes, latent_dim, latent_dim), dtype=np.float32)
     for code, members in enumerate(indices_of_classes(codes, n_classes)):

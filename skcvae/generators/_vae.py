@@ -71,7 +71,7 @@ class VAE(CVAE):
         Learning rate: the peak of a one-cycle schedule ("reference": constant).
 
     device : str or torch.device, default="auto"
-        "auto" is CUDA where there is a GPU, else the CPU.
+        "auto" is the GPU that torch reports, else the CPU.
 
     random_state : int, RandomState instance or None, default=None
         Seed of initialisation, training and sampling.
@@ -154,6 +154,7 @@ class VAE(CVAE):
     # There is no `prior`: one that all classes share would draw samples of no class.
     _sampling_parameters: tuple[str, ...] = ("variance", "noise", "verbose")
     _module = UnconditionalVAE
+    _reads_blocks = False
 
     _parameter_constraints: dict = {
         name: allowed

@@ -5,29 +5,6 @@ computes and draws. The attributes hold what was drawn, and `plot` draws it agai
 Displays need matplotlib: ``pip install "skcvae[plot]"``.
 """
 
-from ._class_counts import ClassCountDisplay
-from ._class_curves import ClassCoverageDisplay, SphereRadiusDisplay
-from ._distances import NearestNeighborDistanceDisplay
-from ._frechet import FrechetVarianceDisplay
-from ._history import TrainingHistoryDisplay
-from ._latent import LatentSpaceDisplay
-from ._membership import MembershipROCDisplay
-from ._projection import ProjectionDisplay
-from ._regularization import RegularizationPathDisplay
-from ._reliability import ReliabilityDisplay
-from ._shots import ShotAccuracyDisplay
+from .._lazy import attach_stub
 
-__all__ = [
-    "ClassCountDisplay",
-    "ClassCoverageDisplay",
-    "FrechetVarianceDisplay",
-    "LatentSpaceDisplay",
-    "MembershipROCDisplay",
-    "NearestNeighborDistanceDisplay",
-    "ProjectionDisplay",
-    "RegularizationPathDisplay",
-    "ReliabilityDisplay",
-    "ShotAccuracyDisplay",
-    "SphereRadiusDisplay",
-    "TrainingHistoryDisplay",
-]
+__getattr__, __dir__, __all__ = attach_stub(__name__, __file__)

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch.distributions import Beta
 
+from .._devices import take_samples
 from .._remix import remix_label_share
 from .._training import LabelledTensors, TensorLoader
 
@@ -35,7 +36,7 @@ def resolve_remix(remix):
 
 
 class WeightedTensors(LabelledTensors):
-    """Samples, class codes and sample weights on the training device.
+    """Samples, class codes and sample weights.
 
     Parameters
     ----------
@@ -46,7 +47,7 @@ class WeightedTensors(LabelledTensors):
         Class codes, int64.
 
     w : Tensor of shape (n_samples,)
-        Weights, not negative, float64.
+        Weights, not negative, float64 where the device has it.
     """
 
     def __init__(self, x, y, w):
@@ -123,34 +124,40 @@ class RebalancedLoader(TensorLoader):
         self._p_augment = torch.tensor(
             priors.p_augment, dtype=torch.float32, device=codes.device
         )
-        self._class_count = torch.tensor(priors.class_count, device=codes.device)
+        self._class_count = self.dataset.w.new_tensor(priors.class_count)
         # A part of the samples may be held out for validation.
         self._mass = torch.zeros_like(self._class_count)
         self._mass.index_add_(0, codes, self.dataset.w)
         self._device_generator = torch.Generator(codes.device)
 
     def __iter__(self):
-        data = self.dataset
         self._device_generator.manual_seed(int(torch.randint(2**31, ())))
-        order = self._draw_order(self.priors.drawn(self._epoch))
+        prior = self.priors.drawn(self._epoch)
         self._epoch += 1
-        bounds = self._bounds()
+        sizes = np.diff(self._bounds()).tolist()
         # Whole batches in each block, so that a batch never needs two.
         per_block = max(1, _BLOCK_SIZE // self.batch_size)
-        for first in range(0, len(bounds) - 1, per_block):
-            edges = bounds[first : first + per_block + 1]
-            rows = order[edges[0] : edges[-1]]
-            x, y = data.x.index_select(0, rows), data.y.index_select(0, rows)
+        blocks = [sizes[i : i + per_block] for i in range(0, len(sizes), per_block)]
+        gathered = self._gather(prior, [sum(block) for block in blocks])
+        for (x, y), block in zip(gathered, blocks, strict=True):
             generated = self._replace(x, y)
-            sizes = np.diff(edges).tolist()
-            parts = (x.split(sizes), y.split(sizes), generated.split(sizes))
+            parts = (x.split(block), y.split(block), generated.split(block))
             for batch in zip(*parts, strict=True):
                 yield self._finish(*batch)
+
+    def _gather(self, prior, sizes):
+        """Yield samples and codes of a pass, in parts of these sizes."""
+        data = self.dataset
+        order = self._draw_order(prior)
+        places = order.to(data.x.device)
+        for of_x, of_y in zip(places.split(sizes), order.split(sizes), strict=True):
+            x = take_samples(data.x, of_x, data.y.device)
+            yield x, data.y.index_select(0, of_y)
 
     def _draw_order(self, prior):
         """Return the indices of the samples of a pass."""
         data = self.dataset
-        per_class = torch.as_tensor(prior, device=data.y.device) / self._mass
+        per_class = data.w.new_tensor(prior) / self._mass
         chance = per_class.index_select(0, data.y) * data.w
         if chance.max() - chance.min() <= 1e-6 * chance.max():
             return torch.randperm(len(data), device=data.y.device)
@@ -186,3 +193,24 @@ class RebalancedLoader(TensorLoader):
         mixed = torch.lerp(x[other], x, share[:, None])
         partner_weight = None if weight is None else weight[other]
         return mixed, MixedLabels(y, y[other], label_share, weight, partner_weight)
+
+
+class RebalancedBlockLoader(RebalancedLoader):
+    """The same for `BlockedSamples`, which come through a shuffle buffer."""
+
+    def _gather(self, prior, sizes):
+        return self.dataset.shuffled(sizes, self._draw_times(np.asarray(prior)))
+
+    def _draw_times(self, prior):
+        """Return how often each sample comes in a pass; None is once."""
+        codes = self.dataset.codes
+        count = np.bincount(codes, minlength=len(prior))
+        chance = prior / count
+        if np.ptp(chance) <= 1e-6 * chance.max():
+            return None
+        rng = np.random.default_rng(int(torch.randint(2**31, ())))
+        drawn = rng.multinomial(len(codes), prior / prior.sum())
+        of_class = np.repeat(np.cumsum(count) - count, drawn)
+        places = of_class + rng.integers(0, np.repeat(count, drawn))
+        order = np.argsort(codes, kind="stable")
+        return np.bincount(order[places], minlength=len(codes))

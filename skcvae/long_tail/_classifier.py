@@ -13,6 +13,7 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from torch import nn
 
 from .._doc_links import DocLinkMixin
+from .._states import ArrayStateMixin
 from .._validation import VARIANCE_CONSTRAINT, forget_fit
 from ._head_fitting import HeadFittingMixin
 from ._head_net import LOSSES
@@ -25,6 +26,7 @@ class LongTailClassifier(
     HeadPredictionsMixin,
     DocLinkMixin,
     ClassifierMixin,
+    ArrayStateMixin,
     BaseEstimator,
 ):
     r"""Linear head on embeddings, trained with generated samples for rare classes.
@@ -139,7 +141,7 @@ class LongTailClassifier(
         ``net_params={"callbacks__lr_schedule": None}`` keeps it constant.
 
     device : str or torch.device, default="auto"
-        "auto" is CUDA where there is a GPU, else the CPU.
+        "auto" is the GPU that torch reports, else the CPU.
 
     memory : str or joblib.Memory, default=None
         Cache of fitted generators: the candidates of a grid search then share one
@@ -157,6 +159,7 @@ class LongTailClassifier(
         `train_split`, `optimizer` or `module__hidden_dim`. Callbacks are added to
         ours. The set of ``{"train_split": skorch.helper.predefined_split(dataset)}``
         holds pairs of a sample and a label, in the units of `X`.
+        ``{"precision": "bf16"}`` computes the products of training in bfloat16.
 
     Attributes
     ----------
@@ -397,7 +400,8 @@ class LongTailClassifier(
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Embeddings.
+            Embeddings. Arrays of zarr, h5py and Dask, and memory maps of more than 1
+            GiB, are read in blocks, by ``solver="sgd"`` and for `y` alone.
 
         y : array-like of shape (n_samples,)
             Class of each sample, at least two classes. A class may have one sample.
@@ -443,20 +447,24 @@ class LongTailClassifier(
         return self
 
     def __getstate__(self):
-        """Return the state; that of the closed form is of arrays and plain values."""
+        """Return the state; the head of the closed form is in arrays."""
         state = super().__getstate__()
-        if state.get("solver_") == "closed_form" and "head_" in state:
-            head = {k: v.numpy() for k, v in state["head_"].state_dict().items()}
-            state = {**state, "head_": head, "device_": str(state["device_"])}
+        if "net_" in state:
+            # Its module is the head.
+            del state["head_"]
+        elif "head_" in state:
+            head = state["head_"].state_dict()
+            state["head_"] = {k: v.numpy() for k, v in head.items()}
         return state
 
     def __setstate__(self, state):
         """Set a state of `__getstate__`."""
-        if isinstance(state.get("head_"), dict):
+        if "net_" in state:
+            state = {**state, "head_": state["net_"].module_}
+        elif "head_" in state:
             head = LinearHead(*reversed(state["head_"]["weight"].shape))
             head.load_state_dict(
                 {k: torch.from_numpy(v.copy()) for k, v in state["head_"].items()}
             )
-            device = torch.device(state["device_"])
-            state = {**state, "head_": head.eval(), "device_": device}
+            state = {**state, "head_": head.eval()}
         super().__setstate__(state)

@@ -7,7 +7,7 @@ import numpy as np
 from scipy.optimize import minimize
 from scipy.special import logsumexp, softmax
 
-from .._training import limit_threads, threads_for
+from .._threads import limit_threads, threads_for
 from ._calibration import held_out_splits
 
 # Below it, the first exponent is taken to be 0: a pool needs its first member.

@@ -7,6 +7,8 @@ import torch
 from sklearn.utils import check_random_state
 from torch import nn
 
+from .._blocks import Blocks, is_blocked
+from .._devices import fork_torch_rng, has_float64, place_samples, resolve_device
 from .._generation import (
     check_takes_unlabeled,
     clone_generator,
@@ -14,7 +16,8 @@ from .._generation import (
     make_stream,
 )
 from .._scaling import estimate_scale, scale_rows
-from .._training import check_net_params, draw_seeds, fork_torch_rng, resolve_device
+from .._seeds import draw_seeds
+from .._training import check_net_params
 from .._validation import (
     check_unlabeled,
     check_validation,
@@ -22,7 +25,8 @@ from .._validation import (
     check_weighted_samples,
 )
 from ..generators import ClassGaussian
-from ._batches import WeightedTensors, resolve_remix
+from ._batches import RebalancedBlockLoader, WeightedTensors, resolve_remix
+from ._block_fitting import WeightedBlocks, check_block_fit, scale_of_blocks
 from ._calibration import cross_fitted_temperature
 from ._head_net import RESERVED, build_loss, build_net, count_epochs
 from ._heads import LinearHead
@@ -36,28 +40,33 @@ class HeadFittingMixin:
     def _check_and_fit(self, X, y, sample_weight, groups, X_unlabeled):
         self._check_parameters()
         self.device_ = resolve_device(self.device)
-        used = slice(None) if sample_weight is None else np.asarray(sample_weight) > 0
-        groups = None if groups is None else np.asarray(groups)[used]
-        X, y, weight = check_weighted_samples(self, X, y, sample_weight)
-        X_unlabeled = self._check_unlabeled(X_unlabeled, X)
+        given = {"sample_weight": sample_weight, "groups": groups}
+        blocked = is_blocked(X)
+        if blocked:
+            X, weight = check_block_fit(self, X, y, X_unlabeled=X_unlabeled, **given)
+            y = X.y
+        else:
+            X, y, weight, groups = self._check_in_memory(X, y, **given)
+            X_unlabeled = self._check_unlabeled(X_unlabeled, X)
         self.classes_, codes = np.unique(y, return_inverse=True)
         self.class_count_ = np.bincount(codes, weights=weight)
-        self.solver_ = resolve_solver(self, len(X), len(self.classes_))
+        n_samples = np.inf if blocked else len(X)
+        self.solver_ = resolve_solver(self, n_samples, len(self.classes_))
         self.augment_ = self.augment
         self.sampling_ = self._resolve_sampling(self.augment_)
         priors = self._batch_priors(len(X), self.class_count_, self.augment_)
         self.temperature_ = 1.0
         # A wrong argument of the loss shows before the generator is fitted.
         self._correct_logits(priors, priors.n_epochs - 1)
-        self.offset_, self.scale_ = estimate_scale(X)
         fit_seed, stream_seed, head_seed = draw_seeds(
             check_random_state(self.random_state), 3
         )
-        stream = None
         if self.augment is not None:
             self._fit_generator(X, y, fit_seed, X_unlabeled)
-            if self.solver_ == "sgd":
-                stream = self._make_stream(stream_seed)
+        self.offset_, self.scale_ = (scale_of_blocks if blocked else estimate_scale)(X)
+        stream = None
+        if self.augment is not None and self.solver_ == "sgd":
+            stream = self._make_stream(stream_seed)
         closed_form = None
         if self.solver_ == "closed_form":
             closed_form = ClosedFormFit(self, X, codes, weight, X_unlabeled)
@@ -67,9 +76,16 @@ class HeadFittingMixin:
                 self, X, y, weight, groups, head_seed, X_unlabeled
             )
         if closed_form is None:
-            self._train(X, codes, weight, priors, stream, head_seed)
+            rows = self._to_tensors(X, codes, weight)
+            self._train(rows, priors, stream, head_seed)
         else:
             self._solve(closed_form)
+
+    def _check_in_memory(self, X, y, sample_weight, groups):
+        """Return samples of positive weight, their labels, weights and groups."""
+        used = slice(None) if sample_weight is None else np.asarray(sample_weight) > 0
+        groups = None if groups is None else np.asarray(groups)[used]
+        return *check_weighted_samples(self, X, y, sample_weight), groups
 
     def _choose_strength(self, closed_form, groups, seed):
         """Set `l2_`, `augment_` and `variance_`, `l2_path_` and `temperature_`."""
@@ -212,15 +228,21 @@ class HeadFittingMixin:
         return self._to_tensors(X, codes, np.ones(len(codes)))
 
     def _to_tensors(self, X, codes, weight):
-        """Return scaled samples, class codes and weights on the device."""
-        arrays = scale_rows(X, self.offset_, self.scale_), codes, weight
-        tensors = (torch.from_numpy(array).to(self.device_) for array in arrays)
-        return WeightedTensors(*tensors)
+        """Return scaled samples, class codes and weights as training reads them."""
+        if not has_float64(self.device_):
+            weight = weight.astype(np.float32)
+        if isinstance(X, Blocks):
+            scaling = self.offset_, self.scale_
+            return WeightedBlocks(X, codes, weight, *scaling, self.device_)
+        z = torch.from_numpy(scale_rows(X, self.offset_, self.scale_))
+        y, w = (torch.from_numpy(a).to(self.device_) for a in (codes, weight))
+        return WeightedTensors(place_samples(z, self.device_), y, w)
 
-    def _train(self, X, codes, weight, priors, stream, seed):
+    def _train(self, rows, priors, stream, seed):
         """Train the head; set `net_`, `history_` and what Ctrl-C leaves."""
-        rows = self._to_tensors(X, codes, weight)
         net = build_net(self, len(rows), priors, stream)
+        if isinstance(rows, WeightedBlocks):
+            net.set_params(iterator_train=RebalancedBlockLoader)
         with fork_torch_rng(seed, self.device_):
             net.fit(rows, rows.y)
         if not net.n_finished_epochs_:

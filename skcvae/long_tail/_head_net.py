@@ -10,7 +10,7 @@ from skorch.callbacks import LRScheduler
 from torch import nn
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
-from .._training import EpochProgress, TrainingNet, wrap_train_split
+from .._training import TrainingNet, progress_callbacks, wrap_train_split
 from ._batches import PlainLoader, RebalancedLoader
 from ._heads import HEADS, Cosines
 from ._losses import (
@@ -219,6 +219,4 @@ def _callbacks(classifier, n_steps):
             LRScheduler(CosineAnnealingLR, step_every="batch", T_max=n_steps),
         )
     ]
-    if classifier.verbose:
-        callbacks.append(("progress", EpochProgress()))
-    return callbacks
+    return callbacks + progress_callbacks(classifier.verbose)

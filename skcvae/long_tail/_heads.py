@@ -5,12 +5,16 @@ import copy
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
+from sklearn.utils import gen_batches
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 from torch.nn import functional
 
 from .._scaling import scale_rows
 from .._validation import check_samples_alone
+
+# Logits that are held at a time: 32 MiB in float64.
+_BLOCK_NUMBERS = 2**22
 
 
 class LinearHead(nn.Linear):
@@ -177,8 +181,12 @@ class HeadPredictionsMixin:
         probability : ndarray of shape (n_samples, n_classes)
             In the order of `classes_`; each row sums to 1.
         """
-        logits = torch.from_numpy(self._corrected_logits(X))
-        return logits.softmax(dim=1).numpy()
+        X = self._check_to_predict(X)
+        proba = np.empty((len(X), len(self.classes_)))
+        for block in self._blocks(X):
+            logits = torch.from_numpy(self._corrected_logits(X[block]))
+            torch.softmax(logits, dim=1, out=torch.from_numpy(proba[block]))
+        return proba
 
     def predict(self, X: ArrayLike) -> NDArray:
         """Return the most probable class, for `target_prior`.
@@ -193,8 +201,9 @@ class HeadPredictionsMixin:
         y : ndarray of shape (n_samples,)
             Labels.
         """
-        logits = self._corrected_logits(X)
-        return self.classes_[logits.argmax(axis=1)]
+        X = self._check_to_predict(X)
+        codes = [self._corrected_logits(X[b]).argmax(axis=1) for b in self._blocks(X)]
+        return self.classes_[np.concatenate(codes)]
 
     def make_logits(self, device: str | torch.device = "cpu") -> nn.Module:
         """Return the classifier as a differentiable function of samples.
@@ -224,9 +233,15 @@ class HeadPredictionsMixin:
         )
         return logits.requires_grad_(False).to(device).eval()
 
-    def _corrected_logits(self, X):
+    def _check_to_predict(self, X) -> NDArray:
         check_is_fitted(self, "head_")
-        X = check_samples_alone(self, X)
+        return check_samples_alone(self, X)
+
+    def _blocks(self, X):
+        """Return slices of samples whose logits are held at a time."""
+        return gen_batches(len(X), max(1, _BLOCK_NUMBERS // len(self.classes_)))
+
+    def _corrected_logits(self, X):
         x = torch.from_numpy(scale_rows(X, self.offset_, self.scale_))
         with torch.inference_mode():
             logits = self.head_(x).double().numpy()

@@ -29,7 +29,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from .._doc_links import DocLinkMixin
 from .._generation import seed_all
-from .._training import draw_seeds
+from .._seeds import draw_seeds
 from .._validation import check_labels, forget_fit, read_tensors
 from ._classifier import LongTailClassifier
 from ._exponents import (

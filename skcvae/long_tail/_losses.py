@@ -289,7 +289,7 @@ class ClassBalancedLoss(_PriorLoss):
 
     def log_class_weight(self, class_count: ArrayLike) -> NDArray[np.float64]:
         """Return the log of the weights in use, whatever `class_count` is."""
-        return np.log(self.class_weight.double().cpu().numpy())
+        return np.log(self.class_weight.cpu().double().numpy())
 
     def _losses(self, logits, y):
         return self.class_weight[y] * _cross_entropy(logits, y)
@@ -502,7 +502,7 @@ class LDAMLoss(_CountedLoss):
         """Return the log of the weights in use: zeros before `reweight_after`."""
         if not self.reweights:
             return super().log_class_weight(class_count)
-        return np.log(self.class_weight.double().cpu().numpy())
+        return np.log(self.class_weight.cpu().double().numpy())
 
     def set_progress(self, fraction: float) -> None:
         """Weight the samples from the fraction `reweight_after` of the training on."""

@@ -1,6 +1,7 @@
 """The strength of a ridge, chosen on held-out samples along a path."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -35,15 +36,20 @@ class HeldOut:
     codes: torch.Tensor
     weight: torch.Tensor
 
-    def __post_init__(self):
-        self.joint = None
-
-    def move(self, l2, width):
-        """Fit for this strength from the last one on; return the held-out logits."""
+    def fit(self, l2, width, start):
+        """Return weights and biases for this strength, and the held-out logits."""
         self.objective.set_width(width)
-        self.joint = self.objective.fit(l2, self.joint, **_PATH)
-        joint = torch.as_tensor(self.joint, dtype=self.z.dtype, device=self.z.device)
-        return torch.addmm(joint[:, -1], self.z, joint[:, :-1].T)
+        joint = self.objective.fit(l2, start, **_PATH)
+        tensor = torch.as_tensor(joint, dtype=self.z.dtype, device=self.z.device)
+        return joint, torch.addmm(tensor[:, -1], self.z, tensor[:, :-1].T)
+
+
+class Point(NamedTuple):
+    """Held-out loss of a strength at the best temperature, and the heads of splits."""
+
+    temperature: float
+    loss: float
+    heads: list
 
 
 def stratified_splits(codes, rng):
@@ -78,7 +84,8 @@ class Choice:
     `l2` is at the minimum of the parabola through the best of the path and those beside
     it, over `width`, the factor of the variance of generated samples. `temperature`
     suits the logits, and `loss` is the least held-out loss. `path` holds "l2" from
-    strong to weak, "loss" and "temperature", for a width of 1.
+    strong to weak, "loss" and "temperature", for a width of 1. The head of all samples
+    is near `start`, the mean of those of the splits.
     """
 
     l2: float
@@ -86,6 +93,7 @@ class Choice:
     width: float = 1.0
     path: dict | None = None
     loss: float = np.inf
+    start: np.ndarray | None = None
 
 
 def choose_strength(splits, log_prior, may_widen):
@@ -106,39 +114,46 @@ def choose_strength(splits, log_prior, may_widen):
         Whether to try generated samples of more variance.
     """
 
-    def measure(l2, width=1.0):
-        logits = torch.cat([split.move(l2, width) for split in splits])
-        return _best_temperature(logits, splits, log_prior)
+    def measure(l2, near, width=1.0):
+        starts = [None] * len(splits) if near is None else near.heads
+        pairs = zip(splits, starts, strict=True)
+        fits = [split.fit(l2, width, start) for split, start in pairs]
+        logits = torch.cat([logits for _, logits in fits])
+        found = _best_temperature(logits, splits, log_prior)
+        return Point(*found, [head for head, _ in fits])
 
-    tried, best = _walk(lambda step: measure(FALLBACK * _FACTOR**-step))
-    steps = sorted(tried)
-    temperatures, losses = np.array([tried[step] for step in steps]).T
+    tried, best = _walk(lambda step, near: measure(FALLBACK * _FACTOR**-step, near))
+    point, steps = tried[best], sorted(tried)
+    temperatures, losses = np.array([tried[step][:2] for step in steps]).T
     path = {
         "l2": FALLBACK * _FACTOR ** -np.array(steps, dtype=float),
         "loss": losses,
         "temperature": temperatures,
     }
-    l2, loss = _lowest_point(path, steps.index(best)), tried[best][1]
-    if may_widen:
-        wide_temperature, wide_loss = measure(l2 / _WIDTH, _WIDTH)
-        if wide_loss < loss:
-            return Choice(l2 / _WIDTH, wide_temperature, _WIDTH, path, wide_loss)
+    l2, width = _lowest_point(path, steps.index(best)), 1.0
     # np.interp takes increasing positions.
-    temperature = np.interp(-np.log(l2), -np.log(path["l2"]), temperatures)
-    return Choice(l2, float(temperature), 1.0, path, loss)
+    temperature = float(np.interp(-np.log(l2), -np.log(path["l2"]), temperatures))
+    if may_widen:
+        wide = measure(l2 / _WIDTH, point, _WIDTH)
+        if wide.loss < point.loss:
+            l2, width = l2 / _WIDTH, _WIDTH
+            temperature, point = wide.temperature, wide
+    start = np.mean(point.heads, axis=0)
+    return Choice(l2, temperature, width, path, point.loss, start)
 
 
 def _walk(measure):
     """Measure at 0 and in each direction as long as the loss falls.
 
-    Return temperatures and losses by step, and the last step that lowered the loss.
+    Each is measured from the best so far on. Return points by step, and the last step
+    that lowered the loss.
     """
-    tried, best = {0: measure(0)}, 0
+    tried, best = {0: measure(0, None)}, 0
     for direction in (1, -1):
         step = direction
         while best == step - direction and abs(step) <= _MAX_STEPS:
-            tried[step] = measure(step)
-            if tried[step][1] < (1 - _MIN_GAIN) * tried[best][1]:
+            tried[step] = measure(step, tried[best])
+            if tried[step].loss < (1 - _MIN_GAIN) * tried[best].loss:
                 best = step
             step += direction
     return tried, best

@@ -7,10 +7,11 @@ import numpy as np
 import torch
 from sklearn.frozen import FrozenEstimator
 
+from .._devices import CPU, has_float64
 from .._generation import clone_generator, fit_generator, unfrozen
 from .._scaling import scale_rows
 from .._thin_covariance import quadratic_form
-from .._training import limit_threads, threads_for
+from .._threads import limit_threads, threads_for
 from ..generators import ClassGaussian
 from ._batches import resolve_remix
 from ._calibration import check_splits, held_out_splits
@@ -18,6 +19,7 @@ from ._closed_form import (
     HeadObjective,
     fewer_coordinates,
     half_whitener,
+    principal_axes,
     read_gaussians,
     within_covariance,
 )
@@ -38,7 +40,14 @@ _MAX_NUMBERS = 10**9
 # With so few classes, fits are fast enough to try them without generated samples, too.
 _FEW_CLASSES = 10
 # What a subclass of ClassGaussian may replace, so that its samples are others.
-_DRAWING = ("sample", "make_stream", "_make_sampler", "_make_scaled_draw", "_centres")
+_DRAWING = (
+    "sample",
+    "make_stream",
+    "_make_draw",
+    "_make_sampler",
+    "_make_scaled_draw",
+    "_centres",
+)
 
 
 def resolve_solver(classifier, n_samples, n_classes):
@@ -144,9 +153,11 @@ class ClosedFormFit:
         self.gaussians = None
         if classifier.augment is not None:
             self.gaussians = self._read(classifier.generator_)
-        self.whitener, self.spread = self._half_whitener(Z)
         self.start = None
-        self.Z = Z @ self.whitener.astype(np.float32)
+        whitener = self._half_whitener(Z).astype(np.float32)
+        axes, self.spread = principal_axes(Z @ whitener, weight)
+        self.whitener = whitener @ axes
+        self.Z = Z @ self.whitener
         # A product for the logits and one for the gradient, of two operations each.
         self.n_threads = threads_for(4 * self.Z.size * len(classifier.classes_))
 
@@ -168,8 +179,7 @@ class ClosedFormFit:
         else:
             size = covariance.trace()
             covariance = quadratic_form(covariance, basis)
-        whitener, spread = half_whitener(covariance, size / n_features)
-        return basis @ whitener, spread
+        return basis @ half_whitener(covariance, size / n_features)
 
     def choose(self, groups, seed):
         """Return the `Choice` of held-out samples, and change the Gaussians by it.
@@ -177,37 +187,35 @@ class ClosedFormFit:
         With few classes, generated samples may be left out: they harm where classes are
         far from Gaussian, and their number says little about the shrinkage of means.
         """
-        choice, start = self._choose(groups, seed)
+        choice = self._choose(groups, seed)
         if self.gaussians is not None:
             if len(self.classifier.classes_) <= _FEW_CLASSES:
                 gaussians, self.gaussians = self.gaussians, None
-                without, start_without = self._choose(groups, seed)
+                without = self._choose(groups, seed)
                 if without.loss < choice.loss:
-                    self.start = start_without
+                    self.start = without.start
                     return without
                 self.gaussians = gaussians
             self.gaussians.variance = choice.width * self.gaussians.variance
-        self.start = start
+        self.start = choice.start
         return choice
 
     def _choose(self, groups, seed):
-        """Return the choice with the present Gaussians, and where to start from."""
+        """Return the choice with the present Gaussians."""
         splits = self._held_out_parts(groups, seed)
         if not any(len(split.codes) for split in splits):
-            return Choice(FALLBACK), None
+            return Choice(FALLBACK)
         with np.errstate(divide="ignore"):
             log_target = np.log(self._target())
         may_widen = self.gaussians is not None and self.classifier.variance is None
         with limit_threads(self.n_threads):
-            choice = choose_strength(splits, log_target, may_widen)
-        # What the parts agree on is near the solution for all samples.
-        return choice, np.mean([split.joint for split in splits], axis=0)
+            return choose_strength(splits, log_target, may_widen)
 
     def solve(self, l2):
         """Return weights and biases for scaled samples, float32."""
         everything = slice(None)
         # Near the solution, few steps are left.
-        tolerance = 1e-6 if self.start is None else 1e-5
+        tolerance = 1e-6 if self.start is None else 3e-6
         objective = self._objective(everything, self.gaussians)
         with limit_threads(self.n_threads):
             joint = objective.fit(l2, self.start, tolerance=tolerance)
@@ -295,4 +303,6 @@ class ClosedFormFit:
         return self._read(fitted)
 
     def _tensor(self, values):
-        return torch.from_numpy(values).to(self.classifier.device_)
+        device = self.classifier.device_
+        # Sums of losses are in float64.
+        return torch.from_numpy(values).to(device if has_float64(device) else CPU)

@@ -21,8 +21,9 @@ from sklearn.utils._param_validation import (
     validate_params,
 )
 
+from .._devices import resolve_device
 from .._record_sets import array_likes
-from .._training import draw_seeds, resolve_device
+from .._seeds import draw_seeds
 from ._probe_training import prepare_data, train_head
 
 _SCORES = ("accuracy", "balanced_accuracy", "auroc", "f1", "kappa")
@@ -161,7 +162,7 @@ def linear_probe(  # noqa: PLR0913  the samples of three parts, and a training
         test samples.
 
     device : str or torch.device, default="cpu"
-        Where to train. "auto" is CUDA where there is a GPU.
+        Where to train. "auto" is the GPU that torch reports, if any.
 
     random_state : int, RandomState instance or None, default=None
         Seed of the head, the order of the samples, the stream and the noise. Give each
@@ -318,7 +319,7 @@ def _score_levels(head, data, levels, seed, average):
     scores, predictions = [], []
     for level in levels:
         logits = head(data.x_test + level * noise)
-        probability = logits.double().softmax(dim=1).cpu().numpy()
+        probability = logits.cpu().double().softmax(dim=1).numpy()
         predicted = data.classes[probability.argmax(axis=1)]
         row = _label_scores(data.y_test, predicted, average)
         row["auroc"] = np.nan

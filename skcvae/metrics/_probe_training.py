@@ -13,7 +13,8 @@ from skorch.helper import predefined_split
 from torch import nn
 from torch.utils.data import IterableDataset
 
-from .._training import LabelledTensors, TensorLoader, TrainingNet, fork_torch_rng
+from .._devices import fork_torch_rng
+from .._training import LabelledTensors, TensorLoader, TrainingNet
 
 # In units of the scale. Logits of such samples would leave the range of float32.
 _MAX_SIZE = 1e30

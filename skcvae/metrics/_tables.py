@@ -136,8 +136,8 @@ def table_quality(
         for j, listed in enumerate(is_categorical)
     ]
     columns = [
-        _compare_column(pair[0], pair[1], listed)
-        for pair, listed in zip(pairs, is_categorical, strict=True)
+        _compare_column(real, synthetic, listed)
+        for (real, synthetic), listed in zip(pairs, is_categorical, strict=True)
     ]
     found = _compare_pairs(pairs, names, is_categorical, n_resamples, rng)
     return Bunch(

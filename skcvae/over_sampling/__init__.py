@@ -1,28 +1,5 @@
 """Over-samplers that fill classes with generated or mixed samples."""
 
-from ._cvae import CVAEOverSampler
-from ._generative import GenerativeOverSampler
-from ._hard import HardOverSampler
-from ._latent_variation import LatentVariationOverSampler
-from ._policies import augmentation_policies
-from ._progressive import ProgressiveOverSampler
-from ._quality_filter import QualityFilter
-from ._remix import RemixSampler
-from ._resampled import ResampledClassifier
-from ._strategies import PowerStrategy, RatioStrategy
-from .fusion import HeadTailFusionSampler
+from .._lazy import attach_stub
 
-__all__ = [
-    "CVAEOverSampler",
-    "GenerativeOverSampler",
-    "HardOverSampler",
-    "HeadTailFusionSampler",
-    "LatentVariationOverSampler",
-    "PowerStrategy",
-    "ProgressiveOverSampler",
-    "QualityFilter",
-    "RatioStrategy",
-    "RemixSampler",
-    "ResampledClassifier",
-    "augmentation_policies",
-]
+__getattr__, __dir__, __all__ = attach_stub(__name__, __file__)

@@ -16,8 +16,10 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
+from .._blocks import is_blocked
 from .._doc_links import DocLinkMixin
 from .._generation import draw, drawing_seed, fit_into
+from .._states import ArrayStateMixin
 from .._tables import back_to_polars, to_pandas
 from .._validation import (
     check_finite_in_float32,
@@ -25,12 +27,14 @@ from .._validation import (
     check_numbers,
     forget_fit,
 )
+from ._discrete import discrete_ranges, round_discrete
+from ._streaming import StreamingMixin
 
 _XType = TypeVar("_XType", bound=Sized)
 _YType = TypeVar("_YType", bound=Sized)
 
 
-class BaseDenseOverSampler(DocLinkMixin, BaseOverSampler):
+class BaseDenseOverSampler(DocLinkMixin, ArrayStateMixin, BaseOverSampler):
     """Over-sampler of dense data: checks it, and keeps its container and types.
 
     A subclass implements `_draw_samples`, which returns a sample for each label that
@@ -135,7 +139,7 @@ class BaseDenseOverSampler(DocLinkMixin, BaseOverSampler):
         X = check_numbers(X)
         y = np.asarray(y) if isinstance(y, list) else y
         y, binarize_y = check_target_type(y, indicate_one_vs_all=True)
-        self._discrete = _discrete_ranges(X)
+        self._discrete = discrete_ranges(X)
         finite = not get_tags(self).input_tags.allow_nan
         X, y = validate_data(
             self,
@@ -170,7 +174,7 @@ class BaseDenseOverSampler(DocLinkMixin, BaseOverSampler):
         return tags
 
 
-class BaseGenerativeOverSampler(BaseDenseOverSampler):
+class BaseGenerativeOverSampler(StreamingMixin, BaseDenseOverSampler):
     """Over-sampler around a generator: trains it, then draws what is missing.
 
     A subclass implements `_make_generator`, which returns an unfitted generator, and
@@ -184,13 +188,27 @@ class BaseGenerativeOverSampler(BaseDenseOverSampler):
     def _train(self, X, y):
         fit_into(self, self._make_generator(), X, y, self.memory)
 
-    def _fit_resample(self, X, y):
+    def _draws_plainly(self):
+        """Tell whether new samples are those of the generator, as they come."""
         kind, base = type(self), BaseGenerativeOverSampler
+        own = kind._draw_samples, kind._draw_fitted
+        return own == (base._draw_samples, base._draw_fitted)
+
+    def _check_and_count(self, X, y):
+        if not (is_blocked(X) and self._draws_plainly()):
+            return super()._check_and_count(X, y)
+        blocks = self._check_blocks(X, y)
+        return blocks, blocks.y
+
+    def _fit_resample_frames(self, X, y):
+        if not (is_blocked(X) and self._draws_plainly()):
+            return super()._fit_resample_frames(X, y)
+        parts = zip(*self.iter_resample(X, y), strict=True)
+        return tuple(np.concatenate(part) for part in parts)
+
+    def _fit_resample(self, X, y):
         plain = not self._discrete and X.dtype in (np.float32, np.float64)
-        if not plain or (kind._draw_samples, kind._draw_fitted) != (
-            base._draw_samples,
-            base._draw_fitted,
-        ):
+        if not (plain and self._draws_plainly()):
             return super()._fit_resample(X, y)
         labels = self._missing_labels(y)
         self._train(X, y)
@@ -222,49 +240,3 @@ def _extend_weights(sample_weight, y_resampled):
     n = len(sample_weight)
     means = np.bincount(codes[:n], sample_weight) / np.bincount(codes[:n])
     return np.concatenate([sample_weight, means[codes[n:]]])
-
-
-def _discrete_ranges(X):
-    """Return (column, lowest, highest) for integer and boolean columns of a frame."""
-    dtypes = getattr(X, "dtypes", None)
-    if dtypes is None or np.ndim(X) != 2:
-        return []
-    categorical = [
-        c
-        for c, dtype in dtypes.items()
-        if hasattr(dtype, "categories") or "dictionary" in str(dtype)
-    ]
-    if categorical:
-        raise ValueError(
-            f"The columns {categorical} of X are categorical, and generated numbers "
-            "are none of their categories. Encode them, for example one-hot, or use "
-            'GenerativeOverSampler(categorical_features="auto").'
-        )
-    return [
-        (column, *_range(dtype))
-        for column, dtype in enumerate(dtypes)
-        if getattr(dtype, "kind", "O") in "iub"
-    ]
-
-
-def _range(dtype):
-    """Return the lowest and highest value of an integer or boolean type."""
-    dtype = np.dtype(getattr(dtype, "numpy_dtype", dtype))
-    if dtype.kind == "b":
-        return 0, 1
-    low, high = int(np.iinfo(dtype).min), int(np.iinfo(dtype).max)
-    if int(float(high)) > high:
-        # float64 rounds the largest 64-bit integers up, beyond their type.
-        high = int(np.nextafter(float(high), 0))
-    return low, high
-
-
-def round_discrete(drawn, dtype, discrete):
-    """Cast generated samples to `dtype`, rounding what cannot hold fractions."""
-    for column, low, high in discrete:
-        drawn[:, column] = np.rint(drawn[:, column]).clip(low, high)
-    if dtype.kind in "iub":
-        drawn = np.rint(drawn).clip(*_range(dtype))
-    if dtype == np.float16:
-        drawn = drawn.clip(np.finfo(dtype).min, np.finfo(dtype).max)
-    return drawn.astype(dtype, copy=False)

@@ -73,7 +73,7 @@ class CVAEOverSampler(BaseGenerativeOverSampler):
         Learning rate, the peak of a one-cycle schedule.
 
     device : str or torch.device, default="auto"
-        "auto" is CUDA where there is a GPU, else the CPU.
+        "auto" is the GPU that torch reports, else the CPU.
 
     memory : str or joblib.Memory, default=None
         Cache of fitted generators. A grid search over `variance`, `prior`, `noise` or

@@ -14,7 +14,7 @@ from torch import nn
 from torch.nn import functional
 
 from .._generation import clone_generator, draw, fill_by_class, unfrozen
-from .._training import draw_seeds
+from .._seeds import draw_seeds
 from .._validation import encode_labels
 from .._warnings import warn_user
 from ..generators import ClassGaussian

@@ -11,7 +11,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from torch.nn import functional
 
 from .._generation import clone_generator, fill_by_class, unfrozen
-from .._training import draw_seeds
+from .._seeds import draw_seeds
 from .._validation import encode_labels
 from ..generators import CVAE
 from ._base import BaseGenerativeOverSampler

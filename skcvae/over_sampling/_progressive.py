@@ -10,7 +10,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import InvalidParameterError
 from sklearn.utils.metaestimators import _BaseComposition
 
-from .._training import draw_seeds
+from .._seeds import draw_seeds
 from .._warnings import warn_user
 from ._base import BaseDenseOverSampler
 from ._strategies import n_synthetic_allowed

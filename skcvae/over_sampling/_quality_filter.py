@@ -17,7 +17,8 @@ from .._neighbors import check_min_distance, nearest_neighbors, resolve_min_dist
 from .._scaling import scale_rows
 from .._thin_covariance import ThinCovariance, gaussian_log_density
 from ..generators import ClassGaussian
-from ._base import BaseDenseOverSampler, round_discrete
+from ._base import BaseDenseOverSampler
+from ._discrete import round_discrete
 from ._generative import GenerativeOverSampler
 from ._wrapping import check_sampler, make_source
 

@@ -8,7 +8,6 @@ import numpy as np
 from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils import check_random_state
-from torch import nn
 
 from .._generation import (
     check_frozen,
@@ -17,7 +16,7 @@ from .._generation import (
     seed_inner,
     unfrozen,
 )
-from .._training import draw_seeds
+from .._seeds import draw_seeds
 from ._base import BaseGenerativeOverSampler
 
 
@@ -63,6 +62,8 @@ def fit_classifier(classifier, X, y, random_state):
     ValueError
         If a frozen classifier was fitted to other features, or lacks a class of `y`.
     """
+    from torch import nn
+
     if isinstance(classifier, nn.Module):
         return classifier
     if isinstance(classifier, FrozenEstimator):

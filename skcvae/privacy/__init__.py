@@ -1,44 +1,5 @@
 """Privacy: attacks on synthetic samples and released models, and an audit of them."""
 
-from .._statistics import Estimate, tpr_at_fpr
-from ._attack_result import AttackResult, attack_controls, attack_result
-from ._audit import privacy_audit
-from ._audit_report import AuditedAttack, AuditedClass, PrivacyAudit
-from ._class_gaussian import class_gaussian_attack
-from ._closeness import (
-    distance_to_closest_record_share,
-    exact_copies,
-    identifiability,
-    nndr,
-)
-from ._headline import HeadlineFigure
-from ._latent_search import latent_search_attack
-from ._membership import (
-    label_inference_gap,
-    nearest_neighbor_attack,
-    scaler_attack,
-)
-from ._shadow import shadow_attack
+from .._lazy import attach_stub
 
-__all__ = [
-    "AttackResult",
-    "AuditedAttack",
-    "AuditedClass",
-    "Estimate",
-    "HeadlineFigure",
-    "PrivacyAudit",
-    "attack_controls",
-    "attack_result",
-    "class_gaussian_attack",
-    "distance_to_closest_record_share",
-    "exact_copies",
-    "identifiability",
-    "label_inference_gap",
-    "latent_search_attack",
-    "nearest_neighbor_attack",
-    "nndr",
-    "privacy_audit",
-    "scaler_attack",
-    "shadow_attack",
-    "tpr_at_fpr",
-]
+__getattr__, __dir__, __all__ = attach_stub(__name__, __file__)

@@ -16,8 +16,8 @@ from sklearn.utils._param_validation import (
 
 from .._neighbors import nearest_neighbors
 from .._record_sets import same_size, scale_by
+from .._seeds import draw_seeds
 from .._statistics import quantile
-from .._training import draw_seeds
 from .._warnings import warn_user
 from ._audit_membership import (
     DECODER_ATTACKS,

@@ -5,8 +5,8 @@ from scipy import stats
 
 from .._neighbors import nearest_neighbors
 from .._record_sets import scale_by
+from .._seeds import draw_seeds
 from .._statistics import Estimate, auc, proportion
-from .._training import draw_seeds
 from ._attack_result import attack_result
 from ._audit_parts import SyntheticSamples, fit_clone, split_anew
 from ._audit_report import AuditedAttack, AuditedClass

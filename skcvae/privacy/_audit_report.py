@@ -8,9 +8,33 @@ import numpy as np
 from .._statistics import Estimate
 from ._attack_result import AttackResult
 from ._headline import HeadlineFigure
+from ._planted import NO_LEAK
 
 _VERDICTS = {True: "yes", False: "not usable"}
 _CLOSING = "These are lower bounds from the listed attacks; stronger attacks may exist."
+_FLAGGED = (
+    "The headline shows a leak in a planted release that has none; in one audit of "
+    "twenty it does so by chance."
+)
+_APART = (
+    "No attack with controls is usable: samples that leak nothing set members and "
+    "non-members apart."
+)
+_SETS_DIFFER = (
+    "The likely cause is that the two sets differ in distribution, by their source, "
+    "their time, or the shares of their classes, and the audit says nothing about "
+    "membership."
+)
+_SPLIT_ANEW = (
+    "Split one set at random into members, non-members and reference, whole groups "
+    "together; train on the members, and audit again."
+)
+_TOO_FEW = (
+    "No attack with controls is usable: none notices a release of the members "
+    "themselves. The likely cause is that there are too few records, or that many are "
+    "equal, and the audit says nothing about membership.",
+    "Audit with more members, non-members and reference samples.",
+)
 
 
 @dataclass(frozen=True)
@@ -143,9 +167,30 @@ class PrivacyAudit:
     splits: dict | None
     notes: tuple[str, ...]
 
+    @property
+    def dead_end(self) -> tuple[str, ...]:
+        """Likely cause and remedy where the audit cannot tell; empty otherwise.
+
+        This is where no attack with controls is usable, or where the headline shows a
+        leak in the planted release that has none.
+        """
+        controlled = [a for a in self.attacks if a.positive is not None]
+        if controlled and not any(attack.usable for attack in controlled):
+            clean = [a.negative for a in controlled if a.negative is not None]
+            if all(area.low <= 0.5 <= area.high for area in clean):
+                return _TOO_FEW
+            return f"{_APART} {_SETS_DIFFER}", _SPLIT_ANEW
+        if self.planted.get(NO_LEAK):
+            return f"{_FLAGGED} {_SETS_DIFFER}", _SPLIT_ANEW
+        return ()
+
     def to_dict(self) -> dict:
         """Return all fields as plain numbers, strings, lists and dicts for JSON."""
-        return {**_plain(self), "closing": _CLOSING}
+        return {
+            **_plain(self),
+            "dead_end": " ".join(self.dead_end),
+            "closing": _CLOSING,
+        }
 
     def __str__(self):
         sections = [
@@ -226,6 +271,7 @@ def _membership(audit):
         for attack in audit.attacks
     ]
     lines = ["2. Membership: who was in the training set", *_table(rows)]
+    lines += audit.dead_end
     if audit.maximum is None:
         lines.append("No attack was usable: nothing is known about membership.")
     else:

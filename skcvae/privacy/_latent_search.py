@@ -9,13 +9,14 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_array, check_random_state, gen_batches
 from sklearn.utils._param_validation import HasMethods, Interval, validate_params
 
+from .._devices import resolve_device
 from .._record_sets import (
     array_likes,
     check_disjoint,
     check_one_label_per_sample,
     check_record_sets,
 )
-from .._training import draw_seeds, resolve_device
+from .._seeds import draw_seeds
 from .._warnings import warn_user
 from ._attack_result import AttackResult, attack_result
 
@@ -124,7 +125,7 @@ def latent_search_attack(
         but for rounding.
 
     device : str or torch.device, default="cpu"
-        Where to search. "auto" is CUDA where there is a GPU, else the CPU.
+        Where to search. "auto" is the GPU that torch reports, else the CPU.
 
     random_state : int, RandomState instance or None, default=None
         Seed of the random starts.
@@ -272,7 +273,7 @@ def _one_scale(decoder, x, codes, batch_size):
                 f"The samples to attack have {x.shape[1]} features, and the release "
                 f"decodes {decoded.shape[1]}. They must be the same features."
             )
-        squares += (decoded - x[rows]).double().square().sum().item()
+        squares += (decoded - x[rows]).cpu().double().square().sum().item()
     return _RELATIVE_SCALE * np.sqrt(squares / x.numel()) or 1.0
 
 

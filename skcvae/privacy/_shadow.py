@@ -18,7 +18,7 @@ from sklearn.utils._param_validation import (
 
 from .._neighbors import nearest_neighbors
 from .._record_sets import array_likes, check_one_label_per_sample, scale_by
-from .._training import draw_seeds
+from .._seeds import draw_seeds
 from ._attack_result import AttackResult, attack_result
 from ._audit_parts import synthesize
 from ._latent_search import check_candidates, latent_search_scores

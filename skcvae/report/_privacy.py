@@ -1,6 +1,5 @@
 """The section of a report on privacy: an audit in plain words, without a verdict."""
 
-import warnings
 from typing import Any
 
 import numpy as np
@@ -52,18 +51,15 @@ def audit(run: Run, groups: dict[str, Any]) -> tuple[PrivacyAudit | None, str]:
     if run.reference is None:
         return None, _NOT_AUDITED
     try:
-        with warnings.catch_warnings():
-            # The notes of the audit repeat this warning.
-            warnings.filterwarnings("ignore", "Few records", UserWarning)
-            found = privacy_audit(
-                _Published(run),
-                *run.train,
-                *run.test,
-                *run.reference,
-                **groups,
-                statement=_formal_guarantee(run),
-                random_state=run.seeds[1],
-            )
+        found = privacy_audit(
+            _Published(run),
+            *run.train,
+            *run.test,
+            *run.reference,
+            **groups,
+            statement=_formal_guarantee(run),
+            random_state=run.seeds[1],
+        )
     except ValueError as error:
         return None, f"not audited: {error}"
     return found, ""
@@ -100,6 +96,7 @@ def describe_privacy(
             *_classes(found),
         ],
         "maximum": found.maximum,
+        "dead_end": " ".join(found.dead_end),
         "closeness": _closeness(found.closeness),
         "attribute": _attribute(found.attribute),
         "notes": found.notes,

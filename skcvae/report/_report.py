@@ -3,6 +3,8 @@
 import base64
 import hashlib
 import os
+import warnings
+from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
+from tqdm.auto import tqdm
 
 from .._extras import import_extra, import_pyplot
 from .._files import check_output, write_whole
@@ -18,13 +21,14 @@ from ._figures import MAX_CLASS_IMAGES, draw_classes, draw_figures
 from ._privacy import audit, describe_privacy
 from ._samples import clean, prepare_run
 from ._sections import (
+    collect,
     describe_data,
     describe_reproduction,
     describe_training,
-    find_warnings,
     measure_quality,
     measure_utility,
 )
+from ._summary import RULES, next_steps, summarise
 
 
 def report(  # noqa: PLR0913  three sets of samples with their groups
@@ -43,15 +47,18 @@ def report(  # noqa: PLR0913  three sets of samples with their groups
     title: str | None = None,
     command: str | None = None,
     device: str | torch.device = "cpu",
+    verbose: int = 0,
     random_state: int | np.random.RandomState | None = 0,
 ) -> Path:
     """Write a report on a release or on over-sampling, as one HTML file.
 
-    The report describes the data and the training. It compares generated samples with
-    test samples, and training samples with test samples for reference. It scores a
-    linear head that is trained on generated samples. It lists what attacks on a release
-    find, without a verdict. It has figures, a view of each class, versions and seeds.
-    The file needs no network and no JavaScript.
+    The report opens with a summary: what is good, what is doubtful, and what to do
+    next, by rules that it states. It describes the data and the training. It compares
+    generated samples with test samples, and training samples with test samples for
+    reference. It scores a linear head that is trained on generated samples. It lists
+    what attacks on a release find, without a verdict. It has figures, a view of each
+    class, versions and seeds. The file needs no network and no JavaScript. Warnings
+    that arise while the report is made are sentences in its summary.
 
     .. note::
         The report contains facts about the real samples, and the seed. Show it only to
@@ -105,6 +112,9 @@ def report(  # noqa: PLR0913  three sets of samples with their groups
     device : str or torch.device, default="cpu"
         Device that trains the linear head.
 
+    verbose : int, default=0
+        Above 0, show a progress bar that names the section.
+
     random_state : int, RandomState instance or None, default=0
         Seed of the report's random draws.
 
@@ -145,34 +155,77 @@ def report(  # noqa: PLR0913  three sets of samples with their groups
     template = _make_template()
     path = Path(path)
     check_output(path, ".html")
-    run = prepare_run(
-        model, X, y, X_test, y_test, X_reference, y_reference, random_state
-    )
-    found, reason = audit(
-        run,
-        {
-            "groups_members": groups,
-            "groups_nonmembers": groups_test,
-            "groups_reference": groups_reference,
-        },
-    )
-    quality = measure_quality(run)
+    groups_of = {
+        "groups_members": groups,
+        "groups_nonmembers": groups_test,
+        "groups_reference": groups_reference,
+    }
     title = clean(title or f"Report on a {type(model).__name__}")
+    with _collected_warnings() as messages:
+        run = prepare_run(
+            model, X, y, X_test, y_test, X_reference, y_reference, random_state
+        )
+        sections = _measure(run, groups_of, device, messages, verbose)
     page = template.render(
         run=run,
-        data=describe_data(run),
-        training=describe_training(run),
-        warnings=find_warnings(run, quality),
-        quality=quality,
-        utility=measure_utility(run, device),
-        privacy=describe_privacy(run, found, reason),
-        figures=draw_figures(run, found),
-        class_figures=draw_classes(run),
+        **sections,
+        rules=RULES,
         max_class_images=MAX_CLASS_IMAGES,
         reproduction=describe_reproduction(title, command, random_state),
     )
     write_whole(path, page.encode())
     return path
+
+
+def _measure(run, groups, device, messages, verbose):
+    """Return the contents of the sections by their names in the template."""
+    with tqdm(total=5, unit="section", desc="report", disable=not verbose) as progress:
+
+        def measure(name, function, *args):
+            progress.set_postfix_str(name)
+            result = function(*args)
+            progress.update()
+            return result
+
+        quality = measure("quality", measure_quality, run)
+        utility = measure("utility", measure_utility, run, device)
+        found, reason = measure("privacy", audit, run, groups)
+        figures = measure("figures", draw_figures, run, found)
+        class_figures = measure("classes", draw_classes, run)
+    privacy = describe_privacy(run, found, reason)
+    guarantee = dict(privacy["formal"])["guarantee"][0]
+    findings = summarise(
+        collect(run, quality, utility, (found, reason, guarantee), tuple(messages))
+    )
+    return {
+        "findings": findings,
+        "next_steps": next_steps(findings),
+        "data": describe_data(run),
+        "training": describe_training(run),
+        "quality": quality,
+        "utility": utility,
+        "privacy": privacy,
+        "figures": figures,
+        "class_figures": class_figures,
+    }
+
+
+@contextmanager
+def _collected_warnings():
+    """Yield the messages of the user warnings inside the block, each once."""
+    messages: dict[str, None] = {}
+
+    def show(message, category, *args, **kwargs):
+        if issubclass(category, UserWarning):
+            messages[clean(message)] = None
+        else:
+            shown(message, category, *args, **kwargs)
+
+    with warnings.catch_warnings():
+        shown = warnings.showwarning
+        warnings.simplefilter("always", UserWarning)
+        warnings.showwarning = show
+        yield messages
 
 
 def _make_template():

@@ -10,7 +10,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from .._generation import draw
 from .._record_sets import check_one_label_per_sample, check_record_sets
-from .._training import draw_seeds
+from .._seeds import draw_seeds
 from .._validation import check_labels
 
 # The time of comparisons grows with the square of this number of samples.

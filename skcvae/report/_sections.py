@@ -8,9 +8,10 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import numpy as np
+from scipy import stats
 from sklearn.utils import Bunch
 
-from .._statistics import quantile
+from .._statistics import Estimate, quantile
 from ..metrics import (
     class_frechet_distance,
     frechet_distance,
@@ -20,12 +21,12 @@ from ..metrics import (
     shot_accuracy_score,
 )
 from ..metrics._probe import run_probe
+from ..privacy import PrivacyAudit
 from ._samples import Run, Samples, clean, find_history, innermost
+from ._summary import Measured
 
 # With more classes, the first section has a summary.
 _MAX_LISTED = 50
-# A ratio of the variances within classes outside of these bounds gives a warning.
-_VARIANCE_BOUNDS = (2 / 3, 1.5)
 # Data with at least this imbalance ratio are long-tailed.
 _LONG_TAILED = 10
 _N_NEIGHBORS = 5
@@ -174,8 +175,16 @@ def measure_quality(run: Run) -> Bunch:
         n_samples=len(test.y),
         n_neighbors=_N_NEIGHBORS,
         variance=generated["variance"],
+        coverage=_both(sets, "coverage"),
+        precision=_both(sets, "precision"),
         classes=classes,
     )
+
+
+def _both(sets, measure):
+    """Return a measure of generated and of training samples, or None."""
+    values = tuple(of_set[measure] for of_set in sets.values())
+    return None if None in values else values
 
 
 def _compare(test, samples):
@@ -248,13 +257,13 @@ def measure_utility(run: Run, device: Any) -> dict[str, Any]:
     is_long_tailed = counts.max() >= _LONG_TAILED * counts.min()
     names = ["accuracy", "balanced_accuracy", "auroc", "f1", "kappa"]
     shots = ["many", "medium", "few"] if is_long_tailed else []
-    rows, reasons = [], set()
+    rows, reasons, is_right = [], set(), []
     for label, source in sources.items():
         try:
             with warnings.catch_warnings():
                 # Many classes of one sample look like a regression to scikit-learn.
                 warnings.filterwarnings("ignore", "The number of unique classes")
-                result, shot = _probe(run, source, device)
+                result, shot, predicted = _probe(run, source, device)
         except ValueError as error:
             return {"reason": str(error)}
         rows.append(
@@ -262,66 +271,90 @@ def measure_utility(run: Run, device: Any) -> dict[str, Any]:
             + [_finite(shot[name]) for name in shots]
         )
         reasons.add(result.auroc_reason)
+        is_right.append(predicted == run.test.y)
     head = ["trained on", "samples", "accuracy", "balanced accuracy", "AUROC", "F1"]
     head += ["Cohen's kappa", *(f"accuracy, {name}" for name in shots)]
     return {
         "table": {"caption": "Scores on the test samples", "head": head, "rows": rows},
         "auroc_reason": "; ".join(sorted(reasons - {""})),
+        "difference": balanced_difference(is_right[1], is_right[0], run.test.y)
+        if len(is_right) > 1
+        else None,
         "n_stopping": len(run.stopping.y),
         "is_long_tailed": is_long_tailed,
     }
 
 
 def _probe(run, source, device):
-    """Return the result of `linear_probe`, and accuracies by shot."""
+    """Return the result of `linear_probe`, accuracies by shot, and predictions."""
     settings = {**_PROBE, "device": device, "random_state": run.seeds[0]}
     result, predicted = run_probe(source, run.stopping, run.test, **settings)
     shot = shot_accuracy_score(run.test.y, predicted, y_train=run.train.y)
-    return result, shot
+    return result, shot, predicted
 
 
-def find_warnings(run: Run, quality: Bunch) -> list[str]:
-    """Return a sentence on each problem."""
-    found = []
-    if getattr(innermost(run), "n_active_dims_", None) == 0:
-        found.append(
-            "Posterior collapse: the CVAE uses none of its latent dimensions. Samples "
-            "are independent noise around their class mean. Train longer, or lower "
-            "beta."
-        )
-    low, high = _VARIANCE_BOUNDS
-    if quality.variance is not None and not low <= quality.variance <= high:
-        found.append(
-            "The variance of generated samples within their classes is "
-            f"{quality.variance:.3g} times that of test samples: they are "
-            + ("too alike." if quality.variance < low else "too scattered.")
-        )
-    if sentence := _nearer_than_holdout(run):
-        found.append(sentence)
+def balanced_difference(first: Any, second: Any, y: Any) -> Estimate | None:
+    """Estimate a difference of balanced accuracies on the same samples.
+
+    `first` and `second` say of each sample whether it was classified right. The
+    standard error is that of a mean over classes of paired differences, whose variance
+    within classes is pooled. None where no class has two samples.
+    """
+    gains = np.asarray(first, dtype=float) - second
+    _, codes, counts = np.unique(y, return_inverse=True, return_counts=True)
+    if len(codes) <= len(counts):
+        return None
+    means = np.bincount(codes, gains) / counts
+    variance = ((gains - means[codes]) ** 2).sum() / (len(codes) - len(counts))
+    half = stats.norm.ppf(0.975) * np.sqrt(variance * (1 / counts).sum()) / len(counts)
+    value = float(means.mean())
+    return Estimate(value, value - float(half), value + float(half))
+
+
+def collect(
+    run: Run,
+    quality: Bunch,
+    utility: dict[str, Any],
+    privacy: tuple[PrivacyAudit | None, str, str],
+    messages: tuple[str, ...],
+) -> Measured:
+    """Return the numbers that the summary judges.
+
+    `privacy` is the audit, why there is none, and the formal guarantee.
+    """
+    generator = innermost(run)
+    scores = getattr(generator, "held_out_scores_", {})
     missing = sorted(set(run.test.y.tolist()) - set(run.classes.tolist()))
-    if missing:
-        found.append(
-            "Some classes of the test samples have no training samples: "
-            f"{clean(missing[:5])}."
-        )
-    return found
-
-
-def _nearer_than_holdout(run):
-    """Return a warning if generated samples are nearer to training than test ones."""
-    if not len(run.compared["test"].y):
-        return ""
-    medians = {
-        name: quantile(nearest_neighbors(run.compared[name].X, run.train.X)[0][:, 0])
-        for name in ("synthetic", "test")
-    }
-    if medians["synthetic"].high >= medians["test"].low:
-        return ""
-    return (
-        "Generated samples are nearer to training samples than test samples are: the "
-        f"median distance is {medians['synthetic'].value:.4g} against "
-        f"{medians['test'].value:.4g}. They may resemble single samples too much."
+    audit, not_audited, guarantee = privacy
+    return Measured(
+        is_release=run.is_release,
+        n_active_dims=getattr(generator, "n_active_dims_", None),
+        held_out_scores=(scores["gaussian"][1], scores[generator.hidden_dim_][1])
+        if scores
+        else None,
+        unknown_classes=clean(missing[:5]) if missing else "",
+        n_neighbors=quality.n_neighbors,
+        coverage=quality.coverage,
+        precision=quality.precision,
+        variance=quality.variance,
+        medians=_median_distances(run),
+        difference=utility.get("difference"),
+        audit=audit,
+        not_audited=not_audited,
+        guarantee=guarantee,
+        messages=messages,
     )
+
+
+def _median_distances(run):
+    """Return how far generated and test samples are from training samples."""
+    if not len(run.compared["test"].y):
+        return None
+    generated, test = (
+        quantile(nearest_neighbors(run.compared[name].X, run.train.X)[0][:, 0])
+        for name in ("synthetic", "test")
+    )
+    return generated, test
 
 
 def describe_reproduction(

@@ -1,6 +1,5 @@
 """Generators with differential privacy, and their accounting."""
 
-from ._cvae import DPCVAE
-from ._gaussian import DPClassGaussian
+from ..._lazy import attach_stub
 
-__all__ = ["DPCVAE", "DPClassGaussian"]
+__getattr__, __dir__, __all__ = attach_stub(__name__, __file__)

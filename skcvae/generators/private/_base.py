@@ -10,7 +10,7 @@ from sklearn.base import _fit_context
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval
 
-from ..._training import draw_seeds
+from ..._seeds import draw_seeds
 from ..._validation import (
     check_labels,
     check_private_samples,

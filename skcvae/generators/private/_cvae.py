@@ -8,8 +8,14 @@ import torch
 from numpy.typing import ArrayLike
 from sklearn.utils._param_validation import Interval, StrOptions
 
+from ..._devices import (
+    drawing_device,
+    fork_torch_rng,
+    place_samples,
+    resolve_device,
+)
 from ..._thin_covariance import check_size
-from ..._training import LabelledTensors, fork_torch_rng, resolve_device
+from ..._training import LabelledTensors
 from ..._warnings import warn_user
 from .._cvae_net import constant_noise_scale
 from .._samplers import CVAESampler, ObservationNoise, standard_prior
@@ -114,7 +120,7 @@ class DPCVAE(BasePrivateGenerator):
         Norm to which the gradient of each sample is clipped.
 
     device : str or torch.device, default="auto"
-        "auto" is CUDA where there is a GPU, else the CPU.
+        "auto" is the GPU that torch reports, else the CPU.
 
     random_state : int, RandomState instance or None, default=None
         Seed of the noise, of training and of :meth:`sample`. Whoever knows or guesses a
@@ -263,7 +269,7 @@ class DPCVAE(BasePrivateGenerator):
         scale = bound / np.sqrt(X.shape[1])
         inputs = clip_to_norm(residuals, _INPUT_BOUND * bound) / scale
         net = self._train(
-            torch.from_numpy(inputs.astype(np.float32)).to(device),
+            place_samples(torch.from_numpy(inputs.astype(np.float32)), device),
             torch.from_numpy(codes).to(device),
             min(1.0, self.batch_size / private.n_samples),
             (order, budget - order * ledger.mu**2 / 2),
@@ -292,11 +298,11 @@ class DPCVAE(BasePrivateGenerator):
         )
         noise = SystemNoise() if self.random_state is None else None
         net = build_private_net(
-            self, len(self.classes_), x.device, noise_multiplier, sample_rate, noise
+            self, len(self.classes_), codes.device, noise_multiplier, sample_rate, noise
         )
         samples = LabelledTensors(x, codes)
         try:
-            with fork_torch_rng(seed, x.device):
+            with fork_torch_rng(seed, codes.device):
                 net.initialize()
                 self._warn_about_noise(net, n_steps)
                 net.partial_fit(samples, samples.y)
@@ -314,17 +320,28 @@ class DPCVAE(BasePrivateGenerator):
 
         Opacus leaves exact sums of gradients on the parameters of the net.
         """
+        sizes = self.n_features_in_, len(self.classes_), self.latent_dim
         trained = net.module_.state_dict()
-        with torch.device("meta"):
-            module = PrivateVAE(
-                self.n_features_in_,
-                len(self.classes_),
-                self.latent_dim,
-                self.hidden_dim,
-            )
-        copies = {n: torch.tensor(v.cpu().numpy()) for n, v in trained.items()}
-        module.load_state_dict(copies, assign=True)
-        return module.eval().requires_grad_(False)
+        weights = {name: tensor.cpu().numpy() for name, tensor in trained.items()}
+        return _module_of(weights, *sizes, self.hidden_dim)
+
+    def __getstate__(self):
+        """Return the state; the weights of the module are arrays."""
+        state = super().__getstate__()
+        if "module_" in state:
+            weights = state["module_"].state_dict()
+            state["module_"] = {name: v.numpy() for name, v in weights.items()}
+        return state
+
+    def __setstate__(self, state):
+        """Set a state of `__getstate__`."""
+        if "module_" in state:
+            weights = state["module_"]
+            hidden_dim, n_features = weights["backbone.encoder_in.linear.weight"].shape
+            latent_dim = weights["backbone.decoder.hidden.linear.weight"].shape[1]
+            sizes = n_features, len(state["classes_"]), latent_dim, hidden_dim
+            state = {**state, "module_": _module_of(weights, *sizes)}
+        super().__setstate__(state)
 
     def _warn_about_noise(self, net, n_steps):
         """Warn if the noise exceeds by far what clipped gradients can add up to."""
@@ -382,7 +399,16 @@ class DPCVAE(BasePrivateGenerator):
         return CVAESampler(module.backbone.decoder, *prior.to("cpu"), noise)
 
     def _sampling_device(self):
-        return self.device_ if torch.cuda.is_available() else torch.device("cpu")
+        return drawing_device(self.device_, self._output_dtype)
+
+
+def _module_of(weights, n_features, n_classes, latent_dim, hidden_dim):
+    """Return a module that has copies of the weights, and nothing else."""
+    with torch.device("meta"):
+        module = PrivateVAE(n_features, n_classes, latent_dim, hidden_dim)
+    copies = {name: torch.tensor(array) for name, array in weights.items()}
+    module.load_state_dict(copies, assign=True)
+    return module.eval().requires_grad_(False)
 
 
 def _renyi_cost(noise_multiplier, sample_rate, n_steps, order):

@@ -5,7 +5,6 @@ from numpy.typing import ArrayLike
 
 from ..._thin_covariance import check_size
 from ..._warnings import warn_user
-from .._samplers import GaussianSampler, make_factor
 from ._accounting import gaussian_epsilon, gaussian_mu
 from ._base import BasePrivateGenerator
 from ._statistics import second_moment, shrink_noisy_covariance, shrink_noisy_means
@@ -192,4 +191,6 @@ class DPClassGaussian(BasePrivateGenerator):
             )
 
     def _make_sampler(self):
+        from .._samplers import GaussianSampler, make_factor
+
         return GaussianSampler(make_factor(self.covariance_))

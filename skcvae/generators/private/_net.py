@@ -5,8 +5,9 @@ import warnings
 import torch
 from torch import nn
 
+from ..._devices import CPU, has_float64, take_samples
 from ..._extras import import_extra
-from ..._training import EpochProgress, TrainingNet
+from ..._training import TrainingNet, progress_callbacks
 from .._cvae_net import NegativeELBO, SmallBackbone
 
 _MIN_LOG_NOISE = -4.0
@@ -103,12 +104,14 @@ class PoissonLoader:
     def __iter__(self):
         x, y = self.dataset.x, self.dataset.y
         for _ in range(self.n_batches):
-            drawn = self._draw_uniform(len(x), x.device)
-            places = torch.nonzero(drawn < self.sample_rate).squeeze(1)
-            batch = x.index_select(0, places)
-            yield {"x": batch, "y": y.index_select(0, places)}, batch
+            drawn = self._draw_uniform(len(x), y.device)
+            chosen = torch.nonzero(drawn < self.sample_rate).squeeze(1)
+            batch = take_samples(x, chosen.to(x.device), y.device)
+            yield {"x": batch, "y": y.index_select(0, chosen.to(y.device))}, batch
 
     def _draw_uniform(self, n_numbers, device):
+        """Return numbers in float64, on the device if it has them."""
+        device = device if has_float64(device) else CPU
         if self.noise is None:
             return torch.rand(n_numbers, dtype=torch.float64, device=device)
         return torch.from_numpy(self.noise.random(n_numbers)).to(device)
@@ -241,7 +244,9 @@ def _make_optimizer(noise, *args, **params):
             std = self.noise_multiplier * self.max_grad_norm
             for parameter in self.params:
                 drawn = torch.from_numpy(noise.standard_normal(parameter.shape))
-                parameter.grad = parameter.summed_grad + (std * drawn).to(parameter)
+                parameter.grad = parameter.summed_grad + (std * drawn).to(
+                    parameter.dtype
+                ).to(parameter.device)
 
     return (optimizer if noise is None else Optimizer)(*args, **params)
 
@@ -295,7 +300,7 @@ def build_private_net(
         noise=noise,
         device=str(device),
         verbose=0,
-        callbacks=[("progress", EpochProgress())] if cvae.verbose else None,
+        callbacks=progress_callbacks(cvae.verbose),
         # skorch's own callbacks read the losses.
         callbacks__train_loss=None,
         callbacks__valid_loss=None,

@@ -17,14 +17,14 @@ from sklearn.utils.validation import (
 from ..._constraints import check_constraints, find_allowed, move_to_allowed
 from ..._doc_links import DocLinkMixin
 from ..._generation import clone_generator, draw, fit_generator, unfrozen
+from ..._seeds import draw_seeds
 from ..._tables import (
     back_to_polars,
     find_categorical,
     is_polars,
     read_table,
 )
-from ..._training import draw_seeds
-from ..._validation import _check_targets, encode_labels, forget_fit
+from ..._validation import check_targets, encode_labels, forget_fit
 from .._class_gaussian import ClassGaussian
 from ._encoding import TableEncoding
 from ._scores import Calibration, fill_scores, regress_on_codes
@@ -303,7 +303,7 @@ class TableGenerator(DocLinkMixin, BaseEstimator):
             )
         self._polars = X.head(0) if is_polars(X) else None
         table = read_table(X)
-        _check_targets(y)
+        check_targets(y)
         y = column_or_1d(y, warn=True)
         check_consistent_length(table, y)
         if len(table) < 2:

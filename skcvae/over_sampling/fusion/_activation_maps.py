@@ -35,7 +35,7 @@ class PositionScaler:
     sample_shape : tuple of int
         (n_features,), (n_tokens, n_features) or (n_channels, height, width).
 
-    dtype : dtype
+    dtype : str
         Floating point type of samples.
 
     offset, scale : ndarray of shape (n_features,)
@@ -43,7 +43,7 @@ class PositionScaler:
     """
 
     sample_shape: tuple
-    dtype: np.dtype
+    dtype: str
     offset: np.ndarray
     scale: np.ndarray
 
@@ -57,7 +57,7 @@ class PositionScaler:
         # Sums depend on the order in memory.
         sample = np.ascontiguousarray(_features_last(X[::step]))
         offset, scale = estimate_scale(sample.reshape(-1, sample.shape[-1]))
-        return cls(X.shape[1:], sample.dtype, offset, scale)
+        return cls(X.shape[1:], sample.dtype.name, offset, scale)
 
     @property
     def grid(self):

@@ -14,13 +14,9 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from ..._training import (
-    LabelledTensors,
-    check_net_params,
-    draw_seeds,
-    fork_torch_rng,
-    resolve_device,
-)
+from ..._devices import fork_torch_rng, place_samples, resolve_device
+from ..._seeds import draw_seeds
+from ..._training import LabelledTensors, check_net_params
 from ..._validation import check_numbers, encode_labels
 from .._base import BaseDenseOverSampler
 from ._activation_maps import PositionScaler, all_activations, encode_all, mean_code
@@ -106,7 +102,7 @@ class HeadTailFusionSampler(BaseDenseOverSampler):
         an array of as many.
 
     device : str or torch.device, default="auto"
-        "auto" is CUDA where there is a GPU, else the CPU.
+        "auto" is the GPU that torch reports, else the CPU.
 
     random_state : int, RandomState instance or None, default=None
         Seed of training, of fusion, and of a classifier as `label_policy` that has no
@@ -297,7 +293,9 @@ class HeadTailFusionSampler(BaseDenseOverSampler):
         Z = self._check_new(X)
         check_consistent_length(Z, y)
         codes = encode_labels(y, self.classes_)
-        maps = all_activations(self.net_.module_, Z, codes, self._mean_code)
+        maps = all_activations(
+            self.net_.module_, Z, codes, torch.tensor(self._mean_code)
+        )
         return self._to_grid(maps)
 
     def _check_new(self, X):
@@ -320,7 +318,8 @@ class HeadTailFusionSampler(BaseDenseOverSampler):
                 "n_features) or (n_samples, n_channels, height, width), and none of "
                 f"them 0; got {X.shape}."
             )
-        check_net_params(self.net_params, RESERVED, type(self).__name__)
+        owner = f"the {type(self).__name__}"
+        check_net_params(self.net_params, RESERVED, owner, plain_forward=False)
         return X, y, binarize_y
 
     def _train(self, X, y):
@@ -334,7 +333,8 @@ class HeadTailFusionSampler(BaseDenseOverSampler):
         Z = scaler.to_positions(X)
         net = build_net(self, *Z.shape[1:], np.bincount(codes), device)
         samples = LabelledTensors(
-            torch.from_numpy(Z).to(device), torch.from_numpy(codes).to(device)
+            place_samples(torch.from_numpy(Z), device),
+            torch.from_numpy(codes).to(device),
         )
         with fork_torch_rng(draw_seeds(rng, 1)[0], device):
             net.fit(samples, samples.y)
@@ -344,7 +344,7 @@ class HeadTailFusionSampler(BaseDenseOverSampler):
         self.history_ = copy.deepcopy(net.history)
         net.release_training_state()
         self.classes_, self._scaler, self.net_ = classes, scaler, net
-        self._mean_code = mean_code(net.module_.eval(), Z)
+        self._mean_code = mean_code(net.module_.eval(), Z).numpy()
         return Z, codes
 
     def _draw_samples(self, X, y, labels):

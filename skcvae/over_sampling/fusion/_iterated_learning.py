@@ -14,10 +14,10 @@ from torch.nn.functional import cross_entropy, mse_loss
 from torch.optim.lr_scheduler import LambdaLR
 
 from ..._training import (
-    EpochProgress,
     TensorLoader,
     TrainingNet,
     gradient_clipping,
+    progress_callbacks,
 )
 
 # What the sampler's own parameters set.
@@ -278,7 +278,7 @@ def build_net(sampler, n_positions, n_features, class_count, device):
     # skorch uses and clears what it is given: the user's own objects stay fresh.
     extra = copy.deepcopy(sampler.net_params or {})
     callbacks = [("lr_schedule", schedule), gradient_clipping()]
-    callbacks += [("progress", EpochProgress())] if sampler.verbose else []
+    callbacks += progress_callbacks(sampler.verbose)
     callbacks += extra.pop("callbacks", None) or []
     prior = torch.from_numpy(class_count / class_count.sum())
     params = {

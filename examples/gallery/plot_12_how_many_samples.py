@@ -1,12 +1,12 @@
 """
-How many rows, from which sampler, and how wide?
-================================================
+How many samples to add, from which sampler, how wide?
+======================================================
 
 Filling all classes up to the largest is only the most common answer.
 :class:`~skcvae.over_sampling.PowerStrategy` and
 :class:`~skcvae.over_sampling.RatioStrategy` fill them up in part,
 :class:`~skcvae.over_sampling.ProgressiveOverSampler` shares the work among samplers,
-and ``variance="auto"`` chooses how far rows lie from the mean of their class.
+and ``variance="auto"`` chooses how far samples lie from the mean of their class.
 """
 
 # %%
@@ -49,11 +49,11 @@ X_train, y_train, X_test, y_test = split(0)
 n_real = np.bincount(y_train)
 
 # %%
-# How many rows
-# -------------
+# How many samples
+# ----------------
 #
 # ``RatioStrategy`` has one height for all small classes, ``PowerStrategy`` keeps their
-# order. ``max_synthetic_ratio`` bounds how many rows are made of each real one.
+# order. ``max_synthetic_ratio`` bounds how many samples are made of each real one.
 strategies = [
     RatioStrategy(0.5),
     PowerStrategy(0.5),
@@ -66,7 +66,7 @@ for ax, strategy in zip(axes, strategies, strict=True):
     ax.bar(range(10), n_after - n_real, bottom=n_real, label="generated")
     ax.set(title=str(strategy).replace(", max", ",\nmax"), xlabel="class")
     ax.title.set_fontsize(9)
-axes[0].set_ylabel("rows")
+axes[0].set_ylabel("samples")
 axes[0].legend()
 plt.show()
 
@@ -74,8 +74,8 @@ plt.show()
 # From which sampler
 # ------------------
 #
-# SMOTE may add as many rows to a class as it has, the Gaussian adds the rest. Classes
-# with fewer rows than SMOTE's neighbours go to the Gaussian as a whole.
+# SMOTE may add as many samples to a class as it has, the Gaussian adds the rest.
+# Classes with fewer samples than SMOTE's neighbours go to the Gaussian as a whole.
 progressive = ProgressiveOverSampler(
     [("smote", SMOTE(k_neighbors=5)), ("gaussian", GenerativeOverSampler())],
     limits={"smote": 1},
@@ -92,7 +92,7 @@ for (name, added), color in zip(
     height = np.array([added.get(label, 0) for label in range(10)])
     ax.bar(range(10), height, bottom=bottom, color=color, label=name)
     bottom += height
-ax.set(xlabel="class", ylabel="rows", title="ProgressiveOverSampler")
+ax.set(xlabel="class", ylabel="samples", title="ProgressiveOverSampler")
 ax.legend()
 print("left out by SMOTE:", sorted(progressive.skip_reasons_["smote"]))
 plt.show()
@@ -101,7 +101,7 @@ plt.show()
 # What the strength is worth
 # --------------------------
 #
-# Balanced accuracy on real rows that nothing has learned from, over five splits.
+# Balanced accuracy on real samples that nothing has learned from, over five splits.
 splits = [split(seed) for seed in range(5)]
 
 
@@ -137,8 +137,8 @@ strength = {
 # How wide
 # --------
 #
-# ``variance="auto"`` needs no validation rows: it is :math:`1 + 1 / (n_c + k_0)`, since
-# the mean of a class of few rows is uncertain.
+# ``variance="auto"`` needs no validation samples: it is :math:`1 + 1 / (n_c + k_0)`,
+# since the mean of a class of few samples is uncertain.
 variances = [0.25, 0.5, 1, 1.5, 2, 3]
 
 
@@ -155,7 +155,9 @@ for name, scores in strength.items():
     axes[0].errorbar(
         powers, np.mean(scores, axis=1), np.std(scores, axis=1), marker="o", label=name
     )
-axes[0].set(xlabel="power: 0 adds no rows, 1 fills all classes", ylabel="accuracy, %")
+axes[0].set(
+    xlabel="power: 0 adds no samples, 1 fills all classes", ylabel="accuracy, %"
+)
 axes[1].errorbar(variances, np.mean(width, axis=1), np.std(width, axis=1), marker="o")
 axes[1].axhline(auto.mean(), color="tab:red", label='variance="auto"')
 axes[1].set(xlabel="variance of ClassGaussian")

@@ -1,19 +1,19 @@
 """
-Which generated rows are worth keeping?
-=======================================
+When does it pay to filter generated samples?
+=============================================
 
-A sampler may draw rows where they do not belong: SMOTE walks straight across another
-class if that lies between two training rows.
-:class:`~skcvae.over_sampling.QualityFilter` draws more rows than are missing, and keeps
-those that a scorer likes and that are no near-duplicates. We look at what it keeps,
-and then at what it is worth.
+A sampler may draw samples where they do not belong: SMOTE walks straight across another
+class if that lies between two training samples.
+:class:`~skcvae.over_sampling.QualityFilter` draws more samples than are missing, and
+keeps those that a scorer likes and that are no near-duplicates. We look at what it
+keeps, and then at what it is worth.
 """
 
 # %%
 # Two islands
 # -----------
 #
-# The small class has two groups of rows, and the large class lies between them.
+# The small class has two groups of samples, and the large class lies between them.
 import matplotlib.pyplot as plt
 import numpy as np
 from imblearn.over_sampling import SMOTE
@@ -37,13 +37,13 @@ X_islands[300:] = rng.normal(scale=0.35, size=(16, 2))
 X_islands[300:, 0] += np.repeat([-2.5, 2.5], 8)
 
 # %%
-# SMOTE with more neighbours than an island has rows draws bridges. A classifier that
-# learned from the training rows knows better: it gives the rows in the middle a low
-# probability of their label. `min_distance` thins out what is left.
+# SMOTE with more neighbours than an island has samples draws bridges. A classifier that
+# learned from the training samples knows better: it gives the samples in the middle a
+# low probability of their label. `min_distance` thins out what is left.
 smote = SMOTE(k_neighbors=12)
 samplers = {
     "SMOTE": SMOTE(k_neighbors=12, random_state=0),
-    "rows that a classifier likes": QualityFilter(
+    "samples that a classifier likes": QualityFilter(
         smote,
         scorer=SVC(class_weight="balanced"),
         threshold=0,
@@ -67,11 +67,11 @@ fig, axes = plt.subplots(
 for ax, (name, sampler) in zip(axes, samplers.items(), strict=True):
     X_new = sampler.fit_resample(X_islands, y_islands)[0][len(X_islands) :]
     ax.scatter(*X_islands[:300].T, s=6, color="0.75", label="large class")
-    ax.scatter(*X_new.T, s=8, color="#0072B2", label="generated rows")
+    ax.scatter(*X_new.T, s=8, color="#0072B2", label="generated samples")
     ax.scatter(*X_islands[300:].T, s=30, marker="x", color="black", label="small class")
     ax.set(title=name, xlabel="feature 1")
     if name != "SMOTE":
-        print(f"{name}: {sampler.acceptance_rate_[1]:.0%} of the rows passed")
+        print(f"{name}: {sampler.acceptance_rate_[1]:.0%} of the samples passed")
 axes[0].set_ylabel("feature 2")
 fig.legend(
     *axes[0].get_legend_handles_labels(),
@@ -86,7 +86,7 @@ plt.show()
 # -------------
 #
 # On the digits there are no islands. Classes are filled up by SMOTE, or by
-# :class:`~skcvae.generators.ClassGaussian`, and the lowest share of rows is thrown
+# :class:`~skcvae.generators.ClassGaussian`, and the lowest share of samples is thrown
 # away: by a classifier, or by the density of the class. The figure shows the mean and
 # the standard deviation over five seeds of the sampler.
 X, y = load_digits(return_X_y=True)
@@ -105,7 +105,7 @@ quantiles = [0.0, 0.2, 0.4, 0.6, 0.8]
 
 
 def accuracy(sampler, scorer, quantile, seed):
-    """Return the test accuracy of a classifier on real and filtered rows."""
+    """Return the test accuracy of a classifier on real and filtered samples."""
     model = make_pipeline(
         QualityFilter(sampler, scorer=scorer, quantile=quantile, random_state=seed),
         LogisticRegression(max_iter=200),
@@ -135,7 +135,7 @@ for name, sampler in wrapped.items():
             label=f"{name}, {kind}",
         )
         print(f"{name:14}{kind:11}", *(f"{m:5.1f}" for m in scores.mean(axis=1)))
-ax.set_xlabel("share of generated rows that is thrown away")
+ax.set_xlabel("share of generated samples that is thrown away")
 ax.set_ylabel("test accuracy (%)")
 ax.legend(frameon=False)
 ax.spines[["top", "right"]].set_visible(False)
@@ -143,24 +143,24 @@ plt.show()
 
 # %%
 # At 0, nothing is filtered. A filter repairs a sampler that draws nonsense, as on the
-# islands. Here there is nothing to repair: the more rows of SMOTE the classifier throws
-# away, the worse, because the rows that it is sure of are those that teach least. The
-# density does little to rows that were drawn from it. Compare with the unfiltered
-# sampler before you believe in a filter.
+# islands. Here there is nothing to repair: the more samples of SMOTE the classifier
+# throws away, the worse, because the samples that it is sure of are those that teach
+# least. The density does little to samples that were drawn from it. Compare with the
+# unfiltered sampler before you believe in a filter.
 #
 # One sampler after the other
 # ---------------------------
 #
-# Filters fail where too few rows pass, and SMOTE fails where a class has too few rows.
-# :class:`~skcvae.over_sampling.ProgressiveOverSampler` hands such classes to the next
-# step, and tells which.
+# Filters fail where too few samples pass, and SMOTE fails where a class has too few
+# samples. :class:`~skcvae.over_sampling.ProgressiveOverSampler` hands such classes to
+# the next step, and tells which.
 sampler = ProgressiveOverSampler(
     [("smote", SMOTE(k_neighbors=8)), ("gaussian", GenerativeOverSampler())],
     limits={"smote": 3},
     random_state=0,
 )
 sampler.fit_resample(X_train, y_train)
-print("training rows:", np.bincount(y_train).tolist())
+print("training samples:", np.bincount(y_train).tolist())
 for name, counts in sampler.n_added_.items():
     print(f"added by {name}: {counts}")
 print("not for SMOTE:", list(sampler.skip_reasons_["smote"]))

@@ -1,0 +1,6 @@
+from ._embedder import FoundationEmbedder
+from ._folder import embed_folder
+from ._text import TextEmbedder
+from ._view_over_sampler import ViewOverSampler
+
+__all__ = ["FoundationEmbedder", "TextEmbedder", "ViewOverSampler", "embed_folder"]

@@ -1,0 +1,4 @@
+from ._cvae import DPCVAE
+from ._gaussian import DPClassGaussian
+
+__all__ = ["DPCVAE", "DPClassGaussian"]

@@ -1,0 +1,32 @@
+from ._classifier import LongTailClassifier
+from ._heads import CosineHead, MLPHead
+from ._kernel_neighbors import KernelNeighborsClassifier
+from ._log_linear_pool import LogLinearPool
+from ._losses import (
+    BalancedSoftmaxLoss,
+    ClassBalancedLoss,
+    EqualizationLoss,
+    FocalLoss,
+    LDAMLoss,
+    LogitAdjustedLoss,
+)
+from ._prior_corrected import PriorCorrectedClassifier
+from ._quadratic import ShrunkQuadraticDiscriminant
+from ._splits import LongTailShuffleSplit
+
+__all__ = [
+    "BalancedSoftmaxLoss",
+    "ClassBalancedLoss",
+    "CosineHead",
+    "EqualizationLoss",
+    "FocalLoss",
+    "KernelNeighborsClassifier",
+    "LDAMLoss",
+    "LogLinearPool",
+    "LogitAdjustedLoss",
+    "LongTailClassifier",
+    "LongTailShuffleSplit",
+    "MLPHead",
+    "PriorCorrectedClassifier",
+    "ShrunkQuadraticDiscriminant",
+]

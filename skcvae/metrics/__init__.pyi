@@ -1,0 +1,62 @@
+from .._neighbors import nearest_neighbors
+from ._calibration import expected_calibration_error
+from ._diversity import (
+    class_pairwise_distance,
+    inception_score,
+    mean_pairwise_distance,
+    minimum_pairwise_distance,
+)
+from ._frechet import (
+    class_frechet_distance,
+    extrapolated_frechet_distance,
+    frechet_bias,
+    frechet_distance,
+)
+from ._generalization import generalization_gap
+from ._latents import latent_normality_distance, latent_separability
+from ._long_tail import (
+    balanced_log_loss,
+    make_shot_scorer,
+    neg_balanced_log_loss_scorer,
+    shot_accuracy_score,
+)
+from ._manifold import (
+    average_min_distance,
+    class_nearest_neighbor_coverage,
+    nearest_neighbor_coverage,
+    precision_recall_density_coverage,
+)
+from ._probe import linear_probe
+from ._spheres import bounding_sphere, class_bounding_spheres
+from ._tables import table_quality
+from ._two_sample import classifier_two_sample_test, maximum_mean_discrepancy
+
+__all__ = [
+    "average_min_distance",
+    "balanced_log_loss",
+    "bounding_sphere",
+    "class_bounding_spheres",
+    "class_frechet_distance",
+    "class_nearest_neighbor_coverage",
+    "class_pairwise_distance",
+    "classifier_two_sample_test",
+    "expected_calibration_error",
+    "extrapolated_frechet_distance",
+    "frechet_bias",
+    "frechet_distance",
+    "generalization_gap",
+    "inception_score",
+    "latent_normality_distance",
+    "latent_separability",
+    "linear_probe",
+    "make_shot_scorer",
+    "maximum_mean_discrepancy",
+    "mean_pairwise_distance",
+    "minimum_pairwise_distance",
+    "nearest_neighbor_coverage",
+    "nearest_neighbors",
+    "neg_balanced_log_loss_scorer",
+    "precision_recall_density_coverage",
+    "shot_accuracy_score",
+    "table_quality",
+]
