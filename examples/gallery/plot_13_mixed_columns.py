@@ -123,7 +123,7 @@ quality = {
 pd.DataFrame({name: found.columns["distance"] for name, found in quality.items()})
 
 # %%
-# Pairs of columns belong together as they do among real defaulters, if the points are
+# Pairs of columns belong together as they do among real defaulters where the points are
 # on the diagonal.
 colors = {"real": "0.35", "SMOTENC": "#D55E00", "generated": "#0072B2"}
 fig, axes = plt.subplots(1, 3, figsize=(11, 3.8), layout="constrained")

@@ -77,6 +77,8 @@ def table_quality(
     Returns
     -------
     quality : Bunch
+        Object with the attributes below, of which data frames are of pandas.
+
         columns : DataFrame, one line for each column
             `kind`: "category" or "number". `distance`: total variation of categories,
             or the Kolmogorov-Smirnov statistic of numbers, from 0 to 1. `wasserstein`:

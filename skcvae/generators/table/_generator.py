@@ -16,7 +16,7 @@ from sklearn.utils.validation import (
 
 from ..._constraints import check_constraints, find_allowed, move_to_allowed
 from ..._doc_links import DocLinkMixin
-from ..._generation import clone_generator, draw, fit_generator
+from ..._generation import clone_generator, draw, fit_generator, unfrozen
 from ..._seeds import draw_seeds
 from ..._tables import (
     back_to_polars,
@@ -229,7 +229,9 @@ class TableGenerator(DocLinkMixin, BaseEstimator):
             is_private = hasattr(generator, "privacy_statement")
             encoded, y = self.fit_given(X, y, is_private)
             fit = type(generator).fit if is_private else fit_generator
-            self.draw_from(fit(generator, encoded, y), np.unique(y))
+            fitted = fit(generator, encoded, y)
+            known = getattr(unfrozen(fitted), "classes_", None)
+            self.draw_from(fitted, np.unique(y) if known is None else known)
             return
         if hasattr(generator, "privacy_statement"):
             raise ValueError(
