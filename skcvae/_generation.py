@@ -49,7 +49,8 @@ def check_drawable(source, methods=("sample",)):
     inner = unfrozen(source)
     name = type(inner).__name__
     for method in methods:
-        if not callable(getattr(inner, method, None)):
+        # A frozen source has a `fit` that does nothing, also if it had none before.
+        if not callable(getattr(source, method, None)):
             raise TypeError(
                 f"{name} is not a generator: it has no method {method}. A generator "
                 "has fit(X, y) and sample(n_samples=None, *, y=None, "
@@ -73,15 +74,14 @@ def clone_generator(generator, random_state=None, memory=None, seed=None):
     it, which has `random_state` and `memory`, seeds any other, if it has a seed; `seed`
     replaces its seed. A cache needs an integer seed. A frozen generator is not copied.
     """
-    if isinstance(generator, FrozenEstimator):
-        check_drawable(generator)
-        return generator
     check_drawable(generator, ("fit", "sample"))
     if not callable(getattr(generator, "get_params", None)):
         raise TypeError(
             f"{type(generator).__name__} cannot be copied: a generator needs "
             "get_params and set_params, which sklearn.base.BaseEstimator has."
         )
+    if isinstance(generator, FrozenEstimator):
+        return generator
     generator = clone(generator)
     params = generator.get_params(deep=False)
     if "random_state" not in params or isinstance(params["random_state"], Integral):

@@ -35,6 +35,7 @@ generators = load_script("generator_benchmark")
 options = load_script("cvae_training_options")
 oracle = load_script("oracle_benchmark")
 quality = load_script("quality_benchmark")
+sites = load_script("sites_benchmark")
 splits = load_script("_splits")
 sweep = load_script("variance_sweep")
 
@@ -268,3 +269,25 @@ def test_table_is_collected_over_seeds_and_read_once_each(digits, monkeypatch):
     assert seen == [0, 1]
     assert table["known"].tolist() == [[0, 7], [1, 7]]
     assert table["SMOTE"].shape == (2, len(generators.COLUMNS))
+
+
+# Several sites
+
+
+def test_attacks_see_as_many_members_as_test_samples_of_each_class():
+    y, y_test = np.repeat([0, 1, 2], [5, 3, 1]), np.repeat([0, 1, 2], [2, 4, 2])
+    X = np.zeros((9, 2))
+    samples = sites.Samples(X, y, y, X[:8], y_test, X, y)
+    members, others = sites.attacked_parts(samples, seed=0)
+    assert len(set(members)) == len(members) == len(set(others)) == len(others)
+    assert np.bincount(y[members]).tolist() == [2, 3, 1]
+    assert np.bincount(y_test[others]).tolist() == [2, 3, 1]
+
+
+def test_moments_of_small_classes_at_a_site_are_left_out():
+    first = np.arange(6.0)[:, None], np.repeat([0, 1], [4, 2])
+    second = np.arange(3.0)[:, None], np.repeat([1, 2], [1, 2])
+    moments = sites.add_moments([first, second], min_class_size=2)
+    assert moments.classes.tolist() == [0, 1, 2]
+    assert moments.counts.tolist() == [4, 2, 2]
+    assert moments.means.ravel().tolist() == [1.5, 4.5, 1.5]

@@ -163,7 +163,9 @@ def load(
     -------
     release : Release
         Has `sample(n_samples)`, `sample(y=...)`, `batches(batch_size)`, `classes_` and
-        `privacy_statement()`.
+        `privacy_statement()`. Over-samplers and
+        :class:`~skcvae.long_tail.LongTailClassifier` take it as a generator in
+        scikit-learn's FrozenEstimator.
 
     Raises
     ------
@@ -172,6 +174,10 @@ def load(
 
     OSError
         If the file cannot be read.
+
+    See Also
+    --------
+    merge_releases : Draws from the releases of several sites as from one.
 
     Examples
     --------

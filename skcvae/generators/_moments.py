@@ -59,6 +59,7 @@ class ClassMoments:
     See Also
     --------
     ClassGaussian.from_moments : The generator of moments.
+    skcvae.anonymization.merge_releases : For other generators, releases of parts.
 
     References
     ----------
