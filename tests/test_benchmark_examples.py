@@ -34,6 +34,7 @@ generators = load_script("generator_benchmark")
 options = load_script("cvae_training_options")
 oracle = load_script("oracle_benchmark")
 quality = load_script("quality_benchmark")
+scale = load_script("scale_benchmark")
 splits = load_script("_splits")
 sweep = load_script("variance_sweep")
 
@@ -255,3 +256,18 @@ def test_table_is_collected_over_seeds_and_read_once_each(digits, monkeypatch):
     assert seen == [0, 1]
     assert table["known"].tolist() == [[0, 7], [1, 7]]
     assert table["SMOTE"].shape == (2, len(generators.COLUMNS))
+
+
+# Data of iNaturalist's size
+
+
+@pytest.mark.parametrize("n_samples", [437_513, 43_751])
+def test_class_sizes_are_those_that_are_promised(n_samples):
+    counts = scale.inaturalist_sizes(n_samples)
+    assert len(counts) == 8_142
+    assert counts.sum() == n_samples
+    assert (counts[0], counts[-1]) == (1_000, 2)
+    assert (np.diff(counts) <= 0).all()
+    X, y = scale.gaussian_classes(counts[-100:], 3)
+    np.testing.assert_array_equal(np.bincount(y), counts[-100:])
+    assert X.shape == (counts[-100:].sum(), 3)
