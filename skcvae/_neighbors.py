@@ -10,6 +10,8 @@ from sklearn.utils._param_validation import Interval, StrOptions, validate_param
 
 # Bytes of one block of products.
 _BLOCK_BYTES = 2**28
+# Numbers of a block of samples in float64: 2 MiB, which stay in the cache.
+_BLOCK_NUMBERS = 2**18
 # Candidates beyond the neighbours asked for, which leave room for rounding errors.
 _SPARE = 8
 # Share by which a neighbour found may be farther than one missed.
@@ -185,7 +187,10 @@ class _Products(_Search):
 
     def _centred(self, rows):
         """Return samples around the origin, where products cancel least."""
-        return ((rows - self.center) / self.scale).astype(self.dtype)
+        centred = np.empty(rows.shape, dtype=self.dtype)
+        for block in gen_batches(len(rows), max(1, _BLOCK_NUMBERS // rows.shape[1])):
+            centred[block] = (rows[block] - self.center) / self.scale
+        return centred
 
     def _shrunk_squares(self, rows):
         """Return squared norms less the largest rounding error of a distance."""

@@ -35,6 +35,7 @@ generators = load_script("generator_benchmark")
 options = load_script("cvae_training_options")
 oracle = load_script("oracle_benchmark")
 quality = load_script("quality_benchmark")
+scale = load_script("scale_benchmark")
 sites = load_script("sites_benchmark")
 splits = load_script("_splits")
 sweep = load_script("variance_sweep")
@@ -291,3 +292,18 @@ def test_moments_of_small_classes_at_a_site_are_left_out():
     assert moments.classes.tolist() == [0, 1, 2]
     assert moments.counts.tolist() == [4, 2, 2]
     assert moments.means.ravel().tolist() == [1.5, 4.5, 1.5]
+
+
+# Data of iNaturalist's size
+
+
+@pytest.mark.parametrize("n_samples", [437_513, 43_751])
+def test_class_sizes_are_those_that_are_promised(n_samples):
+    counts = scale.inaturalist_sizes(n_samples)
+    assert len(counts) == 8_142
+    assert counts.sum() == n_samples
+    assert (counts[0], counts[-1]) == (1_000, 2)
+    assert (np.diff(counts) <= 0).all()
+    X, y = scale.gaussian_classes(counts[-100:], 3)
+    np.testing.assert_array_equal(np.bincount(y), counts[-100:])
+    assert X.shape == (counts[-100:].sum(), 3)

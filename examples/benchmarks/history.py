@@ -76,14 +76,16 @@ def draw(entries, path):
     fig, axes = plt.subplots(
         1, len(ALLOWED), figsize=(9, 3), sharey=True, layout="constrained"
     )
+    figures = by_figure(entries)
+    n_entries = max(map(len, figures.values()))
     for ax, kind in zip(axes, ALLOWED, strict=True):
-        for (_, name), series in by_figure(entries).items():
+        for (_, name), series in figures.items():
             if name.endswith(f", {kind}"):
                 ratios = [ratio / series[0][1] for _, ratio in series]
                 ax.plot(range(1, len(ratios) + 1), ratios, ".-", color="tab:blue")
         ax.axhline(1, color="0.7", linewidth=1, zorder=0)
         ax.set(title=kind, xlabel="entry", yscale="log")
-        ax.xaxis.get_major_locator().set_params(integer=True)
+        ax.set(xlim=(0.5, n_entries + 0.5), xticks=range(1, n_entries + 1))
     axes[0].set_ylabel("ratio / first ratio")
     fig.savefig(path, dpi=120)
     plt.close(fig)

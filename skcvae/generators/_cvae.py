@@ -211,6 +211,9 @@ class CVAE(DecoderMixin, NetGenerator):
     weights of the last finished epoch, or is unfitted if there was none. It is unfitted
     as well as long as "auto" compares widths.
 
+    With more than 1,024 classes, a step of the training moves the vectors only of those
+    classes that are in its batch, unless `net_params` has an optimizer.
+
     References
     ----------
     .. [1] D. P. Kingma and M. Welling, "Auto-Encoding Variational Bayes", ICLR 2014,

@@ -13,6 +13,7 @@ from ._net_generator import (
     record_terms,
     resolve_max_epochs,
 )
+from ._row_optimizer import RowAdamW, set_row_gradients, takes_rows
 
 # exp(-4) of the data's scale: features that never vary cannot pull the noise to zero
 # and the loss to minus infinity.
@@ -348,6 +349,18 @@ OBJECTIVES = {"elbo": NegativeELBO, "reference": ReferenceLoss}
 class CVAENet(TrainingNet):
     """skorch net that records reconstruction and KL beside the loss."""
 
+    def initialize_optimizer(self, *args, **kwargs):
+        """Make the optimizer; its steps do not cost more with many classes."""
+        super().initialize_optimizer(*args, **kwargs)
+        if takes_rows(self.optimizer_):
+            set_row_gradients(self.module_, True)
+        return self
+
+    def release_training_state(self):
+        """Keep only what sampling needs, on the CPU."""
+        super().release_training_state()
+        set_row_gradients(self.module_, False)
+
     def get_loss(self, y_pred, y_true, X=None, training=False):
         """Return the loss of a batch."""
         reconstruction, kl = self.criterion_.terms(y_pred, y_true)
@@ -372,7 +385,7 @@ def build_net(cvae, n_samples, n_classes, device):
         "module__bounded": cvae.objective == "reference",
         "criterion": OBJECTIVES[cvae.objective],
         "criterion__beta": cvae.beta,
-        "optimizer": torch.optim.AdamW,
+        "optimizer": RowAdamW,
     }
     if named:
         params["module__hidden_dim"] = cvae.hidden_dim_
