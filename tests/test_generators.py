@@ -974,7 +974,7 @@ def test_estimator_of_a_gpu_samples_on_a_machine_without(small, monkeypatch):
     expected, _ = generator.sample(50)
     generator.device = "cuda"
     generator.device_ = torch.device("cuda")
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: False)
     loaded = pickle.loads(pickle.dumps(generator))
     np.testing.assert_array_equal(loaded.sample(50)[0], expected)
     assert loaded.encode(*small).shape == (90, 3)
