@@ -5,7 +5,7 @@ decide how many samples of which class to draw. Submodules are imported at first
 that ``import skcvae`` stays cheap.
 """
 
-from ._lazy import attach_stub
+from lazy_loader import attach_stub
 
 __version__ = "0.1.0.dev0"
 
