@@ -399,6 +399,11 @@ REFUSED = {
     "unlisted value": ({"categories": {"job": ["none"]}}, "335|lie outside"),
     "turned bounds": ({"bounds": {"age": (90, 18)}}, "the lower first"),
     "text as bounds": ({"bounds": {"age": ("a", "b")}}, "two values of its type"),
+    "unknown to the type": (
+        {"categories": {"job": ["none", "shop", "office", "pilot"]}},
+        "cannot hold all of its categories",
+    ),
+    "fractions of integers": ({"bounds": {"age": (0.5, 99)}}, "two values of its type"),
     "given and seen": ({"encoding": "given"}, "combinations='any'"),
     "nothing given": (
         {"encoding": "given", "combinations": "any"},
@@ -412,6 +417,13 @@ REFUSED = {
 def test_what_does_not_fit_the_table_is_refused(loans, options, message):
     with pytest.raises(ValueError, match=message):
         TableGenerator(**options).fit(*loans)
+
+
+def test_what_arrays_would_convert_is_refused():
+    X, y = np.random.RandomState(0).randint(0, 3, size=(50, 2)), np.zeros(50)
+    for options in ({"bounds": {0: (-0.5, 9)}}, {"categories": {1: [0, 1, 2, 2.5]}}):
+        with pytest.raises(ValueError, match=r"of its type|cannot hold all"):
+            TableGenerator(categorical_features=[1], **options).fit(X, y)
 
 
 def test_wider_bounds_are_kept_and_used(loans):
