@@ -489,6 +489,21 @@ def test_anonymizers_make_tables_from_what_is_given(loans, inner):
         anonymizer.sample(9, variance=0.5)
 
 
+@pytest.mark.filterwarnings("ignore:.*noise")
+def test_no_value_of_a_sample_is_an_error_of_a_private_table(loans):
+    X, y = loans
+    X, y = X.copy(), y.astype(object)
+    X.loc[:3, "income"] = [1e9, -1e9, np.nan, np.inf]
+    X.loc[4, "age"], X.loc[5, "region"], y[6] = -5, "moon", None
+    inner = DPClassGaussian(epsilon=50, classes=["late", "paid"])
+    anonymizer = GenerativeAnonymizer(TableGenerator(inner, **GIVEN), random_state=0)
+    synthetic, _ = anonymizer.fit(X, y).sample(50)
+    assert synthetic["income"].between(0, 500).all()
+    # Without privacy, each of these is refused.
+    with pytest.raises(ValueError, match=r"training samples break|missing values"):
+        GenerativeAnonymizer(TableGenerator(**GIVEN)).fit(X, y)
+
+
 def test_small_classes_of_tables_are_merged_or_refused(loans):
     X, y = loans
     y = np.where(np.arange(400) < 3, "lost", y)
