@@ -1,12 +1,16 @@
 """Columns of tables: which hold categories, what is missing, and polars and pandas."""
 
+from datetime import date
 from numbers import Real
 
 import numpy as np
 from sklearn.utils import check_array
-from sklearn.utils._missing import is_pandas_na
+from sklearn.utils._missing import is_pandas_na, is_scalar_nan
 
-from ._validation import check_columns, read_tensors
+from ._validation import check_columns, read_tensors, read_values
+
+# Dates and durations, of which one may be missing. NaT of pandas is a date.
+_DATES = (np.datetime64, np.timedelta64, date)
 
 
 def is_polars(array):
@@ -42,7 +46,9 @@ def read_table(X):
     X = to_pandas(read_tensors(X))
     if hasattr(X, "iloc") and np.ndim(X) == 2:
         return check_columns(X)
-    values = X if hasattr(X, "dtype") or hasattr(X, "toarray") else np.asarray(X)
+    values = X if hasattr(X, "toarray") else read_values(X)
+    # scikit-learn's check refuses matrices of NumPy.
+    values = X if isinstance(X, np.ndarray) else values
     if values.dtype.kind in "US" and not hasattr(X, "dtype"):
         # A list of numbers and strings: NumPy would make strings of all.
         values = np.asarray(X, dtype=object)
@@ -76,7 +82,13 @@ def find_missing(column):
         return np.isnan(column)
     if column.dtype != object:
         return np.zeros(len(column), dtype=bool)
-    return np.array([v is None or is_pandas_na(v) or v != v for v in column], bool)
+    return np.array([_is_missing(value) for value in column], dtype=bool)
+
+
+def _is_missing(value):
+    """Tell whether an object is None, NaN, NaT or pandas.NA."""
+    is_nat = isinstance(value, _DATES) and value != value
+    return value is None or is_pandas_na(value) or is_scalar_nan(value) or is_nat
 
 
 def find_categorical(table, categorical_features="auto"):
@@ -118,8 +130,8 @@ def find_categorical(table, categorical_features="auto"):
     ]
     if strange:
         raise ValueError(
-            f"The columns {strange} of X hold neither numbers nor dates. Name them in "
-            "categorical_features, or convert them, for example with "
+            f"X contains neither numbers nor dates in the columns {strange}. Name them "
+            "in categorical_features, or convert them, for example with "
             "pandas.to_datetime."
         )
     return listed
@@ -153,16 +165,17 @@ def _places(table, categorical_features):
 
 def _kind(column):
     """Return "number", "bool", "category" or "other" for the values of a column."""
-    kind = "O"
-    if not hasattr(column.dtype, "categories"):
-        kind = getattr(column.dtype, "kind", "O")
-    if kind == "b":
-        return "bool"
+    dtype = column.dtype
+    if hasattr(dtype, "categories") or "dictionary" in str(dtype):
+        return "category"
+    kind = getattr(dtype, "kind", "O")
+    if kind == "V" or str(dtype).startswith("date32"):
+        return "other"
+    if kind in "bUS":
+        return "bool" if kind == "b" else "category"
     if kind in "fiumM":
         return "number"
-    if hasattr(column.dtype, "categories") or kind in "US":
-        return "category"
-    held = {type(v) for v in np.asarray(take(column, ~find_missing(column))).tolist()}
+    held = {type(value) for value in take(column, ~find_missing(column)).tolist()}
     if held and all(issubclass(t, bool | np.bool_) for t in held):
         return "bool"
     if all(issubclass(t, Real) and not issubclass(t, bool) for t in held):

@@ -88,14 +88,7 @@ def check_numbers(X):
     if hasattr(X, "toarray"):
         # scikit-learn's checks refuse sparse matrices.
         return X
-    try:
-        values = np.asarray(X)
-    except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"X is no array: its samples have different lengths, or cannot be read "
-            f"({error})."
-        ) from error
-    _refuse_containers(X, values)
+    values = read_values(X)
     if values.dtype == object and values.ndim == 2:
         held = _examples(values)
         if not all(map(_is_number, held)):
@@ -105,6 +98,19 @@ def check_numbers(X):
     if values.dtype.kind != "c":
         _refuse([(None, values)])
     return X if hasattr(X, "shape") else values
+
+
+def read_values(X):
+    """Return an array of what NumPy reads without a change; refuse all else."""
+    try:
+        values = np.asarray(X)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"X is no array: its samples have different lengths, or cannot be read "
+            f"({error})."
+        ) from error
+    _refuse_containers(X, values)
+    return values
 
 
 def _without_na(values):

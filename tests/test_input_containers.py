@@ -65,6 +65,36 @@ OVER_SAMPLERS = {type(e).__name__ for e in SAMPLERS}
 PASSING_ON = {type(e).__name__ for e in EVERYTHING if e not in CHECKING}
 # They replace missing values: an error would tell of a sample.
 TAKING_ANY = {type(e).__name__ for e in PRIVATE}
+# A table holds dates, categories and missing values.
+TAKEN_BY_TABLES = {
+    "bool",
+    "tensor bool",
+    "dates",
+    "durations",
+    "texts",
+    "bytes",
+    "object None",
+    "object NaN",
+    "object NA",
+    "object NaT",
+    "NA",
+    "Arrow text",
+    "Arrow times",
+    "text column",
+    "object text column",
+    "bytes column",
+    "date column",
+    "time-zone column",
+    "duration column",
+    "dates alone",
+    "categorical texts",
+    "categorical numbers",
+    "dictionary",
+    "polars dates",
+    "polars texts",
+    "polars categories",
+    "polars texts alone",
+}
 TAKEN = {"object None", "object NaN", "object NA", "NA", "one sample"}
 
 
@@ -285,6 +315,12 @@ REFUSED_POLARS = {
 
 def expected_of(name, variant):
     """Return how to make a variant, and what an estimator is to do with it."""
+    if name == "TableGenerator":
+        make, expectation = expected_of("ClassGaussian", variant)
+        if variant in TAKEN_BY_TABLES:
+            return make, TAKES
+        refusal = f"{expectation}|neither numbers nor dates"
+        return make, RIGHT if expectation == RIGHT else refusal
     if variant in VARIANTS:
         make, expectation = VARIANTS[variant]
         if name == "ResampledClassifier" and "uint" in variant:

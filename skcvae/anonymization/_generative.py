@@ -258,7 +258,8 @@ class GenerativeAnonymizer(BaseGenerativeAnonymizer):
             raise ValueError("Set variance on the generator inside of TableGenerator.")
         if random_state is None:
             random_state = drawing_seed(self.generator_, self.random_state)
-        table = copy(self._table).draw_from(_Encoded(super().sample), self._labels)
+        table = copy(self._table)
+        table.generator_ = _Encoded(super().sample)
         return table.sample(n_samples, y=y, random_state=random_state)
 
     def _makes_tables(self):
@@ -295,7 +296,10 @@ class GenerativeAnonymizer(BaseGenerativeAnonymizer):
         is_private = hasattr(self._make_generator(), "privacy_statement")
         encoded, y = self._table.fit_given(X, y, is_private)
         labels = super()._check_and_fit(encoded, y)
-        self._labels = self.classes_ if is_private else np.unique(labels)
+        known = self.classes_ if is_private else np.unique(labels)
+        self._table.draw_from(_Encoded(super().sample), known)
+        # It draws through this anonymizer, which a pickle must not hold twice.
+        self._table.generator_ = None
         # The columns of the table, and not the codes, are the features.
         validate_data(self, to_pandas(X), skip_check_array=True)
         return labels

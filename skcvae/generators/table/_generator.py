@@ -27,12 +27,14 @@ from ..._tables import (
 from ..._validation import check_targets, encode_labels, forget_fit
 from .._class_gaussian import ClassGaussian
 from ._encoding import TableEncoding
-from ._scores import Calibration, fill_scores, regress_on_codes
+from ._scores import Calibration, CodeDecoder, fill_scores, regress_on_codes
 
 # Rounds of drawing again for constraints.
 _MAX_ROUNDS = 20
 # Generated samples of a class that its calibration needs.
 _MIN_CALIBRATION = 200
+# Generated samples of a class that the shares of its categories need.
+_N_DECODED = 1000
 
 
 class TableGenerator(DocLinkMixin, BaseEstimator):
@@ -68,8 +70,8 @@ class TableGenerator(DocLinkMixin, BaseEstimator):
 
     combinations : {"seen", "any"}, default="seen"
         "seen" draws the states of all columns together, as a training sample of the
-        class had them. "any" draws each column by itself from generated codes as
-        probabilities: combinations may be new, and associations are weaker.
+        class had them. "any" takes each column from the generated codes, with the
+        shares of its class: combinations may be new, and associations are weaker.
 
     constraints : list of str or callable, default=None
         Rules that each sample keeps. A string such as ``"loan <= income / 2"`` is
@@ -254,7 +256,7 @@ class TableGenerator(DocLinkMixin, BaseEstimator):
         self._members = np.split(order, np.cumsum(self.class_count_)[:-1])
         self._states, self._training_numbers = states, numbers
         self._slopes = regress_on_codes(filled, codes, labels)
-        self._calibrate(scores, seed)
+        self._calibrate(scores, codes, seed)
 
     def make_generator(self):
         """Return the unfitted generator of scores and codes."""
@@ -290,7 +292,14 @@ class TableGenerator(DocLinkMixin, BaseEstimator):
     def draw_from(self, generator, classes):
         """Draw scores and codes from a fitted generator: for ``encoding="given"``."""
         self.generator_, self.classes_ = generator, classes
-        self._calibrations = None
+        labels = np.repeat(np.arange(len(classes)), _N_DECODED)
+        scores, codes = self._draw_encoded(labels, np.random.RandomState(0))
+        self._slopes = regress_on_codes(scores, codes, labels)
+        one_hot = self._encoding.one_hot
+        self._decoders = [
+            CodeDecoder(one_hot, codes[labels == label])
+            for label in range(len(classes))
+        ]
         return self
 
     def _read(self, X, y, is_private=False):
@@ -326,12 +335,25 @@ class TableGenerator(DocLinkMixin, BaseEstimator):
         )
         return table, y
 
-    def _calibrate(self, scores, seed):
-        """Learn the maps from generated to real scores of each class and column."""
-        sizes = np.maximum(self.class_count_, _MIN_CALIBRATION)
+    def _calibrate(self, scores, codes, seed):
+        """Learn maps from generated to real scores and shares of each class."""
+        rng = np.random.RandomState(seed)
+        is_any = self.combinations == "any"
+        sizes = np.maximum(
+            self.class_count_, _N_DECODED if is_any else _MIN_CALIBRATION
+        )
         labels = np.repeat(np.arange(len(sizes)), sizes)
-        self._calibrations = None
-        drawn, states, _ = self._draw_scores(labels, np.random.RandomState(seed))
+        encoded = self._draw_encoded(labels, rng)
+        if is_any:
+            self._decoders = [
+                CodeDecoder(
+                    self._encoding.one_hot,
+                    encoded[1][labels == label],
+                    codes[members].mean(axis=0),
+                )
+                for label, members in enumerate(self._members)
+            ]
+        drawn, states, _ = self._correct(labels, *encoded, rng)
         scored = self._encoding.is_scored(states)
         known = ~np.isnan(scores)
         self._calibrations = [
@@ -443,38 +465,44 @@ class TableGenerator(DocLinkMixin, BaseEstimator):
 
     def _draw(self, labels, rng, parents=None):
         """Return states, numbers, and the training samples that had the states."""
-        scores, states, parents = self._draw_scores(labels, rng, parents)
-        return states, self._encoding.to_numbers(scores), parents
-
-    def _draw_scores(self, labels, rng, parents=None):
-        """Return scores for class codes, the states, and the samples that had them."""
-        encoded, _ = draw(
-            self.generator_, self.classes_[labels], random_state=rng.randint(2**31)
-        )
-        encoded = encoded.astype(np.float64)
-        one_hot = self._encoding.one_hot
-        scores, codes, _ = np.split(
-            encoded, np.cumsum([self._encoding.n_numbers, one_hot.n_codes]), axis=1
-        )
-        if self.combinations == "any":
-            states = one_hot.decode(codes, rng)
-        else:
-            if parents is None:
-                parents = np.empty(len(labels), dtype=np.intp)
-                for label in np.unique(labels):
-                    of = labels == label
-                    parents[of] = rng.choice(self._members[label], of.sum())
-            states = self._states[parents]
-            change = one_hot.encode(states) - codes
-            for label in np.unique(labels):
-                of = labels == label
-                scores[of] += change[of] @ self._slopes[label]
-        if self._calibrations is not None:
+        encoded = self._draw_encoded(labels, rng)
+        scores, states, parents = self._correct(labels, *encoded, rng, parents)
+        if self.encoding == "learned":
             for label in np.unique(labels):
                 of = np.flatnonzero(labels == label)
                 for k, calibrate in enumerate(self._calibrations[label]):
                     scores[of, k] = calibrate(scores[of, k])
-        return scores, states, parents
+        return states, self._encoding.to_numbers(scores), parents
+
+    def _draw_encoded(self, labels, rng):
+        """Return scores and codes that the generator draws for class codes."""
+        encoded, _ = draw(
+            self.generator_, self.classes_[labels], random_state=rng.randint(2**31)
+        )
+        ends = np.cumsum([self._encoding.n_numbers, self._encoding.one_hot.n_codes])
+        scores, codes, _ = np.split(encoded.astype(np.float64), ends, axis=1)
+        return scores, codes
+
+    def _correct(self, labels, scores, codes, rng, parents=None):
+        """Return scores for states, the states, and the samples that had them."""
+        one_hot = self._encoding.one_hot
+        members = {label: labels == label for label in np.unique(labels)}
+        if self.combinations == "seen":
+            if parents is None:
+                parents = np.empty(len(labels), dtype=np.intp)
+                for label, of in members.items():
+                    parents[of] = rng.choice(self._members[label], of.sum())
+            states = self._states[parents]
+        else:
+            entries = np.empty((len(labels), self.n_features_in_), dtype=np.intp)
+            for label, of in members.items():
+                entries[of] = self._decoders[label](codes[of])
+            states = one_hot.to_states(entries, rng)
+        change = one_hot.encode(states) - codes
+        corrected = scores.copy()
+        for label, of in members.items():
+            corrected[of] += change[of] @ self._slopes[label]
+        return corrected, states, parents
 
     def __sklearn_is_fitted__(self):
         return hasattr(self, "generator_")

@@ -1,6 +1,7 @@
 """Scores of numbers given the states of a table: fill, correct and calibrate them."""
 
 import numpy as np
+from scipy.special import ndtri
 from scipy.stats import norm
 from sklearn.linear_model import RidgeCV
 
@@ -10,6 +11,8 @@ from ..._class_means import raw_class_means
 _ALPHAS = np.logspace(-1, 5, 7)
 # Quantiles of a class that are compared with those of generated samples.
 _MAX_QUANTILES = 256
+# Steps towards the shares of categories.
+_N_SHIFTS = 30
 
 
 class OneHot:
@@ -31,14 +34,14 @@ class OneHot:
     """
 
     def __init__(self, states, n_states, max_codes):
-        self._blocks, self._counts, self.n_codes = [], [], 0
+        self.blocks, self._counts, self.n_codes = [], [], 0
         for column, n in zip(states.T, n_states, strict=True):
             counts = np.bincount(column[column >= 0], minlength=n)
             if not len(column):
                 counts += 1
             rank = np.argsort(np.argsort(-counts, kind="stable"))
             n_codes = min(n, max_codes) if n > 1 else 0
-            self._blocks.append((np.minimum(rank, n_codes - 1), self.n_codes, n_codes))
+            self.blocks.append((np.minimum(rank, n_codes - 1), self.n_codes, n_codes))
             self._counts.append(counts)
             self.n_codes += n_codes
 
@@ -46,37 +49,82 @@ class OneHot:
         """Return states, shape (n, n_columns), as codes of shape (n, n_codes)."""
         codes = np.zeros((len(states), self.n_codes))
         for column, (code_of, start, n_codes) in zip(
-            states.T, self._blocks, strict=True
+            states.T, self.blocks, strict=True
         ):
             if n_codes:
                 known = np.flatnonzero(column >= 0)
                 codes[known, start + code_of[column[known]]] = 1
         return codes
 
-    def decode(self, codes, rng):
-        """Draw states from codes as probabilities, which are made non-negative."""
-        states = np.zeros((len(codes), len(self._blocks)), dtype=np.intp)
-        for j, (code_of, start, n_codes) in enumerate(self._blocks):
-            if n_codes:
-                counts = self._counts[j]
-                seen = np.bincount(code_of, counts, minlength=n_codes) > 0
-                drawn = _draw_places(codes[:, start : start + n_codes], seen, rng)
-                # States that share an entry are drawn as often as they were seen.
-                for code in np.unique(drawn):
-                    weight = np.where(code_of == code, counts, 0)
-                    of = drawn == code
+    def to_states(self, entries, rng):
+        """Return states for the entry of each column, shape (n, n_columns)."""
+        states = np.zeros(entries.shape, dtype=np.intp)
+        for j, (code_of, _, _) in enumerate(self.blocks):
+            # States that share an entry are drawn as often as they were seen.
+            for entry in np.unique(entries[:, j]):
+                weight = np.where(code_of == entry, self._counts[j], 0)
+                if weight.any():
+                    of = entries[:, j] == entry
                     share = weight / weight.sum()
-                    states[of, j] = rng.choice(len(counts), of.sum(), p=share)
+                    states[of, j] = rng.choice(len(weight), of.sum(), p=share)
         return states
 
 
-def _draw_places(weights, allowed, rng):
-    """Draw an allowed place in each line of weights, any where none is positive."""
-    weights = weights.clip(0) * allowed
-    weights[weights.sum(axis=1) <= 0] = allowed
-    sums = weights.cumsum(axis=1)
-    thresholds = rng.uniform(size=len(weights)) * sums[:, -1]
-    return (sums <= thresholds[:, None]).sum(axis=1).clip(max=weights.shape[1] - 1)
+class CodeDecoder:
+    """Takes the largest of the codes of each column, after a shift of each.
+
+    Generated codes of a class scatter as its real ones do: zeros and ones. A draw with
+    codes as probabilities would scatter twice, and weaken associations. The shifts are
+    such that each entry is the largest as often as its share.
+
+    Parameters
+    ----------
+    one_hot : OneHot
+        The columns.
+
+    codes : ndarray of shape (n, n_codes)
+        Generated codes of a class.
+
+    shares : ndarray of shape (n_codes,) or None
+        Shares of the entries in the class. None takes the means of the codes.
+    """
+
+    def __init__(self, one_hot, codes, shares=None):
+        self._blocks = one_hot.blocks
+        self._mean, spread = codes.mean(axis=0), codes.std(axis=0)
+        self._spread = np.where(spread > 0, spread, 1.0)
+        shares = (self._mean if shares is None else shares).clip(0)
+        scaled = (codes - self._mean) / self._spread
+        self._shift = np.concatenate(
+            [np.zeros(0)]
+            + [
+                _fit_shift(scaled[:, start : start + n], shares[start : start + n])
+                for _, start, n in self._blocks
+                if n
+            ]
+        )
+
+    def __call__(self, codes):
+        """Return the place of the largest code of each column."""
+        scaled = (codes - self._mean) / self._spread + self._shift
+        entries = np.zeros((len(codes), len(self._blocks)), dtype=np.intp)
+        for j, (_, start, n) in enumerate(self._blocks):
+            if n:
+                entries[:, j] = scaled[:, start : start + n].argmax(axis=1)
+        return entries
+
+
+def _fit_shift(scaled, shares):
+    """Return what to add to codes so that each is the largest as often as its share."""
+    shares = shares / shares.sum() if shares.any() else np.full(len(shares), 1.0)
+    least = 0.5 / len(scaled)
+    goal = ndtri(shares.clip(least, 1 - least))
+    shift = np.where(shares > 0, goal, -np.inf)
+    for _ in range(_N_SHIFTS):
+        largest = (scaled + shift).argmax(axis=1)
+        found = np.bincount(largest, minlength=len(shares)) / len(scaled)
+        shift += (goal - ndtri(found.clip(least, 1 - least))) / 2
+    return shift
 
 
 def fill_scores(scores, codes, labels, rng):
