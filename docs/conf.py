@@ -140,7 +140,7 @@ def write_demo_report(app, exception):
         y_test=test[1],
         X_reference=reference[0],
         y_reference=reference[1],
-        title="Digits, replaced by rows of a CVAE",
+        title="Digits, replaced by samples of a CVAE",
     )
 
 

@@ -363,9 +363,18 @@ def check_unlabeled(estimator, X_unlabeled, X):
     )
     _check_n_features(estimator, unlabeled, reset=False)
     check_finite_in_float32(unlabeled, getattr(estimator, "feature_names_in_", None))
+    return unlabeled[are_new(unlabeled, X)]
+
+
+def are_new(samples, X):
+    """Return a mask of the samples that are not in X; all, where X is no table."""
+    X = np.asarray(X)
+    if X.ndim != 2 or X.dtype.kind not in "fiu":
+        return np.ones(len(samples), dtype=bool)
     known = {sample.tobytes() for sample in X}
-    is_new = [sample.tobytes() not in known for sample in unlabeled]
-    return unlabeled[np.array(is_new, dtype=bool)]
+    samples = np.asarray(samples, dtype=X.dtype)
+    is_new = [sample.tobytes() not in known for sample in samples]
+    return np.array(is_new, dtype=bool)
 
 
 def check_private_samples(estimator, X, y, classes) -> tuple[NDArray, NDArray]:

@@ -161,9 +161,11 @@ def test_faulty_samples_are_named(data, on_disk, small_blocks, kind):
     for fit in (*fits, resample):
         with pytest.raises(ValueError, match="sample 217 and feature 3"):
             fit(stored, y)
+    generator = ClassGaussian().fit(*make_finite(X, y))
     X[217, 3] = 1e38
     with pytest.raises(ValueError, match=r"too large .* features \[3\]"):
-        ClassGaussian().fit(Contiguous(X), y)
+        generator.fit(Contiguous(X), y)
+    assert not hasattr(generator, "classes_")
 
 
 def make_finite(X, y):
@@ -443,6 +445,15 @@ def test_many_samples_are_drawn_in_blocks_as_at_once(data, small_blocks):
     expected = sampler.fit_resample(X, y)[0][300:]
     # fit_resample goes by the order of the strategy, which is that of the classes.
     assert_allclose(np.concatenate(drawn), expected, atol=1e-9)
+
+
+@pytest.mark.parametrize("kind", [None, "zarr", "dask"])
+def test_samples_of_a_stream_keep_large_integers(data, on_disk, kind):
+    X, y = data[0].astype(np.int64), data[1]
+    X[:, 0] += 2**53 + 1
+    stored = X if kind is None else on_disk(X, kind)
+    blocks = list(GenerativeOverSampler(random_state=0).iter_resample(stored, y))
+    assert_array_equal(np.concatenate([X for X, _ in blocks])[:300], X)
 
 
 def test_memory_does_not_grow_with_the_samples(small_blocks, monkeypatch):

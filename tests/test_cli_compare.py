@@ -360,3 +360,18 @@ def test_demo_compares_on_digits(monkeypatch, only):
     assert result.exit_code == 0, result.output
     assert "digits: 300 samples, 3 splits" in result.output
     assert Path("skcvae_demo.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("own, expected", [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])
+def test_threads_of_commands_sleep_while_they_wait(own, expected, monkeypatch):
+    # monkeypatch puts back what the command sets.
+    monkeypatch.setenv("OMP_WAIT_POLICY", own or "")
+    if own is None:
+        monkeypatch.delenv("OMP_WAIT_POLICY")
+    CliRunner().invoke(app, ["demo", "--figure", "figure.txt"])
+    assert os.environ["OMP_WAIT_POLICY"] == expected
+
+
+def test_torch_is_loaded_after_the_policy_is_set():
+    code = "import sys, skcvae.cli; sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -105,8 +105,8 @@ def generated(generator, **arguments):
 
 def contenders(X, y, rest, seed, thesis_epochs):
     """Yield names, and functions from labels and a seed to rows and their labels."""
-    yield "training rows", Subset(X, y)
-    yield "other real rows", Subset(*rest)
+    yield "training samples", Subset(X, y)
+    yield "other real samples", Subset(*rest)
     yield "SMOTE", smote(X, y)
     yield "ClassGaussian", generated(ClassGaussian().fit(X, y))
     cvae = CVAE(device="cpu", random_state=seed).fit(X, y)
@@ -200,7 +200,7 @@ def main(
     print_table(table)
     for column in ("class FD", "no bias", "whole FD", "MMD"):
         compare(table, column, ("SMOTE", best_of_thesis(table, column)))
-    compare(table, "cover few", ("training rows", "SMOTE"))
+    compare(table, "cover few", ("training samples", "SMOTE"))
 
 
 if __name__ == "__main__":

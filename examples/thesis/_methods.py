@@ -4,6 +4,8 @@ import numpy as np
 from _thesis import Method, algorithm_1, generators, thesis_head
 from imblearn.over_sampling import ADASYN, SMOTE
 
+from skcvae.long_tail import LogLinearPool, LongTailClassifier
+
 VARIANCES = (0.25, 0.5, 0.75, 1, 2, 3)
 
 _LDAM = {"loss": "ldam", "loss_params": {"scale": 30.0, "max_margin": 0.5}}
@@ -30,6 +32,12 @@ PRIOR_AWARE = ("balanced softmax", "class-balanced softmax", "equalization")
 
 _REMIX_NOTE = "instance sampling, as in the program; compare with Remix + CBS"
 
+# Without steps, epochs or generated rows; all settings are the defaults.
+CLOSED_FORM = {
+    "LongTailClassifier, closed form": LongTailClassifier,
+    "LogLinearPool": LogLinearPool,
+}
+
 _LOSS_NOTES = {
     "LDAM (as in the program)": "plain logits times 30, no re-weighting",
     "LDAM (cosine head)": "normalised head, as its authors have it; not in the thesis",
@@ -42,6 +50,26 @@ def variance_methods(setup):
         variance_method(architecture, v, setup)
         for architecture in ("small", "large")
         for v in VARIANCES
+    ]
+
+
+def table_4_methods(setup):
+    """Return the rows of table 4: architectures and variances, and ours."""
+    columns = {"thesis_variance": "", "variance": ""}
+    return variance_methods(setup) + closed_form_methods(columns)
+
+
+def closed_form_methods(columns=None):
+    """Return rows of ours that have no batches."""
+    return [
+        Method(
+            name,
+            {},
+            note="all defaults, no steps; ours, not in the thesis",
+            columns=columns or {},
+            classifier=lambda seed, kind=kind: kind(random_state=seed),
+        )
+        for name, kind in CLOSED_FORM.items()
     ]
 
 
@@ -83,7 +111,7 @@ def resampling_methods(setup):
             thesis = f"CVAE{suffix}" if of_thesis else None
             head = algorithm_1(remix=remix)
             rows.append(Method(name + suffix, head, generator, None, thesis, note))
-    return rows
+    return rows + closed_form_methods()
 
 
 def make_smote(y, seed):

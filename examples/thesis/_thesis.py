@@ -103,7 +103,8 @@ class Method:
 
     `head` has parameters of LongTailClassifier; `generator(setup, seed)` returns a
     fitted generator, and `sampler(y, seed)` an over-sampler; `thesis` is the name of
-    the row in thesis_numbers.json, and `columns` are further columns.
+    the row in thesis_numbers.json, and `columns` are further columns. Where there is
+    `classifier(seed)`, an unfitted classifier of its own, `head` does not count.
     """
 
     name: str
@@ -113,6 +114,7 @@ class Method:
     thesis: str | None = None
     note: str = ""
     columns: dict = field(default_factory=dict)
+    classifier: Callable | None = None
 
 
 def n_batches(n_rows):
@@ -155,14 +157,19 @@ def evaluate(method, setup, seed):
     X, y = data.X_train, data.y_train
     if method.sampler is not None:
         X, y = resample(method.sampler(y, seed), X, y)
-    generator = method.generator(setup, seed) if method.generator else None
-    params = {"max_epochs": setup.epochs(len(X)), **method.head}
-    head = LongTailClassifier(generator, solver="sgd", random_state=seed, **params).fit(
-        X, y
-    )
-    predicted = head.predict(data.X_test)
+    classifier = make_classifier(method, setup, seed, len(X)).fit(X, y)
+    predicted = classifier.predict(data.X_test)
     scores = shot_accuracy_score(data.y_test, predicted, y_train=data.y_train)
     return [100 * scores[group] for group in GROUPS]
+
+
+def make_classifier(method, setup, seed, n_rows):
+    """Return the unfitted classifier of a row: its own, or the head of the thesis."""
+    if method.classifier is not None:
+        return method.classifier(seed)
+    generator = method.generator(setup, seed) if method.generator else None
+    params = {"max_epochs": setup.epochs(n_rows), **method.head}
+    return LongTailClassifier(generator, solver="sgd", random_state=seed, **params)
 
 
 def resample(sampler, X, y):

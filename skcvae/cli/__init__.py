@@ -1,5 +1,6 @@
 """The command ``skcvae``."""
 
+import os
 import warnings
 from collections.abc import Callable
 from functools import wraps
@@ -73,6 +74,10 @@ def _main(
     ] = False,
 ) -> None:
     """Over-sample and anonymize embeddings with generative models."""
+    # Threads that wait for one another sleep. Spinning, they would take the processors
+    # that the others need, where busy programs run beside. OpenMP reads this when torch
+    # is imported, which the commands do.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 # The commands import the library when they run, so that `skcvae --help` stays fast.

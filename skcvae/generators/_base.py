@@ -166,9 +166,9 @@ class BaseGenerator(SamplingMixin, DocLinkMixin, ArrayStateMixin, BaseEstimator)
             If the input is empty, not finite, not two-dimensional, or its labels are
             not classes.
         """
-        if is_blocked(X):
-            return self._fit_checked(check_blocks(X, y), y)
         with self._fitting():
+            if is_blocked(X):
+                return self._fit_checked(check_blocks(X, y), y)
             self._learn(*check_samples(self, X, y))
         return self
 

@@ -252,10 +252,10 @@ class ClassGaussian(DecoderMixin, BaseGenerator):
             If the input is empty, not finite, not two-dimensional, its labels are not
             classes, or `class_embeddings` do not fit to it.
         """
-        if is_blocked(X):
-            unlabeled = {} if X_unlabeled is None else {"X_unlabeled": X_unlabeled}
-            return self._fit_checked(check_blocks(X, y), y, **unlabeled)
         with self._fitting():
+            if is_blocked(X):
+                unlabeled = {} if X_unlabeled is None else {"X_unlabeled": X_unlabeled}
+                return self._fit_checked(check_blocks(X, y), y, **unlabeled)
             X, y = check_samples(self, X, y)
             self._learn(X, y, check_unlabeled(self, X_unlabeled, X))
         return self

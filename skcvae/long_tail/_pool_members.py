@@ -6,7 +6,13 @@ from sklearn.model_selection._search import BaseSearchCV
 from sklearn.pipeline import Pipeline
 
 from ._priors import check_positive, resolve_target_prior
-from ._trained_fit import check_same_classes, fit_fold, fit_recording, innermost
+from ._trained_fit import (
+    check_same_classes,
+    check_unlabeled_arrives,
+    fit_fold,
+    fit_recording,
+    innermost,
+)
 from ._trained_prior import (
     ChosenPriorError,
     UnknownPriorError,
@@ -34,7 +40,7 @@ class Member:
     Raises
     ------
     ValueError
-        If it has no probabilities.
+        If it has no probabilities, or unlabelled samples would not reach it.
     """
 
     def __init__(self, name, estimator, params):
@@ -46,6 +52,7 @@ class Member:
                 f"The member {name!r} of the pool must have the method predict_proba, "
                 f"and {type(last).__name__} has none."
             )
+        check_unlabeled_arrives(estimator, params)
         self.says_prior = hasattr(last, "target_prior")
 
     def check_prior(self, labels):

@@ -33,6 +33,7 @@ from ._held_out_prior import HeldOut
 from ._priors import check_positive, move_prior, resolve_target_prior
 from ._trained_fit import (
     check_same_classes,
+    check_unlabeled_arrives,
     fit_fold,
     fit_recording,
     innermost,
@@ -353,6 +354,7 @@ class PriorCorrectedClassifier(
         """
         return (
             MetadataRouter(owner=self)
+            .add_self_request(self)
             .add(
                 estimator=self.estimator,
                 method_mapping=MethodMapping().add(caller="fit", callee="fit"),
@@ -386,6 +388,7 @@ class PriorCorrectedClassifier(
                 "The 'estimator' parameter of PriorCorrectedClassifier must have the "
                 f"method predict_proba, and {type(last).__name__} has none."
             )
+        check_unlabeled_arrives(self.estimator, params)
         if self._claims("auto"):
             if searches_sampler(self.estimator) and not params:
                 return

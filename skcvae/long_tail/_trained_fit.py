@@ -1,15 +1,19 @@
 """Fit a classifier, and note the class prior that it was trained for."""
 
+import inspect
 from numbers import Integral
 
 import numpy as np
 from sklearn.base import BaseEstimator, clone
+from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection._search import BaseSearchCV
 from sklearn.pipeline import Pipeline
+from sklearn.utils import _safe_indexing
 from sklearn.utils.metadata_routing import _routing_enabled, get_routing_for_object
 from sklearn.utils.metaestimators import _safe_split
 from sklearn.utils.validation import _check_method_params, _check_sample_weight
 
+from .._validation import are_new
 from ._priors import check_positive, resolve_target_prior
 from ._trained_prior import Labels, UnknownPriorError, trained_prior
 
@@ -79,6 +83,64 @@ def passed_weight(estimator, params, X):
     )
 
 
+def _is_unlabeled(name):
+    """Tell whether an argument of `fit` holds unlabelled samples."""
+    return name.split("__")[-1] == "X_unlabeled"
+
+
+def check_unlabeled_arrives(estimator, params):
+    """Refuse unlabelled samples that the classifier would not get, or not as it is to.
+
+    Raises
+    ------
+    ValueError
+        If a step of a pipeline would not transform them, or nothing is fitted.
+
+    TypeError
+        If the classifier does not take them.
+    """
+    if not any(map(_is_unlabeled, params)):
+        return
+    while isinstance(estimator, Pipeline | BaseSearchCV):
+        if isinstance(estimator, BaseSearchCV):
+            estimator = estimator.estimator
+            continue
+        transforms = any(hasattr(step, "transform") for _, step in estimator.steps[:-1])
+        if transforms and "X_unlabeled" not in (estimator.transform_input or ()):
+            raise ValueError(
+                "The steps before the classifier would not transform X_unlabeled. Turn "
+                "on metadata routing of scikit-learn, call "
+                "set_fit_request(X_unlabeled=True) of the classifier, and give the "
+                "pipeline transform_input=['X_unlabeled']."
+            )
+        estimator = estimator.steps[-1][1]
+    if isinstance(estimator, FrozenEstimator):
+        raise ValueError(
+            "X_unlabeled has no use: a classifier in a FrozenEstimator is not fitted "
+            "again. Give X_unlabeled to its own fit, and leave it out here."
+        )
+    parameters = inspect.signature(estimator.fit).parameters
+    takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    if "X_unlabeled" not in parameters and not takes_any:
+        raise TypeError(
+            f"{type(estimator).__name__}.fit does not take X_unlabeled. Take a "
+            "LongTailClassifier. In a pool it must be the first member, or request "
+            "X_unlabeled by metadata routing."
+        )
+
+
+def _params_of_fold(X, params, train, X_test):
+    """Return the arguments of `fit` for a fold.
+
+    Unlabelled samples stay whole, however many they are, but for those held out.
+    """
+    whole = {name: params[name] for name in params if _is_unlabeled(name)}
+    others = {name: params[name] for name in params if name not in whole}
+    for name, unlabeled in whole.items():
+        whole[name] = _safe_indexing(unlabeled, are_new(unlabeled, X_test))
+    return {**_check_method_params(X, others, indices=train), **whole}
+
+
 def _samplers(estimator):
     """Return all samplers in a composition."""
     values = estimator.get_params().values() if hasattr(estimator, "get_params") else []
@@ -142,7 +204,7 @@ def fit_fold(
     """Return the held-out indices, their probabilities and the prior of a fold."""
     X_train, y_train = _safe_split(estimator, X, y, train)
     X_test, _ = _safe_split(estimator, X, y, test, train)
-    params = _check_method_params(X, params, indices=train)
+    params = _params_of_fold(X, params, train, X_test)
     try:
         estimator, prior = fit(estimator, X_train, y_train, classes, claim, params)
     except ValueError as error:

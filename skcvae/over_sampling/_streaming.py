@@ -53,7 +53,8 @@ class StreamingMixin:
         Yields
         ------
         X_block : ndarray of shape (n_block, n_features)
-            Samples, in the type of `X`: first those of `X`, then new ones.
+            Samples, in the type of the numbers of `X`: first those of `X`, then new
+            ones. Data frames come as arrays.
 
         y_block : ndarray of shape (n_block,)
             Their classes.
@@ -157,8 +158,10 @@ class StreamingMixin:
 
 
 def _read_own(values, y, start, dtype):
-    """Return a block of the training samples, checked, in their own type."""
-    return read_block(values, start, dtype).astype(values.dtype), y
+    """Return a copy of a block of the training samples, after a check."""
+    values = np.array(values)
+    read_block(values, start, dtype)
+    return values, y
 
 
 def _draw_one(sampler, part, blocks):
