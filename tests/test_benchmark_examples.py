@@ -320,6 +320,7 @@ def test_fidelity_of_copies_is_better_than_that_of_shuffled_columns(drawer):
     copied = tables.measure_fidelity(drawer, "random")
     broken = tables.measure_fidelity(Shuffled(), "random")
     assert copied[0] == copied[2] == 1
+    assert copied[4] == 100 and broken[4] < 10
     # Two of ten pairs are associated: city with state, and age with the class.
     assert broken[0] == 0.8 and broken[1] > 3 * copied[1]
 

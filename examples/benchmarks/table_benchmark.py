@@ -17,7 +17,8 @@ and an imbalance of 5 or more. Parts:
   of pairs of columns whose association is within three standard errors of the
   difference. Off: mean absolute difference of associations. Shares: share of
   categories with a frequency within three standard errors. AUC: of gradient boosting
-  that tells both tables apart.
+  that tells both tables apart. Copied: share of generated samples that equal a training
+  sample in all columns.
 - violations: of bounds, whole numbers, categories and rules in 100,000 samples of
   `TableGenerator` with the rules as constraints.
 - deep: scores and fidelity on the mixed tables, with CTGAN and TVAE.
@@ -62,7 +63,7 @@ PLAIN = ("none", "threshold", "class weights")
 SAMPLERS = ("random", "SMOTE", *OURS)
 NEED_NUMBERS = ("SMOTE", *DEEP)
 COLUMNS = ("LR bal", "LR AUROC", "GB bal", "GB AUROC", "broken %", "seconds")
-QUALITIES = ("pairs", "off", "shares", "AUC")
+QUALITIES = ("pairs", "off", "shares", "AUC", "copied %")
 VIOLATIONS = ("bounds", "whole", "unseen", "rules", "seconds")
 N_VIOLATIONS, BLOCK = 100_000, 10_000
 # Rounds in which TVAE, which cannot be asked for a class, draws samples of it.
@@ -230,7 +231,17 @@ def measure_fidelity(drawer, name):
         off.mean(),
         np.mean(near_shares(real, new, categories)),
         quality.detection_auc,
+        100 * find_copies(real, new, split.numbers).mean(),
     ]
+
+
+def find_copies(real, new, numbers):
+    """Mark the new samples that equal a real one."""
+    keys = [
+        pd.util.hash_pandas_object(t.astype(dict.fromkeys(numbers, float)), index=False)
+        for t in (real, new)
+    ]
+    return keys[1].isin(keys[0])
 
 
 def near_shares(real, new, categories):
