@@ -5,9 +5,13 @@ decide how many samples of which class to draw. Submodules are imported at first
 that ``import skcvae`` stays cheap.
 """
 
-from ._lazy import attach_stub
+from lazy_loader import attach_stub
 
 __version__ = "0.1.0.dev0"
 
-__getattr__, __dir__, __all__ = attach_stub(__name__, __file__)
+__getattr__, _, __all__ = attach_stub(__name__, __file__)
 __all__ += ["__version__"]
+
+
+def __dir__():
+    return sorted(__all__)

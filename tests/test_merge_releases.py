@@ -245,7 +245,8 @@ def test_sizes_that_do_not_fit(releases, sizes):
 @pytest.mark.parametrize(
     ("weights", "message"),
     [
-        (COUNTS[:1], "one dict for each of the 2 releases, got 1"),
+        (COUNTS[:1], "one dict for each of the 2 releases, got 1 values"),
+        ({"a": 1, "b": 2}, r"one dict for each of the 2 .* values: \['a', 'b'\]"),
         ([COUNTS[0], {"c": 1}], r"weights\[1\] lacks the classes \['b'\]"),
         ([COUNTS[0], {"b": -1, "c": 1}], r"weights\[1\] must be finite and at least 0"),
         ([{"a": 0, "b": 0}, {"b": 0, "c": 0}], "are 0 for all classes"),

@@ -153,7 +153,7 @@ def merge_releases(
     releases: Iterable[Release],
     *,
     site_sizes: ArrayLike | None = None,
-    weights: Sequence[Mapping[Any, float]] | None = None,
+    weights: Iterable[Mapping[Any, float]] | None = None,
 ) -> MergedRelease:
     r"""Return the releases of several sites as one generator of all their classes.
 
@@ -332,10 +332,13 @@ def _counts_by_prior(releases, site_sizes):
 
 def _counts_by_label(releases, weights):
     """Return the class counts of each site, from dicts by label."""
-    if len(weights) != len(releases):
+    weights = list(weights)
+    if len(weights) != len(releases) or not all(
+        isinstance(given, Mapping) for given in weights
+    ):
         raise ValueError(
             f"weights must have one dict for each of the {len(releases)} releases, got "
-            f"{len(weights)}."
+            f"{len(weights)} values: {weights[:3]}."
         )
     of_sites = []
     for i, (release, given) in enumerate(zip(releases, weights, strict=True)):

@@ -1,5 +1,5 @@
 """Embeddings of images and texts by frozen models, and random views of images."""
 
-from .._lazy import attach_stub
+from lazy_loader import attach_stub
 
 __getattr__, __dir__, __all__ = attach_stub(__name__, __file__)

@@ -5,6 +5,6 @@ computes and draws. The attributes hold what was drawn, and `plot` draws it agai
 Displays need matplotlib: ``pip install "skcvae[plot]"``.
 """
 
-from .._lazy import attach_stub
+from lazy_loader import attach_stub
 
 __getattr__, __dir__, __all__ = attach_stub(__name__, __file__)

@@ -1,4 +1,3 @@
-from .._neighbors import nearest_neighbors
 from ._calibration import expected_calibration_error
 from ._diversity import (
     class_pairwise_distance,
@@ -24,6 +23,7 @@ from ._manifold import (
     average_min_distance,
     class_nearest_neighbor_coverage,
     nearest_neighbor_coverage,
+    nearest_neighbors,
     precision_recall_density_coverage,
 )
 from ._probe import linear_probe

@@ -1,5 +1,5 @@
 """Privacy: attacks on synthetic samples and released models, and an audit of them."""
 
-from .._lazy import attach_stub
+from lazy_loader import attach_stub
 
 __getattr__, __dir__, __all__ = attach_stub(__name__, __file__)

@@ -1,5 +1,10 @@
-from .._statistics import Estimate, tpr_at_fpr
-from ._attack_result import AttackResult, attack_controls, attack_result
+from ._attack_result import (
+    AttackResult,
+    Estimate,
+    attack_controls,
+    attack_result,
+    tpr_at_fpr,
+)
 from ._audit import privacy_audit
 from ._audit_report import AuditedAttack, AuditedClass, PrivacyAudit
 from ._class_gaussian import class_gaussian_attack

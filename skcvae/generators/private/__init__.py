@@ -1,5 +1,5 @@
 """Generators with differential privacy, and their accounting."""
 
-from ..._lazy import attach_stub
+from lazy_loader import attach_stub
 
 __getattr__, __dir__, __all__ = attach_stub(__name__, __file__)
