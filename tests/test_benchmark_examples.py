@@ -336,7 +336,7 @@ def test_scores_are_printed_with_ranks_over_both_kinds_of_tables(
         ("measure", lambda drawer, name: [len(name)] * len(tables.COLUMNS)),
     ):
         monkeypatch.setattr(tables, name, value)
-    tables.Run(None, 2, 1, common.Ledger(None)).scores()
+    tables.Run(None, list("abc"), 2, 1, common.Ledger(None)).scores()
     printed = capsys.readouterr().out
     assert "3 mixed tables, mean of 2 seeds" in printed
     assert "2 numeric tables, mean of 2 seeds" in printed

@@ -305,8 +305,8 @@ def print_ranks_of_all(rows):
 class Run:
     """The parts of the benchmark on one folder of data."""
 
-    def __init__(self, data, seeds, deep_seeds, ledger):
-        self._data, self._ledger = data, ledger
+    def __init__(self, data, mixed, seeds, deep_seeds, ledger):
+        self._data, self._mixed, self._ledger = data, mixed, ledger
         self._seeds, self._deep_seeds = seeds, deep_seeds
         self._drawer = cache(self._make_drawer)
 
@@ -331,7 +331,7 @@ class Run:
 
     def scores(self):
         """Print the scores of all but the deep contenders, and their ranks."""
-        mixed, numeric = list(FILES), numeric_names(self._data)
+        mixed, numeric = self._mixed, numeric_names(self._data)
         names = [*PLAIN, *SAMPLERS]
         rows = self._collect("scores", names, mixed + numeric, self._seeds)
         n, seeds = len(mixed), f"mean of {self._seeds} seeds"
@@ -343,8 +343,9 @@ class Run:
 
     def fidelity(self):
         """Print how like the mixed tables generated samples are."""
-        rows = self._collect("fidelity", SAMPLERS, list(FILES), 1)
-        print_columns("Fidelity, mixed tables, seed 0", QUALITIES, rows)
+        rows = self._collect("fidelity", SAMPLERS, self._mixed, self._seeds)
+        title = f"{len(self._mixed)} mixed tables, mean of {self._seeds} seeds"
+        print_columns(f"Fidelity, {title}", QUALITIES, rows)
 
     def deep(self):
         """Print the same of all contenders with the deep ones, on mixed tables."""
@@ -353,14 +354,17 @@ class Run:
             return
         names, n = [*PLAIN, *SAMPLERS, *DEEP], self._deep_seeds
         for seeds in range(1, n + 1):
-            # The models of a seed are still in memory for the second part.
-            rows = self._collect("scores", names, list(FILES), seeds)
-            found = self._collect("fidelity", names[len(PLAIN) :], list(FILES), seeds)
-        title = f"5 mixed tables, mean of {n} seeds"
+            for key in self._mixed:
+                # The models of a seed are still in memory for the second part.
+                self._collect("scores", names, [key], seeds)
+                self._collect("fidelity", names[len(PLAIN) :], [key], seeds)
+        rows = self._collect("scores", names, self._mixed, n)
+        found = self._collect("fidelity", names[len(PLAIN) :], self._mixed, n)
+        title = f"{len(self._mixed)} mixed tables, mean of {n} seeds"
         print_columns(title, COLUMNS, rows)
         print_ranks_of_all(rows)
         print_columns(f"Fidelity, {title}", QUALITIES, found)
-        for place, key in enumerate(FILES):
+        for place, key in enumerate(self._mixed):
             table = {name: values[[place]] for name, values in found.items()}
             print_columns(f"Fidelity, {key}", QUALITIES, table)
 
@@ -368,7 +372,7 @@ class Run:
         """Print the numbers of violations in many samples."""
         print(f"\nViolations in {N_VIOLATIONS:,} samples, and seconds\n")
         print(" " * 16 + "".join(f"{name:>10}" for name in VIOLATIONS))
-        for key in FILES:
+        for key in self._mixed:
             split = self._drawer(key, 0).read()
             row = self._ledger.get(
                 ("violations", key, 0, "ClassGaussian"),
@@ -383,6 +387,7 @@ PARTS = ("scores", "fidelity", "violations", "deep")
 def main(
     data: Annotated[Path, typer.Option(help="Folder of the data.")],
     part: Annotated[list[str] | None, typer.Option(help="Parts to run.")] = None,
+    table: Annotated[list[str] | None, typer.Option(help="Mixed tables.")] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Number of seeds.")] = 3,
     deep_seeds: Annotated[
         int, typer.Option(min=1, help="Number of seeds of CTGAN and TVAE.")
@@ -391,10 +396,11 @@ def main(
 ):
     """Run the parts in turn."""
     warnings.simplefilter("ignore")
-    unknown = set(part or ()) - set(PARTS)
-    if unknown:
-        raise typer.BadParameter(f"{sorted(unknown)}: choose among {list(PARTS)}.")
-    run = Run(data, seeds, deep_seeds, Ledger(keep))
+    for chosen, known in ((part, PARTS), (table, FILES)):
+        unknown = set(chosen or ()) - set(known)
+        if unknown:
+            raise typer.BadParameter(f"{sorted(unknown)}: choose among {list(known)}.")
+    run = Run(data, table or list(FILES), seeds, deep_seeds, Ledger(keep))
     for name in part or PARTS:
         getattr(run, name)()
 
