@@ -300,7 +300,7 @@ def drawer():
     return tables.Drawer(lambda: split, seed=0)
 
 
-@pytest.mark.parametrize("name", [*tables.PLAIN, "random", "SMOTE", "ClassGaussian"])
+@pytest.mark.parametrize("name", [*tables.PLAIN, *tables.SAMPLERS[:-1]])
 def test_scores_of_a_table_have_every_column(drawer, name):
     row = dict(zip(tables.COLUMNS, tables.measure(drawer, name), strict=True))
     assert 80 < row["LR AUROC"] <= 100 and 80 < row["GB AUROC"] <= 100
@@ -343,6 +343,16 @@ def test_scores_are_printed_with_ranks_over_both_kinds_of_tables(
     assert printed.count("mean rank") == 4
     ranks = printed[printed.index("mean rank") :].splitlines()[1:]
     assert ranks[0].split()[0] in ("ClassGaussian", "class")
+
+
+def test_scaled_smote_gives_numbers_in_units_of_the_table(drawer):
+    X, y, _ = drawer("SMOTE, scaled", [0, 50])
+    assert y.tolist() == [1] * 50
+    split = drawer.split("SMOTE")
+    assert (X.dtypes == split.X.dtypes).all()
+    real = split.X[split.y == 1]
+    for name in split.numbers:
+        assert real[name].min() <= X[name].min() < X[name].max() <= real[name].max()
 
 
 def test_rules_are_counted_by_sample():

@@ -24,14 +24,16 @@ and an imbalance of 5 or more. Parts:
 - deep: scores and fidelity on the mixed tables, with CTGAN and TVAE.
 
 SMOTE stands for SMOTENC where there are categories; no table consists of categories
-only, as SMOTEN takes them. SMOTE, CTGAN and TVAE take no missing values: theirs are
-filled by medians and most frequent categories first. CTGAN and TVAE have their own
-defaults, and need the package `ctgan`. With `--keep`, each row is written to a file
+only, as SMOTEN takes them. "scaled" gives it numbers with a variance of one, and scales
+its samples back. SMOTE, CTGAN and TVAE take no missing values: theirs are filled by
+medians and most frequent categories first. CTGAN and TVAE have their own defaults, and
+need the package `ctgan`. With `--keep`, each row is written to a file
 once it is known, and a run that was interrupted goes on from there.
 """
 
 import time
 import warnings
+from dataclasses import replace
 from functools import cache, partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -60,8 +62,8 @@ OURS = {"ClassGaussian": ClassGaussian(), "CVAE": CVAE(device="cpu")}
 DEEP = ("CTGAN", "TVAE")
 # Without new samples: those that the classifier takes into account instead.
 PLAIN = ("none", "threshold", "class weights")
-SAMPLERS = ("random", "SMOTE", *OURS)
-NEED_NUMBERS = ("SMOTE", *DEEP)
+SAMPLERS = ("random", "SMOTE", "SMOTE, scaled", *OURS)
+NO_GAPS = ("SMOTE", "SMOTE, scaled", *DEEP)
 COLUMNS = ("LR bal", "LR AUROC", "GB bal", "GB AUROC", "broken %", "seconds")
 QUALITIES = ("pairs", "off", "shares", "AUC", "copied %")
 VIOLATIONS = ("bounds", "whole", "unseen", "rules", "seconds")
@@ -109,11 +111,27 @@ def over_sample(sampler, split, wanted):
     return X.iloc[len(split.y) :], y[len(split.y) :]
 
 
+def over_sample_scaled(sampler, split, wanted):
+    """Return the same of a sampler that gets numbers with a variance of one."""
+    numbers, types = split.numbers, split.X.dtypes[split.numbers]
+    scaler = StandardScaler()
+    scaled = split.X.astype(dict.fromkeys(numbers, float))
+    scaled[numbers] = scaler.fit_transform(scaled[numbers])
+    X, y = over_sample(sampler, replace(split, X=scaled), wanted)
+    restored = pd.DataFrame(
+        scaler.inverse_transform(X[numbers]), columns=numbers, index=X.index
+    )
+    for name in numbers:
+        decimals = 0 if types[name].kind == "i" else 6
+        X[name] = restored[name].round(decimals).astype(types[name])
+    return X, y
+
+
 def make_sampler(name, split, seed):
     """Return the sampler of a name."""
     if name == "random":
         return RandomOverSampler(random_state=seed)
-    if name == "SMOTE":
+    if name.startswith("SMOTE"):
         k = min(5, np.bincount(split.y).min() - 1)
         if not split.categories:
             return SMOTE(k_neighbors=k, random_state=seed)
@@ -164,7 +182,7 @@ class Drawer:
 
     def split(self, name):
         """Return the split as a contender takes it."""
-        return self.read().impute() if name in NEED_NUMBERS else self.read()
+        return self.read().impute() if name in NO_GAPS else self.read()
 
     def _fit_deep(self, name):
         start = time.process_time()
@@ -180,7 +198,8 @@ class Drawer:
             start = time.process_time()
             X, y = draw_deep(model, list(split.X), wanted)
         else:
-            X, y = over_sample(make_sampler(name, split, self._seed), split, wanted)
+            draw = over_sample_scaled if name == "SMOTE, scaled" else over_sample
+            X, y = draw(make_sampler(name, split, self._seed), split, wanted)
         return X, y, before + time.process_time() - start
 
 
