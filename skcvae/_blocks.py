@@ -156,7 +156,9 @@ def _edges(X):
 
 
 def read_block(values, start, dtype):
-    """Return values as an array of a type; refuse those that are not finite."""
+    """Return values as an array of a type; refuse those missing or not finite."""
+    if np.ma.is_masked(values):
+        raise ValueError("X is a masked array with missing values. Fill or drop them.")
     block = np.ascontiguousarray(values, dtype=dtype)
     broken = np.argwhere(~np.isfinite(block))
     if len(broken):
