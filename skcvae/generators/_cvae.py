@@ -364,7 +364,7 @@ class CVAE(DecoderMixin, NetGenerator):
             vars(self).pop("_coordinates", None)
         self._warn_about_unused()
 
-    def _learn_blocks(self, blocks, X_unlabeled=None):
+    def _learn_blocks(self, blocks):
         if self.objective == "reference":
             refuse_blocks("objective='reference'", "Use objective='elbo'")
         if self.hidden_dim == "auto":

@@ -68,23 +68,23 @@ class NetGenerator(BaseGenerator):
     }
 
     def _fit(self, Z, codes, seed):
-        owner = f"the {type(self).__name__}"
-        check_net_params(
-            self.net_params, _RESERVED, owner, plain_forward=self._plain_forward
-        )
+        self._check_net_params()
         device = resolve_device(self.device)
         x = torch.from_numpy(self._to_net(self._centre(Z, codes)))
         data = _place(x, codes, device)
         self._train(data, data, device, seed)
 
-    def _learn_blocks(self, blocks, X_unlabeled=None):
+    def _learn_blocks(self, blocks):
         if not self._reads_blocks:
             super()._learn_blocks(blocks)
+        self._check_net_params()
+        fit_net_to_blocks(self, blocks)
+
+    def _check_net_params(self):
         owner = f"the {type(self).__name__}"
         check_net_params(
             self.net_params, _RESERVED, owner, plain_forward=self._plain_forward
         )
-        fit_net_to_blocks(self, blocks)
 
     def _train(self, data, sample, device, seed):
         """Train the networks, and learn how to sample.

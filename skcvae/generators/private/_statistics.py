@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..._class_means import class_sums
+
 # Candidates for a bound on the norm of samples: a public grid in steps of a fourth of
 # an octave, wide enough for all embeddings.
 _NORM_GRID = 2.0 ** (np.arange(-256, 263) / 4)
@@ -91,13 +93,6 @@ def clip_to_norm(X, bound):
     """Return the samples; those of a larger Euclidean norm are scaled to `bound`."""
     norms = np.linalg.norm(X, axis=1)
     return X * (bound / np.maximum(norms, bound))[:, None]
-
-
-def class_sums(X, codes, n_classes):
-    """Return the sum of the samples of each class, shape (n_classes, n_features)."""
-    sums = np.zeros((n_classes, X.shape[1]))
-    np.add.at(sums, codes, X)
-    return sums
 
 
 def noisy_norm_bound(norms, ledger, name):
