@@ -399,6 +399,11 @@ REFUSED = {
     "unlisted value": ({"categories": {"job": ["none"]}}, "335|lie outside"),
     "turned bounds": ({"bounds": {"age": (90, 18)}}, "the lower first"),
     "text as bounds": ({"bounds": {"age": ("a", "b")}}, "two values of its type"),
+    "unknown to the type": (
+        {"categories": {"job": ["none", "shop", "office", "pilot"]}},
+        "cannot hold all of its categories",
+    ),
+    "fractions of integers": ({"bounds": {"age": (0.5, 99)}}, "two values of its type"),
     "given and seen": ({"encoding": "given"}, "combinations='any'"),
     "nothing given": (
         {"encoding": "given", "combinations": "any"},
@@ -412,6 +417,13 @@ REFUSED = {
 def test_what_does_not_fit_the_table_is_refused(loans, options, message):
     with pytest.raises(ValueError, match=message):
         TableGenerator(**options).fit(*loans)
+
+
+def test_what_arrays_would_convert_is_refused():
+    X, y = np.random.RandomState(0).randint(0, 3, size=(50, 2)), np.zeros(50)
+    for options in ({"bounds": {0: (-0.5, 9)}}, {"categories": {1: [0, 1, 2, 2.5]}}):
+        with pytest.raises(ValueError, match=r"of its type|cannot hold all"):
+            TableGenerator(categorical_features=[1], **options).fit(X, y)
 
 
 def test_wider_bounds_are_kept_and_used(loans):
@@ -475,6 +487,21 @@ def test_anonymizers_make_tables_from_what_is_given(loans, inner):
             share()
     with pytest.raises(ValueError, match="variance on the generator"):
         anonymizer.sample(9, variance=0.5)
+
+
+@pytest.mark.filterwarnings("ignore:.*noise")
+def test_no_value_of_a_sample_is_an_error_of_a_private_table(loans):
+    X, y = loans
+    X, y = X.copy(), y.astype(object)
+    X.loc[:3, "income"] = [1e9, -1e9, np.nan, np.inf]
+    X.loc[4, "age"], X.loc[5, "region"], y[6] = -5, "moon", None
+    inner = DPClassGaussian(epsilon=50, classes=["late", "paid"])
+    anonymizer = GenerativeAnonymizer(TableGenerator(inner, **GIVEN), random_state=0)
+    synthetic, _ = anonymizer.fit(X, y).sample(50)
+    assert synthetic["income"].between(0, 500).all()
+    # Without privacy, each of these is refused.
+    with pytest.raises(ValueError, match=r"training samples break|missing values"):
+        GenerativeAnonymizer(TableGenerator(**GIVEN)).fit(X, y)
 
 
 def test_small_classes_of_tables_are_merged_or_refused(loans):

@@ -206,11 +206,13 @@ class Calibration:
     Parameters
     ----------
     real, generated : ndarray
-        Scores of the training samples of a class in a column, and generated ones.
+        Scores of the training samples of a class in a column, and generated ones. NaN
+        is left out.
     """
 
     def __init__(self, real, generated):
         self._at, self._step = np.zeros(1), np.zeros(1)
+        real, generated = real[~np.isnan(real)], generated[~np.isnan(generated)]
         if len(real) < 2 or len(generated) < 2:
             return
         n = min(len(real), len(generated), _MAX_QUANTILES)
