@@ -7,6 +7,7 @@ import torch
 from scipy.optimize import minimize
 
 from .._class_means import class_sums
+from .._scaling import inverse_scale
 from .._thin_covariance import (
     ThinCovariance,
     is_wide,
@@ -42,7 +43,7 @@ def read_gaussians(generator, classes, offset, scale, variance=None):
     """Return the `Gaussians` of a fitted ClassGaussian in the scale of a classifier."""
     code_of = {label: i for i, label in enumerate(generator.classes_.tolist())}
     codes = [code_of[label] for label in classes.tolist()]
-    factor = np.divide(1, scale, out=np.zeros_like(scale), where=scale > 0)
+    factor = inverse_scale(scale)
     means = generator.offset_ + generator.class_means_[codes] * generator.scale_
     stretch = generator.scale_ * factor
     return Gaussians(

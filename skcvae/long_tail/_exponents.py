@@ -7,6 +7,7 @@ import numpy as np
 from scipy.optimize import minimize
 from scipy.special import logsumexp, softmax
 
+from .._class_means import indices_of_classes
 from .._threads import limit_threads, threads_for
 from ._calibration import held_out_splits
 
@@ -59,7 +60,7 @@ def evenly(codes, n_samples):
     quota = n_samples
     while quota > 1 and np.minimum(counts, quota).sum() > n_samples:
         quota -= 1
-    groups = np.split(np.argsort(codes, kind="stable"), np.cumsum(counts)[:-1])
+    groups = indices_of_classes(codes, len(counts))
     chosen = [
         group[np.arange(n) * len(group) // max(n, 1)]
         for group, n in zip(groups, np.minimum(counts, quota), strict=True)

@@ -10,7 +10,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import nn
 from torch.nn import functional
 
-from .._scaling import scale_rows
+from .._scaling import inverse_scale, scale_rows
 from .._validation import check_samples_alone
 
 # Logits that are held at a time: 32 MiB in float64.
@@ -141,10 +141,9 @@ class ScaledHead(nn.Module):
         super().__init__()
         self.head = head
         self.logit_scale = logit_scale
-        inverse = np.divide(1, scale, out=np.zeros_like(scale), where=scale > 0)
         for name, values in {
             "offset": offset,
-            "inverse_scale": inverse,
+            "inverse_scale": inverse_scale(scale),
             "logit_correction": logit_correction,
         }.items():
             self.register_buffer(name, torch.tensor(values, dtype=torch.float32))

@@ -13,15 +13,6 @@ from sklearn.utils._param_validation import (
 )
 from torch import nn
 
-__all__ = [
-    "BalancedSoftmaxLoss",
-    "ClassBalancedLoss",
-    "EqualizationLoss",
-    "FocalLoss",
-    "LDAMLoss",
-    "LogitAdjustedLoss",
-]
-
 _NON_NEGATIVE = [Interval(Real, 0, np.inf, closed="left")]
 _POSITIVE = [Interval(Real, 0, np.inf, closed="neither")]
 _BELOW_ONE = [Interval(Real, 0, 1, closed="left")]
@@ -140,7 +131,13 @@ class _CountedLoss(_LongTailLoss):
 
 
 class _PriorLoss(_CountedLoss):
-    """A loss that counters a class prior, and can be told another one."""
+    """A loss that counters a class prior, and can be told another one.
+
+    Without `_losses` of its own, it is the cross-entropy of logits plus `shift`.
+    """
+
+    def _losses(self, logits, y):
+        return _cross_entropy(logits + self.shift, y)
 
     def set_class_count(self, class_count: ArrayLike) -> None:
         """Replace the class counts that the loss counters.
@@ -193,9 +190,6 @@ class BalancedSoftmaxLoss(_PriorLoss):
     def _count(self, count):
         self._keep(shift=np.log(count))
 
-    def _losses(self, logits, y):
-        return _cross_entropy(logits + self.shift, y)
-
 
 class LogitAdjustedLoss(_PriorLoss):
     r"""Cross-entropy of logits that are shifted by the log of the class prior.
@@ -239,9 +233,6 @@ class LogitAdjustedLoss(_PriorLoss):
 
     def _count(self, count):
         self._keep(shift=self.tau * np.log(count / count.sum()))
-
-    def _losses(self, logits, y):
-        return _cross_entropy(logits + self.shift, y)
 
 
 class ClassBalancedLoss(_PriorLoss):
@@ -463,7 +454,6 @@ class LDAMLoss(_CountedLoss):
     }
 
     takes_cosines = True
-    scale: float
     reweight_after: float | None
     class_weight: torch.Tensor
 
@@ -485,6 +475,7 @@ class LDAMLoss(_CountedLoss):
             reweight_beta=reweight_beta,
             reduction=reduction,
         )
+        self.logit_scale = scale
         self.set_progress(0.0)
 
     def _count(self, count):
@@ -492,11 +483,6 @@ class LDAMLoss(_CountedLoss):
             margin=self.max_margin * (count / count.min()) ** -0.25,
             class_weight=effective_number_weights(count, self.reweight_beta),
         )
-
-    @property
-    def logit_scale(self) -> float:  # type: ignore[override]
-        """Factor of the cosines: `scale`."""
-        return self.scale
 
     def log_class_weight(self, class_count: ArrayLike) -> NDArray[np.float64]:
         """Return the log of the weights in use: zeros before `reweight_after`."""
