@@ -25,8 +25,7 @@ from .._training import (
     LabelledTensors,
     TensorLoader,
     check_net_params,
-    progress_callbacks,
-    wrap_train_split,
+    make_net,
 )
 from .._validation import VARIANCE_CONSTRAINT, check_validation
 from ._base import BaseGenerator
@@ -208,17 +207,16 @@ def assemble_net(kind, generator, params, callbacks, max_epochs, device):
     common = {
         "iterator_train": TensorLoader,
         "iterator_train__shuffle": True,
-        "iterator_valid": TensorLoader,
-        "train_split": None,
         "max_epochs": max_epochs,
         "batch_size": generator.batch_size,
         "lr": generator.lr,
         "device": str(device),
-        "verbose": int(generator.verbose > 1),
     }
-    # skorch uses and clears what it is given: the user's own objects stay fresh.
-    extra = copy.deepcopy(generator.net_params or {})
-    wrap_train_split(extra, partial(generator._convert_validation, device=device))
-    progress = progress_callbacks(generator.verbose, generator._progress_title)
-    callbacks = [*callbacks, *progress, *(extra.pop("callbacks", None) or [])]
-    return kind(**{**common, **params, **extra, "callbacks": callbacks})
+    return make_net(
+        kind,
+        generator,
+        {**common, **params},
+        callbacks,
+        partial(generator._convert_validation, device=device),
+        generator._progress_title,
+    )

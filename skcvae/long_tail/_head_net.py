@@ -10,7 +10,7 @@ from skorch.callbacks import LRScheduler
 from torch import nn
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
-from .._training import TrainingNet, progress_callbacks, wrap_train_split
+from .._training import TrainingNet, make_net
 from ._batches import PlainLoader, RebalancedLoader
 from ._heads import HEADS, Cosines
 from ._losses import (
@@ -161,26 +161,23 @@ def build_net(classifier, n_samples, priors, stream):
         "iterator_train__priors": priors,
         "iterator_train__stream": stream,
         "iterator_valid": PlainLoader,
-        "train_split": None,
         "max_epochs": priors.n_epochs,
         "batch_size": classifier.batch_size,
         "lr": classifier.lr,
         "device": str(classifier.device_),
-        "verbose": int(classifier.verbose > 1),
     }
-    # skorch uses and clears what it is given: the user's own objects stay fresh.
-    extra = copy.deepcopy(classifier.net_params or {})
-    wrap_train_split(extra, classifier._convert_validation)
-    if "optimizer" not in extra:
+    if "optimizer" not in (classifier.net_params or {}):
         params.update(
             optimizer__fused=True,
             optimizer__weight_decay=classifier.weight_decay,
             # Biases hold class frequencies: decay would pull classes together.
             optimizer__param_groups=[("*bias", {"weight_decay": 0.0})],
         )
-    callbacks = _callbacks(classifier, n_batches * priors.n_epochs)
-    callbacks += extra.pop("callbacks", None) or []
-    return HeadNet(**{**params, **extra, "callbacks": callbacks})
+    n_steps = n_batches * priors.n_epochs
+    schedule = LRScheduler(CosineAnnealingLR, step_every="batch", T_max=n_steps)
+    callbacks = [("lr_schedule", schedule)]
+    convert = classifier._convert_validation
+    return make_net(HeadNet, classifier, params, callbacks, convert)
 
 
 def count_epochs(classifier, n_samples):
@@ -210,13 +207,3 @@ def _head_params(classifier, n_classes, loss):
     bare = head == "cosine" and takes_cosines
     module = Cosines if bare else HEADS.get(head, head)
     return {"module": module, **dict(zip(names, sizes, strict=True))}
-
-
-def _callbacks(classifier, n_steps):
-    callbacks = [
-        (
-            "lr_schedule",
-            LRScheduler(CosineAnnealingLR, step_every="batch", T_max=n_steps),
-        )
-    ]
-    return callbacks + progress_callbacks(classifier.verbose)

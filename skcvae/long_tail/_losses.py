@@ -74,8 +74,7 @@ class _LongTailLoss(nn.Module):
         constraints = {"reduction": reductions, **self._parameter_constraints}
         validate_parameter_constraints(constraints, parameters, type(self).__name__)
         self.n_classes: int | None = n_classes
-        for name, value in parameters.items():
-            setattr(self, name, value)
+        vars(self).update(parameters)
 
     def _keep(self, **arrays):
         """Register arrays as float32 buffers; with float64 logits they become that."""

@@ -17,7 +17,7 @@ from ..._training import (
     TensorLoader,
     TrainingNet,
     gradient_clipping,
-    progress_callbacks,
+    make_net,
 )
 
 # What the sampler's own parameters set.
@@ -275,11 +275,7 @@ def build_net(sampler, n_positions, n_features, class_count, device):
         step_every="batch",
         lr_lambda=partial(phase_decay, list(accumulate(phases))),
     )
-    # skorch uses and clears what it is given: the user's own objects stay fresh.
-    extra = copy.deepcopy(sampler.net_params or {})
     callbacks = [("lr_schedule", schedule), gradient_clipping()]
-    callbacks += progress_callbacks(sampler.verbose)
-    callbacks += extra.pop("callbacks", None) or []
     prior = torch.from_numpy(class_count / class_count.sum())
     params = {
         "module": SimplicialAutoencoder,
@@ -295,14 +291,11 @@ def build_net(sampler, n_positions, n_features, class_count, device):
         "interaction_steps": sampler.interaction_steps,
         "iterator_train": StepLoader,
         "iterator_train__shuffle": True,
-        "iterator_valid": TensorLoader,
-        "train_split": None,
         "max_epochs": len(phases),
         "batch_size": int(np.clip(_BATCH_POSITIONS // n_positions, *_BATCH_SIZES)),
         "lr": 3e-3,
         "device": str(device),
-        "verbose": int(sampler.verbose > 1),
     }
-    if "optimizer" not in extra:
+    if "optimizer" not in (sampler.net_params or {}):
         params["optimizer__fused"] = True
-    return IteratedNet(**{**params, **extra, "callbacks": callbacks})
+    return make_net(IteratedNet, sampler, params, callbacks)
