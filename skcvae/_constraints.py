@@ -40,17 +40,10 @@ def find_allowed(constraints, table):
 def move_to_allowed(start, goal, is_allowed):
     """Return places on the lines from samples to others that are allowed.
 
-    Where the allowed part of the line is one piece, as for linear inequalities, the
-    place is the allowed one that is nearest to the start, up to a millionth of the
-    length.
-
-    Parameters
-    ----------
-    start, goal : ndarray of shape (n_samples, n_numbers)
-        Numbers of samples, and those of samples that are allowed.
-
-    is_allowed : callable
-        Takes such numbers, and marks the samples that are allowed.
+    `start` and `goal`, of shape (n_samples, n_numbers), are numbers of samples, and
+    those of allowed ones. `is_allowed` marks which of such numbers are. Where the
+    allowed part of the line is one piece, as for linear inequalities, the place is the
+    allowed one that is nearest to the start, up to a millionth of the length.
     """
     refused, allowed = np.zeros((len(start), 1)), np.ones((len(start), 1))
     for _ in range(_N_HALVINGS):

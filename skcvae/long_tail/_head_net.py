@@ -41,25 +41,11 @@ RESERVED = {"max_epochs", "batch_size", "lr", "device", "verbose", "criterion"}
 
 
 def build_loss(loss, loss_params, priors, epoch):
-    """Return the loss of an epoch, as a module that keeps the samples apart.
+    """Return the loss of an epoch, from 0 on, as a module that keeps samples apart.
 
-    Parameters
-    ----------
-    loss : str or nn.Module
-        Name, or a module with the attribute `reduction`.
-
-    loss_params : dict or None
-        Further arguments of a named loss.
-
-    priors : BatchPriors
-        Tells which prior is to be corrected.
-
-    epoch : int
-        From 0 on.
-
-    Returns
-    -------
-    nn.Module
+    The loss is a name, for which `loss_params` are further arguments, or a module with
+    the attribute `reduction`. `priors`, a `BatchPriors`, tells which prior is to be
+    corrected.
     """
     if isinstance(loss, nn.Module):
         module = copy.deepcopy(loss)
@@ -85,10 +71,7 @@ def build_loss(loss, loss_params, priors, epoch):
 class HeadNet(TrainingNet):
     """skorch net for mixed labels, whose loss may change from epoch to epoch.
 
-    Parameters
-    ----------
-    loss_at : callable
-        Takes the epoch, from 0 on, and returns the loss to train with.
+    `loss_at` takes the epoch, from 0 on, and returns the loss to train with.
     """
 
     def __init__(self, *args, loss_at=None, **kwargs):
@@ -132,23 +115,8 @@ def _sum(weight, n_samples):
 def build_net(classifier, n_samples, priors, stream):
     """Return the untrained net of a classifier; its `net_params` win.
 
-    Parameters
-    ----------
-    classifier : LongTailClassifier
-        Its parameters and `n_features_in_` are read.
-
-    n_samples : int
-        Number of training samples.
-
-    priors : BatchPriors
-        How batches are made, and what the loss corrects.
-
-    stream : callable or None
-        Source of generated samples.
-
-    Returns
-    -------
-    HeadNet
+    `priors`, a `BatchPriors`, tells how batches are made, and what the loss corrects.
+    `stream` is the source of generated samples, or None.
     """
     n_batches = _count_batches(n_samples, classifier.batch_size)
     loss_at = partial(build_loss, classifier.loss, classifier.loss_params, priors)

@@ -117,24 +117,9 @@ class CosineHead(Cosines):
 class ScaledHead(nn.Module):
     """A trained head, with the scaling before it and the correction after it.
 
-    **Shape**
-
-    - Input: ``(n, n_features)``, in the units of the training samples
-    - Output: ``(n, n_classes)``
-
-    Parameters
-    ----------
-    head : Module
-        From scaled samples to logits.
-
-    offset, scale : ndarray of shape (n_features,)
-        Scaling of the samples; features of the scale 0 are taken for 0.
-
-    logit_scale : float
-        Factor of the logits.
-
-    logit_correction : ndarray of shape (n_classes,)
-        What is added to them.
+    It takes samples in the units of the training samples; features of the scale 0 are
+    taken for 0. Logits are multiplied by `logit_scale`, and `logit_correction`, of
+    shape (n_classes,), is added.
     """
 
     def __init__(self, head, offset, scale, logit_scale, logit_correction):

@@ -54,13 +54,8 @@ class ChosenPriorError(UnknownPriorError):
 class Labels:
     """The labels that a classifier is fitted on, as far as its prior depends on them.
 
-    Attributes
-    ----------
-    classes : ndarray of shape (n_classes,)
-        All classes, sorted.
-
-    count, mass : ndarray of shape (n_classes,)
-        Samples of each class, and the sum of their weights.
+    `classes` are all classes, sorted, `count` the samples of each, and `mass` the sum
+    of their weights.
     """
 
     classes: np.ndarray

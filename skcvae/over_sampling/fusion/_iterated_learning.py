@@ -38,12 +38,7 @@ class SimplicialEmbedding(nn.Module):
 
     The smaller the temperature, the closer each group is to a choice of one of its
     entries (Lavoie et al., "Simplicial Embeddings in Self-Supervised Learning and
-    Downstream Classification", ICLR 2023).
-
-    **Shape**
-
-    - Input: ``(..., n_groups, group_size)``
-    - Output: the same; sums over the last axis are 1
+    Downstream Classification", ICLR 2023). Shapes are (..., n_groups, group_size).
     """
 
     def __init__(self, temperature=1.0):
@@ -132,17 +127,11 @@ class StepLoader(TensorLoader):
 class TaskLoss(nn.Module):
     r"""The task of the agents: to reconstruct samples, and to tell their class.
 
-    The classifier is trained with :math:`\log \pi` added to its logits, so that they
-    are those of equally frequent classes (Ren et al., "Balanced Meta-Softmax for
-    Long-Tailed Visual Recognition", NeurIPS 2020).
-
-    Parameters
-    ----------
-    log_prior : Tensor of shape (n_classes,)
-        Log of the class frequencies.
-
-    classification_weight : float
-        Weight of the cross-entropy, in nats, against the mean squared error.
+    The classifier is trained with :math:`\log \pi`, `log_prior`, added to its logits,
+    so that they are those of equally frequent classes (Ren et al., "Balanced
+    Meta-Softmax for Long-Tailed Visual Recognition", NeurIPS 2020).
+    `classification_weight` is the weight of the cross-entropy, in nats, against the
+    mean squared error.
     """
 
     def __init__(self, log_prior, classification_weight=0.02):
@@ -166,11 +155,6 @@ class IteratedNet(TrainingNet):
     (interaction). With few steps of imitation, the student learns the codes that are
     easy to learn (Ren et al., "Improving Compositional Generalization using Iterated
     Learning and Simplicial Embeddings", NeurIPS 2023).
-
-    Parameters
-    ----------
-    imitation_steps, interaction_steps : int
-        Batches of each phase.
     """
 
     def __init__(self, *args, imitation_steps=100, interaction_steps=300, **kwargs):
@@ -247,23 +231,7 @@ def phase_decay(ends, step):
 def build_net(sampler, n_positions, n_features, class_count, device):
     """Return the untrained net of a sampler; its `net_params` win over what is set.
 
-    Parameters
-    ----------
-    sampler : HeadTailFusionSampler
-        Its parameters are read.
-
-    n_positions, n_features : int
-        Positions of a map, and features of a position.
-
-    class_count : ndarray of shape (n_classes,)
-        Number of samples of each class.
-
-    device : torch.device
-        Where to train.
-
-    Returns
-    -------
-    IteratedNet
+    `class_count`, of shape (n_classes,), are the samples of each class.
     """
     phases = [sampler.interaction_steps]
     phases += sampler.n_generations * [
