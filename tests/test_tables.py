@@ -463,6 +463,23 @@ def test_a_given_encoding_learns_nothing_of_the_samples(loans):
     assert pickle.dumps(tables[0]) == pickle.dumps(tables[1])
 
 
+@pytest.mark.filterwarnings("ignore:.*noise")
+def test_a_given_encoding_draws_without_an_anonymizer(loans):
+    X, y = loans
+    private = DPClassGaussian(epsilon=50, classes=["late", "paid"])
+    for inner in (None, private):
+        generator = TableGenerator(inner, random_state=0, **GIVEN).fit(X, y)
+        drawn, labels = generator.sample(500)
+        assert set(labels) == {"late", "paid"}
+        assert (drawn["loan"] <= drawn["income"] / 2).all()
+    with pytest.raises(ValueError, match="either n_samples or y"):
+        generator.sample(2, y=["late"])
+    with pytest.raises(ValueError, match="7 training samples lack a number"):
+        TableGenerator(**GIVEN | {"constraints": None}).fit(
+            X.assign(income=X["income"].where(X.index >= 7)), y
+        )
+
+
 @pytest.mark.parametrize(
     "inner",
     [None, DPClassGaussian(epsilon=50, classes=["late", "paid"])],
@@ -523,6 +540,15 @@ def test_anonymizers_refuse_what_learns_from_the_samples(loans):
     sampler = GenerativeOverSampler(categorical_features="auto", memory="cache")
     with pytest.raises(ValueError, match="memory does not take tables"):
         sampler.fit_resample(*loans)
+    twice = GenerativeOverSampler(TableGenerator(), categorical_features="auto")
+    with pytest.raises(ValueError, match="to the TableGenerator, and"):
+        twice.fit_resample(*loans)
+    unhashable = loans[0].assign(region=[["north"]] * 400)
+    listed = GenerativeOverSampler(categorical_features=CATEGORIES)
+    with pytest.raises(TypeError, match="'region' holds values that cannot be"):
+        listed.fit_resample(unhashable, loans[1])
+    with pytest.raises(ValueError, match="infinity in the column 'income'"):
+        listed.fit_resample(loans[0].assign(income=np.inf), loans[1])
 
 
 @pytest.mark.parametrize(
