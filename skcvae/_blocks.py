@@ -32,15 +32,10 @@ def is_blocked(X):
 
 
 class Blocks:
-    """Samples that stay on disk, and their labels.
+    """Samples that stay on disk, and their labels, of shape (n_samples,).
 
-    Parameters
-    ----------
-    X : memory map, or array of zarr, h5py or Dask
-        Samples, of shape (n_samples, n_features).
-
-    y : ndarray of shape (n_samples,)
-        Their labels.
+    `X`, of shape (n_samples, n_features), is a memory map, or an array of zarr, h5py or
+    Dask.
     """
 
     def __init__(self, X, y):

@@ -11,13 +11,8 @@ _N_HALVINGS = 20
 def check_constraints(constraints, table):
     """Refuse constraints that are none, or that training samples break.
 
-    Raises
-    ------
-    TypeError
-        If a constraint is neither a callable nor a string.
-
-    ValueError
-        If one cannot be evaluated, or is not true for a training sample.
+    Raise TypeError if a constraint is neither a callable nor a string, and ValueError
+    if one cannot be evaluated, or is not true for a training sample.
     """
     for constraint in constraints:
         held = _evaluate(constraint, table)

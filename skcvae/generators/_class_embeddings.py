@@ -11,10 +11,8 @@ _LARGEST = np.finfo(np.float32).max / 1000
 def read_class_embeddings(embeddings, classes, n_features):
     """Return an array of shape (n_classes, n_features), NaN for classes without.
 
-    Raises
-    ------
-    ValueError
-        If no class has an embedding, or one is not finite or of another length.
+    Raise ValueError if no class has an embedding, or one is not finite or of another
+    length.
     """
     found = np.full((len(classes), n_features), np.nan)
     for code, label in enumerate(classes.tolist()):

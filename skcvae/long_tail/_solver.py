@@ -53,11 +53,8 @@ _DRAWING = (
 def resolve_solver(classifier, n_samples, n_classes):
     """Return the solver of a classifier, "closed_form" or "sgd".
 
-    Raises
-    ------
-    ValueError
-        If the closed form is asked for, or `l2` is given, and it does not apply; or if
-        `l2` is given for SGD.
+    Raise ValueError if the closed form is asked for, or `l2` is given, and it does not
+    apply; or if `l2` is given for SGD.
     """
     solver, l2 = classifier.solver, classifier.l2
     if solver == "sgd":

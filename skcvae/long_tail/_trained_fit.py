@@ -114,13 +114,8 @@ def _is_unlabeled(name):
 def check_unlabeled_arrives(estimator, params):
     """Refuse unlabelled samples that the classifier would not get, or not as it is to.
 
-    Raises
-    ------
-    ValueError
-        If a step of a pipeline would not transform them, or nothing is fitted.
-
-    TypeError
-        If the classifier does not take them.
+    Raise ValueError if a step of a pipeline would not transform them, or nothing is
+    fitted, and TypeError if the classifier does not take them.
     """
     if not any(map(_is_unlabeled, params)):
         return
