@@ -24,7 +24,6 @@ from ._common import (
     choice,
     echo_outcome,
     make_anonymizer,
-    note,
     take_options,
 )
 
@@ -118,10 +117,10 @@ def report(
             f"{source} holds values that are not finite, and a report compares with "
             "them. Leave these samples out."
         )
-    note(f"Fitting {method} to {len(train.X)} samples.", as_json)
+    typer.echo(f"Fitting {method} to {len(train.X)} samples.", err=as_json)
     groups = {"groups": train.groups} if method == "k-same" else {}
     model.fit(train.X, train.y, **groups)
-    note("Measuring quality, utility and privacy.", as_json)
+    typer.echo("Measuring quality, utility and privacy.", err=as_json)
     library.report(
         output,
         model,
