@@ -47,7 +47,10 @@ _MAX_ROUNDS = 100
 
 
 def _has_decoder(anonymizer):
-    return hasattr(anonymizer.generator_, "make_decoder")
+    # Before fit, the generator that is given tells; without one it is a ClassGaussian.
+    generator = getattr(anonymizer, "generator", None)
+    generator = getattr(anonymizer, "generator_", generator)
+    return generator is None or hasattr(generator, "make_decoder")
 
 
 class BaseGenerativeAnonymizer(BatchesMixin, BaseAnonymizer):

@@ -28,7 +28,7 @@ from ._audit_membership import (
     check_splits,
     score_records,
 )
-from ._audit_parts import check_parts, fit_clone, synthesize
+from ._audit_parts import check_parts, synthesize, train_clone
 from ._audit_report import PrivacyAudit
 from ._closeness import distance_to_closest_record_share, exact_copies
 from ._membership import label_inference_gap, scaler_attack
@@ -204,7 +204,7 @@ def privacy_audit(  # noqa: PLR0913  three sets of records, and the release
     reference_release = None
     if LATENT_SEARCH in names:
         if retrain is not None:
-            reference_release, _ = fit_clone(retrain, reference, seeds[1])
+            reference_release = train_clone(retrain, *reference[:2], seeds[1])
         notes += _notes_on_decoder(reference_release)
     elif not isinstance(synthetic, tuple | list) and not has_decoder(synthetic):
         notes.append("The release has no decoder: latent_search was left out.")
