@@ -76,6 +76,7 @@ class GenerativeAnonymizer(BaseGenerativeAnonymizer):
 
     min_class_size : int, default=10
         Least number of distinct samples of a class. Near copies count as distinct.
+
     max_mean_leakage : float, default=0.9
         Largest expected AUC, for any class, with which class means may tell members to
         an attacker who knows the true ones. :meth:`release`, :meth:`batches` and the
