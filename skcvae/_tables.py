@@ -47,8 +47,8 @@ def read_table(X):
     if hasattr(X, "iloc") and np.ndim(X) == 2:
         return check_columns(X)
     values = X if hasattr(X, "toarray") else read_values(X)
-    # scikit-learn's check refuses matrices of NumPy.
-    values = X if isinstance(X, np.ndarray) else values
+    # scikit-learn's check refuses matrices of NumPy, and a Series.
+    values = X if isinstance(X, np.ndarray) or hasattr(X, "iloc") else values
     if values.dtype.kind in "US" and not hasattr(X, "dtype"):
         # A list of numbers and strings: NumPy would make strings of all.
         values = np.asarray(X, dtype=object)

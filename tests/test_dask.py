@@ -74,3 +74,23 @@ def test_workers_write_the_shards(client, data, tmp_path):
     expected = list(sampler.iter_resample(X, y))[-1]
     assert_allclose(shards[-1]["X"], expected[0], rtol=1e-4, atol=1e-5)
     assert_array_equal(shards[-1]["y"], expected[1])
+
+
+def end_while_writing(block, folder, marker):
+    """Return the block; the first process that asks while shards are written dies."""
+    if any(folder.glob("*.npz")) and not marker.exists():
+        marker.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return block
+
+
+def test_shards_of_a_lost_worker_are_written_by_the_other(client, data, tmp_path):
+    (X, y), marker, folder = data, tmp_path / "died", tmp_path / "shards"
+    stored = array.from_array(X, chunks=(56, -1)).map_blocks(
+        end_while_writing, folder, marker, meta=X[:0]
+    )
+    paths = GenerativeOverSampler(random_state=0).write_resampled(stored, y, folder)
+    assert marker.exists()
+    assert sorted(folder.iterdir()) == paths
+    written = np.concatenate([np.load(path)["X"] for path in paths[:20]])
+    assert_array_equal(written, X)

@@ -182,7 +182,7 @@ def test_loading_reads_and_changes_no_global_random_state():
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
-@pytest.mark.parametrize("estimator", CUSTOM, ids=repr)
+@pytest.mark.parametrize("estimator", CUSTOM)
 def test_modules_of_the_user_are_pickled_and_refused_by_skops(estimator):
     fitted = clone(estimator).fit(X, y)
     with pytest.raises(TypeError, match=r"skops cannot store this .* save by joblib"):

@@ -119,3 +119,13 @@ def test_other_columns_and_single_samples_are_refused():
         table_quality(REAL, OTHER[["age", "job"]])
     with pytest.raises(ValueError, match="at least two samples"):
         table_quality(REAL, OTHER[:1])
+
+
+def test_columns_that_are_constant_or_empty_have_no_association():
+    tables = [t.assign(empty=np.nan, one=1, same="a") for t in (REAL, OTHER)]
+    quality = table_quality(*tables, random_state=0)
+    pairs = quality.pairs.set_index(["first", "second"])["real"]
+    for name in ("empty", "one", "same"):
+        assert pairs["age", name] == pairs["job", name] == 0
+    assert quality.columns.loc["empty", "missing_synthetic"] == 1
+    assert np.isnan(quality.columns.loc["empty", "distance"])

@@ -399,6 +399,11 @@ REFUSED = {
     "unlisted value": ({"categories": {"job": ["none"]}}, "335|lie outside"),
     "turned bounds": ({"bounds": {"age": (90, 18)}}, "the lower first"),
     "text as bounds": ({"bounds": {"age": ("a", "b")}}, "two values of its type"),
+    "unknown to the type": (
+        {"categories": {"job": ["none", "shop", "office", "pilot"]}},
+        "cannot hold all of its categories",
+    ),
+    "fractions of integers": ({"bounds": {"age": (0.5, 99)}}, "two values of its type"),
     "given and seen": ({"encoding": "given"}, "combinations='any'"),
     "nothing given": (
         {"encoding": "given", "combinations": "any"},
@@ -412,6 +417,13 @@ REFUSED = {
 def test_what_does_not_fit_the_table_is_refused(loans, options, message):
     with pytest.raises(ValueError, match=message):
         TableGenerator(**options).fit(*loans)
+
+
+def test_what_arrays_would_convert_is_refused():
+    X, y = np.random.RandomState(0).randint(0, 3, size=(50, 2)), np.zeros(50)
+    for options in ({"bounds": {0: (-0.5, 9)}}, {"categories": {1: [0, 1, 2, 2.5]}}):
+        with pytest.raises(ValueError, match=r"of its type|cannot hold all"):
+            TableGenerator(categorical_features=[1], **options).fit(X, y)
 
 
 def test_wider_bounds_are_kept_and_used(loans):
@@ -451,6 +463,23 @@ def test_a_given_encoding_learns_nothing_of_the_samples(loans):
     assert pickle.dumps(tables[0]) == pickle.dumps(tables[1])
 
 
+@pytest.mark.filterwarnings("ignore:.*noise")
+def test_a_given_encoding_draws_without_an_anonymizer(loans):
+    X, y = loans
+    private = DPClassGaussian(epsilon=50, classes=["late", "paid"])
+    for inner in (None, private):
+        generator = TableGenerator(inner, random_state=0, **GIVEN).fit(X, y)
+        drawn, labels = generator.sample(500)
+        assert set(labels) == {"late", "paid"}
+        assert (drawn["loan"] <= drawn["income"] / 2).all()
+    with pytest.raises(ValueError, match="either n_samples or y"):
+        generator.sample(2, y=["late"])
+    with pytest.raises(ValueError, match="7 training samples lack a number"):
+        TableGenerator(**GIVEN | {"constraints": None}).fit(
+            X.assign(income=X["income"].where(X.index >= 7)), y
+        )
+
+
 @pytest.mark.parametrize(
     "inner",
     [None, DPClassGaussian(epsilon=50, classes=["late", "paid"])],
@@ -477,6 +506,21 @@ def test_anonymizers_make_tables_from_what_is_given(loans, inner):
         anonymizer.sample(9, variance=0.5)
 
 
+@pytest.mark.filterwarnings("ignore:.*noise")
+def test_no_value_of_a_sample_is_an_error_of_a_private_table(loans):
+    X, y = loans
+    X, y = X.copy(), y.astype(object)
+    X.loc[:3, "income"] = [1e9, -1e9, np.nan, np.inf]
+    X.loc[4, "age"], X.loc[5, "region"], y[6] = -5, "moon", None
+    inner = DPClassGaussian(epsilon=50, classes=["late", "paid"])
+    anonymizer = GenerativeAnonymizer(TableGenerator(inner, **GIVEN), random_state=0)
+    synthetic, _ = anonymizer.fit(X, y).sample(50)
+    assert synthetic["income"].between(0, 500).all()
+    # Without privacy, each of these is refused.
+    with pytest.raises(ValueError, match=r"training samples break|missing values"):
+        GenerativeAnonymizer(TableGenerator(**GIVEN)).fit(X, y)
+
+
 def test_small_classes_of_tables_are_merged_or_refused(loans):
     X, y = loans
     y = np.where(np.arange(400) < 3, "lost", y)
@@ -496,6 +540,15 @@ def test_anonymizers_refuse_what_learns_from_the_samples(loans):
     sampler = GenerativeOverSampler(categorical_features="auto", memory="cache")
     with pytest.raises(ValueError, match="memory does not take tables"):
         sampler.fit_resample(*loans)
+    twice = GenerativeOverSampler(TableGenerator(), categorical_features="auto")
+    with pytest.raises(ValueError, match="to the TableGenerator, and"):
+        twice.fit_resample(*loans)
+    unhashable = loans[0].assign(region=[["north"]] * 400)
+    listed = GenerativeOverSampler(categorical_features=CATEGORIES)
+    with pytest.raises(TypeError, match="'region' holds values that cannot be"):
+        listed.fit_resample(unhashable, loans[1])
+    with pytest.raises(ValueError, match="infinity in the column 'income'"):
+        listed.fit_resample(loans[0].assign(income=np.inf), loans[1])
 
 
 @pytest.mark.parametrize(

@@ -299,11 +299,11 @@ def _detect(pairs, is_categorical, rng):
         )
         for pair in pairs
     ]
+    # Missing values come first of all: the classifier fails where a fold has no others.
     X = np.column_stack(columns).astype(np.float64)
-    X[:, is_categorical] = np.where(
-        X[:, is_categorical] < 0, np.nan, X[:, is_categorical]
-    )
-    few = np.nanmax(X, axis=0, initial=0) < _MAX_CATEGORIES
+    X[:, is_categorical] += 1
+    X = np.where(np.isnan(X), np.nanmin(X, axis=0, initial=0) - 1, X)
+    few = X.max(axis=0) < _MAX_CATEGORIES
     y = np.repeat([0, 1], n)
     seed = rng.randint(2**31)
     classifier = HistGradientBoostingClassifier(

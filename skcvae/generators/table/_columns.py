@@ -41,9 +41,23 @@ class CategoryColumn:
             states, first = _find_states(values, self.name)
             self.states = take(values, first)
             return states
-        self.states = like(values, list(self._categories))
+        self.states = self._make_states(values)
         listed = {key: code for code, key in enumerate(_keys(self.states))}
         return np.array([listed.get(key, -1) for key in _keys(values)], dtype=np.intp)
+
+    def _make_states(self, values):
+        """Return the categories in the type of the column, which must hold them all."""
+        listed = _to_objects(list(self._categories))
+        present = listed[~find_missing(listed)].tolist()
+        known = getattr(values.dtype, "categories", None)
+        if known is None or set(present) <= set(known):
+            states = like(values, listed.tolist())
+            if take(states, ~find_missing(listed)).tolist() == present:
+                return states
+        raise ValueError(
+            f"The column {self.name!r} of type {values.dtype} cannot hold all of its "
+            f"categories {listed.tolist()}."
+        )
 
     def decode(self, states, _):
         """Return a value for each state."""
@@ -257,6 +271,8 @@ def _to_limits(values, bounds, name):
         in_order = len(limits) == 2 and bool(
             take(limits, [0])[0] <= take(limits, [1])[0]
         )
+        if getattr(limits.dtype, "kind", "O") in "iu" and limits.tolist() != [*bounds]:
+            raise ValueError("integers have no fraction")
     except (TypeError, ValueError) as error:
         raise ValueError(
             f"bounds of {name!r} must be two values of its type, got {bounds!r} "

@@ -264,26 +264,10 @@ class TableGenerator(DocLinkMixin, BaseEstimator):
         return clone_generator(generator, self.random_state)
 
     def fit_given(self, X, y, is_private=False):
-        """Read the columns of a table, and learn nothing: for ``encoding="given"``.
+        """Return scores and codes of samples, and labels: for ``encoding="given"``.
 
-        Parameters
-        ----------
-        X : DataFrame or array-like of shape (n_samples, n_features)
-            Training samples.
-
-        y : array-like of shape (n_samples,)
-            Their classes.
-
-        is_private : bool, default=False
-            Whether no error may depend on the values of samples.
-
-        Returns
-        -------
-        encoded : ndarray of shape (n_samples, n_numbers + n_codes)
-            Scores and codes for a generator, which :meth:`draw_from` takes, fitted.
-
-        y : ndarray of shape (n_samples,)
-            Labels.
+        :meth:`draw_from` takes a generator that was fitted to them. With `is_private`,
+        no error depends on the values of samples.
         """
         table, y = self._read(X, y, is_private)
         scores, states, _ = self._encoding.fit(table, None, is_private)
@@ -312,10 +296,12 @@ class TableGenerator(DocLinkMixin, BaseEstimator):
             )
         self._polars = X.head(0) if is_polars(X) else None
         table = read_table(X)
-        check_targets(y)
+        if not is_private:
+            # An error would tell of a label. The private generator checks them itself.
+            check_targets(y)
         y = column_or_1d(y, warn=True)
         check_consistent_length(table, y)
-        if len(table) < 2:
+        if len(table) < 2 and not is_private:
             raise ValueError(
                 f"Found array with {len(table)} sample(s) (shape={table.shape}) while "
                 "a minimum of 2 is required."
@@ -354,16 +340,9 @@ class TableGenerator(DocLinkMixin, BaseEstimator):
                 for label, members in enumerate(self._members)
             ]
         drawn, states, _ = self._correct(labels, *encoded, rng)
-        scored = self._encoding.is_scored(states)
-        known = ~np.isnan(scores)
+        drawn = np.where(self._encoding.is_scored(states), drawn, np.nan)
         self._calibrations = [
-            [
-                Calibration(
-                    scores[members[known[members, k]], k],
-                    drawn[(labels == label) & scored[:, k], k],
-                )
-                for k in range(scores.shape[1])
-            ]
+            list(map(Calibration, scores[members].T, drawn[labels == label].T))
             for label, members in enumerate(self._members)
         ]
 

@@ -162,10 +162,10 @@ def _shrunk_means(values, labels, n_classes):
 def regress_on_codes(filled, codes, labels):
     """Return the slopes of scores on codes in each class.
 
-    A class may differ from all as far as samples left out confirm it. The slopes
-    correct generated scores: for jointly normal scores z and codes c with the
-    slopes B of z on c, z + (a - c) B has the distribution of z given that the codes are
-    a [1]_.
+    A class of more samples than codes may differ from all others, as far as samples
+    left out confirm it. The slopes correct generated scores: for jointly normal scores
+    z and codes c with the slopes B of z on c, z + (a - c) B has the distribution of z
+    given that the codes are a [1]_.
 
     Returns
     -------
@@ -186,7 +186,7 @@ def regress_on_codes(filled, codes, labels):
     slopes = np.repeat(shared[None], n_classes, axis=0)
     for label, own in enumerate(slopes):
         of = labels == label
-        if of.sum() > 2 and n_classes > 1:
+        if n_classes > 1 and of.sum() > max(codes.shape[1], 2):
             residual = filled[of] - codes[of] @ shared
             own += np.atleast_2d(_fit_ridge(codes[of], residual).coef_).T
     return slopes
@@ -206,11 +206,13 @@ class Calibration:
     Parameters
     ----------
     real, generated : ndarray
-        Scores of the training samples of a class in a column, and generated ones.
+        Scores of the training samples of a class in a column, and generated ones. NaN
+        is left out.
     """
 
     def __init__(self, real, generated):
         self._at, self._step = np.zeros(1), np.zeros(1)
+        real, generated = real[~np.isnan(real)], generated[~np.isnan(generated)]
         if len(real) < 2 or len(generated) < 2:
             return
         n = min(len(real), len(generated), _MAX_QUANTILES)
