@@ -196,7 +196,6 @@ def _read_header(file, size):
 
 
 def _read_manifest(header):
-    """Return the manifest in the header of a safetensors file."""
     metadata = header.get("__metadata__") if isinstance(header, dict) else None
     if not isinstance(metadata, dict) or metadata.keys() != {
         "manifest",

@@ -147,7 +147,6 @@ def report(
 
 
 def _make_model(method: str, options: dict, seed: int | None, device: str) -> Any:
-    """Return an unfitted anonymizer or over-sampler."""
     given = take_options(method, {**METHODS, _OVER_SAMPLE: CVAE_OPTIONS}, options)
     if method != _OVER_SAMPLE:
         return make_anonymizer(method, options, seed, device)
@@ -157,7 +156,6 @@ def _make_model(method: str, options: dict, seed: int | None, device: str) -> An
 
 
 def _command_line(source, output, method, options, seed, device):
-    """Return the command line that repeats this run."""
     words = ["skcvae", "report", source, "-o", output, "--method", method]
     for name, value in {**options, "seed": seed, "device": device}.items():
         if value is not None:

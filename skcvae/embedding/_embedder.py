@@ -451,7 +451,6 @@ class FoundationEmbedder(BaseEmbedder):
             )
 
     def _dtype(self):
-        """Return the type that the model computes in."""
         if self.dtype != "auto":
             return getattr(torch, self.dtype)
         return half_type(resolve_device(self.device))

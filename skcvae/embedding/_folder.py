@@ -151,7 +151,6 @@ def _embed_on(client):
 
 
 def _embed_shard(start, paths, embedder):
-    """Embed a shard on a worker."""
     embeddings = embedder.transform(paths)
     failures = [
         Failure(start + f.index, f.source, f.reason) for f in embedder.failures_

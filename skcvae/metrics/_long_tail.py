@@ -146,7 +146,6 @@ class _ShotScorer:
 
 
 def _class_sizes(y_train):
-    """Return a dict from label to number of samples."""
     classes, counts = np.unique(column_or_1d(y_train), return_counts=True)
     return dict(zip(classes.tolist(), counts.tolist(), strict=True))
 

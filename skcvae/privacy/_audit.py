@@ -252,7 +252,6 @@ def has_decoder(release):
 
 
 def _warn_about_size(parts):
-    """Return notes on sets that are small."""
     notes = []
     small = min(len(parts.members.X), len(parts.nonmembers.X))
     if small < _ENOUGH_RECORDS:
@@ -266,7 +265,6 @@ def _warn_about_size(parts):
 
 
 def _notes_on_decoder(reference_release):
-    """Return the limits of the attack on a decoder."""
     notes = ["latent_search and subspace have no controls, which need other trainings."]
     if reference_release is None:
         notes.append(

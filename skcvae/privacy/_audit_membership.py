@@ -167,7 +167,6 @@ def _audit_attack(name, scores, isolated, controls):
 
 
 def _present(scores):
-    """Return the scores that there are."""
     return scores[~np.isnan(scores)]
 
 

@@ -70,7 +70,6 @@ def check_parts(members, nonmembers, reference, min_samples):
 
 
 def _check_groups(parts):
-    """Refuse groups that two parts share."""
     for name, part in parts.items():
         if len(part.groups) != len(part.X):
             raise ValueError(f"groups_{name} must have one value for each sample.")

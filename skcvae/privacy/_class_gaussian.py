@@ -193,5 +193,4 @@ def _squared_distances(gaussians, X, codes):
 
 
 def _centred(scores, codes):
-    """Return scores less the mean of their class."""
     return scores - (np.bincount(codes, scores) / np.bincount(codes))[codes]

@@ -140,7 +140,6 @@ def _list_tables(found):
 
 
 def _closeness(found):
-    """Return facts on copies and distances."""
     distance = "median distance, in root mean square deviations of the reference: "
     return [
         ("generated samples that equal a training sample", found["n_copies"]),
@@ -161,7 +160,6 @@ def _closeness(found):
 
 
 def _attribute(found):
-    """Return the accuracies of guessing labels from the generated samples."""
     return [
         ("accuracy for training samples", found["members"]),
         ("accuracy for test samples", found["nonmembers"]),
