@@ -160,7 +160,9 @@ def _read_release(file, size):
 def _check_forms(found, expected, keys=None):
     """Compare names, types and shapes of tensors, and keys of the entries, if given."""
     if not isinstance(found, dict) or found.keys() != expected.keys():
-        raise ValueError("its tensors are not those that follow from its manifest")
+        raise ValueError(
+            "it has other tensors than those that follow from its manifest"
+        )
     for name, form in expected.items():
         entry = found[name]
         if (
