@@ -2,6 +2,9 @@
 
 import numpy as np
 from sklearn.base import BaseEstimator
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.random_projection import GaussianRandomProjection
 
 from skcvae.privacy._audit import privacy_audit
 from skcvae.privacy._audit_parts import Part, Parts, split_anew
@@ -104,3 +107,19 @@ def test_a_split_keeps_groups_and_duplicates_on_one_side():
     assert len(members.X) == 30
     assert not set(members.X[:, 0]) & set(nonmembers.X[:, 0])
     assert 0 < len(nonmembers.X) < 30
+
+
+def test_the_seed_reaches_the_steps_of_a_pipeline():
+    retrain = make_pipeline(StandardScaler(), GaussianRandomProjection(6))
+    aucs = [
+        privacy_audit(
+            independent_rows(),
+            *records(),
+            attacks=["nearest_neighbor"],
+            retrain=retrain,
+            n_repeats=5,
+            random_state=0,
+        ).splits["auc"]
+        for _ in range(2)
+    ]
+    assert aucs[0] == aucs[1]

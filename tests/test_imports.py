@@ -67,6 +67,7 @@ PRIVATE_IMPORTS = {
     ("skcvae.anonymization._release_file", "skcvae.generators._released"): _RELEASE,
     ("skcvae.report._figures", "skcvae.privacy._sample_attacks"): _SECTIONS,
     ("skcvae.report._figures", "skcvae.privacy._audit_parts"): _SECTIONS,
+    ("skcvae.report._privacy", "skcvae.privacy._audit_report"): _SECTIONS,
     ("skcvae.report._sections", "skcvae.metrics._probe"): _SECTIONS,
 }
 

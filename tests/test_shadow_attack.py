@@ -10,6 +10,7 @@ from sklearn.base import BaseEstimator
 from sklearn.datasets import load_digits
 from sklearn.utils import shuffle
 
+from skcvae.anonymization import GenerativeAnonymizer
 from skcvae.generators import ClassGaussian
 from skcvae.privacy._membership import nearest_neighbor_attack
 from skcvae.privacy._shadow import (
@@ -333,3 +334,22 @@ def test_sets_that_share_a_row_are_refused(pair):
     message = f"1 samples of {names[pair[0]]} are also in {names[pair[1]]}"
     with pytest.raises(ValueError, match=re.escape(message)):
         shadow_attack(CopyGenerator(), *sets)
+
+
+def test_the_decoder_of_an_anonymizer_is_attacked_as_that_of_its_generator():
+    X, y = shuffle(*load_digits(return_X_y=True), random_state=0)
+    parts = slice(0, 200), slice(200, 400), slice(400, 800)
+    sets = [array[part] for part in parts for array in (X, y)]
+    gaussian = ClassGaussian(covariance_shrinkage="factors")
+    anonymizers = [
+        GenerativeAnonymizer(generator, small_classes="allow")
+        for generator in (gaussian, None)
+    ]
+    results = [
+        shadow_attack(
+            estimator, *sets, score="latent_search", n_shadows=2, random_state=0
+        )
+        for estimator in (gaussian, *anonymizers)
+    ]
+    assert results[0] == results[1] == results[2]
+    assert results[0].auc.low > 0.5

@@ -47,21 +47,26 @@ class BaseAnonymizer(
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like or DataFrame of shape (n_samples, n_features)
             Samples.
 
         Returns
         -------
-        X : ndarray of shape (n_samples, n_features)
-            The same samples.
+        X : ndarray or DataFrame of shape (n_samples, n_features)
+            The same samples; a DataFrame from an anonymizer of tables.
 
         Warns
         -----
         UserWarning
             If most of the samples are those of :meth:`fit`. A pickled anonymizer, and
-            one around a private generator, does not know these, and does not warn.
+            one around a private generator or of tables, does not know these, and does
+            not warn.
         """
         check_is_fitted(self)
+        return self._pass_through(X)
+
+    def _pass_through(self, X):
+        """Return the samples, checked; warn about training samples."""
         X = check_numbers(X)
         types = [np.float64, np.float32]
         finite = not get_tags(self).input_tags.allow_nan

@@ -47,7 +47,10 @@ _MAX_ROUNDS = 100
 
 
 def _has_decoder(anonymizer):
-    return hasattr(anonymizer.generator_, "make_decoder")
+    # Before fit, the generator that is given tells; without one it is a ClassGaussian.
+    generator = getattr(anonymizer, "generator", None)
+    generator = getattr(anonymizer, "generator_", generator)
+    return generator is None or hasattr(generator, "make_decoder")
 
 
 class BaseGenerativeAnonymizer(BatchesMixin, BaseAnonymizer):
@@ -128,7 +131,7 @@ class BaseGenerativeAnonymizer(BatchesMixin, BaseAnonymizer):
         y: ArrayLike | None = None,
         variance: ArrayLike | dict | None = None,
         random_state: int | np.random.RandomState | None = None,
-    ) -> tuple[NDArray, NDArray]:
+    ) -> tuple[Any, NDArray]:
         """Draw synthetic samples, one for each label of `y` or `n_samples` of any.
 
         Parameters
@@ -143,7 +146,7 @@ class BaseGenerativeAnonymizer(BatchesMixin, BaseAnonymizer):
             `merged_classes_`.
 
         variance : float, dict or array-like of shape (n_classes,), default=None
-            Replaces the generator's `variance` in this call.
+            Replaces the generator's `variance` in this call. Not for tables.
 
         random_state : int, RandomState instance or None, default=None
             Seed of this call. None uses the generator's: where that is an integer,
@@ -151,8 +154,9 @@ class BaseGenerativeAnonymizer(BatchesMixin, BaseAnonymizer):
 
         Returns
         -------
-        X : ndarray of shape (n_samples, n_features)
+        X : ndarray or DataFrame of shape (n_samples, n_features)
             Synthetic samples, in the floating-point type of the training samples.
+            Tables come in their container and types.
 
         y : ndarray of shape (n_samples,)
             Their labels.
@@ -161,7 +165,7 @@ class BaseGenerativeAnonymizer(BatchesMixin, BaseAnonymizer):
         ------
         ValueError
             If both `n_samples` and `y` are given, `n_samples` is negative, `y` holds an
-            unknown class, or `min_distance` cannot be kept.
+            unknown class, or `min_distance` or a constraint of a table cannot be kept.
 
         References
         ----------
@@ -170,6 +174,10 @@ class BaseGenerativeAnonymizer(BatchesMixin, BaseAnonymizer):
            BMVC 2024, arXiv 2408.00639, Algorithm 2.
         """
         check_is_fitted(self)
+        return self._draw(n_samples, y=y, variance=variance, random_state=random_state)
+
+    def _draw(self, n_samples=None, *, y=None, variance=None, random_state=None):
+        """Draw from the generator, for :meth:`sample`."""
         if random_state is None:
             random_state = drawing_seed(self.generator_, self.random_state)
         draw_samples = partial(draw, self.generator_, variance=variance)

@@ -93,25 +93,19 @@ class CVAEAnonymizer(BaseGenerativeAnonymizer):
 
     min_distance : float, tuple or None, default=None
         Smallest Euclidean distance of a generated sample to any training sample, in the
-        units of `X`, or ``("quantile", q)`` of the distances of the training samples to
-        their own nearest neighbours. Samples that are closer are drawn again. This
-        filter discloses information: a region without generated samples shows that a
-        training sample is near. It needs the training samples, which are kept in memory
-        but not pickled.
+        units of `X`, or ``("quantile", q)``; see :class:`GenerativeAnonymizer`. This
+        filter discloses information, and keeps the training samples in memory.
 
     small_classes : {"error", "merge", "suppress", "allow"}, default="error"
         What happens to classes with fewer than `min_class_size` distinct samples.
         Not with `epsilon`: such a count would tell of a sample.
 
         - "error" raises a ValueError.
-        - "merge" lets the generator learn them, smallest first, as a part of the class
-          with the nearest mean. `fit_transform` and ``sample(y=...)`` then draw from
-          that class for their labels, which stay as they are. ``sample(n_samples)``,
-          `batches` and `release` have the labels of `classes_` only.
-        - "suppress" leaves them out. `fit_transform` returns the mean of all others in
-          the place of their samples, marks these in `suppressed_` and warns. Drop them
-          and their labels.
+        - "merge" learns them as a part of the class with the nearest mean.
+        - "suppress" leaves them out: drop the samples marked in `suppressed_`.
         - "allow" draws from them.
+
+        :class:`GenerativeAnonymizer` has the details.
 
     min_class_size : int, default=10
         Least number of distinct samples of a class. Near copies count as distinct.

@@ -6,10 +6,9 @@ from typing import Any
 
 import numpy as np
 from joblib import Memory
-from numpy.typing import ArrayLike, NDArray
 from sklearn.base import clone
 from sklearn.utils._param_validation import HasMethods, Interval
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import validate_data
 
 from .._generation import (
     clone_generator,
@@ -77,6 +76,7 @@ class GenerativeAnonymizer(BaseGenerativeAnonymizer):
 
     min_class_size : int, default=10
         Least number of distinct samples of a class. Near copies count as distinct.
+
     max_mean_leakage : float, default=0.9
         Largest expected AUC, for any class, with which class means may tell members to
         an attacker who knows the true ones. :meth:`release`, :meth:`batches` and the
@@ -178,88 +178,23 @@ class GenerativeAnonymizer(BaseGenerativeAnonymizer):
         self.memory = memory
         self.random_state = random_state
 
-    def transform(self, X: Any) -> Any:
-        """Return `X` unchanged: this method anonymizes nothing.
-
-        It lets a pipeline be trained on anonymized samples and tested on real ones.
-        Publish only what :meth:`fit_transform` returns.
-
-        Parameters
-        ----------
-        X : array-like or DataFrame of shape (n_samples, n_features)
-            Samples.
-
-        Returns
-        -------
-        X : ndarray or DataFrame of shape (n_samples, n_features)
-            The same samples.
-
-        Warns
-        -----
-        UserWarning
-            If most of the samples are those of :meth:`fit`. A pickled anonymizer, and
-            one around a private generator or of tables, does not know these, and does
-            not warn.
-        """
+    def _pass_through(self, X):
         if not self._makes_tables():
-            return super().transform(X)
-        check_is_fitted(self)
+            return super()._pass_through(X)
         validate_data(self, X, reset=False, skip_check_array=True)
         return X
 
-    def sample(
-        self,
-        n_samples: int | None = None,
-        *,
-        y: ArrayLike | None = None,
-        variance: ArrayLike | dict | None = None,
-        random_state: int | np.random.RandomState | None = None,
-    ) -> tuple[Any, NDArray]:
-        """Draw synthetic samples, one for each label of `y` or `n_samples` of any.
-
-        See :meth:`CVAEAnonymizer.sample`. Tables come in the container and types of the
-        training samples.
-
-        Parameters
-        ----------
-        n_samples : int, default=None
-            Number of samples to draw when `y` is not given. None draws as many as there
-            were training samples.
-
-        y : array-like of shape (n_samples,), default=None
-            Labels to draw a sample for, in this order.
-
-        variance : float, dict or array-like of shape (n_classes,), default=None
-            Replaces the generator's `variance` in this call. Not for tables.
-
-        random_state : int, RandomState instance or None, default=None
-            Seed of this call. None uses the generator's.
-
-        Returns
-        -------
-        X : ndarray or DataFrame of shape (n_samples, n_features)
-            Synthetic samples.
-
-        y : ndarray of shape (n_samples,)
-            Their labels.
-
-        Raises
-        ------
-        ValueError
-            If both `n_samples` and `y` are given, `n_samples` is negative, `y` holds an
-            unknown class, or `min_distance` or a constraint cannot be kept.
-        """
+    def _draw(self, n_samples=None, *, y=None, variance=None, random_state=None):
         if not self._makes_tables():
-            return super().sample(
+            return super()._draw(
                 n_samples, y=y, variance=variance, random_state=random_state
             )
-        check_is_fitted(self)
         if variance is not None:
             raise ValueError("Set variance on the generator inside of TableGenerator.")
         if random_state is None:
             random_state = drawing_seed(self.generator_, self.random_state)
         table = copy(self._table)
-        table.generator_ = _Encoded(super().sample)
+        table.generator_ = _Encoded(super()._draw)
         return table.sample(n_samples, y=y, random_state=random_state)
 
     def _makes_tables(self):
@@ -297,7 +232,7 @@ class GenerativeAnonymizer(BaseGenerativeAnonymizer):
         encoded, y = self._table.fit_given(X, y, is_private)
         labels = super()._check_and_fit(encoded, y)
         known = self.classes_ if is_private else np.unique(labels)
-        self._table.draw_from(_Encoded(super().sample), known)
+        self._table.draw_from(_Encoded(super()._draw), known)
         # It draws through this anonymizer, which a pickle must not hold twice.
         self._table.generator_ = None
         # The columns of the table, and not the codes, are the features.

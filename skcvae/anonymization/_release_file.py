@@ -136,7 +136,7 @@ def _read_release(file, size):
     manifest = _read_manifest(header)
     _check_manifest(manifest)
     expected = expected_tensors(manifest)
-    _check_tensor_table(manifest["tensors"], expected)
+    _check_forms(manifest["tensors"], expected, {"dtype", "shape", "sha256"})
     _check_forms({n: header[n] for n in header if n != "__metadata__"}, expected)
     n_bytes = sum(
         _DTYPES[dtype].itemsize * prod(shape) for dtype, shape in expected.values()
@@ -157,15 +157,18 @@ def _read_release(file, size):
     return manifest, tensors
 
 
-def _check_forms(found, expected):
-    """Compare names, types and shapes of tensors with the expected ones."""
-    if found.keys() != expected.keys():
-        raise ValueError("its tensors are not those that its manifest names")
-    for name, (dtype, shape) in expected.items():
+def _check_forms(found, expected, keys=None):
+    """Compare names, types and shapes of tensors, and keys of the entries, if given."""
+    if not isinstance(found, dict) or found.keys() != expected.keys():
+        raise ValueError(
+            "it has other tensors than those that follow from its manifest"
+        )
+    for name, form in expected.items():
         entry = found[name]
-        if not isinstance(entry, dict) or (entry.get("dtype"), entry.get("shape")) != (
-            dtype,
-            shape,
+        if (
+            not isinstance(entry, dict)
+            or (keys is not None and entry.keys() != keys)
+            or (entry.get("dtype"), entry.get("shape")) != form
         ):
             raise ValueError(f"the tensor {name!r} has another type or shape")
 
@@ -195,7 +198,6 @@ def _read_header(file, size):
 
 
 def _read_manifest(header):
-    """Return the manifest in the header of a safetensors file."""
     metadata = header.get("__metadata__") if isinstance(header, dict) else None
     if not isinstance(metadata, dict) or metadata.keys() != {
         "manifest",
@@ -278,20 +280,6 @@ def _check_classes(manifest):
     # Larger integers, infinity, and strings that end with a null.
     if not kept or (label_type == "float64" and not np.isfinite(array).all()):
         raise ValueError(f"its classes are not values of the type {label_type}")
-
-
-def _check_tensor_table(table, expected):
-    """Compare the manifest's table of tensors with the expected one."""
-    if not isinstance(table, dict) or table.keys() != expected.keys():
-        raise ValueError("its manifest names other tensors than a release has")
-    for name, (dtype, shape) in expected.items():
-        entry = table[name]
-        if (
-            not isinstance(entry, dict)
-            or entry.keys() != {"dtype", "shape", "sha256"}
-            or (entry["dtype"], entry["shape"]) != (dtype, shape)
-        ):
-            raise ValueError(f"the tensor {name!r} has another type or shape")
 
 
 def _check_values(tensors):

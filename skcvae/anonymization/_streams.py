@@ -11,6 +11,7 @@ from sklearn.utils import check_random_state
 from torch.utils.data import IterableDataset, get_worker_info
 
 from .._seeds import draw_seeds
+from .._validation import encode_labels
 
 # Samples per draw: so many that preparing the generator costs little in comparison.
 _BLOCK = 8192
@@ -131,7 +132,6 @@ class SyntheticDataset(IterableDataset):
         if worker is not None:
             seeds = check_random_state(worker.seed % 2**32 if seed is None else seed)
             seed = draw_seeds(seeds, worker.id + 1)[-1]
-        code_of = {label: c for c, label in enumerate(self.source.classes_.tolist())}
         for X, y in self.source.batches(self.batch_size, random_state=seed):
-            codes = torch.tensor([code_of[label] for label in y.tolist()])
+            codes = torch.from_numpy(encode_labels(y, self.source.classes_))
             yield torch.as_tensor(X, dtype=torch.float32), codes

@@ -55,7 +55,6 @@ def _print_warning(message, *args, **kwargs):
 
 
 def _print_version(is_asked: bool) -> None:
-    """Print the version, and end."""
     if is_asked:
         typer.echo(f"skcvae {__version__}")
         raise typer.Exit

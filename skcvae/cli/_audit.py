@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ._common import AsJson, JsonOutput, Seed, echo_result, note
+from ._common import AsJson, JsonOutput, Seed, echo_result
 
 
 def audit(
@@ -87,7 +87,7 @@ def _without_shared(parts, drop, as_json):
             "be both a member and none: --drop-duplicates leaves them out of all."
         )
     message = f"Left out, because they are in more than one database: {numbers}."
-    note(message, as_json)
+    typer.echo(message, err=as_json)
     return {
         name: replace(
             part,

@@ -204,14 +204,6 @@ def take_options(
     return {"max_epochs" if n == "epochs" else n: v for n, v in given.items()}
 
 
-def note(text: str, as_json: bool) -> None:
-    """Print a message; with --json to stderr, where it does not mix with the object."""
-    if as_json:
-        typer.echo(text, err=True)
-    else:
-        typer.echo(text)
-
-
 def echo_outcome(as_json: bool, outcome: dict[str, Any], lines: Iterable[str]) -> None:
     """Print what a command did: as one JSON object, or as lines of text."""
     if as_json:

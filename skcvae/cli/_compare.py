@@ -1,7 +1,7 @@
 """The command ``skcvae compare``."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -16,7 +16,6 @@ from ._common import (
     Weights,
     Workers,
     echo_outcome,
-    note,
 )
 
 Splits = Annotated[
@@ -74,9 +73,23 @@ def compare(
 
     Intervals and tests follow Nadeau and Bengio (2003): splits overlap.
     """
+    from .._extras import import_pyplot
+    from .._files import check_output
+    from ._comparison import (
+        Plan,
+        as_dict,
+        compare_methods,
+        format_table,
+        plot_comparison,
+    )
+    from ._script import write_script
     from ._sources import digits, read_source
 
-    check_files(figure, script, *([] if source is None else [source]))
+    inputs = [] if source is None else [source]
+    check_output(script, ".py", *inputs)
+    check_output(figure, (".png", ".svg", ".pdf"), *inputs)
+    if figure is not None:
+        import_pyplot("The figure")
     if source is None:
         samples = digits()
         imbalance_ratio = imbalance_ratio or 50
@@ -90,40 +103,7 @@ def compare(
         embedder = _make_embedder(options, cache, workers, device)
         samples = read_source(source, embedder)
     for text in samples.notes:
-        note(text, as_json)
-    run_comparison(
-        samples,
-        splits=splits,
-        imbalance_ratio=imbalance_ratio,
-        figure=figure,
-        script=script,
-        seed=seed,
-        device=device,
-        as_json=as_json,
-    )
-
-
-def run_comparison(
-    samples: Any,
-    *,
-    splits: int,
-    imbalance_ratio: float | None,
-    figure: Path | None,
-    script: Path | None,
-    seed: int,
-    device: str,
-    as_json: bool,
-) -> None:
-    """Compare methods on samples; print and write the result."""
-    from ._comparison import (
-        Plan,
-        as_dict,
-        compare_methods,
-        format_table,
-        plot_comparison,
-    )
-    from ._script import write_script
-
+        typer.echo(text, err=as_json)
     plan = Plan(splits, imbalance_ratio, seed)
     comparison = compare_methods(samples.X, samples.y, plan, device)
     lines = [
@@ -150,17 +130,6 @@ def run_comparison(
         "figure": figure,
     }
     echo_outcome(as_json, outcome, lines)
-
-
-def check_files(figure: Path | None, script: Path | None, *inputs: Path) -> None:
-    """Refuse files that cannot be written, before long work."""
-    from .._extras import import_pyplot
-    from .._files import check_output
-
-    check_output(script, ".py", *inputs)
-    check_output(figure, (".png", ".svg", ".pdf"), *inputs)
-    if figure is not None:
-        import_pyplot("The figure")
 
 
 def _make_embedder(options, cache, workers, device):

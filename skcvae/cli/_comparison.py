@@ -160,12 +160,9 @@ def compare_methods(
 def shown_shots(comparison: Comparison) -> list[str]:
     """Return the groups of classes that differ from all classes taken together."""
     scores = next(iter(comparison.scores.values()))[:, 1:]
-    shown = [s for s, column in zip(SHOTS, scores.T, strict=True) if _known(column)]
+    known = ~np.isnan(scores).all(axis=0)
+    shown = [shot for shot, is_known in zip(SHOTS, known, strict=True) if is_known]
     return shown if len(shown) > 1 else []
-
-
-def _known(column):
-    return not np.isnan(column).all()
 
 
 def format_table(comparison: Comparison) -> str:

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from ._common import AsJson, Device, Seed
-from ._compare import Script, Splits, check_files, run_comparison
+from ._compare import Script, Splits, compare
 
 
 def demo(
@@ -29,11 +29,7 @@ def demo(
 
     This is `skcvae compare` without photos.
     """
-    from ._sources import digits
-
-    check_files(figure, script)
-    run_comparison(
-        digits(),
+    compare(
         splits=splits,
         imbalance_ratio=imbalance_ratio,
         figure=figure,

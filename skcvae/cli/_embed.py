@@ -19,7 +19,6 @@ from ._common import (
     Weights,
     Workers,
     echo_outcome,
-    note,
 )
 from ._leaks import describe_leaks
 
@@ -93,13 +92,16 @@ def embed(
             source, embedder, on_error, splits, as_json
         )
     for name, failure in failures:
-        note(f"not read{name}: {printable(failure.source)}: {failure.reason}", as_json)
+        typer.echo(
+            f"not read{name}: {printable(failure.source)}: {failure.reason}",
+            err=as_json,
+        )
     write_database(output, arrays)
     if cache is None:
         shutil.rmtree(folder, ignore_errors=True)
     leaks = describe_leaks({n: (arrays[f"X_{n}"], images[n]) for n in images})
     for line in leaks:
-        note(f"Warning: {line}", as_json)
+        typer.echo(f"Warning: {line}", err=as_json)
     shapes = ", ".join(f"{k} {v.shape}" for k, v in arrays.items() if k[0] == "X")
     outcome = {
         "output": output,
@@ -118,7 +120,7 @@ def _embed_splits(source, embedder, on_error, splits, as_json):
     arrays, paths, failures = {}, {}, []
     for suffix, split in splits.items():
         if split is not None:
-            note(f"Embedding {split}.", as_json)
+            typer.echo(f"Embedding {split}.", err=as_json)
         with warnings.catch_warnings():
             # The command compares the splits itself, and pixels instead of files.
             warnings.filterwarnings("ignore", ".* images are also in the split")
@@ -158,7 +160,7 @@ def _embed_medmnist(source, embedder, as_json):
     """Return the arrays of a MedMNIST file, and its images by split."""
     arrays, pixels = {}, {}
     for split, (images, y) in _read_medmnist(source).items():
-        note(f"Embedding {split}.", as_json)
+        typer.echo(f"Embedding {split}.", err=as_json)
         arrays[f"X_{split}"] = embedder.fit_transform(images)
         arrays[f"y_{split}"] = y
         pixels[split] = images

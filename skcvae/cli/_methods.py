@@ -1,6 +1,5 @@
 """Methods for long tails by name: what `compare`, `resample` and `train` offer."""
 
-import re
 from typing import Any
 
 import numpy as np
@@ -74,22 +73,14 @@ def smallest_class(y: np.ndarray) -> int:
 
 def code_of(estimator: BaseEstimator) -> tuple[list[str], str]:
     """Return Python code for an unfitted estimator: its imports, and an expression."""
-    parts = [estimator, *_parts(estimator.get_params().values())]
+    parts = [estimator, *estimator.get_params().values()]
+    # The module of a class without its private parts.
     imports = {
-        f"from {_public_module(type(part))} import {type(part).__name__}"
+        f"from {type(part).__module__.partition('._')[0]} import {type(part).__name__}"
         for part in parts
+        if isinstance(part, BaseEstimator)
     }
     return sorted(imports), estimator.__repr__(N_CHAR_MAX=10**9)
-
-
-def _parts(values):
-    """Return the estimators among parameters."""
-    return [value for value in values if isinstance(value, BaseEstimator)]
-
-
-def _public_module(kind):
-    """Return the module of a class without its private parts."""
-    return re.sub(r"\._.*", "", kind.__module__)
 
 
 def _long_tail(device):

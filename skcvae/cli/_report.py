@@ -24,7 +24,6 @@ from ._common import (
     choice,
     echo_outcome,
     make_anonymizer,
-    note,
     take_options,
 )
 
@@ -118,10 +117,10 @@ def report(
             f"{source} holds values that are not finite, and a report compares with "
             "them. Leave these samples out."
         )
-    note(f"Fitting {method} to {len(train.X)} samples.", as_json)
+    typer.echo(f"Fitting {method} to {len(train.X)} samples.", err=as_json)
     groups = {"groups": train.groups} if method == "k-same" else {}
     model.fit(train.X, train.y, **groups)
-    note("Measuring quality, utility and privacy.", as_json)
+    typer.echo("Measuring quality, utility and privacy.", err=as_json)
     library.report(
         output,
         model,
@@ -148,7 +147,6 @@ def report(
 
 
 def _make_model(method: str, options: dict, seed: int | None, device: str) -> Any:
-    """Return an unfitted anonymizer or over-sampler."""
     given = take_options(method, {**METHODS, _OVER_SAMPLE: CVAE_OPTIONS}, options)
     if method != _OVER_SAMPLE:
         return make_anonymizer(method, options, seed, device)
@@ -158,7 +156,6 @@ def _make_model(method: str, options: dict, seed: int | None, device: str) -> An
 
 
 def _command_line(source, output, method, options, seed, device):
-    """Return the command line that repeats this run."""
     words = ["skcvae", "report", source, "-o", output, "--method", method]
     for name, value in {**options, "seed": seed, "device": device}.items():
         if value is not None:

@@ -81,7 +81,6 @@ def read_source(path: Path, embedder: Any) -> Source:
 
 
 def _database(path):
-    """Return the training samples of a database."""
     samples = read_samples(path, "train")
     check_finite_in_float32(samples.X)
     file = find_file(path, "train")

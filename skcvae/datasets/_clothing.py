@@ -137,7 +137,6 @@ def fetch_clothing(
 
 
 def _photos(folder):
-    """Return the photos in a folder of a class, sorted."""
     return sorted(folder.glob("*.jpg"))
 
 

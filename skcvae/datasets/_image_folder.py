@@ -150,7 +150,6 @@ def _read_folder(root, split):
 
 
 def _no_image(root, skipped):
-    """Return what to say of a folder without an image."""
     if unread := count_unread(skipped):
         return f"{root} has no image in a sub-folder, but {unread}"
     extensions = [e for known in readable_formats().values() for e in known]
@@ -207,7 +206,6 @@ def _refuse_splits(root, folders):
 
 
 def _warn_about_files(root, skipped, loose):
-    """Warn about photos that are left out."""
     unread = count_unread(skipped)
     if unread:
         warn_user(f"{printable(root)} holds {unread}")

@@ -9,20 +9,14 @@ from typing import Any, Self
 
 import numpy as np
 import torch
-from sklearn.base import (
-    BaseEstimator,
-    ClassNamePrefixFeaturesOutMixin,
-    TransformerMixin,
-    _fit_context,
-)
+from sklearn.base import _fit_context
 from sklearn.utils._param_validation import Interval, StrOptions
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
 from .._devices import empty_cache, half_type, resolve_device
-from .._doc_links import DocLinkMixin
-from .._states import ArrayStateMixin
 from ._backbone import POOLINGS, embed_batch, is_memory_error, load_backbone
+from ._base import BaseEmbedder
 from ._encoders import (
     as_backbone,
     folder_stamp,
@@ -49,13 +43,7 @@ _AUTO_BATCH_SIZE = {"cpu": 32}
 _GPU_BATCH_SIZE = 256
 
 
-class FoundationEmbedder(
-    DocLinkMixin,
-    ClassNamePrefixFeaturesOutMixin,
-    TransformerMixin,
-    ArrayStateMixin,
-    BaseEstimator,
-):
+class FoundationEmbedder(BaseEmbedder):
     """Embed images by a frozen foundation model.
 
     The embedder learns nothing from the images: :meth:`fit`, or else the first
@@ -463,7 +451,6 @@ class FoundationEmbedder(
             )
 
     def _dtype(self):
-        """Return the type that the model computes in."""
         if self.dtype != "auto":
             return getattr(torch, self.dtype)
         return half_type(resolve_device(self.device))
@@ -474,14 +461,3 @@ class FoundationEmbedder(
         return backbone.batch_limit or _AUTO_BATCH_SIZE.get(
             backbone.device.type, _GPU_BATCH_SIZE
         )
-
-    def __sklearn_is_fitted__(self):
-        return True
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.requires_fit = False
-        tags.no_validation = True
-        tags.input_tags.two_d_array = False
-        tags.input_tags.string = True
-        return tags

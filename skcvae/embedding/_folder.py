@@ -9,6 +9,7 @@ import numpy as np
 from sklearn.base import clone
 from sklearn.utils import Bunch
 
+from .._extras import import_extra
 from ..datasets import load_image_folder
 from ._embedder import FoundationEmbedder
 from ._loading import Failure, failure_error
@@ -127,10 +128,7 @@ def _embed_locally(embedder, paths):
 
 def _embed_on(client):
     """Return a function like `_embed_locally` that runs on a Dask cluster."""
-    try:
-        from distributed import as_completed
-    except ImportError as error:
-        raise ImportError("client= needs Dask: pip install 'skcvae[dask]'.") from error
+    distributed = import_extra("distributed", "dask", "client=")
 
     def embed(embedder, paths):
         on_worker = clone(embedder).set_params(num_workers=0, on_error="nan")
@@ -142,7 +140,7 @@ def _embed_on(client):
             embedder=on_worker,
             pure=False,
         )
-        for _, (start, embeddings, failures) in as_completed(
+        for _, (start, embeddings, failures) in distributed.as_completed(
             futures, with_results=True
         ):
             if failures and embedder.on_error == "raise":
@@ -153,7 +151,6 @@ def _embed_on(client):
 
 
 def _embed_shard(start, paths, embedder):
-    """Embed a shard on a worker."""
     embeddings = embedder.transform(paths)
     failures = [
         Failure(start + f.index, f.source, f.reason) for f in embedder.failures_

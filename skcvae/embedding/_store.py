@@ -197,7 +197,6 @@ class EmbeddingStore:
                     found[key] = embedding
 
     def _write(self, connection, keys, embeddings):
-        """Insert or update the embeddings."""
         dim = embeddings.shape[1]
         connection.execute("BEGIN IMMEDIATE")
         connection.executemany(
@@ -321,7 +320,6 @@ def _intact(row, dim, checksum, seed, n_features):
 
 
 def _count(connection):
-    """Return the number of entries, as a tuple."""
     return connection.execute("SELECT count(*) FROM embeddings").fetchone()
 
 

@@ -12,32 +12,20 @@ from typing import Any, Self
 
 import numpy as np
 import torch
-from sklearn.base import (
-    BaseEstimator,
-    ClassNamePrefixFeaturesOutMixin,
-    TransformerMixin,
-    _fit_context,
-)
+from sklearn.base import _fit_context
 from sklearn.utils._param_validation import Interval
 from torch import nn
 from tqdm.auto import tqdm
 
 from .._devices import fork_torch_rng, resolve_device
-from .._doc_links import DocLinkMixin
 from .._extras import import_extra
-from .._states import ArrayStateMixin
 from ._backbone import Backbone
+from ._base import BaseEmbedder
 from ._encoders import folder_stamp
 from ._store import fill_embeddings
 
 
-class TextEmbedder(
-    DocLinkMixin,
-    ClassNamePrefixFeaturesOutMixin,
-    TransformerMixin,
-    ArrayStateMixin,
-    BaseEstimator,
-):
+class TextEmbedder(BaseEmbedder):
     """Embed texts by a frozen model of sentence-transformers.
 
     The embedder learns nothing from the texts: :meth:`fit`, or else the first
@@ -207,17 +195,6 @@ class TextEmbedder(
             # Mode and device must not change for the user.
             model = deepcopy(model).eval().to(device)
         return Backbone(model, str, device, json.dumps(["text", self.name]))
-
-    def __sklearn_is_fitted__(self):
-        return True
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.requires_fit = False
-        tags.no_validation = True
-        tags.input_tags.two_d_array = False
-        tags.input_tags.string = True
-        return tags
 
 
 # The cache spares a cross-validation to build the same model in each fold.

@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
+from sklearn.decomposition import PCA
 from sklearn.utils.validation import check_is_fitted
 
 from .._extras import import_pyplot
@@ -214,6 +215,13 @@ def thin(values, n_values):
     if len(values) <= n_values:
         return values
     return values[np.linspace(0, len(values) - 1, n_values).round().astype(int)]
+
+
+def principal_plane(X):
+    """Return a fitted PCA of two components, and their shares of variance as texts."""
+    # This solver draws no random numbers.
+    pca = PCA(2, svd_solver="covariance_eigh").fit(X)
+    return pca, [f"{100 * share:.0f} %" for share in pca.explained_variance_ratio_]
 
 
 def bands(values, n_bands):

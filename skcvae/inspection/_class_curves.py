@@ -274,7 +274,6 @@ class SphereRadiusDisplay(_ClassCurvesDisplay):
 
 
 def _check_class_count(class_count):
-    """Return the numbers of samples of the classes."""
     counts = check_array(class_count, ensure_2d=False, input_name="class_count")
     if counts.ndim != 1 or counts.min() < 0:
         raise ValueError(

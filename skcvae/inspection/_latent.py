@@ -6,7 +6,6 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.decomposition import PCA
 from sklearn.utils import check_array, check_scalar
 
 from .._extras import import_pyplot
@@ -18,6 +17,7 @@ from ._base import (
     check_classes,
     fitted_generator,
     line_style,
+    principal_plane,
     shorten,
     spread_by_size,
     thin,
@@ -217,8 +217,7 @@ def _to_plane(Z):
         )
     if Z.shape[1] == 2:
         return Z, ("$z_1$", "$z_2$")
-    # This solver draws no random numbers. The latents are not centred.
-    pca = PCA(2, svd_solver="covariance_eigh").fit(Z)
-    shares = pca.explained_variance_ratio_
-    labels = (f"component {i + 1} ({100 * s:.0f} %)" for i, s in enumerate(shares))
+    pca, shares = principal_plane(Z)
+    labels = (f"component {i} ({share})" for i, share in enumerate(shares, 1))
+    # The latents are not centred.
     return Z @ pca.components_.T, tuple(labels)

@@ -159,7 +159,6 @@ class MembershipROCDisplay(BaseDisplay):
 
 
 def _by_attack(scores):
-    """Return scores by attack."""
     return dict(scores) if hasattr(scores, "items") else {"attack": scores}
 
 

@@ -7,7 +7,6 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import clone
-from sklearn.decomposition import PCA
 from sklearn.utils import check_scalar, column_or_1d
 
 from .._extras import import_pyplot
@@ -19,6 +18,7 @@ from ._base import (
     add_legend_beside,
     all_labels,
     check_classes,
+    principal_plane,
     shorten,
     spread_by_size,
     thin,
@@ -203,12 +203,9 @@ def _fit(transformer, X, y):
                 "Two principal components need two features and two real samples, got "
                 f"{X.shape[1]} and {len(X)}."
             )
-        # This solver draws no random numbers.
-        transformer = PCA(2, svd_solver="covariance_eigh").fit(X)
-        shares = transformer.explained_variance_ratio_
+        transformer, shares = principal_plane(X)
         axis_labels = tuple(
-            f"component {i + 1} ({100 * share:.0f} % of variance)"
-            for i, share in enumerate(shares)
+            f"component {i} ({share} of variance)" for i, share in enumerate(shares, 1)
         )
     elif not hasattr(transformer, "transform"):
         raise ValueError(

@@ -164,7 +164,6 @@ class ShotAccuracyDisplay(BaseDisplay):
         add_legend_beside(ax)
 
     def _group_labels(self):
-        """Return the labels of the groups, with their bounds."""
         bounds = {
             "overall": "all classes",
             "many": f"> {self.many:g}",

@@ -234,14 +234,12 @@ def minimum_pairwise_distance(X: ArrayLike) -> Bunch:
 
 
 def _check_two(X):
-    """Return the samples, finite and two or more."""
     return check_array(
         X, dtype=[np.float64, np.float32], ensure_min_samples=2, input_name="X"
     )
 
 
 def _mean_of_all(X):
-    """Return the mean distance of all pairs of different samples."""
     total = 0.0
     for rows, squared in squared_distance_blocks(X, X):
         # The distance of a sample to itself is 0, but for rounding.

@@ -363,7 +363,6 @@ def _mean_of_parts(real, synthetic, n_parts):
 
 
 def _distance(real, synthetic):
-    """Return the squared distance of checked samples."""
     (center, root), (other_center, other_root) = map(_moments, (real, synthetic))
     overlap = np.linalg.svd(root @ other_root.T, compute_uv=False).sum()
     spread = np.square(root).sum() + np.square(other_root).sum()

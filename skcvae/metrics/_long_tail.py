@@ -11,6 +11,7 @@ from sklearn.utils._param_validation import Interval, validate_params
 from sklearn.utils.validation import check_consistent_length
 
 from .._record_sets import array_likes
+from .._validation import find_codes
 
 _GROUPS = {
     "y_train": ["array-like"],
@@ -145,7 +146,6 @@ class _ShotScorer:
 
 
 def _class_sizes(y_train):
-    """Return a dict from label to number of samples."""
     classes, counts = np.unique(column_or_1d(y_train), return_counts=True)
     return dict(zip(classes.tolist(), counts.tolist(), strict=True))
 
@@ -216,19 +216,18 @@ def balanced_log_loss(
     >>> round(balanced_log_loss(["a", "a", "b"], proba, labels=["a", "b"]), 3)
     0.458
     """
-    names, truth = column_or_1d(labels).tolist(), column_or_1d(y_true).tolist()
+    names, truth = column_or_1d(labels), column_or_1d(y_true)
     proba = check_array(y_proba, dtype=[np.float64, np.float32], input_name="y_proba")
     check_consistent_length(truth, proba)
-    if proba.shape[1] != len(names) or len(set(names)) != len(names):
+    if proba.shape[1] != len(names) or len(set(names.tolist())) != len(names):
         raise ValueError(
             f"y_proba must have a column for each of the {len(names)} labels, which "
             f"must differ; it has {proba.shape[1]} columns."
         )
-    column_of = {label: column for column, label in enumerate(names)}
-    unknown = sorted(set(truth) - set(column_of), key=str)
+    codes = find_codes(truth, names)
+    unknown = sorted(set(truth[codes < 0].tolist()), key=str)
     if unknown:
         raise ValueError(f"y_true has the classes {unknown[:5]}, which labels lacks.")
-    codes = np.array([column_of[label] for label in truth])
     chosen = proba[np.arange(len(codes)), codes].astype(np.float64)
     losses = -np.log(np.maximum(chosen, np.finfo(proba.dtype).tiny))
     count = np.bincount(codes)

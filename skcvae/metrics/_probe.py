@@ -368,7 +368,6 @@ def _missing_classes(classes, y_test):
 
 
 def _check_noise_levels(noise_levels):
-    """Return noise levels as a list of floats."""
     levels = check_array(
         noise_levels,
         ensure_2d=False,

@@ -234,7 +234,6 @@ def _check_labels(y):
 
 
 def _check_width(X, name, X_val):
-    """Refuse samples of another number of features than X_val."""
     if X.shape[1] != X_val.shape[1]:
         raise ValueError(
             f"{name} has {X.shape[1]} features, and X_val has {X_val.shape[1]}."

@@ -189,7 +189,6 @@ def _read_columns(columns, is_category):
 
 
 def _compare_column(real, synthetic, is_category):
-    """Return the line of a column."""
     lost = [c < 0 if is_category else np.isnan(c) for c in (real, synthetic)]
     line = {
         "kind": "category" if is_category else "number",
@@ -219,7 +218,6 @@ def _compare_column(real, synthetic, is_category):
 
 
 def _compare_pairs(pairs, names, is_categorical, n_resamples, rng):
-    """Return the lines of all pairs of columns."""
     sides = []
     for side in range(2):
         columns = [

@@ -260,7 +260,6 @@ def _discrepancies(pooled, real, bandwidth):
 
 
 def _median_distance(pooled, rng):
-    """Return the median distance of samples, or of a random part of them."""
     if len(pooled) > _MEDIAN_SAMPLES:
         pooled = pooled[rng.choice(len(pooled), _MEDIAN_SAMPLES, replace=False)]
     squared = np.concatenate(

@@ -28,7 +28,7 @@ from ._audit_membership import (
     check_splits,
     score_records,
 )
-from ._audit_parts import check_parts, fit_clone, synthesize
+from ._audit_parts import check_parts, synthesize, train_clone
 from ._audit_report import PrivacyAudit
 from ._closeness import distance_to_closest_record_share, exact_copies
 from ._membership import label_inference_gap, scaler_attack
@@ -204,7 +204,7 @@ def privacy_audit(  # noqa: PLR0913  three sets of records, and the release
     reference_release = None
     if LATENT_SEARCH in names:
         if retrain is not None:
-            reference_release, _ = fit_clone(retrain, reference, seeds[1])
+            reference_release = train_clone(retrain, reference.X, reference.y, seeds[1])
         notes += _notes_on_decoder(reference_release)
     elif not isinstance(synthetic, tuple | list) and not has_decoder(synthetic):
         notes.append("The release has no decoder: latent_search was left out.")
@@ -252,7 +252,6 @@ def has_decoder(release):
 
 
 def _warn_about_size(parts):
-    """Return notes on sets that are small."""
     notes = []
     small = min(len(parts.members.X), len(parts.nonmembers.X))
     if small < _ENOUGH_RECORDS:
@@ -266,7 +265,6 @@ def _warn_about_size(parts):
 
 
 def _notes_on_decoder(reference_release):
-    """Return the limits of the attack on a decoder."""
     notes = ["latent_search and subspace have no controls, which need other trainings."]
     if reference_release is None:
         notes.append(

@@ -8,7 +8,7 @@ from .._record_sets import scale_by
 from .._seeds import draw_seeds
 from .._statistics import Estimate, auc, proportion
 from ._attack_result import attack_result
-from ._audit_parts import SyntheticSamples, fit_clone, split_anew
+from ._audit_parts import SyntheticSamples, split_anew, synthesize, train_clone
 from ._audit_report import AuditedAttack, AuditedClass
 from ._headline import find_headline
 from ._latent_search import latent_search_scores
@@ -167,7 +167,6 @@ def _audit_attack(name, scores, isolated, controls):
 
 
 def _present(scores):
-    """Return the scores that there are."""
     return scores[~np.isnan(scores)]
 
 
@@ -204,7 +203,9 @@ def audit_splits(names, retrain, n_repeats, parts, reference_release, seed):
     areas = []
     for split_seed in draw_seeds(np.random.RandomState(seed), n_repeats):
         split = split_anew(parts, split_seed)
-        release, synthetic = fit_clone(retrain, split.members, split_seed)
+        X, y, _ = split.members
+        release = train_clone(retrain, X, y, split_seed)
+        synthetic = synthesize(release, y, split_seed, X.shape[1])
         attacks = SampleAttacks(split)
         scores = score_records(
             names, release, synthetic, attacks, reference_release, split_seed

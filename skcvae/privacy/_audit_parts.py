@@ -70,7 +70,6 @@ def check_parts(members, nonmembers, reference, min_samples):
 
 
 def _check_groups(parts):
-    """Refuse groups that two parts share."""
     for name, part in parts.items():
         if len(part.groups) != len(part.X):
             raise ValueError(f"groups_{name} must have one value for each sample.")
@@ -117,15 +116,21 @@ def _sample(release, y, seed):
     return draw(release, y, random_state=seed)
 
 
-def fit_clone(retrain, part, seed):
-    """Return a new estimator trained on the part, and its synthetic samples."""
-    estimator = clone(retrain)
-    if "random_state" in estimator.get_params():
-        estimator.set_params(random_state=seed)
+def train_clone(estimator, X, y, seed):
+    """Return a fitted clone, or a tuple of what it makes of the samples.
+
+    All its seeds are set, those of its parts, too.
+    """
+    estimator = clone(estimator)
+    names = [
+        name
+        for name in estimator.get_params()
+        if name == "random_state" or name.endswith("__random_state")
+    ]
+    estimator.set_params(**dict.fromkeys(names, seed))
     if hasattr(estimator, "sample"):
-        estimator.fit(part.X, part.y)
-        return estimator, synthesize(estimator, part.y, seed, part.X.shape[1])
-    return estimator, SyntheticSamples(estimator.fit_transform(part.X, part.y), part.y)
+        return estimator.fit(X, y)
+    return estimator.fit_transform(X, y), y
 
 
 def split_anew(parts, seed):

@@ -10,7 +10,6 @@ from ._attack_result import AttackResult
 from ._headline import HeadlineFigure
 from ._planted import NO_LEAK
 
-_VERDICTS = {True: "yes", False: "not usable"}
 _CLOSING = "These are lower bounds from the listed attacks; stronger attacks may exist."
 _FLAGGED = (
     "The headline shows a leak in a planted release that has none; in one audit of "
@@ -193,13 +192,14 @@ class PrivacyAudit:
         }
 
     def __str__(self):
+        tables = audit_tables(self)
         sections = [
             _overview(self),
-            _headline(self),
-            _controls(self),
-            _membership(self),
+            _headline(self, tables),
+            _controls(tables),
+            _membership(self, tables),
             _splits(self),
-            _classes(self),
+            _classes(self, tables),
             _closeness(self),
             _attribute(self),
             _formal(self),
@@ -210,7 +210,6 @@ class PrivacyAudit:
 
 
 def _overview(audit):
-    """Return the title and the sizes."""
     return [
         "Privacy audit",
         f"{audit.n_members} members, {audit.n_nonmembers} non-members, "
@@ -221,56 +220,65 @@ def _overview(audit):
     ]
 
 
-def _headline(audit):
-    """Return the table of the figures that chance bounds."""
-    rows = [("figure", "attack", "value", "by chance up to", "")]
-    for figure in audit.headline:
-        numbers = [figure.value, figure.by_chance]
-        shown = [f"{n:.3f}" if isinstance(n, float) else str(n) for n in numbers]
-        verdict = "beyond chance" if figure.beyond_chance else ""
-        rows.append((figure.name, figure.attack or "-", *shown, verdict))
+def audit_tables(audit):
+    """Return tables by name: a head, and lines of texts, numbers and estimates."""
+    attacks = audit.attacks
+    return {
+        "headline": [
+            ("figure", "attack", "value", "by chance up to", "result"),
+            *(
+                (
+                    *(figure.name, figure.attack or "-"),
+                    *(figure.value, figure.by_chance),
+                    "beyond chance" if figure.beyond_chance else "",
+                )
+                for figure in audit.headline
+            ),
+        ],
+        "controls": [
+            ("attack", "members released", "others released", "usable"),
+            *((a.result.name, a.positive, a.negative, _usable(a)) for a in attacks),
+        ],
+        "planted": [
+            ("planted leak", "shown in the headline by"),
+            *((leak, figure or "nothing") for leak, figure in audit.planted.items()),
+        ],
+        "attacks": [
+            ("attack", "AUC", "TPR at 1 % FPR", "AUC, 10 % isolated"),
+            *((a.result.name, a.result.auc, a.result.tpr, a.isolated) for a in attacks),
+        ],
+        "classes": [
+            ("class", "AUC", "members", "non-members"),
+            *((c.label, c.auc, c.n_members, c.n_nonmembers) for c in audit.classes),
+        ],
+    }
+
+
+def _usable(attack):
+    if attack.positive is None:
+        return "no control"
+    return "yes" if attack.usable else "not usable"
+
+
+def _headline(audit, tables):
     return [
         "Headline: a clean release has a figure beyond chance once in twenty audits",
-        *_table(rows),
+        *_table(tables["headline"]),
         f"Members that any attack finds at FPR 0: {_format(audit.found_by_any)}",
     ]
 
 
-def _controls(audit):
-    """Return the table of controls."""
-    rows = [("attack", "members released", "nothing leaked", "usable")]
-    rows += [
-        (
-            attack.result.name,
-            _format(attack.positive),
-            _format(attack.negative),
-            "no control" if attack.positive is None else _VERDICTS[attack.usable],
-        )
-        for attack in audit.attacks
-    ]
-    planted = [("planted leak", "shown in the headline by")]
-    planted += [(leak, figure or "nothing") for leak, figure in audit.planted.items()]
+def _controls(tables):
     return [
         "1. Controls: AUC where all leaks (above 0.5), and where nothing does (0.5)",
-        *_table(rows),
+        *_table(tables["controls"]),
         "",
-        *_table(planted),
+        *_table(tables["planted"]),
     ]
 
 
-def _membership(audit):
-    """Return the table of attacks, and their maximum."""
-    rows = [("attack", "AUC", "TPR at 1 % FPR", "AUC, 10 % isolated")]
-    rows += [
-        (
-            attack.result.name,
-            _format(attack.result.auc),
-            _format(attack.result.tpr),
-            _format(attack.isolated),
-        )
-        for attack in audit.attacks
-    ]
-    lines = ["2. Membership: who was in the training set", *_table(rows)]
+def _membership(audit, tables):
+    lines = ["2. Membership: who was in the training set", *_table(tables["attacks"])]
     lines += audit.dead_end
     if audit.maximum is None:
         lines.append("No attack was usable: nothing is known about membership.")
@@ -290,40 +298,30 @@ def _membership(audit):
 
 
 def _splits(audit):
-    """Return the table of repeated trainings."""
     if audit.splits is None:
         return []
-    rows = [("attack", "mean AUC")]
-    rows += [(name, _format(auc)) for name, auc in audit.splits["auc"].items()]
     return [
         f"   Over {audit.splits['n_repeats']} random splits into members and "
         "non-members, trained anew each time",
-        *_table(rows),
+        *_table([("attack", "mean AUC"), *audit.splits["auc"].items()]),
         "These intervals are over splits, trainings and draws of synthetic samples.",
         "The splits share their records: other records are not accounted for.",
     ]
 
 
-def _classes(audit):
-    """Return the table of the worst classes."""
+def _classes(audit, tables):
     title = f"   By class: {audit.n_classes_small} had too few records"
     if not audit.classes:
         return [f"{title}, and no other could be tested."]
-    rows = [("class", "AUC", "members", "non-members")]
-    rows += [
-        (row.label, _format(row.auc), str(row.n_members), str(row.n_nonmembers))
-        for row in audit.classes
-    ]
     return [
         f"{title}; the worst of the other {audit.n_classes_tested} by "
         f"{audit.class_attack},",
         "   corrected for the choice",
-        *_table(rows),
+        *_table(tables["classes"]),
     ]
 
 
 def _closeness(audit):
-    """Return copies and distances."""
     found = audit.closeness
     return [
         "3. Copies and closeness",
@@ -341,7 +339,6 @@ def _closeness(audit):
 
 
 def _attribute(audit):
-    """Return the label inference."""
     found = audit.attribute
     return [
         "4. Attribute: labels inferred from the features by the synthetic samples",
@@ -352,7 +349,6 @@ def _attribute(audit):
 
 
 def _formal(audit):
-    """Return the guarantee."""
     lines = ["5. Formal guarantee", str(audit.formal["guarantee"])]
     for name, value in audit.formal.items():
         if isinstance(value, list | tuple):
@@ -363,26 +359,30 @@ def _formal(audit):
 
 
 def _notes(audit):
-    """Return the limits of the audit."""
     return ["Notes", *(f"- {note}" for note in audit.notes)] if audit.notes else []
 
 
-def _format(estimate):
-    """Return a value with its interval, in the width of a column."""
-    if estimate is None:
+def _format(value):
+    """Return the text of an estimate, a number or a text in the width of a column."""
+    if value is None:
         return "-"
+    if isinstance(value, float):
+        return f"{value:.3f}"
+    if not isinstance(value, Estimate):
+        return str(value)
     # Distances can have more digits before the point than rates have.
-    digits = 3 if abs(estimate.high) < 10 else 1
-    value, low, high = (f"{number:.{digits}f}" for number in estimate)
-    return f"{value} [{low}, {high}]"
+    digits = 3 if abs(value.high) < 10 else 1
+    middle, low, high = (f"{number:.{digits}f}" for number in value)
+    return f"{middle} [{low}, {high}]"
 
 
 def _table(rows):
     """Return the lines of a table with columns of fixed width."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    cells = [[_format(value) for value in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     return [
         "  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip()
-        for row in rows
+        for row in cells
     ]
 
 

@@ -15,6 +15,7 @@ from .._record_sets import (
     check_record_sets,
     scale_by,
 )
+from .._validation import find_codes
 from ._attack_result import AttackResult, attack_result
 
 # Share of the mean variance that is added to each feature, for constant ones.
@@ -159,12 +160,9 @@ def fit_class_gaussians(X, y, labels):
     covariance *= len(X) / (freedom if freedom > 0 else max(len(X) - 1, 1))
     size = np.trace(covariance) / len(covariance)
     covariance += (_JITTER * size or 1.0) * np.eye(len(covariance))
-    row_of = {label: code for code, label in enumerate(known.tolist())}
-    of_labels = [
-        means[row_of[label]] if label in row_of else X.mean(axis=0)
-        for label in labels.tolist()
-    ]
-    return ClassGaussians(np.stack(of_labels), covariance)
+    codes = find_codes(labels, known)
+    of_labels = np.where(codes[:, None] < 0, X.mean(axis=0), means[codes])
+    return ClassGaussians(of_labels, covariance)
 
 
 def likelihood_scores(release, reference, X, codes):
@@ -195,5 +193,4 @@ def _squared_distances(gaussians, X, codes):
 
 
 def _centred(scores, codes):
-    """Return scores less the mean of their class."""
     return scores - (np.bincount(codes, scores) / np.bincount(codes))[codes]

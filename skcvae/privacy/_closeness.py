@@ -249,7 +249,6 @@ def nndr(
 
 
 def _distance_ratios(S, rows):
-    """Return the distance to the nearest over that to the second-nearest sample."""
     nearest, second = nearest_neighbors(S, rows, 2)[0].T
     return np.divide(nearest, second, out=np.zeros_like(nearest), where=second > 0)
 
@@ -329,7 +328,6 @@ def identifiability(
 
 
 def _isolation(X):
-    """Return the distance of each sample to the nearest other one of its set."""
     return nearest_neighbors(X, X, exclude_self=True)[0][:, 0]
 
 
@@ -347,5 +345,4 @@ def _scaled(X_synthetic, X_members, X_nonmembers, X_reference):
 
 
 def _closest(rows, others):
-    """Return the distance of each sample to the nearest of the others."""
     return nearest_neighbors(rows, others)[0][:, 0]

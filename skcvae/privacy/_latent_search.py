@@ -17,6 +17,7 @@ from .._record_sets import (
     check_record_sets,
 )
 from .._seeds import draw_seeds
+from .._validation import find_codes
 from .._warnings import warn_user
 from ._attack_result import AttackResult, attack_result
 
@@ -249,16 +250,14 @@ def latent_search_scores(
 
 def _encode_labels(decoder, y):
     """Return class codes; refuse classes that the decoder lacks."""
-    labels = np.asarray(decoder.classes).tolist()
-    code_of = {label: code for code, label in enumerate(labels)}
-    codes = [code_of.get(label, -1) for label in y.tolist()]
-    unknown = sorted({label for label in y.tolist() if label not in code_of}, key=str)
+    codes = find_codes(y, np.asarray(decoder.classes))
+    unknown = sorted(set(y[codes < 0].tolist()), key=str)
     if unknown:
         raise ValueError(
             f"A release lacks the classes {unknown[:5]} of samples to attack. Leave "
             "them out: their membership cannot be inferred from it."
         )
-    return torch.tensor(codes)
+    return torch.from_numpy(codes)
 
 
 @torch.no_grad()

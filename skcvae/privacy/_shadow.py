@@ -7,7 +7,7 @@ import numpy as np
 from joblib import Parallel, delayed
 from numpy.typing import ArrayLike
 from scipy import optimize, special
-from sklearn.base import BaseEstimator, clone
+from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import (
     HasMethods,
@@ -20,7 +20,7 @@ from .._neighbors import nearest_neighbors
 from .._record_sets import array_likes, check_one_label_per_sample, scale_by
 from .._seeds import draw_seeds
 from ._attack_result import AttackResult, attack_result
-from ._audit_parts import synthesize
+from ._audit_parts import synthesize, train_clone
 from ._latent_search import check_candidates, latent_search_scores
 
 # Distances per square root of a feature, in standard deviations of the reference,
@@ -201,7 +201,7 @@ def shadow_attack(  # noqa: PLR0913  three labelled sets of samples are six of t
         check_random_state(random_state), n_shadows + 2
     )
     if synthetic is None:
-        synthetic = _train(estimator, X[:n_members], y[:n_members], target_seed)
+        synthetic = train_clone(estimator, X[:n_members], y[:n_members], target_seed)
     labels = y[:n_members]
     if isinstance(synthetic, tuple):
         labels = np.asarray(synthetic[-1])
@@ -314,24 +314,10 @@ def _nearest_scores(S, X, y_S, y):
     return scores
 
 
-def _train(estimator, X, y, seed):
-    """Return a fitted clone, or a tuple of what it makes of the samples."""
-    estimator = clone(estimator)
-    names = [
-        name
-        for name in estimator.get_params()
-        if name == "random_state" or name.endswith("__random_state")
-    ]
-    estimator.set_params(**dict.fromkeys(names, seed))
-    if hasattr(estimator, "sample"):
-        return estimator.fit(X, y)
-    return estimator.fit_transform(X, y), y
-
-
 def _score_shadow(estimator, X_pool, y_pool, half, statistic, X, y, seed):
     """Train one shadow; return the scores of the samples whose class it has seen."""
     train_seed, sample_seed = draw_seeds(np.random.RandomState(seed), 2)
-    shadow = _train(estimator, X_pool[half], y_pool[half], train_seed)
+    shadow = train_clone(estimator, X_pool[half], y_pool[half], train_seed)
     known = np.isin(y, y_pool[half])
     scores = np.full(len(X), np.nan)
     scores[known] = statistic(shadow, X[known], y[known], sample_seed)

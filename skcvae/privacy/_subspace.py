@@ -3,6 +3,8 @@
 import numpy as np
 import torch
 
+from .._validation import find_codes
+
 # Share of the directions that count, and the variance, as a share of the largest, below
 # which a direction counts in any case.
 _SHARE = 0.25
@@ -22,7 +24,7 @@ def subspace_scores(release, X, y):
     unit vectors :math:`e_k` and classes y. All labels must be known to the decoder.
     """
     decoder = release.make_decoder("cpu")
-    labels = np.asarray(decoder.classes).tolist()
+    labels = np.asarray(decoder.classes)
     zeros = torch.zeros(len(labels), decoder.latent_dim)
     means = decoder(zeros, torch.arange(len(labels))).double().numpy()
     n_classes = min(len(labels), _N_CLASSES)
@@ -37,8 +39,7 @@ def subspace_scores(release, X, y):
     # eigh sorts upwards.
     n_null = np.count_nonzero(variances <= _NULL * variances[-1])
     n_kept = max(n_null, int(_SHARE * len(variances)), 1)
-    row_of = {label: row for row, label in enumerate(labels)}
-    residuals = X - means[[row_of[label] for label in y.tolist()]]
+    residuals = X - means[find_codes(y, labels)]
     outside = np.square(residuals @ directions[:, :n_kept]).sum(axis=1)
     tiny = np.finfo(np.float32).eps ** 2
     return -np.log(outside / np.maximum(np.square(residuals).sum(axis=1), tiny) + tiny)

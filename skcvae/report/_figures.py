@@ -121,7 +121,6 @@ def _named(y):
 
 
 def _history(run, ax):
-    """Draw losses by epoch."""
     history = find_history(run)
     if not history:
         raise ValueError(
@@ -139,7 +138,6 @@ def _history(run, ax):
 
 
 def _class_counts(run, ax):
-    """Draw numbers of samples of the classes."""
     after = run.synthetic.y
     if run.added is not None:
         after = np.concatenate([run.train.y, run.added.y])
@@ -158,7 +156,6 @@ def _class_counts(run, ax):
 
 
 def _projection(run, ax):
-    """Draw real and generated samples of some classes."""
     ProjectionDisplay.from_data(
         run.train.X,
         _named(run.train.y),
@@ -176,7 +173,6 @@ def _projection(run, ax):
 
 
 def _distances(run, ax):
-    """Draw distances to the nearest training sample."""
     display = NearestNeighborDistanceDisplay.from_data(
         run.compared["synthetic"].X, run.train.X, run.compared["test"].X, ax=ax
     )
@@ -192,7 +188,6 @@ def _distances(run, ax):
 
 
 def _membership(run, audit, ax):
-    """Draw ROC curves of the attacks on generated samples."""
     if audit is None:
         raise ValueError("Not drawn: no attacks were run, see the section on privacy.")
     sets = (run.train, run.test, run.reference)
@@ -215,7 +210,6 @@ def _membership(run, audit, ax):
 
 
 def _one_class(run, label, name, ax):
-    """Draw one class in its own components."""
     real = take(run.train, run.train.y == label)
     synthetic = take(run.synthetic, run.synthetic.y == label)
     if not len(synthetic.y):

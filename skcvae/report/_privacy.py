@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from ..privacy import PrivacyAudit, privacy_audit
+from ..privacy._audit_report import audit_tables
 from ._samples import Run, clean
 
 _NOT_AUDITED = (
@@ -26,6 +27,15 @@ _ASKS = {
     "rotation, mirroring, scale and shift?",
     "latent_search": "can the released decoder generate the record?",
     "subspace": "has the record no part in directions that the decoder lacks?",
+}
+_CAPTIONS = {
+    "headline": "Headline: is any figure beyond what chance gives? Of releases that "
+    "disclose nothing, one in twenty has such a figure, at most",
+    "controls": "Do the attacks work? AUC if the members themselves are released "
+    "(must be above 0.5), and if other samples are released (must be near 0.5)",
+    "planted": "Would the headline have shown a leak? Other releases, with planted "
+    "leaks, and the first figure that shows each",
+    "attacks": "Who was in the training samples? The attacks on this release",
 }
 
 
@@ -88,13 +98,7 @@ def describe_privacy(
             ("generated samples attacked", found.n_synthetic),
         ],
         "asks": [(a.result.name, _ASKS[a.result.name]) for a in found.attacks],
-        "tables": [
-            _headline(found),
-            _controls(found),
-            _planted(found),
-            _attacks(found),
-            *_classes(found),
-        ],
+        "tables": _list_tables(found),
         "maximum": found.maximum,
         "dead_end": " ".join(found.dead_end),
         "closeness": _closeness(found.closeness),
@@ -113,80 +117,29 @@ def _list_formal(statement):
     return sorted(entries, key=lambda entry: entry[0] != "guarantee")
 
 
-def _headline(found):
-    """Return the table of the figures that chance bounds."""
-    return {
-        "caption": "Headline: is any figure beyond what chance gives? Of releases that "
-        "disclose nothing, one in twenty has such a figure, at most",
-        "head": ["figure", "attack", "value", "by chance up to", "beyond chance"],
-        "rows": [
-            [f.name, f.attack, f.value, f.by_chance, "yes" if f.beyond_chance else "no"]
-            for f in found.headline
-        ]
-        + [["found at FPR 0 by any attack", "", found.found_by_any, "", ""]],
+def _list_tables(found):
+    """Return the tables of an audit with a caption each; one without lines is left out.
+
+    The headline has one more line.
+    """
+    tables = audit_tables(found)
+    tables["headline"].append(
+        ("found at FPR 0 by any attack", "", found.found_by_any, "", "")
+    )
+    captions = {
+        **_CAPTIONS,
+        "classes": f"The classes of highest AUC by {found.class_attack}, of "
+        f"{found.n_classes_tested} tested; {found.n_classes_small} had too few "
+        "samples. Intervals are corrected for the selection",
     }
-
-
-def _planted(found):
-    """Return the table of planted leaks."""
-    return {
-        "caption": "Would the headline have shown a leak? Other releases, with planted "
-        "leaks, and the first figure that shows each",
-        "head": ["planted leak", "shown by"],
-        "rows": [[leak, figure or "nothing"] for leak, figure in found.planted.items()],
-    }
-
-
-def _controls(found):
-    """Return the table of controls."""
-    return {
-        "caption": "Do the attacks work? AUC if the members themselves are released "
-        "(must be above 0.5), and if other samples are released (must be near 0.5)",
-        "head": ["attack", "members released", "others released", "usable"],
-        "rows": [
-            [a.result.name, a.positive, a.negative, _usable(a)] for a in found.attacks
-        ],
-    }
-
-
-def _usable(attack):
-    if attack.positive is None:
-        return "no control"
-    return "yes" if attack.usable else "not usable"
-
-
-def _attacks(found):
-    """Return the table of attacks."""
-    return {
-        "caption": "Who was in the training samples? The attacks on this release",
-        "head": ["attack", "AUC", "TPR at 1 % FPR", "AUC, 10 % most isolated"],
-        "rows": [
-            [a.result.name, a.result.auc, a.result.tpr, a.isolated]
-            for a in found.attacks
-        ],
-    }
-
-
-def _classes(found):
-    """Return the table of the classes of highest AUC in a list, if there are any."""
-    if not found.classes:
-        return []
     return [
-        {
-            "caption": f"The classes of highest AUC by {found.class_attack}, of "
-            f"{found.n_classes_tested} tested; {found.n_classes_small} had too few "
-            "samples. Intervals are corrected for the selection",
-            "head": ["class", "AUC", "members", "non-members"],
-            "rows": [
-                [clean(c.label), c.auc, c.n_members, c.n_nonmembers]
-                for c in found.classes
-            ],
-        }
+        {"caption": caption, "head": tables[name][0], "rows": tables[name][1:]}
+        for name, caption in captions.items()
+        if len(tables[name]) > 1
     ]
 
 
 def _closeness(found):
-    """Return facts on copies and distances."""
     distance = "median distance, in root mean square deviations of the reference: "
     return [
         ("generated samples that equal a training sample", found["n_copies"]),
@@ -207,7 +160,6 @@ def _closeness(found):
 
 
 def _attribute(found):
-    """Return the accuracies of guessing labels from the generated samples."""
     return [
         ("accuracy for training samples", found["members"]),
         ("accuracy for test samples", found["nonmembers"]),

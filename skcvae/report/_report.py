@@ -261,4 +261,4 @@ def _format_cell(value):
         return f"{value:,}"
     if isinstance(value, float | np.floating):
         return f"{value:.4g}" if abs(value) < 1e4 else f"{value:,.0f}"
-    return str(value)
+    return clean(value)

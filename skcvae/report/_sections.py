@@ -128,19 +128,19 @@ def describe_training(run: Run) -> dict[str, Any]:
 def _describe_parameters(model, generator):
     """Return a table of changed parameters, or of the manifest of a release."""
     if hasattr(model, "manifest_"):
+        caption, head = "The released file", ["entry", "value"]
         rows = [
             [name, clean(value)]
             for name, value in model.manifest_.items()
             if isinstance(value, str | int | float)
         ]
-        head = ["entry", "value"]
-        caption = "The released file"
-        return {"caption": caption, "head": head, "rows": rows, "is_text": True}
-    rows = _changed_parameters(model)
-    if generator is not model and "generator" in model.get_params(deep=False):
-        rows += [[f"generator: {n}", *r] for n, *r in _changed_parameters(generator)]
-    head = ["parameter", "value", "default"]
-    caption = "Parameters that are not the defaults"
+    else:
+        caption = "Parameters that are not the defaults"
+        head = ["parameter", "value", "default"]
+        rows = _changed_parameters(model)
+        if generator is not model and "generator" in model.get_params(deep=False):
+            changed = _changed_parameters(generator)
+            rows += [[f"generator: {name}", *rest] for name, *rest in changed]
     return {"caption": caption, "head": head, "rows": rows, "is_text": True}
 
 
@@ -157,34 +157,32 @@ def _changed_parameters(estimator):
 
 def measure_quality(run: Run) -> Bunch:
     """Return distances of generated and of training samples to the test samples."""
-    test, sets = run.compared["test"], {}
-    for name, label in (
-        ("synthetic", "generated samples"),
-        ("train", "training samples"),
-    ):
-        sets[label] = _compare(test, run.compared[name])
+    test = run.compared["test"]
+    generated = _compare(test, run.compared["synthetic"])
+    training = _compare(test, run.compared["train"])
     head = ["compared with the test samples", "Fréchet distance"]
     head += ["mean over classes", "precision", "recall", "density", "coverage"]
     head += ["variance within classes"]
     keys = ("frechet", "class_mean", "precision", "recall", "density", "coverage")
-    rows = [[label, *(s[k] for k in (*keys, "variance"))] for label, s in sets.items()]
-    generated = sets["generated samples"]
-    classes = _by_class(run, *(s["by_class"] for s in sets.values()))
+    rows = [
+        [label, *(of_set[key] for key in (*keys, "variance"))]
+        for label, of_set in (
+            ("generated samples", generated),
+            ("training samples", training),
+        )
+    ]
+    shares = {}
+    for key in ("coverage", "precision"):
+        both = generated[key], training[key]
+        shares[key] = None if None in both else both
     return Bunch(
         table={"caption": "Nearness to the test samples", "head": head, "rows": rows},
         n_samples=len(test.y),
         n_neighbors=_N_NEIGHBORS,
         variance=generated["variance"],
-        coverage=_both(sets, "coverage"),
-        precision=_both(sets, "precision"),
-        classes=classes,
+        classes=_by_class(run, generated["by_class"], training["by_class"]),
+        **shares,
     )
-
-
-def _both(sets, measure):
-    """Return a measure of generated and of training samples, or None."""
-    values = tuple(of_set[measure] for of_set in sets.values())
-    return None if None in values else values
 
 
 def _compare(test, samples):
@@ -257,15 +255,19 @@ def measure_utility(run: Run, device: Any) -> dict[str, Any]:
     is_long_tailed = counts.max() >= _LONG_TAILED * counts.min()
     names = ["accuracy", "balanced_accuracy", "auroc", "f1", "kappa"]
     shots = ["many", "medium", "few"] if is_long_tailed else []
+    settings = {**_PROBE, "device": device, "random_state": run.seeds[0]}
     rows, reasons, is_right = [], set(), []
     for label, source in sources.items():
         try:
             with warnings.catch_warnings():
                 # Many classes of one sample look like a regression to scikit-learn.
                 warnings.filterwarnings("ignore", "The number of unique classes")
-                result, shot, predicted = _probe(run, source, device)
+                result, predicted = run_probe(
+                    source, run.stopping, run.test, **settings
+                )
         except ValueError as error:
             return {"reason": str(error)}
+        shot = shot_accuracy_score(run.test.y, predicted, y_train=run.train.y)
         rows.append(
             [label, len(source.y), *(_finite(getattr(result, n)) for n in names)]
             + [_finite(shot[name]) for name in shots]
@@ -283,14 +285,6 @@ def measure_utility(run: Run, device: Any) -> dict[str, Any]:
         "n_stopping": len(run.stopping.y),
         "is_long_tailed": is_long_tailed,
     }
-
-
-def _probe(run, source, device):
-    """Return the result of `linear_probe`, accuracies by shot, and predictions."""
-    settings = {**_PROBE, "device": device, "random_state": run.seeds[0]}
-    result, predicted = run_probe(source, run.stopping, run.test, **settings)
-    shot = shot_accuracy_score(run.test.y, predicted, y_train=run.train.y)
-    return result, shot, predicted
 
 
 def balanced_difference(first: Any, second: Any, y: Any) -> Estimate | None:

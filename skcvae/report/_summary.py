@@ -85,7 +85,6 @@ def next_steps(findings: list[Finding]) -> list[str]:
 
 
 def _judge_model(measured):
-    """Judge what the training says about the model."""
     if measured.n_active_dims == 0:
         yield Finding(
             False,
@@ -166,7 +165,6 @@ def _percent(share):
 
 
 def _judge_variance(ratio):
-    """Judge the variance within classes."""
     low, high = _VARIANCE_BOUNDS
     sentence = (
         "The variance of generated samples within their classes is "
@@ -182,7 +180,6 @@ def _judge_variance(ratio):
 
 
 def _judge_distances(generated, test):
-    """Judge how near generated samples are to training samples."""
     if generated.high < test.low:
         yield Finding(
             False,
@@ -223,7 +220,6 @@ def _judge_utility(measured):
 
 
 def _judge_privacy(measured):
-    """Judge what the audit of a release says, and its guarantee."""
     audit = measured.audit
     if audit is None:
         yield Finding(
@@ -244,7 +240,6 @@ def _judge_privacy(measured):
 
 
 def _judge_attacks(audit):
-    """Judge the headline, and whether it would have shown a leak."""
     if audit.dead_end:
         yield Finding(False, *audit.dead_end)
         return
