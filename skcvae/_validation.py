@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import contextmanager
 from datetime import date, timedelta
 from decimal import Decimal
 from numbers import Real
@@ -300,6 +301,22 @@ def forget_fit(estimator):
     for name in list(vars(estimator)):
         if name.endswith("_") and not name.startswith("_"):
             delattr(estimator, name)
+
+
+@contextmanager
+def fitting(estimator):
+    """Forget an earlier fit, and this one if it fails.
+
+    What an interrupted training has left after an epoch is kept.
+    """
+    forget_fit(estimator)
+    try:
+        yield
+    except BaseException as error:
+        is_trained = hasattr(estimator, "net_") or hasattr(estimator, "module_")
+        if not (isinstance(error, KeyboardInterrupt) and is_trained):
+            forget_fit(estimator)
+        raise
 
 
 def check_samples(estimator, X, y, reset=True) -> tuple[NDArray, NDArray]:

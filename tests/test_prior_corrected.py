@@ -130,6 +130,19 @@ def test_target_that_equals_the_trained_prior_changes_nothing(prior):
     assert_allclose(correct(proba, y, target_prior=prior, trained_prior=prior), proba)
 
 
+def test_an_interrupted_check_leaves_no_uncorrected_classifier(monkeypatch):
+    def interrupt(self, *args):
+        raise KeyboardInterrupt
+
+    X, y = make_classification(100, weights=[0.8], random_state=0)
+    classifier = PriorCorrectedClassifier(LogisticRegression()).fit(X, y)
+    monkeypatch.setattr(PriorCorrectedClassifier, "_check_held_out", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        classifier.fit(X, y)
+    with pytest.raises(NotFittedError):
+        classifier.predict_proba(X)
+
+
 def test_train_to_uniform_and_back():
     there = PriorCorrectedClassifier(LogisticRegression(), target_prior="uniform")
     back = PriorCorrectedClassifier(there, trained_prior="uniform").fit(X, y)

@@ -1,7 +1,6 @@
 """What all generators share: checks, scaling, labels, seeds, and drawing in chunks."""
 
 from abc import abstractmethod
-from contextlib import contextmanager
 from typing import Any, Self
 
 import numpy as np
@@ -23,7 +22,7 @@ from .._states import ArrayStateMixin
 from .._validation import (
     check_samples,
     check_variance,
-    forget_fit,
+    fitting,
     warn_about_zeros,
 )
 from .._warnings import warn_user
@@ -166,7 +165,7 @@ class BaseGenerator(SamplingMixin, DocLinkMixin, ArrayStateMixin, BaseEstimator)
             If the input is empty, not finite, not two-dimensional, or its labels are
             not classes.
         """
-        with self._fitting():
+        with fitting(self):
             if is_blocked(X):
                 return self._fit_checked(check_blocks(X, y), y)
             self._learn(*check_samples(self, X, y))
@@ -175,7 +174,7 @@ class BaseGenerator(SamplingMixin, DocLinkMixin, ArrayStateMixin, BaseEstimator)
     @_fit_context(prefer_skip_nested_validation=True)
     def _fit_checked(self, X, y, **unlabeled):
         """Fit to samples that the estimator around this one has checked."""
-        with self._fitting():
+        with fitting(self):
             self.n_features_in_ = X.shape[1]
             if isinstance(X, Blocks):
                 self._learn_blocks(X, **unlabeled)
@@ -186,20 +185,6 @@ class BaseGenerator(SamplingMixin, DocLinkMixin, ArrayStateMixin, BaseEstimator)
         return self
 
     fit.for_checked_samples = _fit_checked
-
-    @contextmanager
-    def _fitting(self):
-        """Forget an earlier fit, and this one if it fails."""
-        forget_fit(self)
-        try:
-            yield
-        except BaseException as error:
-            finished = (
-                isinstance(error, KeyboardInterrupt) and self._keeps_interrupted()
-            )
-            if not finished:
-                forget_fit(self)
-            raise
 
     def _learn(self, X, y, X_unlabeled=None):
         """Scale checked samples, encode their labels, and learn from both.
@@ -250,10 +235,6 @@ class BaseGenerator(SamplingMixin, DocLinkMixin, ArrayStateMixin, BaseEstimator)
         # The mean of a class is known up to W / (n_c + k0), and a new sample scatters
         # around it with W.
         return 1 + 1 / (self.class_count_ + self.mean_shrinkage_)
-
-    def _keeps_interrupted(self):
-        """Tell whether an interrupted training left a usable model."""
-        return False
 
     def _estimate_scaling(self, X):
         """Return offset and scale of the features, shape (n_features,) each."""

@@ -20,6 +20,7 @@ from .._validation import (
     check_unlabeled,
     check_variance,
     encode_labels,
+    fitting,
 )
 from ._base import BaseGenerator
 from ._class_embeddings import align_class_embeddings, read_class_embeddings
@@ -252,7 +253,7 @@ class ClassGaussian(DecoderMixin, BaseGenerator):
             If the input is empty, not finite, not two-dimensional, its labels are not
             classes, or `class_embeddings` do not fit to it.
         """
-        with self._fitting():
+        with fitting(self):
             if is_blocked(X):
                 unlabeled = {} if X_unlabeled is None else {"X_unlabeled": X_unlabeled}
                 return self._fit_checked(check_blocks(X, y), y, **unlabeled)

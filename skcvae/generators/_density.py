@@ -20,7 +20,7 @@ from .._seeds import draw_seeds
 from .._states import ArrayStateMixin
 from .._validation import (
     check_samples,
-    forget_fit,
+    fitting,
     warn_about_zeros,
 )
 
@@ -121,12 +121,8 @@ class DensityGenerator(DocLinkMixin, ArrayStateMixin, BaseEstimator):
         ValueError
             If the input is faulty, or a density cannot be fitted to a class.
         """
-        forget_fit(self)
-        try:
+        with fitting(self):
             self._learn(*check_samples(self, X, y))
-        except BaseException:
-            forget_fit(self)
-            raise
         return self
 
     def _learn(self, X, y):

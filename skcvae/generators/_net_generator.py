@@ -151,9 +151,6 @@ class NetGenerator(BaseGenerator):
     def _learn_from_blocks(self, net, data):
         """Learn from all samples what sampling should not learn from a part."""
 
-    def _keeps_interrupted(self):
-        return hasattr(self, "net_")
-
     def _sampling_device(self):
         return drawing_device(self.device_, self._output_dtype)
 

@@ -14,7 +14,7 @@ from torch import nn
 
 from .._doc_links import DocLinkMixin
 from .._states import ArrayStateMixin
-from .._validation import VARIANCE_CONSTRAINT, forget_fit
+from .._validation import VARIANCE_CONSTRAINT, fitting
 from ._head_fitting import HeadFittingMixin
 from ._head_net import LOSSES
 from ._heads import HEADS, HeadPredictionsMixin, LinearHead
@@ -436,14 +436,8 @@ class LongTailClassifier(
         TypeError
             If the generator takes no `X_unlabeled`.
         """
-        forget_fit(self)
-        try:
+        with fitting(self):
             self._check_and_fit(X, y, sample_weight, groups, X_unlabeled)
-        except BaseException as error:
-            finished = isinstance(error, KeyboardInterrupt) and hasattr(self, "net_")
-            if not finished:
-                forget_fit(self)
-            raise
         return self
 
     def __getstate__(self):

@@ -14,7 +14,7 @@ from .._scaling import estimate_scale, scale_rows
 from .._validation import (
     check_samples,
     check_samples_alone,
-    forget_fit,
+    fitting,
     warn_about_zeros,
 )
 from ._priors import resolve_target_prior
@@ -85,12 +85,8 @@ class BaseLikelihoodClassifier(
         ValueError
             If the input is empty or not finite, or has one class only.
         """
-        forget_fit(self)
-        try:
+        with fitting(self):
             self._check_and_fit(X, y)
-        except BaseException:
-            forget_fit(self)
-            raise
         return self
 
     def predict_log_proba(self, X: ArrayLike) -> NDArray[np.float64]:

@@ -1,6 +1,6 @@
 """Honest probabilities of classifiers that were trained on resampled samples."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from numbers import Integral
 from typing import Any, Self
 
@@ -25,7 +25,7 @@ from sklearn.utils.metadata_routing import (
 from sklearn.utils.validation import check_is_fitted
 
 from .._doc_links import DocLinkMixin
-from .._validation import forget_fit, read_tensors
+from .._validation import fitting, read_tensors
 from .._warnings import warn_user
 from ._calibration import calibrate, check_splits, fit_calibrator, held_out_splits
 from ._held_out_prior import HeldOut
@@ -271,36 +271,8 @@ class PriorCorrectedClassifier(
             cannot tell the prior, or the folds suit neither `calibration` nor
             "held_out".
         """
-        forget_fit(self)
-        self._calibrators: list[Callable] = []
-        X, y, classes, codes = check_passed(X, y)
-        routed = self._route(params)
-        weight = passed_weight(self.estimator, routed.estimator.fit, X)
-        if not len(classes):
-            raise ValueError("Found array with 0 sample(s): X and y are empty.")
-        labels = Labels.of(y, classes, weight)
-        target_prior = resolve_target_prior(self.target_prior, labels.mass)
-        self._check_claim(labels, routed.estimator.fit)
-        weight = np.ones(len(codes)) if weight is None else weight
-
-        def cross_fit(splits):
-            folds = self._cross_fit(X, y, how, splits)
-            return HeldOut(folds, codes, weight)
-
-        how = (classes, self.trained_prior, routed.estimator.fit)
-        data = (X, y, classes, codes, routed.splitter.split.get("groups"))
-        held_out = None
-        if self.calibration is not None or self._claims("held_out"):
-            # Errors of a fold name the class that is too small: they come first.
-            held_out = cross_fit(self._make_splits(*data))
-        estimator, prior = fit_recording(clone(self.estimator), X, y, *how)
-        check_same_classes(estimator, classes)
-        self.classes_, self.class_count_ = classes, labels.mass
-        self.target_prior_, self.trained_prior_ = target_prior, prior
-        self._moved_from = prior
-        self.estimator_ = estimator
-        self._check_held_out(held_out, cross_fit, data)
-        copy_features(self, estimator)
+        with fitting(self):
+            self._fit(X, y, params)
         return self
 
     def predict_proba(self, X: ArrayLike) -> NDArray[np.float64]:
@@ -353,6 +325,37 @@ class PriorCorrectedClassifier(
         router = MetadataRouter(owner=self).add_self_request(self)
         router.add(estimator=self.estimator, method_mapping=to_fit)
         return router.add(splitter=self.cv, method_mapping=to_split)
+
+    def _fit(self, X, y, params):
+        self._calibrators = []
+        X, y, classes, codes = check_passed(X, y)
+        routed = self._route(params)
+        weight = passed_weight(self.estimator, routed.estimator.fit, X)
+        if not len(classes):
+            raise ValueError("Found array with 0 sample(s): X and y are empty.")
+        labels = Labels.of(y, classes, weight)
+        target_prior = resolve_target_prior(self.target_prior, labels.mass)
+        self._check_claim(labels, routed.estimator.fit)
+        weight = np.ones(len(codes)) if weight is None else weight
+
+        def cross_fit(splits):
+            folds = self._cross_fit(X, y, how, splits)
+            return HeldOut(folds, codes, weight)
+
+        how = (classes, self.trained_prior, routed.estimator.fit)
+        data = (X, y, classes, codes, routed.splitter.split.get("groups"))
+        held_out = None
+        if self.calibration is not None or self._claims("held_out"):
+            # Errors of a fold name the class that is too small: they come first.
+            held_out = cross_fit(self._make_splits(*data))
+        estimator, prior = fit_recording(clone(self.estimator), X, y, *how)
+        check_same_classes(estimator, classes)
+        self.classes_, self.class_count_ = classes, labels.mass
+        self.target_prior_, self.trained_prior_ = target_prior, prior
+        self._moved_from = prior
+        self.estimator_ = estimator
+        self._check_held_out(held_out, cross_fit, data)
+        copy_features(self, estimator)
 
     def _route(self, params):
         """Return which metadata goes to the classifier and which to the splitter."""

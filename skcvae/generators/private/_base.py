@@ -16,6 +16,7 @@ from ..._validation import (
     check_private_samples,
     check_variance,
     find_codes,
+    fitting,
 )
 from ..._warnings import warn_user
 from .._base import BaseGenerator
@@ -102,7 +103,7 @@ class BasePrivateGenerator(DecoderMixin, BaseGenerator):
             for each sample; without `classes`, also if `X` is empty or `y` holds what
             are no classes.
         """
-        with self._fitting():
+        with fitting(self):
             self._learn(*check_private_samples(self, X, y, self.classes))
         return self
 

@@ -286,9 +286,6 @@ class DPCVAE(BasePrivateGenerator):
         if net.interrupted_:
             raise KeyboardInterrupt
 
-    def _keeps_interrupted(self):
-        return hasattr(self, "module_")
-
     def _train(self, x, codes, sample_rate, remaining, seed):
         """Return the trained net."""
         order, budget = remaining
