@@ -17,20 +17,8 @@ _BUFFER_NUMBERS = 2**24
 class BlockedSamples(LabelledTensors):
     """Samples of `Blocks` as networks read them, and their class codes.
 
-    Parameters
-    ----------
-    blocks : Blocks
-        Samples.
-
-    codes : ndarray of shape (n_samples,)
-        Their classes.
-
-    convert : callable
-        Takes samples in the units of the user and their codes, and returns what the
-        networks read, float32.
-
-    device : torch.device
-        Where batches go.
+    `convert` takes samples in the units of the user and their codes, and returns what
+    the networks read, float32. Batches go to the device.
     """
 
     def __init__(self, blocks, codes, convert, device):

@@ -32,15 +32,10 @@ def is_blocked(X):
 
 
 class Blocks:
-    """Samples that stay on disk, and their labels.
+    """Samples that stay on disk, and their labels, of shape (n_samples,).
 
-    Parameters
-    ----------
-    X : memory map, or array of zarr, h5py or Dask
-        Samples, of shape (n_samples, n_features).
-
-    y : ndarray of shape (n_samples,)
-        Their labels.
+    `X`, of shape (n_samples, n_features), is a memory map, or an array of zarr, h5py or
+    Dask.
     """
 
     def __init__(self, X, y):
@@ -156,7 +151,9 @@ def _edges(X):
 
 
 def read_block(values, start, dtype):
-    """Return values as an array of a type; refuse those that are not finite."""
+    """Return values as an array of a type; refuse those missing or not finite."""
+    if np.ma.is_masked(values):
+        raise ValueError("X is a masked array with missing values. Fill or drop them.")
     block = np.ascontiguousarray(values, dtype=dtype)
     broken = np.argwhere(~np.isfinite(block))
     if len(broken):

@@ -137,7 +137,7 @@ def class_sums(Z, codes, n_classes):
         (np.ones(n_samples), codes, np.arange(n_samples + 1)), (n_samples, n_classes)
     ).T
     sums = np.empty((n_classes, n_features))
-    for block in gen_batches(n_features, max(16, _BLOCK_NUMBERS // n_samples)):
+    for block in gen_batches(n_features, max(16, _BLOCK_NUMBERS // max(n_samples, 1))):
         sums[:, block] = indicator @ Z[:, block]
     return sums
 
@@ -231,7 +231,7 @@ def make_whitener(covariance):
     )
 
 
-def estimate_mean_shrinkage(Z, codes, means, covariance):
+def _mean_shrinkage(means, overall_mean, counts, scatter, covariance):
     r"""Estimate k0, the number of pseudo-samples at the overall mean.
 
     A one-way analysis of variance in the metric of the within-class covariance
@@ -243,13 +243,6 @@ def estimate_mean_shrinkage(Z, codes, means, covariance):
 
     Searle, Casella and McCulloch, Variance Components (1992), section 3.6.
     """
-    counts = np.bincount(codes, minlength=len(means))
-    scatter = within_scatter(Z, codes, means)
-    return _mean_shrinkage(means, Z.mean(axis=0), counts, scatter, covariance)
-
-
-def _mean_shrinkage(means, overall_mean, counts, scatter, covariance):
-    """Return k0 for the scatter within the classes."""
     n_samples, n_classes = counts.sum(), len(means)
     if n_classes == 1:
         return 0.0

@@ -11,13 +11,8 @@ _N_HALVINGS = 20
 def check_constraints(constraints, table):
     """Refuse constraints that are none, or that training samples break.
 
-    Raises
-    ------
-    TypeError
-        If a constraint is neither a callable nor a string.
-
-    ValueError
-        If one cannot be evaluated, or is not true for a training sample.
+    Raise TypeError if a constraint is neither a callable nor a string, and ValueError
+    if one cannot be evaluated, or is not true for a training sample.
     """
     for constraint in constraints:
         held = _evaluate(constraint, table)
@@ -40,17 +35,10 @@ def find_allowed(constraints, table):
 def move_to_allowed(start, goal, is_allowed):
     """Return places on the lines from samples to others that are allowed.
 
-    Where the allowed part of the line is one piece, as for linear inequalities, the
-    place is the allowed one that is nearest to the start, up to a millionth of the
-    length.
-
-    Parameters
-    ----------
-    start, goal : ndarray of shape (n_samples, n_numbers)
-        Numbers of samples, and those of samples that are allowed.
-
-    is_allowed : callable
-        Takes such numbers, and marks the samples that are allowed.
+    `start` and `goal`, of shape (n_samples, n_numbers), are numbers of samples, and
+    those of allowed ones. `is_allowed` marks which of such numbers are. Where the
+    allowed part of the line is one piece, as for linear inequalities, the place is the
+    allowed one that is nearest to the start, up to a millionth of the length.
     """
     refused, allowed = np.zeros((len(start), 1)), np.ones((len(start), 1))
     for _ in range(_N_HALVINGS):

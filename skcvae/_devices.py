@@ -110,24 +110,10 @@ def place_samples(x, device):
 
 
 def take_samples(x, places, device):
-    """Return the samples at some places on a device.
+    """Return the samples at some places, indices on the device of `x`, on a device.
 
-    Parameters
-    ----------
-    x : Tensor of shape (n_samples, ...)
-        Samples, on the device or on the host.
-
-    places : Tensor of shape (n,)
-        Indices, where `x` is.
-
-    device : torch.device
-        Where the samples are to be.
-
-    Returns
-    -------
-    Tensor of shape (n, ...)
-        Samples of the host pass through pinned memory, so that the copy runs while the
-        device computes.
+    `x` is on that device or on the host. Samples of the host pass through pinned
+    memory, so that the copy runs while the device computes.
     """
     if x.device.type == device.type:
         # index_select gathers samples several times faster than indexing does.

@@ -77,7 +77,14 @@ class DrawingMixin(metaclass=ABCMeta):
         """Draw samples into an array of their type, or into a new one for None."""
         self._check_ready()
         label_seed, sample_seed = self._draw_seeds(random_state)
-        codes = self._codes_to_draw(n_samples, y, label_seed)
+        codes = draw_codes(
+            n_samples,
+            y,
+            label_seed,
+            self.classes_,
+            self._class_weights(),
+            self._default_n_samples,
+        )
         X = self._draw_in_chunks(codes, variance, sample_seed, out)
         return X, self.classes_[codes]
 
@@ -177,23 +184,6 @@ class DrawingMixin(metaclass=ABCMeta):
 
         return torch.device("cpu")
 
-    def _codes_to_draw(self, n_samples, y, seed):
-        if y is not None:
-            if n_samples is not None:
-                raise ValueError("Give either n_samples or y, not both.")
-            return encode_labels(y, self.classes_)
-        if n_samples is None:
-            n_samples = self._default_n_samples()
-        if isinstance(n_samples, bool) or not (
-            isinstance(n_samples, Integral) and n_samples >= 0
-        ):
-            raise ValueError(
-                f"n_samples must be an integer of at least 0, got {n_samples!r}."
-            )
-        weights = self._class_weights()
-        share = weights / weights.sum()
-        return np.random.RandomState(seed).choice(len(share), n_samples, p=share)
-
     def _draw_in_chunks(self, codes, variance, seed, out=None):
         return self._make_fill(variance)(codes, seed, out)
 
@@ -219,3 +209,23 @@ class DrawingMixin(metaclass=ABCMeta):
             return fill_by_class(codes, *size, seed, device, draw_chunk, out, first)
 
         return fill
+
+
+def draw_codes(n_samples, y, seed, classes, weights, default):
+    """Return the codes of labels, or of `n_samples` classes drawn by their weights.
+
+    `default` is a function that returns the number of samples where none is given.
+    """
+    if y is not None:
+        if n_samples is not None:
+            raise ValueError("Give either n_samples or y, not both.")
+        return encode_labels(y, classes)
+    n_samples = default() if n_samples is None else n_samples
+    if isinstance(n_samples, bool) or not (
+        isinstance(n_samples, Integral) and n_samples >= 0
+    ):
+        raise ValueError(
+            f"n_samples must be an integer of at least 0, got {n_samples!r}."
+        )
+    share = weights / weights.sum()
+    return np.random.RandomState(seed).choice(len(share), n_samples, p=share)

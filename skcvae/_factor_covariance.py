@@ -26,7 +26,8 @@ def factor_covariance(E):
     principal components of the rows, and the same variance s in all other directions.
     The variances :math:`\lambda_j` are held-out ones. Components of each half of the
     rows are found, and :math:`\lambda_j` is the variance of the other half in them,
-    made to decrease. s is what is left of the mean square of the rows.
+    made to decrease. s is what is left of the mean square of the rows, so that the
+    trace is their mean square norm.
 
     q is the largest number for which neither the likelihood of these variances nor the
     residual outside the q components tells the half that found the components from the
@@ -34,15 +35,7 @@ def factor_covariance(E):
     and tell less. The number is also below half of the number of rows, so that no
     eigenvalue's multiplicity tells it.
 
-    Parameters
-    ----------
-    E : ndarray of shape (n_rows, n_features)
-        Rows.
-
-    Returns
-    -------
-    covariance : ndarray of shape (n_features, n_features) or ThinCovariance
-        Its trace is the mean square norm of the rows. It is thin for many features.
+    For many features, the covariance is a `ThinCovariance`.
     """
     n_rows, n_features = E.shape
     rows = _Rows(E)

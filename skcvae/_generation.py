@@ -250,42 +250,14 @@ def fit_into(estimator, generator, X, y, memory, X_unlabeled=None):
 def draw(source, y=None, *, n_samples=None, variance=None, random_state=None, out=None):
     """Draw samples; all parts of skcvae that use a generator call this function.
 
-    Parameters
-    ----------
-    source : object
-        Fitted generator, anonymizer or loaded release.
+    The source is a fitted generator, an anonymizer or a loaded release. It draws a
+    sample for each label of `y`, in this order, or `n_samples` of classes that it
+    chooses. `variance` and `random_state` replace those of the source, if given. The
+    samples of `y` may go into an array `out` of shape (n_samples, n_features).
 
-    y : array-like of shape (n_samples,) or None, default=None
-        Labels to draw a sample for, in this order.
-
-    n_samples : int or None, default=None
-        Number of samples to draw, of classes that the source chooses.
-
-    variance : float, dict, array-like or None, default=None
-        Replaces that of the source, if given.
-
-    random_state : int, RandomState instance or None, default=None
-        Seed of the call. None is that of the source.
-
-    out : ndarray of shape (n_samples, n_features) or None, default=None
-        Array for the samples of `y`.
-
-    Returns
-    -------
-    X : ndarray of shape (n_samples, n_features)
-        Samples.
-
-    y : ndarray of shape (n_samples,)
-        Their labels.
-
-    Raises
-    ------
-    TypeError
-        If the source cannot draw samples of given classes.
-
-    ValueError
-        If it returns other labels than those asked for, or not one finite sample for
-        each of them.
+    Return samples and labels. Raise TypeError if the source cannot draw samples of
+    given classes, and ValueError if it returns other labels than those asked for, or
+    not one finite sample for each of them.
     """
     check_drawable(source)
     given = {

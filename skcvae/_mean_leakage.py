@@ -158,25 +158,8 @@ def mean_attack_auc(
     W, and weights the product by its inverse, has the number of features in place
     of d.
 
-    Parameters
-    ----------
-    n_members : float or array-like
-        Number n of members of the class.
-
-    effective_dimension : float
-        The number d, see `effective_dimension`.
-
-    n_synthetic : float or array-like, default=inf
-        Number m of synthetic samples of the class; infinite for a decoder.
-
-    n_reference : float or array-like, default=inf
-        Number r of the attacker's own samples of the class; infinite for an attacker
-        who knows the true mean.
-
-    Returns
-    -------
-    auc : float or ndarray
-        Expected AUC, 0.5 to 1.
+    The numbers n, m and r are `n_members`, `n_synthetic`, infinite for a decoder, and
+    `n_reference`, infinite for an attacker who knows the true mean.
     """
     n_members = np.asarray(n_members, dtype=np.float64)
     spread = 1 + n_members / n_synthetic + n_members / n_reference

@@ -284,32 +284,17 @@ def resolve_min_distance(X, min_distance):
 def class_kernel_means(queries, targets, starts, temperatures, left_out=None):
     r"""Return the log of the mean kernel of each class, for samples of length 1.
 
-    The kernel is :math:`\exp((\cos(x, x_i) - 1) / T)`. Products come in blocks of
-    queries, so that no matrix of all of them is held.
+    The kernel is :math:`\exp((\cos(x, x_i) - 1) / T)` for each of the temperatures T.
+    Products come in blocks of queries, so that no matrix of all of them is held. The
+    result has the shape (n_temperatures, n_queries, n_classes).
 
-    Parameters
-    ----------
-    queries : ndarray of shape (n_queries, n_features)
-        Samples of length 1, or 0, float32.
+    Queries and targets are float32, of length 1, or 0. Targets are in the order of
+    their classes, whose first samples are at `starts`. `left_out`, of shape
+    (n_queries,), is the target that does not count for each query: the query itself.
 
-    targets : ndarray of shape (n_targets, n_features)
-        Samples of length 1, or 0, float32, in the order of their classes.
-
-    starts : ndarray of shape (n_classes,)
-        Index of the first sample of each class.
-
-    temperatures : sequence of float
-        Values of T.
-
-    left_out : ndarray of shape (n_queries,), default=None
-        The target that does not count for each query: the query itself.
-
-    Returns
-    -------
-    log_means : ndarray of shape (n_temperatures, n_queries, n_classes)
-        A class far beyond the nearest sample of all has the log of the smallest
-        number of float32, about -87, more than that sample. A class of which nothing
-        is left has that, too.
+    A class far beyond the nearest sample of all has the log of the smallest number of
+    float32, about -87, more than that sample. A class of which nothing is left has
+    that, too.
     """
     counts = np.diff(starts, append=len(targets))
     tiny = np.finfo(np.float32).tiny

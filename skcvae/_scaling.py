@@ -83,3 +83,8 @@ def scale_rows(X, offset, scale):
     Z /= divisor.astype(X.dtype)
     Z[:, scale == 0] = 0
     return Z.astype(np.float32, copy=False)
+
+
+def inverse_scale(scale):
+    """Return 1 / scale, and 0 for constant features."""
+    return np.divide(1, scale, out=np.zeros_like(scale), where=scale > 0)

@@ -92,26 +92,12 @@ def _is_missing(value):
 
 
 def find_categorical(table, categorical_features="auto"):
-    """Mark the columns that hold categories.
+    """Mark the columns that hold categories, in an array of shape (n_columns,).
 
-    Parameters
-    ----------
-    table : DataFrame or ndarray
-        What `read_table` returned.
-
-    categorical_features : "auto", array-like of bool, int or str
-        A mask, places or names, as :class:`imblearn.over_sampling.SMOTENC` takes them.
-        Columns of booleans count as categories in any case.
-
-    Returns
-    -------
-    is_categorical : ndarray of shape (n_columns,) and type bool
-
-    Raises
-    ------
-    ValueError
-        If a column that is not listed holds no numbers, dates or durations, or a listed
-        one does not exist.
+    `categorical_features` are "auto", a mask, places or names, as
+    :class:`imblearn.over_sampling.SMOTENC` takes them. Columns of booleans count as
+    categories in any case. Raise ValueError if a column that is not listed holds no
+    numbers, dates or durations, or a listed one does not exist.
     """
     n_columns = table.shape[1]
     columns = [column_at(table, i) for i in range(n_columns)]

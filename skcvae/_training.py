@@ -1,5 +1,6 @@
 """The one place that knows skorch: batches and the training loop."""
 
+import copy
 import multiprocessing
 import sys
 import threading
@@ -69,13 +70,6 @@ class GivenValidation:
         labels = [y.item() if hasattr(y, "item") else y for _, y in pairs]
         X = [x for x, _ in pairs]
         return train, self.convert(X, np.array(labels))
-
-
-def wrap_train_split(net_params, convert):
-    """Let the `train_split` of `net_params` give validation samples of the user."""
-    if callable(net_params.get("train_split")):
-        split = GivenValidation(net_params["train_split"], convert)
-        net_params["train_split"] = split
 
 
 class TensorLoader:
@@ -323,6 +317,26 @@ def _is_plain(argument):
     """Tell whether skops can store an argument, which says all about a module."""
     is_value = argument is None or isinstance(argument, (Number, str, np.ndarray))
     return is_value or _is_known_class(argument)
+
+
+def make_net(kind, estimator, params, callbacks, convert=None, title="training"):
+    """Return an untrained net of a kind; the `net_params` of an estimator win.
+
+    `callbacks` come before those of the user. `convert` turns validation samples of the
+    user into a dataset. `title` is what the progress bar says.
+    """
+    common = {
+        "iterator_valid": TensorLoader,
+        "train_split": None,
+        "verbose": int(estimator.verbose > 1),
+    }
+    # skorch uses and clears what it is given: the user's own objects stay fresh.
+    extra = copy.deepcopy(estimator.net_params or {})
+    if convert is not None and callable(extra.get("train_split")):
+        extra["train_split"] = GivenValidation(extra["train_split"], convert)
+    progress = progress_callbacks(estimator.verbose, title)
+    callbacks = [*callbacks, *progress, *(extra.pop("callbacks", None) or [])]
+    return kind(**{**common, **params, **extra, "callbacks": callbacks})
 
 
 def uncompiled(module):

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import import_time
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from scipy import stats
@@ -39,6 +40,8 @@ scale = load_script("scale_benchmark")
 sites = load_script("sites_benchmark")
 splits = load_script("_splits")
 sweep = load_script("variance_sweep")
+tables = load_script("table_benchmark")
+table_splits = load_script("_tables")
 
 
 @pytest.fixture(scope="module")
@@ -270,6 +273,120 @@ def test_table_is_collected_over_seeds_and_read_once_each(digits, monkeypatch):
     assert seen == [0, 1]
     assert table["known"].tolist() == [[0, 7], [1, 7]]
     assert table["SMOTE"].shape == (2, len(generators.COLUMNS))
+
+
+# Tables
+
+
+@pytest.fixture(scope="module")
+def drawer():
+    """Contenders on a table with gaps, and a rule that ties its categories."""
+    rng = np.random.RandomState(0)
+    y = np.repeat([0, 1], [220, 60])
+    city = rng.choice(["Bonn", "Trier"], 280).astype(object)
+    X = pd.DataFrame(
+        {
+            "age": rng.randint(18, 60, 280) + 30 * y,
+            "income": np.where(
+                rng.uniform(size=280) < 0.1, np.nan, rng.normal(size=280)
+            ),
+            "city": city,
+            "state": np.where(city == "Bonn", "north", "south").astype(object),
+        }
+    )
+    split = table_splits.halve(X, y, 0)
+    split.categories = ["city", "state"]
+    split.rules = ["age >= 18", table_splits.SeenTogether(X, ["city", "state"])]
+    return tables.Drawer(lambda: split, seed=0)
+
+
+@pytest.mark.parametrize("name", [*tables.PLAIN, *tables.SAMPLERS[:-1]])
+def test_scores_of_a_table_have_every_column(drawer, name):
+    row = dict(zip(tables.COLUMNS, tables.measure(drawer, name), strict=True))
+    assert 80 < row["LR AUROC"] <= 100 and 80 < row["GB AUROC"] <= 100
+    assert 60 < row["LR bal"] <= 100 and 60 < row["GB bal"] <= 100
+    assert np.isnan(row["broken %"]) == (name in tables.PLAIN)
+
+
+def test_fidelity_of_copies_is_better_than_that_of_shuffled_columns(drawer):
+    def shuffled(name, wanted):
+        X, y, seconds = drawer(name, wanted)
+        rng = np.random.RandomState(0)
+        return X.apply(lambda column: rng.permutation(column)), y, seconds
+
+    class Shuffled:
+        split, __call__ = staticmethod(drawer.split), staticmethod(shuffled)
+
+    copied = tables.measure_fidelity(drawer, "random")
+    broken = tables.measure_fidelity(Shuffled(), "random")
+    assert copied[0] == copied[2] == 1
+    assert copied[4] == 100 and broken[4] < 10
+    # Two of ten pairs are associated: city with state, and age with the class.
+    assert broken[0] == 0.8 and broken[1] > 3 * copied[1]
+
+
+def test_scores_are_printed_with_ranks_over_both_kinds_of_tables(
+    drawer, monkeypatch, capsys
+):
+    for name, value in (
+        ("FILES", dict.fromkeys("abc")),
+        ("numeric_names", lambda data: ["d", "e"]),
+        ("split_mixed", lambda *_: drawer.read()),
+        ("split_numeric", lambda *_: drawer.read()),
+        ("measure", lambda drawer, name: [len(name)] * len(tables.COLUMNS)),
+    ):
+        monkeypatch.setattr(tables, name, value)
+    tables.Run(None, list("abc"), 2, 1, common.Ledger(None)).scores()
+    printed = capsys.readouterr().out
+    assert "3 mixed tables, mean of 2 seeds" in printed
+    assert "2 numeric tables, mean of 2 seeds" in printed
+    assert printed.count("mean rank") == 4
+    ranks = printed[printed.index("mean rank") :].splitlines()[1:]
+    assert ranks[0].split()[0] in ("ClassGaussian", "class")
+
+
+def test_scaled_smote_gives_numbers_in_units_of_the_table(drawer):
+    X, y, _ = drawer("SMOTE, scaled", [0, 50])
+    assert y.tolist() == [1] * 50
+    split = drawer.split("SMOTE")
+    assert (X.dtypes == split.X.dtypes).all()
+    real = split.X[split.y == 1]
+    for name in split.numbers:
+        assert real[name].min() <= X[name].min() < X[name].max() <= real[name].max()
+
+
+def test_rules_are_counted_by_sample():
+    table = pd.DataFrame({"a": [1, 2, 3, 4], "b": [1, 1, 5, 9]})
+    tied = table_splits.SeenTogether(table[:3], ["a", "b"])
+    assert tables.broken(["b <= a", tied], table) == 50
+    assert tables.broken([tied], table) == 25
+    assert np.isnan(tables.broken([], table))
+
+
+def test_each_kind_of_violation_is_found():
+    X = pd.DataFrame({"n": [1, 2, 3, 4], "c": list("aabb")})
+    split = table_splits.TableSplit(X, None, X, None, ["c"], ["n > 1 | c == 'a'"])
+    assert tables.find_violations(split, X).tolist() == [0, 0, 0, 0]
+    wrong = pd.DataFrame({"n": [0.0, 1.5, 5.0, 1.0], "c": list("aczb")})
+    assert tables.find_violations(split, wrong).tolist() == [2, 1, 2, 1]
+
+
+def test_only_the_smaller_class_is_cut_to_a_tenth():
+    y = np.repeat([1, 0], [100, 40])
+    kept = table_splits.make_imbalanced(y, seed=0)
+    assert np.bincount(y[kept]).tolist() == [10, 100]
+    small = np.repeat([0, 1], [100, 4])
+    assert len(table_splits.make_imbalanced(small, seed=0)) == 104
+
+
+def test_deep_contenders_draw_as_many_of_each_class_as_wanted():
+    class Deep:
+        def sample(self, n):
+            return pd.DataFrame({"a": np.arange(n), "target": np.arange(n) % 3})
+
+    X, y = tables.draw_deep(Deep(), ["a"], [2, 0, 700])
+    assert np.bincount(y).tolist() == [2, 0, 700]
+    assert (X["a"] % 3 == y).all()
 
 
 # Several sites

@@ -172,6 +172,13 @@ def make_finite(X, y):
     return np.nan_to_num(X), y
 
 
+def test_masked_values_are_refused(data):
+    array = pytest.importorskip("dask.array", reason="needs skcvae[dask]")
+    masked = array.from_array(np.ma.masked_less(data[0], 0), chunks=(50, 5))
+    with pytest.raises(ValueError, match="masked array with missing values"):
+        ClassGaussian().fit(masked, data[1])
+
+
 def test_faulty_forms_are_refused(data, on_disk):
     X, y = data
     dask = on_disk(X, "dask")
@@ -479,8 +486,17 @@ def test_generators_that_draw_all_at_once_are_refused(data):
     sampler = GenerativeOverSampler(Plain())
     with pytest.raises(TypeError, match="Plain draws all samples at once"):
         sampler.iter_resample(*data)
+    assert not hasattr(sampler, "generator_")
     with pytest.raises(ValueError, match="Plain reads all samples at once"):
         sampler.fit(Unread(), np.arange(100) % 2)
+
+
+def test_tables_are_not_drawn_in_blocks(data):
+    pd = pytest.importorskip("pandas")
+    table = pd.DataFrame(data[0]).assign(kind=np.where(data[0][:, 0] > 3, "u", "v"))
+    sampler = GenerativeOverSampler(categorical_features="auto")
+    with pytest.raises(TypeError, match="TableGenerator draws all samples at once"):
+        sampler.iter_resample(table, data[1])
 
 
 class Plain(ClassGaussian):

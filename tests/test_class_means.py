@@ -6,7 +6,7 @@ from sklearn.covariance import ledoit_wolf
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 from skcvae._class_means import (
-    estimate_mean_shrinkage,
+    fit_class_means,
     leave_one_out_residuals,
     raw_class_means,
     shrink_class_means,
@@ -23,10 +23,7 @@ def random_classes(counts=(6, 1, 3, 9), n_features=4, seed=0):
 
 
 def shrinkage(Z, codes):
-    means = raw_class_means(Z, codes, codes.max() + 1)
-    return estimate_mean_shrinkage(
-        Z, codes, means, within_class_covariance(Z, codes, means)
-    )
+    return fit_class_means(Z, codes, codes.max() + 1).k0
 
 
 def variance_components(n_classes, ratio, max_count, n_features=5, seed=0):

@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import headline
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
@@ -13,6 +14,15 @@ from skcvae.embedding import FoundationEmbedder
 DOCS = Path(__file__).parents[1] / "docs"
 # test_write_a_generator.py runs the blocks of this page and more.
 ELSEWHERE = {"write_a_generator.md"}
+# First words of a line of the table of methods, and where its figures come from.
+NEW_TAILS = "Three long tails drawn anew"
+FIGURES_OF_METHODS = {
+    "any long tail": (NEW_TAILS, "classifier"),
+    "images": (NEW_TAILS, "+ neighbours"),
+    "classes have shapes": (NEW_TAILS, "+ both"),
+    "a generator other": ("| three new tails", '`solver="sgd"`'),
+    "no generator": ("| three new tails", "balanced softmax"),
+}
 PAGES = [
     path
     for path in sorted([*DOCS.glob("*.md"), *DOCS.glob("user_guide/*.md")])
@@ -56,3 +66,15 @@ def test_code_blocks_of_a_page_run(path, small_world):
         lines = "\n" * (text[: block.start(1)].count("\n"))
         exec(compile(lines + block[1], path, "exec"), names)
     plt.close("all")
+
+
+@pytest.mark.parametrize("where", FIGURES_OF_METHODS)
+def test_table_of_methods_has_the_figures_of_the_measured_page(where):
+    page = (DOCS / "user_guide" / "long_tail.md").read_text(encoding="utf-8")
+    line = next(s for s in page.splitlines() if s.startswith(f"| {where}"))
+    source = FIGURES_OF_METHODS[where]
+    measured = [
+        headline.look_up("long_tail_measured.md", *source, column)
+        for column in ("balanced", "few", "NLL")
+    ]
+    assert [float(cell) for cell in headline.cells_of(line)[-3:]] == measured

@@ -154,6 +154,14 @@ def test_wide_cvae_keeps_means_and_variances(data, thin, kind, architecture):
     assert abs(total - expected) < 0.15
 
 
+def test_a_failed_training_keeps_no_coordinates_of_samples(data, thin):
+    thin()
+    generator = CVAE(lr=1e20, max_epochs=2, device="cpu", random_state=0)
+    with pytest.raises(FloatingPointError):
+        generator.fit(*data)
+    assert "_coordinates" not in vars(generator)
+
+
 def test_net_of_coordinates_is_the_same_function_of_features(data, thin, monkeypatch):
     from skcvae.generators import _cvae
 

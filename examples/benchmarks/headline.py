@@ -27,11 +27,11 @@ SOURCES = {
         *("ClassGaussian", "offline"),
     ),
     "`LongTailClassifier`": (
-        *("long_tail.md", "| the original tail", "closed form, the default"),
+        *("long_tail_measured.md", "| the original tail", "closed form, the default"),
         "balanced",
     ),
     "`LogLinearPool` of three classifiers": (
-        *("long_tail.md", "Long-tailed CIFAR-100 (`--only original`)"),
+        *("long_tail_measured.md", "Long-tailed CIFAR-100 (`--only original`)"),
         *("+ both", "balanced"),
     ),
 }

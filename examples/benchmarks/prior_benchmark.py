@@ -19,6 +19,7 @@ import contextlib
 import tempfile
 import time
 import warnings
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -425,15 +426,23 @@ def print_calibration(folder, names):
         with tempfile.TemporaryDirectory() as cache:
             for name, sampler in samplers(cache).items():
                 print_errors(split, name, repairs_of(sampler))
-        heads = {
-            "LongTailClassifier": lambda target: LongTailClassifier(
-                target_prior=target, random_state=0
-            ),
-            "its temperature": lambda target: LongTailClassifier(
-                target_prior=target, calibration="temperature", random_state=0
-            ),
-        }
-        print_errors(split, "in the batches", heads)
+        print_errors(split, "in the batches", heads())
+
+
+def heads():
+    """Return LongTailClassifier as functions of the target prior."""
+    return {
+        "closed form": partial(long_tail_head, solver="closed_form"),
+        "SGD": partial(long_tail_head, solver="sgd"),
+        "SGD, temperature": partial(
+            long_tail_head, solver="sgd", calibration="temperature"
+        ),
+    }
+
+
+def long_tail_head(target, **params):
+    """Return an unfitted LongTailClassifier for a target prior."""
+    return LongTailClassifier(target_prior=target, random_state=0, **params)
 
 
 def repairs_of(sampler):

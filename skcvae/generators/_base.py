@@ -224,7 +224,7 @@ class BaseGenerator(SamplingMixin, DocLinkMixin, ArrayStateMixin, BaseEstimator)
         if self._checks_generation:
             warn_about_generation(self, Z, codes, seed)
 
-    def _learn_blocks(self, blocks, X_unlabeled=None):
+    def _learn_blocks(self, blocks):
         """Learn from samples that are read in blocks."""
         refuse_blocks(type(self).__name__, "Use ClassGaussian or CVAE")
 

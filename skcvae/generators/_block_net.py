@@ -35,8 +35,8 @@ def fit_net_to_blocks(generator, blocks):
         return scale_rows(X, generator.offset_, generator.scale_)
 
     def residuals(Z, codes):
-        how = means.raw, means.k0, generator.class_count_, 0.0
-        return leave_one_out_residuals(Z, codes, *how).astype(np.float32)
+        how = means.raw, means.k0, generator.class_count_, 0.0, np.float32
+        return leave_one_out_residuals(Z, codes, *how)
 
     def to_net(X, codes):
         return residuals(scaled(X, codes), codes)

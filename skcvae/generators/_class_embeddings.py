@@ -11,10 +11,8 @@ _LARGEST = np.finfo(np.float32).max / 1000
 def read_class_embeddings(embeddings, classes, n_features):
     """Return an array of shape (n_classes, n_features), NaN for classes without.
 
-    Raises
-    ------
-    ValueError
-        If no class has an embedding, or one is not finite or of another length.
+    Raise ValueError if no class has an embedding, or one is not finite or of another
+    length.
     """
     found = np.full((len(classes), n_features), np.nan)
     for code, label in enumerate(classes.tolist()):
@@ -43,22 +41,11 @@ def align_class_embeddings(embeddings, means, counts):
     r"""Return the shifts of the centres that class means are shrunk to, and the slope.
 
     Class means are regressed on the embeddings, :math:`\bar x_c = a + b e_c`, in the
-    metric of the covariance within the classes, with the weights
-    :math:`n_c / (n_c + k_0)`. The slope b is multiplied by :math:`1 - 1 / F`, which is
-    at least 0, with the F statistic of the regression, and is never negative: useless
-    embeddings get a slope of about 0. The shifts average to zero over the samples, and
-    are zero for classes without an embedding.
-
-    Parameters
-    ----------
-    embeddings : ndarray of shape (n_classes, n_features)
-        Embeddings of the classes, NaN for those without.
-
-    means : ClassMeans
-        Means of the classes, shrunk without embeddings.
-
-    counts : ndarray of shape (n_classes,)
-        Samples of each class.
+    metric of the covariance within the classes, with the weights :math:`n_c / (n_c +
+    k_0)`. The slope b is multiplied by :math:`1 - 1 / F`, which is at least 0, with the
+    F statistic of the regression, and is never negative: useless embeddings get a slope
+    of about 0. The shifts average to zero over the samples, and are zero for classes
+    without an embedding, which have NaN. `means` are shrunk without embeddings.
     """
     known = ~np.isnan(embeddings).any(axis=1)
     shifts = np.zeros_like(means.raw)

@@ -236,6 +236,8 @@ class CVAE(DecoderMixin, NetGenerator):
     _reads_blocks = True
     _memory_advice = "a smaller batch_size or latent_dim, architecture='small'"
     _module = ConditionalVAE
+    #: Principal components of wide samples, during training.
+    _coordinates: SampleCoordinates | None = None
 
     _parameter_constraints: dict = {
         **NetGenerator._parameter_constraints,
@@ -355,17 +357,20 @@ class CVAE(DecoderMixin, NetGenerator):
     def _fit(self, Z, codes, seed):
         check_size(*Z.shape, type(self).__name__)
         self.hidden_dim_, self.held_out_scores_ = self._resolve_width(Z, codes, seed)
-        super()._fit(Z, codes, seed)
+        try:
+            super()._fit(Z, codes, seed)
+        finally:
+            # They tell of each sample, and must not outlive a training that failed.
+            vars(self).pop("_coordinates", None)
         self._warn_about_unused()
 
-    def _learn_blocks(self, blocks, X_unlabeled=None):
+    def _learn_blocks(self, blocks):
         if self.objective == "reference":
             refuse_blocks("objective='reference'", "Use objective='elbo'")
         if self.hidden_dim == "auto":
             refuse_blocks("hidden_dim='auto'", "Use a number")
         if is_wide(*blocks.shape):
             refuse_blocks("a fit to more features than samples", "Use fewer features")
-        self._coordinates = None
         self.hidden_dim_, self.held_out_scores_ = self._resolve_width(None, None, None)
         super()._learn_blocks(blocks)
         self._warn_about_unused()
@@ -396,7 +401,6 @@ class CVAE(DecoderMixin, NetGenerator):
         return choose_width(self, Z, codes, seed)
 
     def _to_net(self, residuals):
-        self._coordinates = None
         named = isinstance(self.architecture, str) and self.objective == "elbo"
         if not (named and is_wide(*residuals.shape)):
             return residuals
@@ -448,7 +452,6 @@ class CVAE(DecoderMixin, NetGenerator):
             self._coordinates.widen(module)
             net.module__n_features = residuals.shape[1]
             feature_std = np.ones(residuals.shape[1])
-        del self._coordinates
         self.noise_factor_ = smooth_residual_factor(residuals, feature_std)
         self.n_active_dims_ = int((mean.var(axis=0) > _ACTIVE_VARIANCE).sum())
 

@@ -66,7 +66,15 @@ class ResidualBlock(nn.Module):
         return self.body(x).add_(self.shortcut(x)).relu_()
 
 
-class SmallDecoder(nn.Module):
+class _Decoder(nn.Module):
+    """Base class: a layer `hidden`, and the rest `out`."""
+
+    def decode(self, z, y):
+        """Return the mean of p(x | z, y)."""
+        return self.out(self.hidden(z, y).relu_())
+
+
+class SmallDecoder(_Decoder):
     """Decoder with one hidden layer: (n, latent_dim) to (n, n_features)."""
 
     def __init__(self, n_features, n_classes, latent_dim, hidden_dim=512):
@@ -75,19 +83,9 @@ class SmallDecoder(nn.Module):
         self.hidden = LabelledLinear(latent_dim, hidden_dim, n_classes)
         self.out = nn.Linear(hidden_dim, n_features)
 
-    def decode(self, z, y):
-        """Return the mean of p(x | z, y)."""
-        return self.out(self.hidden(z, y).relu_())
 
-
-class SmallBackbone(nn.Module):
-    """Encoder and decoder with one hidden layer each, the thesis's "small" CVAE."""
-
-    def __init__(self, n_features, n_classes, latent_dim, hidden_dim=512):
-        super().__init__()
-        self.encoder_in = LabelledLinear(n_features, hidden_dim, n_classes)
-        self.encoder_out = nn.Linear(hidden_dim, 2 * latent_dim)
-        self.decoder = SmallDecoder(n_features, n_classes, latent_dim, hidden_dim)
+class _Backbone(nn.Module):
+    """Base class: a layer `encoder_in`, the rest `encoder_out`, and a `decoder`."""
 
     def encode(self, x, y):
         """Return mean and log-variance of q(z | x, y)."""
@@ -99,7 +97,17 @@ class SmallBackbone(nn.Module):
         return self.decoder.decode(z, y)
 
 
-class LargeDecoder(nn.Module):
+class SmallBackbone(_Backbone):
+    """Encoder and decoder with one hidden layer each, the thesis's "small" CVAE."""
+
+    def __init__(self, n_features, n_classes, latent_dim, hidden_dim=512):
+        super().__init__()
+        self.encoder_in = LabelledLinear(n_features, hidden_dim, n_classes)
+        self.encoder_out = nn.Linear(hidden_dim, 2 * latent_dim)
+        self.decoder = SmallDecoder(n_features, n_classes, latent_dim, hidden_dim)
+
+
+class LargeDecoder(_Decoder):
     """Decoder with three residual blocks: (n, latent_dim) to (n, n_features)."""
 
     def __init__(self, n_features, n_classes, latent_dim, hidden_dim=512):
@@ -114,12 +122,8 @@ class LargeDecoder(nn.Module):
             nn.Linear(hidden_dim, n_features),
         )
 
-    def decode(self, z, y):
-        """Return the mean of p(x | z, y)."""
-        return self.out(self.hidden(z, y).relu_())
 
-
-class LargeBackbone(nn.Module):
+class LargeBackbone(_Backbone):
     """Three residual blocks in encoder and decoder, the thesis's "large" CVAE."""
 
     def __init__(self, n_features, n_classes, latent_dim, hidden_dim=512):
@@ -133,15 +137,6 @@ class LargeBackbone(nn.Module):
             nn.Linear(half, 2 * latent_dim),
         )
         self.decoder = LargeDecoder(n_features, n_classes, latent_dim, hidden_dim)
-
-    def encode(self, x, y):
-        """Return mean and log-variance of q(z | x, y)."""
-        hidden = self.encoder_in(x, y).relu_()
-        return self.encoder_out(hidden).chunk(2, dim=-1)
-
-    def decode(self, z, y):
-        """Return the mean of p(x | z, y)."""
-        return self.decoder.decode(z, y)
 
 
 class NoiseScale(nn.Module):

@@ -14,12 +14,12 @@ from sklearn.utils.validation import check_is_fitted
 
 from .._class_means import fit_class_means, leave_one_out_residuals
 from .._doc_links import DocLinkMixin
+from .._drawing import draw_codes
 from .._scaling import estimate_scale, scale_rows
 from .._seeds import draw_seeds
 from .._states import ArrayStateMixin
 from .._validation import (
     check_samples,
-    encode_labels,
     forget_fit,
     warn_about_zeros,
 )
@@ -198,7 +198,8 @@ class DensityGenerator(DocLinkMixin, ArrayStateMixin, BaseEstimator):
         _, label_seed, *seeds = draw_seeds(
             check_random_state(seed), 2 + len(self.classes_)
         )
-        codes = self._codes_to_draw(n_samples, y, label_seed)
+        counts = self.class_count_
+        codes = draw_codes(n_samples, y, label_seed, self.classes_, counts, counts.sum)
         X = np.empty((len(codes), self.n_features_in_), dtype=self._output_dtype)
         for code in np.unique(codes):
             places = np.flatnonzero(codes == code)
@@ -235,21 +236,6 @@ class DensityGenerator(DocLinkMixin, ArrayStateMixin, BaseEstimator):
         Z = drawn[0] if isinstance(drawn, tuple) else drawn
         # A mixture returns its samples by component.
         return shift + rng.permutation(np.asarray(Z))
-
-    def _codes_to_draw(self, n_samples, y, seed):
-        if y is not None:
-            if n_samples is not None:
-                raise ValueError("Give either n_samples or y, not both.")
-            return encode_labels(y, self.classes_)
-        n_samples = self.class_count_.sum() if n_samples is None else n_samples
-        if isinstance(n_samples, bool) or not (
-            isinstance(n_samples, Integral) and n_samples >= 0
-        ):
-            raise ValueError(
-                f"n_samples must be an integer of at least 0, got {n_samples!r}."
-            )
-        share = self.class_count_ / self.class_count_.sum()
-        return np.random.RandomState(seed).choice(len(share), n_samples, p=share)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

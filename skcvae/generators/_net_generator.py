@@ -25,8 +25,7 @@ from .._training import (
     LabelledTensors,
     TensorLoader,
     check_net_params,
-    progress_callbacks,
-    wrap_train_split,
+    make_net,
 )
 from .._validation import VARIANCE_CONSTRAINT, check_validation
 from ._base import BaseGenerator
@@ -68,23 +67,23 @@ class NetGenerator(BaseGenerator):
     }
 
     def _fit(self, Z, codes, seed):
-        owner = f"the {type(self).__name__}"
-        check_net_params(
-            self.net_params, _RESERVED, owner, plain_forward=self._plain_forward
-        )
+        self._check_net_params()
         device = resolve_device(self.device)
         x = torch.from_numpy(self._to_net(self._centre(Z, codes)))
         data = _place(x, codes, device)
         self._train(data, data, device, seed)
 
-    def _learn_blocks(self, blocks, X_unlabeled=None):
+    def _learn_blocks(self, blocks):
         if not self._reads_blocks:
             super()._learn_blocks(blocks)
+        self._check_net_params()
+        fit_net_to_blocks(self, blocks)
+
+    def _check_net_params(self):
         owner = f"the {type(self).__name__}"
         check_net_params(
             self.net_params, _RESERVED, owner, plain_forward=self._plain_forward
         )
-        fit_net_to_blocks(self, blocks)
 
     def _train(self, data, sample, device, seed):
         """Train the networks, and learn how to sample.
@@ -208,17 +207,16 @@ def assemble_net(kind, generator, params, callbacks, max_epochs, device):
     common = {
         "iterator_train": TensorLoader,
         "iterator_train__shuffle": True,
-        "iterator_valid": TensorLoader,
-        "train_split": None,
         "max_epochs": max_epochs,
         "batch_size": generator.batch_size,
         "lr": generator.lr,
         "device": str(device),
-        "verbose": int(generator.verbose > 1),
     }
-    # skorch uses and clears what it is given: the user's own objects stay fresh.
-    extra = copy.deepcopy(generator.net_params or {})
-    wrap_train_split(extra, partial(generator._convert_validation, device=device))
-    progress = progress_callbacks(generator.verbose, generator._progress_title)
-    callbacks = [*callbacks, *progress, *(extra.pop("callbacks", None) or [])]
-    return kind(**{**common, **params, **extra, "callbacks": callbacks})
+    return make_net(
+        kind,
+        generator,
+        {**common, **params},
+        callbacks,
+        partial(generator._convert_validation, device=device),
+        generator._progress_title,
+    )

@@ -43,32 +43,18 @@ class PooledMeans:
 def pool_class_means(Z, codes, Z_unlabeled, means, shift):
     r"""Return `PooledMeans`: those of `ClassMeans` moved by unlabelled samples.
 
-    Each iteration of EM takes the probabilities of the classes under
-    :math:`\pi_c N(m_c, T W)` as weights of an unlabelled sample, and then estimates
-    :math:`\pi` and the shrunk means anew. The temperature T makes the probabilities of
-    labelled samples honest when each is left out of its class mean: classes are not
-    Gaussian, and without it every sample is given to one class with certainty.
+    Each iteration of EM takes the probabilities of the classes under :math:`\pi_c
+    N(m_c, T W)` as weights of an unlabelled sample, and then estimates :math:`\pi` and
+    the shrunk means anew. The temperature T makes the probabilities of labelled samples
+    honest when each is left out of its class mean: classes are not Gaussian, and
+    without it every sample is given to one class with certainty.
 
     Three fits without a third of the labelled samples of each class follow the same
     iterations. These go on as long as they move held-out samples nearer to the mean of
     their class, averaged over the classes, by more than the standard error.
 
-    Parameters
-    ----------
-    Z : ndarray of shape (n_samples, n_features)
-        Labelled samples.
-
-    codes : ndarray of shape (n_samples,)
-        Their classes.
-
-    Z_unlabeled : ndarray of shape (n_unlabeled, n_features) or None
-        Unlabelled samples.
-
-    means : ClassMeans
-        Of the labelled samples.
-
-    shift : ndarray of shape (n_classes, n_features)
-        What the means are shrunk to, minus the mean of the labelled samples.
+    `means` are those of the labelled samples `Z`. `shift`, of shape (n_classes,
+    n_features), is what they are shrunk to, minus the mean of the labelled samples.
     """
     counts = np.bincount(codes)
     unchanged = PooledMeans(means.shrunk, np.zeros(len(counts)), None, 0)

@@ -12,11 +12,6 @@ class SampleCoordinates:
     A layer of very many inputs is far too sensitive to one step of its weights, and
     fewer samples than features tell of as many directions only. `scale` gives the
     components a mean square of 1.
-
-    Parameters
-    ----------
-    residuals : ndarray of shape (n_samples, n_features)
-        What the net is to model.
     """
 
     def __init__(self, residuals):

@@ -36,18 +36,9 @@ def resolve_remix(remix):
 
 
 class WeightedTensors(LabelledTensors):
-    """Samples, class codes and sample weights.
+    """Samples, class codes and sample weights, which are not negative.
 
-    Parameters
-    ----------
-    x : Tensor of shape (n_samples, n_features)
-        Samples.
-
-    y : Tensor of shape (n_samples,)
-        Class codes, int64.
-
-    w : Tensor of shape (n_samples,)
-        Weights, not negative, float64 where the device has it.
+    Weights are float64 where the device has it.
     """
 
     def __init__(self, x, y, w):
@@ -63,16 +54,9 @@ class WeightedTensors(LabelledTensors):
 class MixedLabels:
     """Labels of a batch: two for each sample where samples are mixed.
 
-    Attributes
-    ----------
-    y, partner_y : Tensor of shape (n,)
-        Class codes of the sample and of what it was mixed with, or None.
-
-    share : Tensor of shape (n,)
-        Share of the sample's own label; None is 1.
-
-    weight, partner_weight : Tensor of shape (n,)
-        Weights in the loss; None is 1.
+    All have the shape (n,). `partner_y` are the class codes of what samples were mixed
+    with, or None. `share` is that of the sample's own label; None is 1, as for the
+    weights in the loss.
     """
 
     y: torch.Tensor
@@ -96,23 +80,11 @@ class PlainLoader(TensorLoader):
 class RebalancedLoader(TensorLoader):
     """Draw samples by class prior, and replace some by generated ones of their class.
 
-    Each pass draws as many samples as there are, with replacement. Only where all
-    samples count alike, as in plain training, a pass visits each sample once.
-
-    Parameters
-    ----------
-    dataset : WeightedTensors or a Subset of it
-        Samples to draw from.
-
-    batch_size : int
-        Samples per batch.
-
-    priors : BatchPriors
-        How to draw, replace and mix.
-
-    stream : callable or None
-        Takes sorted class codes and a :class:`torch.Generator`, and returns generated
-        samples; None replaces nothing.
+    Each pass over `WeightedTensors` draws as many samples as there are, with
+    replacement. Only where all samples count alike, as in plain training, a pass visits
+    each sample once. `priors`, a `BatchPriors`, says how to draw, replace and mix.
+    `stream` takes sorted class codes and a :class:`torch.Generator`, and returns
+    generated samples; None replaces nothing.
     """
 
     def __init__(self, dataset, batch_size, priors, stream):

@@ -17,33 +17,10 @@ _EPSILON = 1e-12
 def held_out_splits(cv, X, y, codes, n_kept, groups=None):
     """Return pairs of training and held-out indices.
 
-    Parameters
-    ----------
-    cv : int, splitter, iterable or None
-        As in scikit-learn. Folds that we make ourselves leave `n_kept` samples of each
-        class in the training part, or all of a smaller class; those of the user stay
-        as they are.
-
-    X, y : array-like
-        Samples and labels.
-
-    codes : ndarray of shape (n_samples,)
-        Class of each sample, from 0 on.
-
-    n_kept : int
-        Samples of a class that a training needs.
-
-    groups : array-like or None
-        For splitters that keep groups together.
-
-    Returns
-    -------
-    list of tuples of two ndarrays
-
-    Raises
-    ------
-    ValueError
-        If a split of the user lacks a class, or holds out a sample twice or never.
+    Folds that we make ourselves leave `n_kept` samples of each class in the training
+    part, or all of a smaller class; those of the user stay as they are. Raise
+    ValueError if these hold out a sample twice or never. `groups` are for splitters
+    that keep them together.
     """
     with warnings.catch_warnings():
         # Folds lack small classes, which get their samples back below.
@@ -134,21 +111,6 @@ def fit_temperature(proba, codes, weight=None):
 
     Classes that no held-out sample has are left out: of those no probability can be
     checked.
-
-    Parameters
-    ----------
-    proba : ndarray of shape (n_samples, n_classes)
-        Held-out probabilities.
-
-    codes : ndarray of shape (n_samples,)
-        Their classes.
-
-    weight : ndarray of shape (n_samples,), default=None
-        Sample weights.
-
-    Returns
-    -------
-    float
     """
     seen, codes = np.unique(codes, return_inverse=True)
     proba = proba[:, seen] + _EPSILON
@@ -191,19 +153,8 @@ class ClassWise:
 def fit_calibrator(proba, codes, weight, method):
     """Return a function that calibrates probabilities, fitted on held-out ones.
 
-    Parameters
-    ----------
-    proba : ndarray of shape (n_samples, n_classes)
-        Held-out probabilities.
-
-    codes : ndarray of shape (n_samples,)
-        Their classes. For other methods than "temperature", each class must occur.
-
-    weight : ndarray of shape (n_samples,) or None
-        Sample weights.
-
-    method : {"temperature", "sigmoid", "isotonic"}
-        As in :class:`sklearn.calibration.CalibratedClassifierCV`.
+    Methods are those of :class:`sklearn.calibration.CalibratedClassifierCV`. For others
+    than "temperature", each class must occur.
     """
     if method == "temperature":
         return Temperature(proba, codes, weight)
@@ -220,28 +171,9 @@ def calibrate(proba, calibrators):
 def cross_fitted_temperature(classifier, X, y, weight, groups, seed, X_unlabeled=None):
     """Return the temperature of a LongTailClassifier, by clones trained on folds.
 
-    Parameters
-    ----------
-    classifier : LongTailClassifier
-        Its parameters are read, and its classes, class counts, target prior, solver,
-        `l2_`, `augment_`, `sampling_` and `variance_`.
-
-    X, y, weight : ndarray
-        Training samples, labels and weights.
-
-    groups : ndarray or None
-        For splitters that keep groups together.
-
-    seed : int
-        For the clones.
-
-    X_unlabeled : ndarray of shape (n_unlabeled, n_features) or None
-        Unlabelled samples for their generators.
-
-    Returns
-    -------
-    float
-        It suits the logits for `target_prior_`.
+    It suits the logits for `target_prior_`. Of the classifier are read its parameters,
+    and its classes, class counts, target prior, solver, `l2_`, `augment_`, `sampling_`
+    and `variance_`. `seed` is for the clones, `X_unlabeled` for their generators.
     """
     codes = np.searchsorted(classifier.classes_, y)
     splits = held_out_splits(classifier.cv, X, y, codes, 1, groups)

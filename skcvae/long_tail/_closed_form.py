@@ -7,6 +7,7 @@ import torch
 from scipy.optimize import minimize
 
 from .._class_means import class_sums
+from .._scaling import inverse_scale
 from .._thin_covariance import (
     ThinCovariance,
     is_wide,
@@ -42,7 +43,7 @@ def read_gaussians(generator, classes, offset, scale, variance=None):
     """Return the `Gaussians` of a fitted ClassGaussian in the scale of a classifier."""
     code_of = {label: i for i, label in enumerate(generator.classes_.tolist())}
     codes = [code_of[label] for label in classes.tolist()]
-    factor = np.divide(1, scale, out=np.zeros_like(scale), where=scale > 0)
+    factor = inverse_scale(scale)
     means = generator.offset_ + generator.class_means_[codes] * generator.scale_
     stretch = generator.scale_ * factor
     return Gaussians(
@@ -116,39 +117,17 @@ def principal_axes(Z, weight):
 class HeadObjective:
     r"""Loss of a linear head on weighted samples and on Gaussian ones, with gradient.
 
-    Infinitely many generated samples of class c, weighing :math:`g_c` together, cost at
-    most, by Jensen's inequality,
+    Infinitely many generated samples of class c, weighing :math:`g_c`, `mass`,
+    together, cost at most, by Jensen's inequality,
 
     .. math::
         g_c \log \sum_j \exp\left[(w_j - w_c)^\top m_c + b_j - b_c + s_j - s_c
         + \frac{v_c}{2} (w_j - w_c)^\top \Sigma (w_j - w_c)\right],
 
-    with :math:`s` what the loss adds to the logits. The quadratic forms come from
-    :math:`W \Sigma W^\top`, and so does their gradient: no array of n_classes x
-    n_classes x n_features is made.
-
-    Parameters
-    ----------
-    z : Tensor of shape (n_samples, n_features)
-        Samples.
-
-    codes : Tensor of shape (n_samples,)
-        Their classes.
-
-    weight : Tensor of shape (n_samples,)
-        Their weights.
-
-    shift : ndarray of shape (n_classes,)
-        What the loss adds to the logits.
-
-    gaussians : Gaussians or None
-        Of the generated samples.
-
-    mass : ndarray of shape (n_classes,)
-        Weight of the generated samples of each class.
-
-    spread : ndarray of shape (n_features,)
-        Variance of the features, for the steps of the solver.
+    with :math:`s`, `shift`, what the loss adds to the logits. The quadratic forms come
+    from :math:`W \Sigma W^\top`, and so does their gradient: no array of n_classes x
+    n_classes x n_features is made. `spread`, of shape (n_features,), is the variance of
+    the features, for the steps of the solver.
     """
 
     def __init__(self, z, codes, weight, shift, gaussians, mass, spread):

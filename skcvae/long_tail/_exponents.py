@@ -7,6 +7,7 @@ import numpy as np
 from scipy.optimize import minimize
 from scipy.special import logsumexp, softmax
 
+from .._class_means import indices_of_classes
 from .._threads import limit_threads, threads_for
 from ._calibration import held_out_splits
 
@@ -59,7 +60,7 @@ def evenly(codes, n_samples):
     quota = n_samples
     while quota > 1 and np.minimum(counts, quota).sum() > n_samples:
         quota -= 1
-    groups = np.split(np.argsort(codes, kind="stable"), np.cumsum(counts)[:-1])
+    groups = indices_of_classes(codes, len(counts))
     chosen = [
         group[np.arange(n) * len(group) // max(n, 1)]
         for group, n in zip(groups, np.minimum(counts, quota), strict=True)
@@ -70,31 +71,15 @@ def evenly(codes, n_samples):
 def fit_exponents(scores, codes, weight, log_prior=0.0, first=None):
     r"""Minimize the weighted log loss of a log-linear pool over its exponents.
 
-    The probability of class c is :math:`\propto t_c \exp(\sum_m v_m s_{mc})`. The loss
-    is convex in the exponents v >= 0. A pull towards :math:`(1, 0, \ldots)`, as strong
-    as one sample, keeps them finite where classes are separable.
+    The probability of class c is :math:`\propto t_c \exp(\sum_m v_m s_{mc})`, with
+    scores of shape (n_samples, n_classes, n_members): log-likelihoods up to a constant
+    for each sample and member. The loss is convex in the exponents v >= 0. A pull
+    towards :math:`(1, 0, \ldots)`, as strong as one sample, keeps them finite where
+    classes are separable.
 
-    Parameters
-    ----------
-    scores : ndarray of shape (n_samples, n_classes, n_members)
-        Log-likelihoods :math:`s`, up to a constant for each sample and member.
-
-    codes : ndarray of shape (n_samples,)
-        Classes.
-
-    weight : ndarray of shape (n_samples,)
-        Sample weights of mean 1.
-
-    log_prior : ndarray of shape (n_classes,) or float, default=0.0
-        Log of the prior t, up to a constant; -inf leaves a class out.
-
-    first : float, default=None
-        The first exponent, if it is given.
-
-    Returns
-    -------
-    Fitted
-        The loss of a sample is weighted, and without the pull.
+    Sample weights have the mean 1. `log_prior` is the log of t, up to a constant; -inf
+    leaves a class out. `first` is the first exponent, if it is given. The loss that
+    `Fitted` has of a sample is weighted, and without the pull.
     """
     n_samples, _, n_members = scores.shape
     start = np.zeros(n_members)
@@ -126,15 +111,10 @@ def standard_errors(gains):
 
 
 def select_exponents(scores, codes, weight, log_prior, first=None):
-    """Return exponents of which those without a sure gain are exactly 0.
+    """Return `Fitted`, in which exponents without a sure gain are exactly 0.
 
     Members after the first are left out, the least useful first, as long as the gain in
     loss that they bring is below one standard error over the samples.
-
-    Returns
-    -------
-    Fitted
-        With the exponents of all members.
     """
     kept = list(range(scores.shape[2]))
     best = fit_exponents(scores, codes, weight, log_prior, first)
@@ -166,20 +146,7 @@ def add_offset(scores, codes, weight, log_prior, rarity, exponents, first=None):
     n_c`, for classifiers underrate classes of few samples. Held-out samples come from
     fits to parts, with fewer samples still, so that their best offset is too large. The
     smallest one is taken whose loss is within one standard error of the least.
-
-    Parameters
-    ----------
-    scores, codes, weight, log_prior
-        As of `fit_exponents`.
-
-    rarity : ndarray of shape (n_classes,)
-        :math:`r`.
-
-    exponents : ndarray of shape (n_members,)
-        Those of members that are left out are 0, and stay 0.
-
-    first : float or None
-        As of `fit_exponents`.
+    Exponents of members that are left out are 0, and stay 0.
     """
     kept = exponents > 0
     scores = scores[:, :, kept]

@@ -15,7 +15,7 @@ from .._generation import (
     fit_into,
     make_stream,
 )
-from .._scaling import estimate_scale, scale_rows
+from .._scaling import estimate_scale, inverse_scale, scale_rows
 from .._seeds import draw_seeds
 from .._training import check_net_params
 from .._validation import (
@@ -112,10 +112,7 @@ class HeadFittingMixin:
         head.load_state_dict(
             {"weight": torch.from_numpy(weights), "bias": torch.from_numpy(bias)}
         )
-        inverse = np.divide(
-            1, self.scale_, out=np.zeros_like(self.scale_), where=self.scale_ > 0
-        )
-        self.coef_ = self.logit_scale_ * weights * inverse
+        self.coef_ = self.logit_scale_ * weights * inverse_scale(self.scale_)
         self.intercept_ = self.logit_scale_ * bias + self.logit_correction_
         self.intercept_ = self.intercept_ - self.coef_ @ self.offset_
         self.head_ = head.eval()

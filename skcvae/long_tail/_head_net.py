@@ -10,7 +10,7 @@ from skorch.callbacks import LRScheduler
 from torch import nn
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
-from .._training import TrainingNet, progress_callbacks, wrap_train_split
+from .._training import TrainingNet, make_net
 from ._batches import PlainLoader, RebalancedLoader
 from ._heads import HEADS, Cosines
 from ._losses import (
@@ -41,25 +41,11 @@ RESERVED = {"max_epochs", "batch_size", "lr", "device", "verbose", "criterion"}
 
 
 def build_loss(loss, loss_params, priors, epoch):
-    """Return the loss of an epoch, as a module that keeps the samples apart.
+    """Return the loss of an epoch, from 0 on, as a module that keeps samples apart.
 
-    Parameters
-    ----------
-    loss : str or nn.Module
-        Name, or a module with the attribute `reduction`.
-
-    loss_params : dict or None
-        Further arguments of a named loss.
-
-    priors : BatchPriors
-        Tells which prior is to be corrected.
-
-    epoch : int
-        From 0 on.
-
-    Returns
-    -------
-    nn.Module
+    The loss is a name, for which `loss_params` are further arguments, or a module with
+    the attribute `reduction`. `priors`, a `BatchPriors`, tells which prior is to be
+    corrected.
     """
     if isinstance(loss, nn.Module):
         module = copy.deepcopy(loss)
@@ -85,10 +71,7 @@ def build_loss(loss, loss_params, priors, epoch):
 class HeadNet(TrainingNet):
     """skorch net for mixed labels, whose loss may change from epoch to epoch.
 
-    Parameters
-    ----------
-    loss_at : callable
-        Takes the epoch, from 0 on, and returns the loss to train with.
+    `loss_at` takes the epoch, from 0 on, and returns the loss to train with.
     """
 
     def __init__(self, *args, loss_at=None, **kwargs):
@@ -132,23 +115,8 @@ def _sum(weight, n_samples):
 def build_net(classifier, n_samples, priors, stream):
     """Return the untrained net of a classifier; its `net_params` win.
 
-    Parameters
-    ----------
-    classifier : LongTailClassifier
-        Its parameters and `n_features_in_` are read.
-
-    n_samples : int
-        Number of training samples.
-
-    priors : BatchPriors
-        How batches are made, and what the loss corrects.
-
-    stream : callable or None
-        Source of generated samples.
-
-    Returns
-    -------
-    HeadNet
+    `priors`, a `BatchPriors`, tells how batches are made, and what the loss corrects.
+    `stream` is the source of generated samples, or None.
     """
     n_batches = _count_batches(n_samples, classifier.batch_size)
     loss_at = partial(build_loss, classifier.loss, classifier.loss_params, priors)
@@ -161,26 +129,23 @@ def build_net(classifier, n_samples, priors, stream):
         "iterator_train__priors": priors,
         "iterator_train__stream": stream,
         "iterator_valid": PlainLoader,
-        "train_split": None,
         "max_epochs": priors.n_epochs,
         "batch_size": classifier.batch_size,
         "lr": classifier.lr,
         "device": str(classifier.device_),
-        "verbose": int(classifier.verbose > 1),
     }
-    # skorch uses and clears what it is given: the user's own objects stay fresh.
-    extra = copy.deepcopy(classifier.net_params or {})
-    wrap_train_split(extra, classifier._convert_validation)
-    if "optimizer" not in extra:
+    if "optimizer" not in (classifier.net_params or {}):
         params.update(
             optimizer__fused=True,
             optimizer__weight_decay=classifier.weight_decay,
             # Biases hold class frequencies: decay would pull classes together.
             optimizer__param_groups=[("*bias", {"weight_decay": 0.0})],
         )
-    callbacks = _callbacks(classifier, n_batches * priors.n_epochs)
-    callbacks += extra.pop("callbacks", None) or []
-    return HeadNet(**{**params, **extra, "callbacks": callbacks})
+    n_steps = n_batches * priors.n_epochs
+    schedule = LRScheduler(CosineAnnealingLR, step_every="batch", T_max=n_steps)
+    callbacks = [("lr_schedule", schedule)]
+    convert = classifier._convert_validation
+    return make_net(HeadNet, classifier, params, callbacks, convert)
 
 
 def count_epochs(classifier, n_samples):
@@ -210,13 +175,3 @@ def _head_params(classifier, n_classes, loss):
     bare = head == "cosine" and takes_cosines
     module = Cosines if bare else HEADS.get(head, head)
     return {"module": module, **dict(zip(names, sizes, strict=True))}
-
-
-def _callbacks(classifier, n_steps):
-    callbacks = [
-        (
-            "lr_schedule",
-            LRScheduler(CosineAnnealingLR, step_every="batch", T_max=n_steps),
-        )
-    ]
-    return callbacks + progress_callbacks(classifier.verbose)

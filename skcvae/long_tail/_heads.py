@@ -10,7 +10,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import nn
 from torch.nn import functional
 
-from .._scaling import scale_rows
+from .._scaling import inverse_scale, scale_rows
 from .._validation import check_samples_alone
 
 # Logits that are held at a time: 32 MiB in float64.
@@ -117,34 +117,18 @@ class CosineHead(Cosines):
 class ScaledHead(nn.Module):
     """A trained head, with the scaling before it and the correction after it.
 
-    **Shape**
-
-    - Input: ``(n, n_features)``, in the units of the training samples
-    - Output: ``(n, n_classes)``
-
-    Parameters
-    ----------
-    head : Module
-        From scaled samples to logits.
-
-    offset, scale : ndarray of shape (n_features,)
-        Scaling of the samples; features of the scale 0 are taken for 0.
-
-    logit_scale : float
-        Factor of the logits.
-
-    logit_correction : ndarray of shape (n_classes,)
-        What is added to them.
+    It takes samples in the units of the training samples; features of the scale 0 are
+    taken for 0. Logits are multiplied by `logit_scale`, and `logit_correction`, of
+    shape (n_classes,), is added.
     """
 
     def __init__(self, head, offset, scale, logit_scale, logit_correction):
         super().__init__()
         self.head = head
         self.logit_scale = logit_scale
-        inverse = np.divide(1, scale, out=np.zeros_like(scale), where=scale > 0)
         for name, values in {
             "offset": offset,
-            "inverse_scale": inverse,
+            "inverse_scale": inverse_scale(scale),
             "logit_correction": logit_correction,
         }.items():
             self.register_buffer(name, torch.tensor(values, dtype=torch.float32))

@@ -19,14 +19,9 @@ _STANDARD_ERRORS = 4.0
 class HeldOut:
     """Cross-fitted probabilities of samples, with their classes and weights.
 
-    Parameters
-    ----------
-    folds : list of tuples (indices, proba, prior)
-        Held-out samples, their probabilities, and the prior that the classifier of the
-        fold is taken to be trained for.
-
-    codes, weight : ndarray of shape (n_samples,)
-        Class and weight of all samples, by the indices of the folds.
+    `folds` has for each fold the indices of held-out samples, their probabilities, and
+    the prior that its classifier is taken to be trained for. `codes` and `weight` are
+    those of all samples.
     """
 
     def __init__(self, folds, codes, weight):
@@ -64,34 +59,15 @@ class HeldOut:
 
 
 def gross_mismatch(proba, codes, prior, weight, odds_factor):
-    r"""Look for classes whose mean probability is far from a claimed prior.
+    """Look for classes whose mean probability is far from a claimed prior.
 
     Over samples weighted so that classes have the prior :math:`r`, the mean probability
     of class c is :math:`r_c` for a calibrated classifier that was trained for it.
+    Sample weights are above 0. Classes with fewer than ten samples count as one.
 
-    Parameters
-    ----------
-    proba : ndarray of shape (n_samples, n_classes)
-        Probabilities of held-out samples.
-
-    codes : ndarray of shape (n_samples,)
-        Their classes, as columns of `proba`.
-
-    prior : ndarray of shape (n_classes,)
-        The claim.
-
-    weight : ndarray of shape (n_samples,)
-        Sample weights, above 0.
-
-    odds_factor : float
-        Factor of the odds, above 1, from which on a mismatch is gross.
-
-    Returns
-    -------
-    worst : tuple (columns, claimed, mean) or None
-        Classes, their share in the claim, and their mean probability, where the odds of
-        both differ by more than `odds_factor` and by more than four standard errors.
-        Classes with fewer than ten samples count as one.
+    Return columns of `proba`, their share in the claim, and their mean probability,
+    where the odds of both differ by more than `odds_factor` and by more than four
+    standard errors; the worst, or None.
     """
     seen, group = _groups(codes, len(prior))
     # Among classes that occur, probabilities are those for their part of the prior.
@@ -117,36 +93,16 @@ class BiasCorrectedTemperature:
     r"""Calibration by one temperature, and a shift of the log-odds of each class.
 
     The slope :math:`a` and the shifts :math:`b` maximize the weighted likelihood of
-    :math:`\mathrm{softmax}(a \log p + b)` [1]_, which is concave. At the maximum, the
-    mean probability of each class is its share in the prior. A classifier for a prior
-    :math:`r` that probabilities were moved from has really the prior
+    :math:`\mathrm{softmax}(a \log p + b)`, which is concave (A. Alexandari, A. Kundaje
+    and A. Shrikumar, "Maximum Likelihood with Bias-Corrected Calibration is
+    Hard-To-Beat at Label Shift Adaptation", ICML 2020, arXiv 1901.06852). At the
+    maximum, the mean probability of each class is its share in the prior. A classifier
+    for a prior :math:`r` that probabilities were moved from has really the prior
     :math:`r e^{-b / a}`.
 
-    Parameters
-    ----------
-    proba : ndarray of shape (n_samples, n_classes)
-        Held-out probabilities for `prior`.
-
-    codes, prior, weight
-        As in :func:`gross_mismatch`.
-
-    Attributes
-    ----------
-    slope : float
-        The inverse of the temperature.
-
-    shift : ndarray of shape (n_classes,)
-        Classes with fewer than ten samples share one. Those without samples get it too,
-        and 0 where there is none.
-
-    floor : float
-        What n samples can tell from the probability 0, 1 / (n + 2).
-
-    References
-    ----------
-    .. [1] A. Alexandari, A. Kundaje and A. Shrikumar, "Maximum Likelihood with
-       Bias-Corrected Calibration is Hard-To-Beat at Label Shift Adaptation", ICML 2020,
-       arXiv 1901.06852.
+    Classes with fewer than ten samples share one shift. Those without samples get it
+    too, and 0 where there is none. `floor` is what n samples can tell from the
+    probability 0, 1 / (n + 2).
     """
 
     def __init__(self, proba, codes, prior, weight):

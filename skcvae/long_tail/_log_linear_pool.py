@@ -15,7 +15,7 @@ from sklearn.base import (
     _fit_context,
     clone,
 )
-from sklearn.utils import Bunch, check_random_state, column_or_1d, get_tags, indexable
+from sklearn.utils import Bunch, check_random_state, get_tags, indexable
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metadata_routing import (
     MetadataRouter,
@@ -24,13 +24,12 @@ from sklearn.utils.metadata_routing import (
     process_routing,
 )
 from sklearn.utils.metaestimators import _BaseComposition
-from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
 from .._doc_links import DocLinkMixin
 from .._generation import seed_all
 from .._seeds import draw_seeds
-from .._validation import check_labels, forget_fit, read_tensors
+from .._validation import forget_fit, read_tensors
 from ._classifier import LongTailClassifier
 from ._exponents import (
     add_offset,
@@ -42,7 +41,13 @@ from ._kernel_neighbors import KernelNeighborsClassifier
 from ._likelihoods import LogProbabilitiesMixin
 from ._pool_members import Member, check_weights, log_likelihoods
 from ._priors import resolve_target_prior
-from ._trained_fit import passed_weight, samples_needed
+from ._trained_fit import (
+    check_passed,
+    copy_features,
+    passed_weight,
+    samples_needed,
+    split_metadata,
+)
 from ._trained_prior import Labels
 
 
@@ -271,11 +276,7 @@ class LogLinearPool(
             the weights do not fit.
         """
         forget_fit(self)
-        X = read_tensors(X)
-        check_labels(y)
-        y = column_or_1d(y, warn=True)
-        check_classification_targets(y)
-        classes, codes = np.unique(y, return_inverse=True)
+        X, y, classes, codes = check_passed(X, y)
         if len(classes) < 2:
             raise ValueError(
                 "A classifier needs at least two classes, and y has 1 class."
@@ -363,10 +364,9 @@ class LogLinearPool(
 
     def _route(self, params):
         """Return which metadata goes to which member and to the splitter."""
-        params = {name: value for name, value in params.items() if value is not None}
+        params, groups = split_metadata(params)
         if _routing_enabled():
-            return process_routing(self, "fit", **params)
-        groups = {n: params.pop(n) for n in ("groups",) if n in params}
+            return process_routing(self, "fit", **params, **groups)
         names = [name for name, _ in self._named()]
         routed = Bunch(**{name: Bunch(fit={}) for name in names})
         routed[names[0]] = Bunch(fit=params)
@@ -460,9 +460,7 @@ class LogLinearPool(
         self.named_estimators_ = Bunch(
             **dict(zip(names, self.estimators_, strict=True))
         )
-        for name in ("n_features_in_", "feature_names_in_"):
-            if hasattr(self.estimators_[0], name):
-                setattr(self, name, getattr(self.estimators_[0], name))
+        copy_features(self, self.estimators_[0])
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

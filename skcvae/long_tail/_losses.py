@@ -13,15 +13,6 @@ from sklearn.utils._param_validation import (
 )
 from torch import nn
 
-__all__ = [
-    "BalancedSoftmaxLoss",
-    "ClassBalancedLoss",
-    "EqualizationLoss",
-    "FocalLoss",
-    "LDAMLoss",
-    "LogitAdjustedLoss",
-]
-
 _NON_NEGATIVE = [Interval(Real, 0, np.inf, closed="left")]
 _POSITIVE = [Interval(Real, 0, np.inf, closed="neither")]
 _BELOW_ONE = [Interval(Real, 0, 1, closed="left")]
@@ -83,8 +74,7 @@ class _LongTailLoss(nn.Module):
         constraints = {"reduction": reductions, **self._parameter_constraints}
         validate_parameter_constraints(constraints, parameters, type(self).__name__)
         self.n_classes: int | None = n_classes
-        for name, value in parameters.items():
-            setattr(self, name, value)
+        vars(self).update(parameters)
 
     def _keep(self, **arrays):
         """Register arrays as float32 buffers; with float64 logits they become that."""
@@ -140,7 +130,13 @@ class _CountedLoss(_LongTailLoss):
 
 
 class _PriorLoss(_CountedLoss):
-    """A loss that counters a class prior, and can be told another one."""
+    """A loss that counters a class prior, and can be told another one.
+
+    Without `_losses` of its own, it is the cross-entropy of logits plus `shift`.
+    """
+
+    def _losses(self, logits, y):
+        return _cross_entropy(logits + self.shift, y)
 
     def set_class_count(self, class_count: ArrayLike) -> None:
         """Replace the class counts that the loss counters.
@@ -193,9 +189,6 @@ class BalancedSoftmaxLoss(_PriorLoss):
     def _count(self, count):
         self._keep(shift=np.log(count))
 
-    def _losses(self, logits, y):
-        return _cross_entropy(logits + self.shift, y)
-
 
 class LogitAdjustedLoss(_PriorLoss):
     r"""Cross-entropy of logits that are shifted by the log of the class prior.
@@ -239,9 +232,6 @@ class LogitAdjustedLoss(_PriorLoss):
 
     def _count(self, count):
         self._keep(shift=self.tau * np.log(count / count.sum()))
-
-    def _losses(self, logits, y):
-        return _cross_entropy(logits + self.shift, y)
 
 
 class ClassBalancedLoss(_PriorLoss):
@@ -463,7 +453,6 @@ class LDAMLoss(_CountedLoss):
     }
 
     takes_cosines = True
-    scale: float
     reweight_after: float | None
     class_weight: torch.Tensor
 
@@ -485,6 +474,7 @@ class LDAMLoss(_CountedLoss):
             reweight_beta=reweight_beta,
             reduction=reduction,
         )
+        self.logit_scale = scale
         self.set_progress(0.0)
 
     def _count(self, count):
@@ -492,11 +482,6 @@ class LDAMLoss(_CountedLoss):
             margin=self.max_margin * (count / count.min()) ** -0.25,
             class_weight=effective_number_weights(count, self.reweight_beta),
         )
-
-    @property
-    def logit_scale(self) -> float:  # type: ignore[override]
-        """Factor of the cosines: `scale`."""
-        return self.scale
 
     def log_class_weight(self, class_count: ArrayLike) -> NDArray[np.float64]:
         """Return the log of the weights in use: zeros before `reweight_after`."""

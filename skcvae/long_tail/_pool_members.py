@@ -24,23 +24,10 @@ _EPSILON = 1e-12
 
 
 class Member:
-    """A classifier of a pool, with what fits it.
+    """A classifier of a pool, an unfitted clone or frozen, with what fits it.
 
-    Parameters
-    ----------
-    name : str
-        Errors name it.
-
-    estimator : estimator
-        An unfitted clone, or a frozen classifier.
-
-    params : dict
-        Further arguments of its `fit`.
-
-    Raises
-    ------
-    ValueError
-        If it has no probabilities, or unlabelled samples would not reach it.
+    Errors name it. Raise ValueError if it has no probabilities, or unlabelled samples
+    would not reach it.
     """
 
     def __init__(self, name, estimator, params):

@@ -14,7 +14,7 @@ from sklearn.base import (
     _fit_context,
     clone,
 )
-from sklearn.utils import Bunch, column_or_1d, get_tags, indexable
+from sklearn.utils import Bunch, get_tags, indexable
 from sklearn.utils._param_validation import HasMethods, StrOptions
 from sklearn.utils.metadata_routing import (
     MetadataRouter,
@@ -22,18 +22,19 @@ from sklearn.utils.metadata_routing import (
     _routing_enabled,
     process_routing,
 )
-from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
 from .._doc_links import DocLinkMixin
-from .._validation import check_labels, forget_fit, read_tensors
+from .._validation import forget_fit, read_tensors
 from .._warnings import warn_user
 from ._calibration import calibrate, check_splits, fit_calibrator, held_out_splits
 from ._held_out_prior import HeldOut
 from ._priors import check_positive, move_prior, resolve_target_prior
 from ._trained_fit import (
+    check_passed,
     check_same_classes,
     check_unlabeled_arrives,
+    copy_features,
     fit_fold,
     fit_recording,
     innermost,
@@ -41,6 +42,7 @@ from ._trained_fit import (
     resolve_claim,
     samples_needed,
     searches_sampler,
+    split_metadata,
 )
 from ._trained_prior import ChosenPriorError, Labels, trained_prior
 
@@ -271,13 +273,9 @@ class PriorCorrectedClassifier(
         """
         forget_fit(self)
         self._calibrators: list[Callable] = []
-        X = read_tensors(X)
-        check_labels(y)
-        y = column_or_1d(y, warn=True)
-        check_classification_targets(y)
+        X, y, classes, codes = check_passed(X, y)
         routed = self._route(params)
         weight = passed_weight(self.estimator, routed.estimator.fit, X)
-        classes, codes = np.unique(y, return_inverse=True)
         if not len(classes):
             raise ValueError("Found array with 0 sample(s): X and y are empty.")
         labels = Labels.of(y, classes, weight)
@@ -302,9 +300,7 @@ class PriorCorrectedClassifier(
         self._moved_from = prior
         self.estimator_ = estimator
         self._check_held_out(held_out, cross_fit, data)
-        for name in ("n_features_in_", "feature_names_in_"):
-            if hasattr(estimator, name):
-                setattr(self, name, getattr(estimator, name))
+        copy_features(self, estimator)
         return self
 
     def predict_proba(self, X: ArrayLike) -> NDArray[np.float64]:
@@ -352,26 +348,17 @@ class PriorCorrectedClassifier(
         -------
         routing : MetadataRouter
         """
-        return (
-            MetadataRouter(owner=self)
-            .add_self_request(self)
-            .add(
-                estimator=self.estimator,
-                method_mapping=MethodMapping().add(caller="fit", callee="fit"),
-            )
-            .add(
-                splitter=self.cv,
-                method_mapping=MethodMapping().add(caller="fit", callee="split"),
-            )
-        )
+        to_fit = MethodMapping().add(caller="fit", callee="fit")
+        to_split = MethodMapping().add(caller="fit", callee="split")
+        router = MetadataRouter(owner=self).add_self_request(self)
+        router.add(estimator=self.estimator, method_mapping=to_fit)
+        return router.add(splitter=self.cv, method_mapping=to_split)
 
     def _route(self, params):
         """Return which metadata goes to the classifier and which to the splitter."""
-        params = {name: value for name, value in params.items() if value is not None}
+        params, groups = split_metadata(params)
         if _routing_enabled():
-            routed = process_routing(self, "fit", **params)
-            return Bunch(estimator=routed.estimator, splitter=routed.splitter)
-        groups = {n: params.pop(n) for n in ("groups",) if n in params}
+            return process_routing(self, "fit", **params, **groups)
         return Bunch(estimator=Bunch(fit=params), splitter=Bunch(split=groups))
 
     def _claims(self, name):

@@ -16,28 +16,11 @@ _AUGMENT_POWERS = {"inverse": 1, "inverse_steep": 2}
 def sampling_prior(sampling, class_count, progress=0.0):
     r"""Return the class prior of the samples that batches draw.
 
-    :math:`n_c^{1-b} / \sum_k n_k^{1-b}` for the exponent b of `sampling`. The prior of
-    "progressive" moves linearly from that of "instance" to that of "balanced" [1]_.
-
-    Parameters
-    ----------
-    sampling : {"instance", "sqrt", "balanced", "progressive"} or float
-        Name, or exponent b.
-
-    class_count : ndarray of shape (n_classes,)
-        Samples, or sum of their weights, of each class.
-
-    progress : float, default=0.0
-        Share of the training that is done; read by "progressive" only.
-
-    Returns
-    -------
-    prior : ndarray of shape (n_classes,)
-
-    References
-    ----------
-    .. [1] B. Kang et al., "Decoupling Representation and Classifier for Long-Tailed
-       Recognition", ICLR 2020, arXiv 1910.09217.
+    :math:`n_c^{1-b} / \sum_k n_k^{1-b}` for `sampling`, a name or the exponent b. The
+    prior of "progressive" moves linearly from that of "instance" to that of "balanced",
+    by the share of the training that is done (B. Kang et al., "Decoupling
+    Representation and Classifier for Long-Tailed Recognition", ICLR 2020, arXiv
+    1910.09217).
     """
     if sampling == "progressive":
         start = sampling_prior("instance", class_count)
@@ -54,22 +37,9 @@ def augment_probability(augment, class_count, p_min, p_max):
         S(x_c) = \max\left(p_{\min}, \min\left(
         \frac{x_c - x_{\min}}{x_{\max} - x_{\min}}, p_{\max}\right)\right)
 
-    with :math:`x_c = 1 / n_c` ("inverse") or :math:`1 / n_c^2` ("inverse_steep").
-
-    Parameters
-    ----------
-    augment : {"inverse", "inverse_steep", "always"} or None
-        "always" is 1 for each class, None is 0.
-
-    class_count : ndarray of shape (n_classes,)
-        Samples of each class.
-
-    p_min, p_max : float
-        Bounds; where all classes have the same size, each gets `p_min`.
-
-    Returns
-    -------
-    probability : ndarray of shape (n_classes,)
+    with :math:`x_c = 1 / n_c` ("inverse") or :math:`1 / n_c^2` ("inverse_steep");
+    "always" is 1 for each class, None is 0. Where all classes have the same size, each
+    gets `p_min`.
     """
     if augment is None or augment == "always":
         return np.full(len(class_count), float(augment is not None))
@@ -82,24 +52,10 @@ def augment_probability(augment, class_count, p_min, p_max):
 def effective_prior(drawn_prior, p_augment, generated_weight=1.0, remix_share=None):
     """Return the class prior that a loss sees in the batches.
 
-    Parameters
-    ----------
-    drawn_prior : ndarray of shape (n_classes,)
-        Prior of the samples that batches draw.
-
-    p_augment : ndarray of shape (n_classes,)
-        Probability that a sample is replaced by a generated one.
-
-    generated_weight : float, default=1.0
-        Weight of generated samples in the loss.
-
-    remix_share : ndarray of shape (n_classes, n_classes), default=None
-        Mean share of its label that a sample of the first class keeps when it is mixed
-        with one of the second.
-
-    Returns
-    -------
-    prior : ndarray of shape (n_classes,)
+    Samples are drawn by a prior, and replaced by generated ones with the probability
+    `p_augment` of their class. `remix_share`, of shape (n_classes, n_classes), is the
+    mean share of its label that a sample of the first class keeps when it is mixed with
+    one of the second.
     """
     weight = 1 - p_augment + generated_weight * p_augment
     if remix_share is not None:
@@ -114,12 +70,8 @@ def mean_remix_share(class_count, alpha, kappa, tau):
     r"""Return the expected share that :func:`remix_label_share` leaves a sample.
 
     The mean of :math:`\lambda_y` over :math:`\lambda \sim` Beta(alpha, alpha), by the
-    regularised incomplete beta function.
-
-    Returns
-    -------
-    share : ndarray of shape (n_classes, n_classes)
-        Of a sample of the first class, mixed with one of the second.
+    regularised incomplete beta function, of a sample of the first class, mixed with one
+    of the second; shape (n_classes, n_classes).
     """
     # The mean of lambda over lambda < t is half the distribution function of
     # Beta(alpha + 1, alpha) at t.
@@ -140,31 +92,11 @@ def _normalised(weights):
 class BatchPriors:
     """How batches are made, and the class priors that follow from it.
 
-    Attributes
-    ----------
-    class_count : ndarray of shape (n_classes,)
-        Samples, or sum of their weights, of each class.
-
-    sampling : str or float
-        As in LongTailClassifier.
-
-    p_augment : ndarray of shape (n_classes,)
-        Probability that a sample is replaced by a generated one of its class.
-
-    generated_weight : float
-        Weight of generated samples in the loss.
-
-    remix : dict or None
-        alpha, kappa and tau.
-
-    correction : {"effective", "original"} or None
-        Prior that is taken to be in the logits.
-
-    tau : float
-        Exponent of its correction.
-
-    n_epochs : int
-        Number of epochs.
+    `class_count` are samples, or sums of their weights. `p_augment`, of shape
+    (n_classes,), is the probability that a sample is replaced by a generated one of its
+    class. `remix` has alpha, kappa and tau, or is None. `correction` is "effective",
+    "original" or None, the prior that is taken to be in the logits, and `tau` the
+    exponent of its correction.
     """
 
     class_count: np.ndarray
@@ -202,20 +134,9 @@ class BatchPriors:
     def log_prior_left(self, loss, epoch):
         r"""Return what is left to correct in trained logits, up to a constant.
 
-        :math:`\tau \log \pi` for the prior to correct, unless the loss corrects it,
-        plus the log of the class weights of the loss, which the logits learn whole.
-
-        Parameters
-        ----------
-        loss : nn.Module
-            The loss of this epoch.
-
-        epoch : int
-            The last one, from 0 on.
-
-        Returns
-        -------
-        ndarray of shape (n_classes,)
+        :math:`\tau \log \pi` for the prior to correct, unless the loss of this epoch,
+        the last one, corrects it, plus the log of the class weights of the loss, which
+        the logits learn whole. Shape (n_classes,).
         """
         left = np.zeros(len(self.class_count))
         if self.correction is None:
@@ -247,22 +168,8 @@ def _log_class_weight(loss, class_count):
 def resolve_target_prior(target_prior, class_count, *, name="target_prior"):
     """Return a class distribution as float64 that sums to one.
 
-    Parameters
-    ----------
-    target_prior : {"train", "uniform", "balanced"} or array-like of shape (n_classes,)
-        The frequencies of `class_count`, equal numbers (by two names), or any numbers
-        >= 0 that are not all 0.
-
-    class_count : array-like of shape (n_classes,)
-        Training samples of each class, or the sum of their weights.
-
-    name : str, default="target_prior"
-        Parameter that errors name.
-
-    Returns
-    -------
-    prior : ndarray of shape (n_classes,)
-        The distribution, in the order of `class_count`.
+    It is "train", the frequencies of `class_count`, "uniform" or "balanced", equal
+    numbers, or any numbers >= 0 that are not all 0. Errors call the parameter `name`.
     """
     class_count = np.asarray(class_count, dtype=np.float64)
     if isinstance(target_prior, str):

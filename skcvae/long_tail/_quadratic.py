@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 from scipy.linalg import solve_triangular
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from .._class_means import fit_class_means, make_definite
+from .._class_means import fit_class_means, indices_of_classes, make_definite
 from .._thin_covariance import ThinCovariance
 from ._exponents import (
     add_offset,
@@ -211,9 +211,7 @@ class _ClassGaussians:
         self.directions = _discriminant_directions(fitted.shrunk, fitted.covariance)
         self.means = fitted.shrunk @ self.directions
         residuals = Z @ self.directions - self.means[codes]
-        groups = np.split(
-            residuals[np.argsort(codes, kind="stable")], np.cumsum(self.counts)[:-1]
-        )
+        groups = [residuals[own] for own in indices_of_classes(codes, n_classes)]
         self.scatters = np.stack([group.T @ group for group in groups])
 
     def shrink(self, k, n_neighbors):

@@ -100,18 +100,9 @@ def choose_strength(splits, log_prior, may_widen):
     """Return the `Choice` of a strength, along a path from the middle on.
 
     A strong ridge makes all logits small, which a temperature mends. Without it, the
-    held-out loss would ask for a weaker ridge than the predictions need.
-
-    Parameters
-    ----------
-    splits : list of HeldOut
-        Of each, the training part is fitted along the path.
-
-    log_prior : ndarray of shape (n_classes,)
-        What is added to the logits to predict.
-
-    may_widen : bool
-        Whether to try generated samples of more variance.
+    held-out loss would ask for a weaker ridge than the predictions need. `log_prior` is
+    added to the logits to predict. `may_widen` says whether to try generated samples of
+    more variance.
     """
 
     def measure(l2, near, width=1.0):

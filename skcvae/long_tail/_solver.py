@@ -53,11 +53,8 @@ _DRAWING = (
 def resolve_solver(classifier, n_samples, n_classes):
     """Return the solver of a classifier, "closed_form" or "sgd".
 
-    Raises
-    ------
-    ValueError
-        If the closed form is asked for, or `l2` is given, and it does not apply; or if
-        `l2` is given for SGD.
+    Raise ValueError if the closed form is asked for, or `l2` is given, and it does not
+    apply; or if `l2` is given for SGD.
     """
     solver, l2 = classifier.solver, classifier.l2
     if solver == "sgd":
@@ -128,22 +125,8 @@ def _generator_obstacles(generator):
 class ClosedFormFit:
     """Fits of the convex objective to the samples of a classifier, or parts of them.
 
-    Parameters
-    ----------
-    classifier : LongTailClassifier
-        With its scaling, classes and target prior, and the generator if it has one.
-
-    X : ndarray of shape (n_samples, n_features)
-        Samples.
-
-    codes : ndarray of shape (n_samples,)
-        Their classes.
-
-    weight : ndarray of shape (n_samples,)
-        Their weights.
-
-    X_unlabeled : ndarray of shape (n_unlabeled, n_features) or None
-        Unlabelled samples for the generator.
+    The classifier has its scaling, classes and target prior, and its generator if it
+    has one, for which there may be unlabelled samples.
     """
 
     def __init__(self, classifier, X, codes, weight, X_unlabeled=None):

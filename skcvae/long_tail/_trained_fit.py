@@ -8,12 +8,13 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection._search import BaseSearchCV
 from sklearn.pipeline import Pipeline
-from sklearn.utils import _safe_indexing
+from sklearn.utils import _safe_indexing, column_or_1d
 from sklearn.utils.metadata_routing import _routing_enabled, get_routing_for_object
 from sklearn.utils.metaestimators import _safe_split
+from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_method_params, _check_sample_weight
 
-from .._validation import are_new
+from .._validation import are_new, check_labels, read_tensors
 from ._priors import check_positive, resolve_target_prior
 from ._trained_prior import Labels, UnknownPriorError, trained_prior
 
@@ -33,6 +34,28 @@ class _Recorder(BaseEstimator):
 
     def get_metadata_routing(self):
         return get_routing_for_object(self.classifier)
+
+
+def check_passed(X, y):
+    """Return samples as they are, labels, the classes and their codes."""
+    check_labels(y)
+    y = column_or_1d(y, warn=True)
+    check_classification_targets(y)
+    return read_tensors(X), y, *np.unique(y, return_inverse=True)
+
+
+def split_metadata(params):
+    """Return arguments of `fit` that are given, and those for the splitter of `cv`."""
+    params = {name: value for name, value in params.items() if value is not None}
+    groups = {n: params.pop(n) for n in ("groups",) if n in params}
+    return params, groups
+
+
+def copy_features(estimator, fitted):
+    """Set what a fitted part tells about its features."""
+    for name in ("n_features_in_", "feature_names_in_"):
+        if hasattr(fitted, name):
+            setattr(estimator, name, getattr(fitted, name))
 
 
 def innermost(estimator):
@@ -91,13 +114,8 @@ def _is_unlabeled(name):
 def check_unlabeled_arrives(estimator, params):
     """Refuse unlabelled samples that the classifier would not get, or not as it is to.
 
-    Raises
-    ------
-    ValueError
-        If a step of a pipeline would not transform them, or nothing is fitted.
-
-    TypeError
-        If the classifier does not take them.
+    Raise ValueError if a step of a pipeline would not transform them, or nothing is
+    fitted, and TypeError if the classifier does not take them.
     """
     if not any(map(_is_unlabeled, params)):
         return

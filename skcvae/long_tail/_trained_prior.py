@@ -54,13 +54,8 @@ class ChosenPriorError(UnknownPriorError):
 class Labels:
     """The labels that a classifier is fitted on, as far as its prior depends on them.
 
-    Attributes
-    ----------
-    classes : ndarray of shape (n_classes,)
-        All classes, sorted.
-
-    count, mass : ndarray of shape (n_classes,)
-        Samples of each class, and the sum of their weights.
+    `classes` are all classes, sorted, `count` the samples of each, and `mass` the sum
+    of their weights.
     """
 
     classes: np.ndarray
@@ -81,23 +76,8 @@ class Labels:
 def trained_prior(estimator, labels):
     """Return the class prior that a classifier is, or was, trained for.
 
-    Parameters
-    ----------
-    estimator : estimator
-        Classifier, possibly composed of others. Of a fitted search the best one counts.
-
-    labels : Labels
-        What it is fitted on.
-
-    Returns
-    -------
-    prior : ndarray of shape (n_classes,)
-        Sums to 1.
-
-    Raises
-    ------
-    UnknownPriorError
-        If a part of the classifier makes the prior unknown; it is named.
+    It may be composed of others. Of a fitted search the best one counts. Raise
+    UnknownPriorError if a part of the classifier makes the prior unknown; it is named.
     """
     prior = np.asarray(_find(estimator, labels, ""), dtype=np.float64)
     return prior / prior.sum()

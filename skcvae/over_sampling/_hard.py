@@ -310,24 +310,12 @@ class HardOverSampler(BaseGenerativeOverSampler):
 
 
 def odds_against(logits, codes):
-    r"""Return the log-odds against a class, and its margin over the other classes.
+    r"""Return the log-odds against a class, in nats, and its margin over the others.
 
     The cross-entropy is the softplus of the log-odds :math:`\log (1 - p) / p`. Their
     gradients point the same way, and that of the log-odds does not vanish where a
-    classifier is sure.
-
-    Parameters
-    ----------
-    logits : Tensor of shape (n, n_classes)
-        Logits.
-
-    codes : Tensor of shape (n,)
-        The class of each sample.
-
-    Returns
-    -------
-    odds, margin : Tensor of shape (n,)
-        In nats, and in logits: negative where another class has a larger logit.
+    classifier is sure. The margin, in logits, is negative where another class has a
+    larger logit. Logits have the shape (n, n_classes), all others (n,).
     """
     own = logits.gather(1, codes[:, None])[:, 0]
     others = logits.scatter(1, codes[:, None], -torch.inf)
@@ -337,26 +325,10 @@ def odds_against(logits, codes):
 def make_logits(classifier, X, y, device):
     """Return a module from samples to logits, with a column for each class of y.
 
-    Parameters
-    ----------
-    classifier : estimator or torch.nn.Module
-        Fitted or frozen. The logits of a module belong to the sorted classes of y.
-
-    X, y : ndarray
-        Training samples and labels: the classifier must take their shapes.
-
-    device : torch.device
-        Where it computes.
-
-    Returns
-    -------
-    torch.nn.Module
-        It takes samples in the units of `X`; its parameters are copies.
-
-    Raises
-    ------
-    ValueError
-        If the classifier has no gradient, or other features or numbers of classes.
+    The classifier is fitted or frozen; the logits of a module belong to the sorted
+    classes of `y`. The module takes samples in the units of `X`, and its parameters are
+    copies. Raise ValueError if the classifier has no gradient, or other features or
+    numbers of classes.
     """
     labels = classes = np.unique(y)
     if isinstance(classifier, nn.Module):

@@ -196,24 +196,9 @@ class LatentVariationOverSampler(BaseGenerativeOverSampler):
 def draw_pairs(codes, wanted, rng):
     """Return a sample for each wanted class, a partner in the class, and a share.
 
-    Parameters
-    ----------
-    codes : ndarray of shape (n_samples,)
-        Class codes of the samples.
-
-    wanted : ndarray of shape (n_new,)
-        Classes to draw pairs of.
-
-    rng : RandomState
-        Source of randomness.
-
-    Returns
-    -------
-    firsts, partners : ndarray of shape (n_new,)
-        Indices; they differ, but in a class of one sample.
-
-    share : ndarray of shape (n_new,), float32
-        How far to go from sample to partner, uniform in [0, 1).
+    Samples and partners are indices of shape (n_new,); they differ, but in a class of
+    one sample. The share, float32 and uniform in [0, 1), is how far to go from one to
+    the other.
     """
     counts = np.bincount(codes)
     by_class = np.argsort(codes, kind="stable")
@@ -228,21 +213,10 @@ def spherical_interpolation(e_0, e_1, t):
     """Turn the direction from e_0 to e_1, and change the length linearly.
 
     For vectors of one length this is White's formula, sin((1 - t) a) / sin(a) e_0 +
-    sin(t a) / sin(a) e_1 with the angle a between them. His formula for vectors of
-    two lengths grows without bound as they become opposite; here, the length stays
-    between theirs. Opposite vectors have no arc: the way is the segment.
-
-    Parameters
-    ----------
-    e_0, e_1 : Tensor of shape (n, dim)
-        Ends.
-
-    t : Tensor of shape (n, 1)
-        Share of the way, in [0, 1].
-
-    Returns
-    -------
-    Tensor of shape (n, dim)
+    sin(t a) / sin(a) e_1 with the angle a between them. His formula for vectors of two
+    lengths grows without bound as they become opposite; here, the length stays between
+    theirs. Opposite vectors have no arc: the way is the segment. The ends have the
+    shape (n, dim), and t, the share of the way in [0, 1], (n, 1).
     """
     u_0, u_1 = functional.normalize(e_0, dim=1), functional.normalize(e_1, dim=1)
     angle = torch.acos((u_0 * u_1).sum(dim=1, keepdim=True).clamp(-1, 1))

@@ -272,19 +272,9 @@ class QualityFilter(BaseDenseOverSampler):
 class _ClassDraws:
     """The samples that a class has got so far, and how many more to draw.
 
-    Parameters
-    ----------
-    kept : ndarray of shape (0, n_features)
-        None, in the type and the number of features of the samples.
-
-    n_wanted : int
-        Number of samples that are missing.
-
-    n_left : int
-        Number of samples that may be drawn.
-
-    threshold, quantile : float or None
-        What sets the lowest score of a sample that is kept.
+    `kept` begins with no sample, in the type and number of features of all others.
+    `n_wanted` are missing, and `n_left` may be drawn. `threshold` or `quantile` sets
+    the lowest score of a sample that is kept.
     """
 
     def __init__(self, kept, n_wanted, n_left, threshold, quantile):
@@ -330,16 +320,7 @@ class _ClassDraws:
 
 
 class NearDuplicates:
-    """Drops samples that are too close to training samples or to one another.
-
-    Parameters
-    ----------
-    X : ndarray of shape (n_samples, n_features)
-        Training samples.
-
-    distance : float
-        Smallest Euclidean distance.
-    """
+    """Drops samples nearer than a distance to training samples or to one another."""
 
     def __init__(self, X, distance):
         self._X, self._distance = X, distance

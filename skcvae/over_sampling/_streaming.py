@@ -122,19 +122,19 @@ class StreamingMixin:
 
     def _learn_and_plan(self, X, y):
         """Train the generator; return the `Blocks`, and the plan of what to draw."""
+        kind = type(unfrozen(self._make_generator()))
+        plan_blocks = getattr(kind.sample, "plan_blocks", None)
+        if plan_blocks is None:
+            raise TypeError(
+                f"{kind.__name__} draws all samples at once, and no blocks."
+            )
         X, y = self._check_and_count(to_pandas(X), to_pandas(y))
         blocks = X if isinstance(X, Blocks) else Blocks(X, y)
         self._train(X, y)
-        generator = unfrozen(self.generator_)
-        plan_blocks = getattr(type(generator).sample, "plan_blocks", None)
-        if plan_blocks is None:
-            raise TypeError(
-                f"{type(generator).__name__} draws all samples at once, and no blocks."
-            )
         seed = drawing_seed(self.generator_, self.random_state)
         labels = self._missing_labels(y)
         size = max(1, BLOCK_NUMBERS // blocks.shape[1])
-        return blocks, plan_blocks(generator, labels, seed, size)
+        return blocks, plan_blocks(unfrozen(self.generator_), labels, seed, size)
 
     def _check_blocks(self, X, y):
         """Return samples that are read in blocks, and set `sampling_strategy_`."""

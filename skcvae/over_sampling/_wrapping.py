@@ -42,25 +42,8 @@ def check_sampler(sampler, owner, name="sampler"):
 def fit_classifier(classifier, X, y, random_state):
     """Return a clone of a classifier, fitted, or a frozen one or a module as it is.
 
-    Parameters
-    ----------
-    classifier : estimator or torch.nn.Module
-        An estimator is cloned, unless it is a FrozenEstimator.
-
-    X, y : ndarray
-        Training samples and labels.
-
-    random_state : int or None
-        Seed of a classifier that has no integer of its own.
-
-    Returns
-    -------
-    estimator or torch.nn.Module
-
-    Raises
-    ------
-    ValueError
-        If a frozen classifier was fitted to other features, or lacks a class of `y`.
+    `random_state` seeds a classifier that has no integer of its own. Raise ValueError
+    if a frozen classifier was fitted to other features, or lacks a class of `y`.
     """
     from torch import nn
 
@@ -78,19 +61,8 @@ def fit_classifier(classifier, X, y, random_state):
 def make_source(sampler, X, y, random_state=None):
     """Return what draws samples of a copy of a sampler, trained once if it is trained.
 
-    Parameters
-    ----------
-    sampler : over-sampler
-        It is cloned.
-
-    X : ndarray of shape (n_samples, n_features)
-        Training samples. Types that hold no fractions are widened.
-
-    y : ndarray of shape (n_samples,)
-        Their labels.
-
-    random_state : int, RandomState instance or None, default=None
-        Seed of a sampler that has no integer of its own.
+    Types of `X` that hold no fractions are widened. `random_state` seeds a sampler that
+    has no integer of its own.
     """
     sampler = seed_inner(clone(sampler), random_state)
     X = X.astype(np.result_type(X.dtype, np.float32), copy=False)
@@ -111,19 +83,9 @@ class _Source(ABC):
         self.sampler, self._X, self._y = sampler, X, y
 
     def draw(self, counts):
-        """Return new samples of each class: as many as asked for, or fewer.
+        """Return new samples by label: as many as `counts` asks for, or fewer.
 
         Each call draws with another seed.
-
-        Parameters
-        ----------
-        counts : dict
-            Number of samples for each label.
-
-        Returns
-        -------
-        samples : dict
-            Array of shape (n, n_features) for each label.
         """
         samples, labels = self._draw(counts)
         order = np.argsort(labels, kind="stable")

@@ -205,7 +205,7 @@ def privacy_audit(  # noqa: PLR0913  three sets of records, and the release
     reference_release = None
     if LATENT_SEARCH in names:
         if retrain is not None:
-            reference_release = train_clone(retrain, *reference[:2], seeds[1])
+            reference_release = train_clone(retrain, reference.X, reference.y, seeds[1])
         notes += _notes_on_decoder(reference_release)
     elif not isinstance(synthetic, tuple | list) and not has_decoder(synthetic):
         notes.append("The release has no decoder: latent_search was left out.")

@@ -28,12 +28,7 @@ class PrivateVAE(nn.Module):
 
     It has no normalisation over the batch, and each parameter belongs to a linear layer
     or an embedding. Labels are not used: the gradient of a bias for each class is
-    smaller than the noise it would need.
-
-    **Shape**
-
-    - Input: ``(n, n_features)`` and class codes ``(n,)``, which are not used
-    - Output: as :class:`ConditionalVAE`
+    smaller than the noise it would need. It returns what `ConditionalVAE` returns.
     """
 
     def __init__(self, n_features, n_classes, latent_dim, hidden_dim):
@@ -71,25 +66,9 @@ def _bound(values, limit=_MAX_ACTIVATION):
 class PoissonLoader:
     """Batches that hold each sample with the same probability, independently.
 
-    The size of a batch is random, and may be 0. An epoch has a fixed number of
-    batches.
-
-    Parameters
-    ----------
-    dataset : LabelledTensors
-        Samples and labels.
-
-    batch_size : int
-        Not used; skorch passes it to all loaders.
-
-    sample_rate : float
-        Probability of each sample, whatever its class.
-
-    n_batches : int
-        Number of batches of an epoch.
-
-    noise : SystemNoise or None, default=None
-        Source of the choice. None is torch's global generator.
+    The size of a batch is random, and may be 0. An epoch has a fixed number of batches.
+    `noise` is the source of the choice, or None for torch's global generator. skorch
+    passes `batch_size` to all loaders; it is not used.
     """
 
     def __init__(self, dataset, batch_size, sample_rate, n_batches, noise=None):
@@ -125,21 +104,9 @@ class PrivateNet(TrainingNet):
     by the constant `batch_size`, not by a number that depends on the samples. The
     history records neither losses nor batch sizes, because they depend on the samples.
 
-    Parameters
-    ----------
-    clip_norm : float
-        Norm to which the gradient of each sample is clipped.
-
-    noise_multiplier : float
-        Standard deviation of the noise, in units of `clip_norm`.
-
-    noise : SystemNoise or None, default=None
-        Source of the noise. None is torch's global generator.
-
-    Attributes
-    ----------
-    n_steps_ : int
-        Number of noisy steps of the finished epochs.
+    The noise has the standard deviation `noise_multiplier` times `clip_norm`, and comes
+    from `noise`, or from torch's global generator for None. `n_steps_` is the number of
+    noisy steps of the finished epochs.
     """
 
     def __init__(
@@ -254,28 +221,9 @@ def _make_optimizer(noise, *args, **params):
 def build_private_net(
     cvae, n_classes, device, noise_multiplier, sample_rate, noise=None
 ):
-    """Return the untrained net of a private CVAE.
+    """Return the untrained net of a DPCVAE, whose `n_features_in_` is known.
 
-    Parameters
-    ----------
-    cvae : DPCVAE
-        Its parameters and `n_features_in_` are read.
-
-    n_classes : int
-        Number of classes.
-
-    device : torch.device
-        Where to train.
-
-    noise_multiplier, sample_rate : float
-        Noise of each step, and probability of a sample in each batch.
-
-    noise : SystemNoise or None, default=None
-        Source of noise and batches. None is torch's global generator.
-
-    Returns
-    -------
-    PrivateNet
+    `noise` is the source of noise and batches; None is torch's global generator.
     """
     return PrivateNet(
         module=PrivateVAE,

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..._class_means import class_sums
+
 # Candidates for a bound on the norm of samples: a public grid in steps of a fourth of
 # an octave, wide enough for all embeddings.
 _NORM_GRID = 2.0 ** (np.arange(-256, 263) / 4)
@@ -27,18 +29,8 @@ class NoiseLedger:
 
     Gaussian mechanisms compose to one of ratio :math:`\mu = \sqrt{\sum_i \Delta_i^2 /
     \sigma_i^2}`, also where one reads the output of another (Dong, Roth and Su, arXiv
-    1905.02383, corollary 3.3).
-
-    Parameters
-    ----------
-    mu : float
-        Ratio of sensitivity to noise of all statistics together.
-
-    shares : dict
-        Name of each statistic, and its share of the budget (of the square of `mu`).
-
-    rng : numpy.random.Generator
-        Source of the noise.
+    1905.02383, corollary 3.3). `mu` is that of all statistics together, and `shares`
+    has the share of each name in its square. `rng` makes the noise.
     """
 
     def __init__(self, mu, shares, rng):
@@ -93,13 +85,6 @@ def clip_to_norm(X, bound):
     return X * (bound / np.maximum(norms, bound))[:, None]
 
 
-def class_sums(X, codes, n_classes):
-    """Return the sum of the samples of each class, shape (n_classes, n_features)."""
-    sums = np.zeros((n_classes, X.shape[1]))
-    np.add.at(sums, codes, X)
-    return sums
-
-
 def noisy_norm_bound(norms, ledger, name):
     """Return a bound of about nine in ten norms, from a public grid.
 
@@ -128,25 +113,11 @@ def noisy_norm_bound(norms, ledger, name):
 class PrivateSums:
     """Noisy counts and sums of classes, around a noisy centre.
 
-    Attributes
-    ----------
-    centre : ndarray of shape (n_features,)
-        Vector that was subtracted from all samples.
-
-    data_norm : float
-        Norm to which centred samples were clipped.
-
-    counts : ndarray of shape (n_classes,)
-        Noisy number of samples of each class, at least 0.
-
-    n_samples : float
-        Noisy number of all samples, at least 1.
-
-    sums : ndarray of shape (n_classes, n_features)
-        Noisy sum of the centred and clipped samples of each class.
-
-    noise_std, count_std : float
-        Standard deviation of the noise of each entry of `sums`, and of each count.
+    `centre` was subtracted from all samples, and `data_norm` is the norm to which they
+    were clipped. `counts`, of shape (n_classes,), are at least 0, their total
+    `n_samples` at least 1. `sums` has the shape (n_classes, n_features). `noise_std`
+    and `count_std` are the standard deviations of the noise of each entry of `sums`,
+    and of each count.
     """
 
     centre: np.ndarray
@@ -210,23 +181,11 @@ def private_shares(shares, center, data_norm):
 def shrink_noisy_covariance(moment, noise_std):
     r"""Return a positive definite covariance from a matrix with symmetric noise.
 
-    Noise of deviation :math:`\sigma` on the diagonal and :math:`\sigma / \sqrt 2` off
-    it spreads eigenvalues by up to :math:`b = \sigma \sqrt{2 d}` to either side. A
-    deviation y from the common level becomes :math:`\operatorname{sign}(y)
+    Noise of deviation :math:`\sigma`, `noise_std`, on the diagonal and :math:`\sigma /
+    \sqrt 2` off it spreads eigenvalues by up to :math:`b = \sigma \sqrt{2 d}` to either
+    side. A deviation y from the common level becomes :math:`\operatorname{sign}(y)
     \sqrt{\max(y^2 - b^2, 0)}`, the estimate of least squared error for few large
     eigenvalues (Gavish and Donoho, arXiv 1405.7511); the level keeps the trace.
-
-    Parameters
-    ----------
-    moment : ndarray of shape (n_features, n_features)
-        Symmetric matrix with noise.
-
-    noise_std : float
-        Standard deviation of the noise of its diagonal.
-
-    Returns
-    -------
-    ndarray of shape (n_features, n_features)
     """
     values, vectors = np.linalg.eigh(moment)
     spread = noise_std * np.sqrt(2 * len(values))
@@ -250,7 +209,7 @@ def shrink_noisy_covariance(moment, noise_std):
 
 
 def shrink_noisy_means(private, covariance):
-    r"""Return class means from noisy sums, shrunk towards the overall mean.
+    r"""Return class means from `PrivateSums`, shrunk towards the overall mean, and k0.
 
     In a direction of within-class variance :math:`w`, a noisy sum of the samples of a
     class with noisy count n has the variance :math:`(n^2 + \tau^2) w / k_0 + n w +
@@ -259,21 +218,7 @@ def shrink_noisy_means(private, covariance):
     least squared error; :math:`k_0`, the number of pseudo-samples at the overall mean,
     has the largest likelihood.
 
-    Parameters
-    ----------
-    private : PrivateSums
-        Noisy counts and sums.
-
-    covariance : ndarray of shape (n_features, n_features)
-        Covariance within the classes.
-
-    Returns
-    -------
-    means : ndarray of shape (n_classes, n_features)
-        Around the centre of `private`.
-
-    k0 : float
-        Number of pseudo-samples.
+    The means, of shape (n_classes, n_features), are around the noisy centre.
     """
     within, vectors = np.linalg.eigh(covariance)
     counts = private.counts[:, None]

@@ -30,16 +30,9 @@ def pool_positions(X):
 class PositionScaler:
     """The layout of samples, and the scale of their features.
 
-    Attributes
-    ----------
-    sample_shape : tuple of int
-        (n_features,), (n_tokens, n_features) or (n_channels, height, width).
-
-    dtype : str
-        Floating point type of samples.
-
-    offset, scale : ndarray of shape (n_features,)
-        Of the features at all positions.
+    `sample_shape` is (n_features,), (n_tokens, n_features) or (n_channels, height,
+    width). `offset` and `scale`, of shape (n_features,), are those of the features at
+    all positions.
     """
 
     sample_shape: tuple
@@ -110,38 +103,20 @@ def mean_code(module, Z):
 
 @torch.no_grad()
 def class_activation(module, codes, labels, mean):
-    r"""Return what each unit of a code adds to the logit of a class.
+    r"""Return what each unit of a code adds to the logit of a class, (n, n_units).
 
     For a linear classifier with weights :math:`w_c` of the pooled code, the logit of
-    class c, less the mean of the logits of all classes, is up to a constant the
-    average over the positions p, or for samples without positions the sum over the
-    groups l, of
+    class c, less the mean of the logits of all classes, is up to a constant the average
+    over the positions p, or for samples without positions the sum over the groups l, of
 
     .. math::
         A_c(p) = (w_c - \bar w) \cdot (s_p - \bar s), \qquad
         A_c(l) = (w_{cl} - \bar w_l) \cdot (s_l - \bar s_l),
 
     the class activation map of Zhou et al. ("Learning Deep Features for Discriminative
-    Localization", CVPR 2016) around the mean code :math:`\bar s`.
-
-    Parameters
-    ----------
-    module : SimplicialAutoencoder
-        Its classifier is read.
-
-    codes : Tensor of shape (n, n_positions, n_groups, group_size)
-        Codes of samples.
-
-    labels : Tensor of shape (n,)
-        Class code of each sample.
-
-    mean : Tensor of shape (n_groups, group_size)
-        Mean code.
-
-    Returns
-    -------
-    Tensor of shape (n, n_units)
-        The units are the positions, or of a single position the groups.
+    Localization", CVPR 2016) around the mean code :math:`\bar s`, of shape (n_groups,
+    group_size). Codes have the shape (n, n_positions, n_groups, group_size). The units
+    are the positions, or of a single position the groups.
     """
     weight = module.head.weight - module.head.weight.mean(dim=0)
     weight = weight[labels].view(-1, 1, *mean.shape)
@@ -179,27 +154,9 @@ def head_samples(codes, code):
 def draw_partners(maps, codes, tails, n_neighbors, rng):
     """Return a head sample for each tail sample, among those of the nearest maps.
 
-    Parameters
-    ----------
-    maps : ndarray of shape (n_samples, n_units)
-        Map of each sample for its own class; they are compared by their direction.
-
-    codes : ndarray of shape (n_samples,)
-        Class codes.
-
-    tails : ndarray of shape (n_new,)
-        Indices of the tail samples.
-
-    n_neighbors : int
-        Nearest head samples that one is drawn from.
-
-    rng : RandomState
-        Draws.
-
-    Returns
-    -------
-    ndarray of shape (n_new,)
-        Indices of the head samples.
+    Both are indices of shape (n_new,). `maps`, of shape (n_samples, n_units), are those
+    of each sample for its own class; they are compared by their direction. One of
+    `n_neighbors` head samples is drawn.
     """
     norm = np.linalg.norm(maps, axis=1, keepdims=True)
     directions = maps / np.where(norm > 0, norm, 1)

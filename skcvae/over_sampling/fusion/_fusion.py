@@ -30,16 +30,9 @@ _MAX_DRAWS = 10
 class FusedSamples:
     """New samples, and what they are made of.
 
-    Attributes
-    ----------
-    samples : ndarray of shape (n_new, ...)
-        In the units and the layout of the training samples.
-
-    parents : ndarray of shape (n_new, 2)
-        Index of the tail sample and of the head sample.
-
-    masks : ndarray of shape (n_new, n_units)
-        True where a unit comes from the tail sample.
+    `samples` has the units and the layout of the training samples. `parents`, of shape
+    (n_new, 2), has the indices of tail and head sample, and `masks`, of shape (n_new,
+    n_units), is true where a unit comes from the tail sample.
     """
 
     samples: np.ndarray
@@ -50,22 +43,9 @@ class FusedSamples:
 class Fusion:
     """Fuses training samples by the class-specific units of their codes.
 
-    Parameters
-    ----------
-    module : SimplicialAutoencoder
-        Trained.
-
-    scaler : PositionScaler
-        Of the training samples.
-
-    Z : ndarray of shape (n_samples, n_positions, n_features)
-        Scaled training samples.
-
-    codes : ndarray of shape (n_samples,)
-        Their class codes.
-
-    quantile, n_neighbors, noise
-        Parameters of the sampler.
+    `module` and `scaler` are trained. `Z`, of shape (n_samples, n_positions,
+    n_features), are the scaled training samples. The last three are parameters of the
+    sampler.
     """
 
     def __init__(self, module, scaler, Z, codes, *, quantile, n_neighbors, noise):

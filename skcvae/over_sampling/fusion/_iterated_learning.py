@@ -17,7 +17,7 @@ from ..._training import (
     TensorLoader,
     TrainingNet,
     gradient_clipping,
-    progress_callbacks,
+    make_net,
 )
 
 # What the sampler's own parameters set.
@@ -38,12 +38,7 @@ class SimplicialEmbedding(nn.Module):
 
     The smaller the temperature, the closer each group is to a choice of one of its
     entries (Lavoie et al., "Simplicial Embeddings in Self-Supervised Learning and
-    Downstream Classification", ICLR 2023).
-
-    **Shape**
-
-    - Input: ``(..., n_groups, group_size)``
-    - Output: the same; sums over the last axis are 1
+    Downstream Classification", ICLR 2023). Shapes are (..., n_groups, group_size).
     """
 
     def __init__(self, temperature=1.0):
@@ -132,17 +127,11 @@ class StepLoader(TensorLoader):
 class TaskLoss(nn.Module):
     r"""The task of the agents: to reconstruct samples, and to tell their class.
 
-    The classifier is trained with :math:`\log \pi` added to its logits, so that they
-    are those of equally frequent classes (Ren et al., "Balanced Meta-Softmax for
-    Long-Tailed Visual Recognition", NeurIPS 2020).
-
-    Parameters
-    ----------
-    log_prior : Tensor of shape (n_classes,)
-        Log of the class frequencies.
-
-    classification_weight : float
-        Weight of the cross-entropy, in nats, against the mean squared error.
+    The classifier is trained with :math:`\log \pi`, `log_prior`, added to its logits,
+    so that they are those of equally frequent classes (Ren et al., "Balanced
+    Meta-Softmax for Long-Tailed Visual Recognition", NeurIPS 2020).
+    `classification_weight` is the weight of the cross-entropy, in nats, against the
+    mean squared error.
     """
 
     def __init__(self, log_prior, classification_weight=0.02):
@@ -166,11 +155,6 @@ class IteratedNet(TrainingNet):
     (interaction). With few steps of imitation, the student learns the codes that are
     easy to learn (Ren et al., "Improving Compositional Generalization using Iterated
     Learning and Simplicial Embeddings", NeurIPS 2023).
-
-    Parameters
-    ----------
-    imitation_steps, interaction_steps : int
-        Batches of each phase.
     """
 
     def __init__(self, *args, imitation_steps=100, interaction_steps=300, **kwargs):
@@ -247,23 +231,7 @@ def phase_decay(ends, step):
 def build_net(sampler, n_positions, n_features, class_count, device):
     """Return the untrained net of a sampler; its `net_params` win over what is set.
 
-    Parameters
-    ----------
-    sampler : HeadTailFusionSampler
-        Its parameters are read.
-
-    n_positions, n_features : int
-        Positions of a map, and features of a position.
-
-    class_count : ndarray of shape (n_classes,)
-        Number of samples of each class.
-
-    device : torch.device
-        Where to train.
-
-    Returns
-    -------
-    IteratedNet
+    `class_count`, of shape (n_classes,), are the samples of each class.
     """
     phases = [sampler.interaction_steps]
     phases += sampler.n_generations * [
@@ -275,11 +243,7 @@ def build_net(sampler, n_positions, n_features, class_count, device):
         step_every="batch",
         lr_lambda=partial(phase_decay, list(accumulate(phases))),
     )
-    # skorch uses and clears what it is given: the user's own objects stay fresh.
-    extra = copy.deepcopy(sampler.net_params or {})
     callbacks = [("lr_schedule", schedule), gradient_clipping()]
-    callbacks += progress_callbacks(sampler.verbose)
-    callbacks += extra.pop("callbacks", None) or []
     prior = torch.from_numpy(class_count / class_count.sum())
     params = {
         "module": SimplicialAutoencoder,
@@ -295,14 +259,11 @@ def build_net(sampler, n_positions, n_features, class_count, device):
         "interaction_steps": sampler.interaction_steps,
         "iterator_train": StepLoader,
         "iterator_train__shuffle": True,
-        "iterator_valid": TensorLoader,
-        "train_split": None,
         "max_epochs": len(phases),
         "batch_size": int(np.clip(_BATCH_POSITIONS // n_positions, *_BATCH_SIZES)),
         "lr": 3e-3,
         "device": str(device),
-        "verbose": int(sampler.verbose > 1),
     }
-    if "optimizer" not in extra:
+    if "optimizer" not in (sampler.net_params or {}):
         params["optimizer__fused"] = True
-    return IteratedNet(**{**params, **extra, "callbacks": callbacks})
+    return make_net(IteratedNet, sampler, params, callbacks)
