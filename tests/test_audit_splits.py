@@ -1,11 +1,13 @@
 """Audits that train anew on random splits."""
 
 import numpy as np
+import pytest
 from sklearn.base import BaseEstimator
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.random_projection import GaussianRandomProjection
 
+from skcvae.generators import ClassGaussian
 from skcvae.privacy._audit import privacy_audit
 from skcvae.privacy._audit_parts import Part, Parts, split_anew
 
@@ -123,3 +125,12 @@ def test_the_seed_reaches_the_steps_of_a_pipeline():
         for _ in range(2)
     ]
     assert aucs[0] == aucs[1]
+
+
+def test_an_estimator_without_a_decoder_cannot_calibrate_the_attack_on_one():
+    X, y, *others = records()
+    release = ClassGaussian().fit(X, y)
+    Memoriser.n_fits = 0
+    with pytest.raises(ValueError, match="retrain must have make_decoder"):
+        privacy_audit(release, X, y, *others, retrain=Memoriser())
+    assert Memoriser.n_fits == 0

@@ -129,3 +129,10 @@ def test_columns_that_are_constant_or_empty_have_no_association():
         assert pairs["age", name] == pairs["job", name] == 0
     assert quality.columns.loc["empty", "missing_synthetic"] == 1
     assert np.isnan(quality.columns.loc["empty", "distance"])
+
+
+def test_rules_of_one_name_are_refused():
+    # The share of the first would be replaced by that of the second.
+    rules = [lambda table: table["age"] > 0, lambda table: table["age"] > 50]
+    with pytest.raises(ValueError, match=r"one name, of \['<lambda>'\]"):
+        table_quality(REAL, OTHER, constraints=rules)

@@ -73,7 +73,7 @@ class BaseAnonymizer(
         samples = validate_data(
             self, X, reset=False, dtype=types, ensure_all_finite=finite
         )
-        known: frozenset = getattr(self, "_fingerprints", frozenset())
+        known = getattr(self, "_fingerprints", frozenset())
         n_known = sum(mark in known for mark in _fingerprints(samples)) if known else 0
         if n_known > len(samples) / 2:
             warn_user(

@@ -98,6 +98,12 @@ def table_quality(
             Area under the ROC curve with which gradient boosting tells synthetic from
             real samples, by cross-validation: 0.5 where it cannot.
 
+    Raises
+    ------
+    ValueError
+        If the tables have different columns or fewer than two samples, or a rule cannot
+        be applied or has the name of another one.
+
     See Also
     --------
     classifier_two_sample_test : Tests numeric samples with any classifier.
@@ -129,6 +135,15 @@ def table_quality(
     if min(map(len, tables)) < 2:
         raise ValueError("Each table needs at least two samples.")
     is_categorical = find_categorical(tables[0], categorical_features)
+    violations = {
+        name_of(rule): 1 - find_allowed([rule], tables[1]).mean()
+        for rule in constraints or ()
+    }
+    if len(violations) < len(constraints or ()):
+        raise ValueError(
+            f"Several constraints have one name, of {list(violations)}, and only one "
+            "of them would be reported. Give functions of different names."
+        )
     rng = check_random_state(random_state)
     # Codes of categories, and numbers, of both tables; -1 and NaN are missing.
     pairs = [
@@ -143,10 +158,7 @@ def table_quality(
     return Bunch(
         columns=pd.DataFrame(columns, index=pd.Index(names, name="column")),
         pairs=pd.DataFrame(found, columns=_PAIR_COLUMNS),
-        violations={
-            name_of(rule): 1 - find_allowed([rule], tables[1]).mean()
-            for rule in constraints or ()
-        },
+        violations=violations,
         detection_auc=_detect(pairs, is_categorical, rng),
     )
 
@@ -167,14 +179,13 @@ def _read_columns(columns, is_category):
     missing = [find_missing(column) for column in columns]
     if is_category:
         known: dict = {}
-        read = [
+        return [
             np.array([-1 if m else known.setdefault(v, len(known)) for v, m in pairs])
             for pairs in (
                 zip(column.tolist(), lost, strict=True)
                 for column, lost in zip(columns, missing, strict=True)
             )
         ]
-        return read
     read = []
     for column, lost in zip(columns, missing, strict=True):
         numbers = np.full(len(column), np.nan)

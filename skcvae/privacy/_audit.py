@@ -28,7 +28,7 @@ from ._audit_membership import (
     check_splits,
     score_records,
 )
-from ._audit_parts import check_parts, synthesize, train_clone
+from ._audit_parts import check_parts, has_decoder, synthesize, train_clone
 from ._audit_report import PrivacyAudit
 from ._closeness import distance_to_closest_record_share, exact_copies
 from ._membership import label_inference_gap, scaler_attack
@@ -156,7 +156,8 @@ def privacy_audit(  # noqa: PLR0913  three sets of records, and the release
     ------
     ValueError
         If there is no hold-out or no reference, a set is too small, two of the real
-        sets share a sample or a group, or samples and labels do not fit together.
+        sets share a sample or a group, samples and labels do not fit together, or
+        `retrain` has no decoder to calibrate or repeat the attacks on one.
 
     Warns
     -----
@@ -189,7 +190,7 @@ def privacy_audit(  # noqa: PLR0913  three sets of records, and the release
         min_samples=MIN_RECORDS,
     )
     names = _choose_attacks(attacks, synthetic)
-    check_splits(retrain, n_repeats)
+    check_splits(retrain, n_repeats, names)
     notes = _warn_about_size(parts)
     formal = _formal_part(synthetic, statement)
     members, nonmembers, reference = parts
@@ -244,11 +245,6 @@ def _choose_attacks(attacks, synthetic):
             "with make_decoder."
         )
     return list(attacks)
-
-
-def has_decoder(release):
-    """Tell whether a release has a decoder that can be attacked."""
-    return callable(getattr(release, "make_decoder", None))
 
 
 def _warn_about_size(parts):

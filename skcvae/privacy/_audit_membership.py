@@ -8,7 +8,13 @@ from .._record_sets import scale_by
 from .._seeds import draw_seeds
 from .._statistics import Estimate, auc, proportion
 from ._attack_result import attack_result
-from ._audit_parts import SyntheticSamples, split_anew, synthesize, train_clone
+from ._audit_parts import (
+    SyntheticSamples,
+    has_decoder,
+    split_anew,
+    synthesize,
+    train_clone,
+)
 from ._audit_report import AuditedAttack, AuditedClass
 from ._headline import find_headline
 from ._latent_search import latent_search_scores
@@ -178,12 +184,18 @@ def _auc_among(scores, chosen, confidence=CONFIDENCE):
     return auc(*some, confidence)
 
 
-def check_splits(retrain, n_repeats):
-    """Refuse too few repeats, and an estimator that cannot be trained again."""
+def check_splits(retrain, n_repeats, names):
+    """Refuse too few repeats, and an estimator that does not fit the attacks."""
     if retrain is not None and not (
         hasattr(retrain, "sample") or hasattr(retrain, "fit_transform")
     ):
         raise ValueError("retrain must have the method sample or fit_transform.")
+    wanted = DECODER_ATTACKS if n_repeats > 1 else (LATENT_SEARCH,)
+    if retrain is not None and not has_decoder(retrain) and {*wanted} & {*names}:
+        raise ValueError(
+            "retrain must have make_decoder, as the release has, for the attacks "
+            f"{[*wanted]}. Give the estimator that made it, or leave these attacks out."
+        )
     if 1 < n_repeats < _MIN_REPEATS:
         raise ValueError(
             f"n_repeats={n_repeats} trainings are too few for an interval: use 1, or "

@@ -116,6 +116,11 @@ def _sample(release, y, seed):
     return draw(release, y, random_state=seed)
 
 
+def has_decoder(release):
+    """Tell whether a release has a decoder that can be attacked."""
+    return callable(getattr(release, "make_decoder", None))
+
+
 def train_clone(estimator, X, y, seed):
     """Return a fitted clone, or a tuple of what it makes of the samples.
 
