@@ -91,6 +91,34 @@ def _is_missing(value):
     return value is None or is_pandas_na(value) or is_scalar_nan(value) or is_nat
 
 
+def read_columns(columns, is_category):
+    """Return the codes or numbers of one column of several tables, on one scale.
+
+    Codes of categories count from 0; -1 and NaN are missing.
+    """
+    missing = [find_missing(column) for column in columns]
+    if is_category:
+        known: dict = {}
+        return [
+            np.array([-1 if m else known.setdefault(v, len(known)) for v, m in pairs])
+            for pairs in (
+                zip(column.tolist(), lost, strict=True)
+                for column, lost in zip(columns, missing, strict=True)
+            )
+        ]
+    read = []
+    for column, lost in zip(columns, missing, strict=True):
+        numbers = np.full(len(column), np.nan)
+        present = take(column, ~lost)
+        if getattr(present.dtype, "kind", "O") in "mM":
+            # All tables in one unit.
+            kind = "datetime64[ns]" if present.dtype.kind == "M" else "timedelta64[ns]"
+            present = np.asarray(present).astype(kind).astype("int64")
+        numbers[~lost] = np.asarray(present, dtype=np.float64)
+        read.append(numbers)
+    return read
+
+
 def find_categorical(table, categorical_features="auto"):
     """Mark the columns that hold categories, in an array of shape (n_columns,).
 

@@ -17,9 +17,8 @@ from .._tables import (
     column_at,
     column_names,
     find_categorical,
-    find_missing,
+    read_columns,
     read_table,
-    take,
 )
 
 # HistGradientBoostingClassifier takes so many categories in a column.
@@ -172,31 +171,6 @@ _PAIR_COLUMNS = [
     "difference",
     "standard_error",
 ]
-
-
-def read_columns(columns, is_category):
-    """Return codes of categories or numbers of a real and a synthetic column."""
-    missing = [find_missing(column) for column in columns]
-    if is_category:
-        known: dict = {}
-        return [
-            np.array([-1 if m else known.setdefault(v, len(known)) for v, m in pairs])
-            for pairs in (
-                zip(column.tolist(), lost, strict=True)
-                for column, lost in zip(columns, missing, strict=True)
-            )
-        ]
-    read = []
-    for column, lost in zip(columns, missing, strict=True):
-        numbers = np.full(len(column), np.nan)
-        present = take(column, ~lost)
-        if getattr(present.dtype, "kind", "O") in "mM":
-            # Both tables in one unit.
-            kind = "datetime64[ns]" if present.dtype.kind == "M" else "timedelta64[ns]"
-            present = np.asarray(present).astype(kind).astype("int64")
-        numbers[~lost] = np.asarray(present, dtype=np.float64)
-        read.append(numbers)
-    return read
 
 
 def _compare_column(real, synthetic, is_category):

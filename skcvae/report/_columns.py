@@ -10,9 +10,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.utils import Bunch
 
-from .._tables import column_at
+from .._tables import column_at, read_columns
 from ..metrics import table_quality
-from ..metrics._tables import read_columns
 from ._samples import Run, Samples, Tables
 
 # More categories than this would need too much memory.
@@ -28,9 +27,10 @@ def encode_run(run: Run, categorical: np.ndarray, constraints: list) -> Run:
     every = [*parts.values(), *run.compared.values()]
     X = _encode([part.X for part in every], categorical)
     encoded = [Samples(x, part.y) for x, part in zip(X, every, strict=True)]
+    named: dict[str, Any] = dict(zip(parts, encoded, strict=False))
     return replace(
         run,
-        **dict(zip(parts, encoded, strict=False)),
+        **named,
         compared=dict(zip(run.compared, encoded[len(parts) :], strict=True)),
         tables=Tables(
             {name: part.X for name, part in run.compared.items()},
