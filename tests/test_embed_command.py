@@ -98,9 +98,12 @@ def test_a_folder_becomes_a_file_that_other_commands_read(run, embed, photos, tm
 def test_photos_without_labels_keep_their_names(run, embed, tmp_path):
     save_photos(tmp_path, "new", range(3))
     (tmp_path / "new" / "notes.txt").write_text("no photo")
+    (tmp_path / "new" / "raw.cr2").write_bytes(b"of a camera")
     for output in (tmp_path / "out.npz", tmp_path / "out.safetensors"):
         result = run(tmp_path / "new", output)
         assert result.exit_code == 0, result.output
+        assert "no labels are written" in result.output
+        assert "Warning: " in result.output and "cr2" in result.output.lower()
         samples, is_labelled = read_unlabelled(output, "test")
         assert not is_labelled
         assert samples.files.tolist() == ["000.png", "001.png", "002.png"]
@@ -125,6 +128,7 @@ def test_names_stay_with_their_photos_where_one_is_broken(
     check_refused(
         run(tmp_path / "new", tmp_path / "out.npz", "--on-error=ignore"), "on_error"
     )
+    check_refused(run(tmp_path / "new", tmp_path / "out.npz", "--split=a"), "split 'a'")
 
 
 def test_splits_are_told_apart(run, embed, tmp_path):

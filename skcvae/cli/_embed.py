@@ -9,6 +9,7 @@ import numpy as np
 import typer
 
 from .._files import printable
+from .._warnings import warn_user
 from ._common import (
     DEFAULT_MODEL,
     AsJson,
@@ -88,7 +89,8 @@ def embed(
     if source.suffix == ".npz":
         arrays, images = _embed_medmnist(source, embedder, as_json)
         failures = []
-    elif flat := _find_unlabelled(source):
+    elif not split and (flat := _find_unlabelled(source)):
+        typer.echo(f"{source} has no sub-folders: no labels are written.", err=as_json)
         arrays, failures = _embed_unlabelled(flat, embedder, on_error)
         images = {}
     else:
@@ -143,14 +145,17 @@ def _embed_splits(source, embedder, on_error, splits, as_json):
 
 def _find_unlabelled(source):
     """Return the images of a folder without sub-folders, sorted by name, or none."""
-    from .._image_formats import is_readable
+    from .._image_formats import count_unread, is_readable
 
     if not source.is_dir():
         return []
     entries = sorted(path for path in source.iterdir() if path.name[0] != ".")
     if any(path.is_dir() for path in entries):
         return []
-    return [path for path in entries if is_readable(str(path))]
+    found = [path for path in entries if is_readable(str(path))]
+    if found and (unread := count_unread([str(path) for path in entries])):
+        warn_user(f"{printable(source)} holds {unread}")
+    return found
 
 
 def _embed_unlabelled(paths, embedder, on_error):
