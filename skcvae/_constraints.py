@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ._tables import take
+from ._tables import column_at, column_names, find_missing, take
 
 # The places on a line are halved so often: the last step is a millionth of the first.
 _N_HALVINGS = 20
@@ -20,7 +20,23 @@ def check_constraints(constraints, table):
             raise ValueError(
                 f"{(~held).sum()} of {len(held)} training samples break the constraint "
                 f"{name_of(constraint)!r}. Correct or drop them, or give a weaker one."
+                + _hint_at_missing(constraint, table, ~held)
             )
+
+
+def _hint_at_missing(constraint, table, broken):
+    """Return what to do for missing values, with which comparisons are false."""
+    lost = np.zeros(len(broken), dtype=bool)
+    for j, name in enumerate(column_names(table)):
+        if not isinstance(constraint, str) or str(name) in constraint:
+            lost |= find_missing(column_at(table, j))
+    n_lost = (lost & broken).sum()
+    if not n_lost:
+        return ""
+    return (
+        f" {n_lost} of them miss a value, and comparisons with it are false: let it "
+        "pass, for example by 'loan.isna() | (loan <= income / 2)'."
+    )
 
 
 def find_allowed(constraints, table):

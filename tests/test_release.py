@@ -106,6 +106,7 @@ def with_tensor(content, name, value):
 
 def test_release_draws_the_rows_that_the_anonymizer_draws(fitted, path):
     release = load(fitted.release(path), device="cpu")
+    assert repr(release) == "<Release of 3 classes and 6 features>"
     labels = ["tail", "head", "rare", "head"] * 500
     expected, _ = fitted.sample(y=labels, random_state=3)
     drawn, drawn_labels = release.sample(y=labels, random_state=3)

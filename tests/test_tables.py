@@ -22,7 +22,7 @@ from sklearn.model_selection import cross_val_score
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from skcvae._constraints import move_to_allowed
+from skcvae._constraints import check_constraints, move_to_allowed
 from skcvae.anonymization import GenerativeAnonymizer
 from skcvae.generators import ClassGaussian, DPClassGaussian, TableGenerator
 from skcvae.long_tail import LongTailClassifier
@@ -349,6 +349,15 @@ def test_numbers_move_to_the_nearest_allowed_place_on_a_line():
     assert_allclose(moved, [[2, 2], [0, 0], [1, 1]], atol=1e-4)
     only_goal = move_to_allowed(start, goal, lambda x: np.zeros(3, dtype=bool))
     assert_array_equal(only_goal, goal)
+
+
+def test_a_rule_that_missing_values_break_says_how_to_let_them_pass():
+    table = pd.DataFrame({"a": [1.0, np.nan, 3.0, 9.0], "b": [1.0, 2.0, np.nan, 4.0]})
+    message = r"2 of 4 training samples break .* 1 of them miss a value.*isna"
+    with pytest.raises(ValueError, match=message):
+        check_constraints(["a <= 3"], table)
+    with pytest.raises(ValueError, match=r"weaker one\.$"):
+        check_constraints(["a != 9 or b != 4"], table)
 
 
 REFUSED_RULES = {

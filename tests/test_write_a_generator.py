@@ -179,6 +179,16 @@ def test_a_broken_promise_is_named(fault, message):
         check_generator(Broken(fault))
 
 
+class OnlyOfGivenLabels(KernelGenerator):
+    def sample(self, n_samples=None, *, y=None, random_state=None):
+        return super().sample(y=[*y], random_state=random_state)
+
+
+def test_a_generator_that_chooses_no_labels_is_told_so():
+    with pytest.raises(AssertionError, match=r"without y failed: .*iterable"):
+        check_generator(OnlyOfGivenLabels())
+
+
 class NoSample(BaseEstimator):
     def fit(self, X, y):
         raise AssertionError("must not be fitted")

@@ -95,6 +95,10 @@ class Release(BatchesMixin, DecoderMixin, SamplingMixin):
         self._tensors = tensors
         self._output_dtype = np.dtype(np.float32)
 
+    def __repr__(self) -> str:
+        n_classes, n_features = len(self.classes_), self.n_features_in_
+        return f"<Release of {n_classes} classes and {n_features} features>"
+
     def privacy_statement(self) -> dict[str, Any]:
         """Return the publisher's statement on the training samples.
 

@@ -75,7 +75,12 @@ def _check_draws(generator, X, y):
     wanted = np.unique(y)[[2, 0, 0, 1, 2]]
     drawn, labels = draw(fitted, wanted, random_state=0)
     _expect(drawn.shape == (5, 4), generator, "samples must have the features of X.")
-    drawn, labels = draw(fitted, n_samples=7, random_state=0)
+    try:
+        drawn, labels = draw(fitted, n_samples=7, random_state=0)
+    except Exception as error:
+        raise AssertionError(
+            f"{type(generator).__name__}: sample(n_samples=7) without y failed: {error}"
+        ) from error
     _expect(len(drawn) == 7, generator, "sample(n_samples=7) must return 7 samples.")
     known = set(labels.tolist()) <= set(y.tolist())
     _expect(known, generator, "sample(n_samples) must return labels of y.")

@@ -72,6 +72,8 @@ class StreamingMixin:
     ) -> list[Path]:
         """Write the blocks of :meth:`iter_resample`, each to a file of its own.
 
+        The training samples come first, in their order, and then the generated ones.
+
         For an array of Dask, its workers write the files, and draw the new samples. The
         folder must then be one that all of them share. The files of a lost worker are
         written again by another one.
