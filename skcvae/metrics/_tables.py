@@ -147,7 +147,7 @@ def table_quality(
     rng = check_random_state(random_state)
     # Codes of categories, and numbers, of both tables; -1 and NaN are missing.
     pairs = [
-        _read_columns([column_at(table, j) for table in tables], listed)
+        read_columns([column_at(table, j) for table in tables], listed)
         for j, listed in enumerate(is_categorical)
     ]
     columns = [
@@ -174,7 +174,7 @@ _PAIR_COLUMNS = [
 ]
 
 
-def _read_columns(columns, is_category):
+def read_columns(columns, is_category):
     """Return codes of categories or numbers of a real and a synthetic column."""
     missing = [find_missing(column) for column in columns]
     if is_category:

@@ -46,7 +46,8 @@ class _Published:
         self.rows = run.synthetic
         # Those of suppressed classes are not published.
         self.classes_ = np.unique(run.synthetic.y)
-        if hasattr(run.generator, "make_decoder"):
+        # The decoder of a table makes other codes than those of the report.
+        if run.tables is None and hasattr(run.generator, "make_decoder"):
             self.make_decoder = run.generator.make_decoder
 
     def sample(self, n_samples=None, *, y=None, random_state=None):

@@ -17,9 +17,11 @@ from tqdm.auto import tqdm
 from .._extras import import_extra, import_pyplot
 from .._files import check_output, write_whole
 from .._statistics import Estimate
+from .._tables import find_categorical
+from ._columns import MAX_CATEGORIES, encode_run, measure_columns
 from ._figures import MAX_CLASS_IMAGES, draw_classes, draw_figures
 from ._privacy import audit, describe_privacy
-from ._samples import clean, prepare_run
+from ._samples import clean, find_table_generator, prepare_run
 from ._sections import (
     collect,
     describe_data,
@@ -28,7 +30,7 @@ from ._sections import (
     measure_quality,
     measure_utility,
 )
-from ._summary import RULES, next_steps, summarise
+from ._summary import COLUMN_RULES, RULES, next_steps, summarise
 
 
 def report(  # noqa: PLR0913  three sets of samples with their groups
@@ -44,6 +46,7 @@ def report(  # noqa: PLR0913  three sets of samples with their groups
     groups: ArrayLike | None = None,
     groups_test: ArrayLike | None = None,
     groups_reference: ArrayLike | None = None,
+    constraints: list | None = None,
     title: str | None = None,
     command: str | None = None,
     device: str | torch.device = "cpu",
@@ -68,6 +71,12 @@ def report(  # noqa: PLR0913  three sets of samples with their groups
     and generated sets with equal numbers of samples of each class, at most 5,000
     samples each. The linear head is that of :func:`~skcvae.metrics.linear_probe`.
 
+    Where the model has a :class:`~skcvae.generators.TableGenerator`, samples are
+    tables, and the section "Columns" has the numbers of
+    :func:`~skcvae.metrics.table_quality`. All other sections take them as numbers: a
+    feature for each of the 50 most frequent categories of a column, and standardised
+    numbers with the median in the place of missing values.
+
     Parameters
     ----------
     path : str or path-like
@@ -78,7 +87,7 @@ def report(  # noqa: PLR0913  three sets of samples with their groups
         over-sampler with a generator; or fitted generator, whose samples fill up all
         classes to the size of the largest.
 
-    X : array-like of shape (n_samples, n_features)
+    X : array-like or DataFrame of shape (n_samples, n_features)
         Samples that the model was fitted on. For
         :class:`~skcvae.anonymization.KSameAnonymizer`, they must have the same order.
 
@@ -102,6 +111,10 @@ def report(  # noqa: PLR0913  three sets of samples with their groups
     groups, groups_test, groups_reference : array-like, default=None
         Group of each sample, such as the patient, for
         :func:`~skcvae.privacy.privacy_audit`.
+
+    constraints : list of str or callable, default=None
+        Rules of tables, of which the report counts the broken ones. None takes those of
+        the :class:`~skcvae.generators.TableGenerator`.
 
     title : str, default=None
         Title. None uses the name of the model's class.
@@ -129,13 +142,14 @@ def report(  # noqa: PLR0913  three sets of samples with their groups
         If matplotlib or jinja2 is missing.
 
     ValueError
-        If the file cannot be written, the numbers of features differ, or the model
-        cannot generate samples.
+        If the file cannot be written, the features differ, the model cannot generate
+        samples, or a constraint cannot be applied.
 
     See Also
     --------
     skcvae.privacy.privacy_audit : Results of the attacks as numbers.
     skcvae.metrics.linear_probe : Scores of the linear head.
+    skcvae.metrics.table_quality : Comparison of tables as numbers.
 
     Examples
     --------
@@ -161,15 +175,34 @@ def report(  # noqa: PLR0913  three sets of samples with their groups
         "groups_reference": groups_reference,
     }
     title = clean(title or f"Report on a {type(model).__name__}")
+    tables = find_table_generator(model)
+    if tables is None and constraints is not None:
+        raise ValueError(
+            "constraints need a model that draws tables, with a TableGenerator, and "
+            f"{type(model).__name__} draws arrays. Leave them out."
+        )
     with _collected_warnings() as messages:
         run = prepare_run(
-            model, X, y, X_test, y_test, X_reference, y_reference, random_state
+            model,
+            X,
+            y,
+            X_test,
+            y_test,
+            X_reference,
+            y_reference,
+            random_state,
+            is_table=tables is not None,
         )
+        if tables is not None:
+            listed = find_categorical(run.train.X, tables.categorical_features)
+            rules = tables.constraints if constraints is None else constraints
+            run = encode_run(run, listed, list(rules or ()))
         sections = _measure(run, groups_of, device, messages, verbose)
     page = template.render(
         run=run,
         **sections,
-        rules=RULES,
+        rules=RULES if run.tables is None else RULES + COLUMN_RULES,
+        max_categories=MAX_CATEGORIES,
         max_class_images=MAX_CLASS_IMAGES,
         reproduction=describe_reproduction(title, command, random_state),
     )
@@ -179,7 +212,7 @@ def report(  # noqa: PLR0913  three sets of samples with their groups
 
 def _measure(run, groups, device, messages, verbose):
     """Return the contents of the sections by their names in the template."""
-    with tqdm(total=5, unit="section", desc="report", disable=not verbose) as progress:
+    with tqdm(total=6, unit="section", desc="report", disable=not verbose) as progress:
 
         def measure(name, function, *args):
             progress.set_postfix_str(name)
@@ -187,6 +220,7 @@ def _measure(run, groups, device, messages, verbose):
             progress.update()
             return result
 
+        columns = measure("columns", measure_columns, run)
         quality = measure("quality", measure_quality, run)
         utility = measure("utility", measure_utility, run, device)
         found, reason = measure("privacy", audit, run, groups)
@@ -195,7 +229,9 @@ def _measure(run, groups, device, messages, verbose):
     privacy = describe_privacy(run, found, reason)
     guarantee = dict(privacy["formal"])["guarantee"][0]
     findings = summarise(
-        collect(run, quality, utility, (found, reason, guarantee), tuple(messages))
+        collect(
+            run, quality, columns, utility, (found, reason, guarantee), tuple(messages)
+        )
     )
     return {
         "findings": findings,
@@ -203,6 +239,7 @@ def _measure(run, groups, device, messages, verbose):
         "data": describe_data(run),
         "training": describe_training(run),
         "quality": quality,
+        "columns": columns,
         "utility": utility,
         "privacy": privacy,
         "figures": figures,

@@ -8,10 +8,13 @@ from numpy.typing import ArrayLike
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from .._generation import draw
+from .._generation import draw, unfrozen
 from .._record_sets import check_one_label_per_sample, check_record_sets
 from .._seeds import draw_seeds
+from .._tables import column_names, read_table
+from .._tables import take as take_places
 from .._validation import check_labels
+from ..generators import TableGenerator
 
 # The time of comparisons grows with the square of this number of samples.
 _MAX_COMPARED = 5000
@@ -28,6 +31,14 @@ class Samples(NamedTuple):
     y: np.ndarray
 
 
+class Tables(NamedTuple):
+    """The compared sets as tables, the mask of their categories, and their rules."""
+
+    compared: dict[str, Any]
+    categorical: np.ndarray
+    constraints: list
+
+
 @dataclass(frozen=True)
 class Run:
     """The model, the samples and the seeds of a report.
@@ -37,7 +48,7 @@ class Run:
     real. `synthetic` has a sample for each training sample of a class that can be
     drawn. `added` is what over-sampling adds. `compared` is "train", "test" and
     "synthetic" with equal numbers of samples of each class. `fitting` trains the probe,
-    `stopping` stops it early.
+    `stopping` stops it early. `tables` holds what was encoded, or None for arrays.
     """
 
     model: Any
@@ -53,6 +64,7 @@ class Run:
     stopping: Samples
     classes: np.ndarray
     seeds: list[int]
+    tables: Tables | None = None
 
     @property
     def names(self) -> list[str]:
@@ -73,17 +85,22 @@ def prepare_run(
     X_reference: ArrayLike | None,
     y_reference: ArrayLike | None,
     random_state: int | np.random.RandomState | None,
+    *,
+    is_table: bool = False,
 ) -> Run:
-    """Check the real samples, and draw generated ones."""
+    """Check the real samples, and draw generated ones; tables stay tables."""
     generator = _find_generator(model)
     train, test, reference = _check_samples(
-        (X, y), (X_test, y_test), (X_reference, y_reference), model
+        (X, y), (X_test, y_test), (X_reference, y_reference), model, is_table
     )
+    columns = column_names(train.X) if is_table else None
     rng = check_random_state(random_state)
     synthetic_seed, added_seed, *seeds = draw_seeds(rng, 5)
     is_release = _is_release(model)
-    synthetic = _draw_like(generator, train.y, synthetic_seed)
-    added = None if is_release else _draw_missing(model, generator, train, added_seed)
+    synthetic = _draw_like(generator, train.y, synthetic_seed, columns)
+    added = None
+    if not is_release:
+        added = _draw_missing(model, generator, train, added_seed, columns)
     fitting, stopping = train, reference
     if reference is None:
         fitting, stopping = _split_off(train, rng)
@@ -145,12 +162,23 @@ def _is_release(model):
     )
 
 
-def _check_samples(train, test, reference, model):
+def find_table_generator(model: Any) -> TableGenerator | None:
+    """Return the generator of tables that a model is or holds, or None."""
+    for name in ("generator_", "generator"):
+        inner = unfrozen(getattr(model, name, None))
+        if isinstance(inner, TableGenerator):
+            return inner
+    inner = unfrozen(model)
+    return inner if isinstance(inner, TableGenerator) else None
+
+
+def _check_samples(train, test, reference, model, is_table):
     """Return the real samples, with one precision and one label each."""
     if (reference[0] is None) != (reference[1] is None):
         raise ValueError("Give both of X_reference and y_reference, or neither.")
     given = {"": train, "_test": test, "_reference": reference}
-    sets = check_record_sets(**{f"X{name}": part[0] for name, part in given.items()})
+    check = _check_tables if is_table else check_record_sets
+    sets = check(**{f"X{name}": part[0] for name, part in given.items()})
     wanted = getattr(model, "n_features_in_", sets["X"].shape[1])
     if sets["X"].shape[1] != wanted:
         raise ValueError(
@@ -172,7 +200,20 @@ def _check_samples(train, test, reference, model):
     return checked
 
 
-def _draw_like(generator, y, seed):
+def _check_tables(**sets):
+    """Return the tables by name; leave out those of None."""
+    tables = {name: read_table(X) for name, X in sets.items() if X is not None}
+    names = {name: column_names(table) for name, table in tables.items()}
+    for name, found in names.items():
+        if found != names["X"]:
+            raise ValueError(
+                f"All samples must have the same columns: X has {names['X']}, and "
+                f"{name} has {found}."
+            )
+    return tables
+
+
+def _draw_like(generator, y, seed, columns):
     """Return a sample for each label that can be drawn."""
     if hasattr(generator, "centroids_"):
         if len(generator.labels_) != len(y):
@@ -186,10 +227,10 @@ def _draw_like(generator, y, seed):
     known = np.isin(y, getattr(generator, "classes_", y)) | np.isin(y, merged)
     if not known.any():
         raise ValueError("The model draws none of the classes in y.")
-    return _sample(generator, y[known], seed)
+    return _sample(generator, y[known], seed, columns)
 
 
-def _draw_missing(model, generator, train, seed):
+def _draw_missing(model, generator, train, seed, columns):
     """Return the samples that over-sampling adds, or that fill up all classes."""
     classes, counts = np.unique(train.y, return_counts=True)
     fill_up = dict(zip(classes.tolist(), counts.max() - counts, strict=True))
@@ -198,14 +239,23 @@ def _draw_missing(model, generator, train, seed):
         np.array(list(strategy), dtype=train.y.dtype), list(strategy.values())
     )
     if not len(labels):
-        return Samples(train.X[:0], train.y[:0])
-    return _sample(generator, labels, seed)
+        return take(train, np.arange(0))
+    return _sample(generator, labels, seed, columns)
 
 
-def _sample(generator, y, seed):
-    """Return generated rows of these labels, which keep the type of `y`."""
-    X, labels = draw(generator, y, random_state=seed)
-    return Samples(X, labels.astype(y.dtype, copy=False))
+def _sample(generator, y, seed, columns):
+    """Return generated samples of these labels, as a table if `columns` are given."""
+    if columns is None:
+        X, labels = draw(generator, y, random_state=seed)
+        return Samples(X, labels.astype(y.dtype, copy=False))
+    X, labels = generator.sample(y=y, random_state=seed)
+    X = read_table(X)
+    if column_names(X) != columns or not np.array_equal(labels, y):
+        raise ValueError(
+            f"{type(unfrozen(generator)).__name__} does not draw a sample for each "
+            f"label with the columns of X, {columns}."
+        )
+    return Samples(X, y)
 
 
 def _split_off(samples, rng):
@@ -219,7 +269,7 @@ def _split_off(samples, rng):
 
 def take(samples: Samples, chosen: np.ndarray) -> Samples:
     """Return some of the samples, by a mask or by indices."""
-    return Samples(samples.X[chosen], samples.y[chosen])
+    return Samples(take_places(samples.X, chosen), samples.y[chosen])
 
 
 def _same_numbers(rng, **parts):

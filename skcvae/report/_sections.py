@@ -59,6 +59,7 @@ def describe_data(run: Run) -> dict[str, Any]:
         ("training samples", len(run.train.y)),
         ("test samples", len(run.test.y)),
         ("reference samples", 0 if run.reference is None else len(run.reference.y)),
+        *([] if run.tables is None else [("columns", len(run.tables.categorical))]),
         ("features", run.train.X.shape[1]),
         ("classes", len(run.classes)),
         ("imbalance ratio, largest to smallest class", counts.max() / counts.min()),
@@ -308,6 +309,7 @@ def balanced_difference(first: Any, second: Any, y: Any) -> Estimate | None:
 def collect(
     run: Run,
     quality: Bunch,
+    columns: Bunch | None,
     utility: dict[str, Any],
     privacy: tuple[PrivacyAudit | None, str, str],
     messages: tuple[str, ...],
@@ -331,6 +333,7 @@ def collect(
         coverage=quality.coverage,
         precision=quality.precision,
         variance=quality.variance,
+        columns=None if columns is None or "reason" in columns else columns,
         medians=_median_distances(run),
         difference=utility.get("difference"),
         audit=audit,

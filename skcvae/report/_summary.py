@@ -1,7 +1,10 @@
 """The summary of a report: sentences that follow from its numbers by stated rules."""
 
 from dataclasses import dataclass
+from math import sqrt
 from typing import NamedTuple
+
+from sklearn.utils import Bunch
 
 from .._statistics import Estimate
 from ..privacy import PrivacyAudit
@@ -10,6 +13,8 @@ from ..privacy import PrivacyAudit
 _VARIANCE_BOUNDS = (2 / 3, 1.5)
 # Generated samples reach the training samples with this share of their number.
 _NEARLY = 0.9
+# A sentence names so many columns.
+_N_NAMED = 5
 
 RULES = (
     "Training and test samples are alike if training samples cover at least 90 % of "
@@ -25,6 +30,18 @@ RULES = (
     "accuracies on the same test samples excludes 0. It is over test samples, not over "
     "trainings.",
     "The attacks find something if a figure of the headline is beyond chance.",
+)
+
+COLUMN_RULES = (
+    "A column is good if its distance from test samples, or the difference in the "
+    "share of missing values, is above that of training samples by at most "
+    "1.95 √(2 / n), n samples in each set. Chance alone exceeds it in fewer than one "
+    "of 1,000 columns of numbers.",
+    "Pairs of columns are good if the share within three standard errors of the "
+    "association in test samples is at least 90 % of that of training samples.",
+    "Rules are good if no generated sample breaks them.",
+    "Detection is good if its AUC is above that of training samples by at most "
+    "√(3 / n), three standard errors of the difference of two AUCs near 0.5.",
 )
 
 
@@ -44,7 +61,8 @@ class Measured:
     under the CVAE. `medians` are those of the distances of generated and of test
     samples to the nearest training sample, with intervals. `coverage` and `precision`
     are of generated and of training samples. `difference` is the balanced accuracy of
-    the probe on synthetic or added samples minus that on real ones. `messages` are
+    the probe on synthetic or added samples minus that on real ones. `columns` is what
+    `measure_columns` returns. `messages` are
     warnings that arose while the report was made.
     """
 
@@ -57,6 +75,7 @@ class Measured:
     precision: tuple[float, float] | None = None
     variance: float | None = None
     medians: tuple[Estimate, Estimate] | None = None
+    columns: Bunch | None = None
     difference: Estimate | None = None
     audit: PrivacyAudit | None = None
     not_audited: str = ""
@@ -69,6 +88,7 @@ def summarise(measured: Measured) -> list[Finding]:
     findings = [
         *_judge_model(measured),
         *_judge_nearness(measured),
+        *(_judge_columns(measured.columns) if measured.columns else []),
         *_judge_utility(measured),
         *(_judge_privacy(measured) if measured.is_release else []),
     ]
@@ -189,6 +209,68 @@ def _judge_distances(generated, test):
             "Look at the distances and the attacks before you publish the samples or "
             "trust a gain in accuracy.",
         )
+
+
+def _judge_columns(measured):
+    """Judge columns, pairs and rules of a table, and how well it is detected."""
+    yield _judge_marginals(measured)
+    if measured.within is not None:
+        yield _judge_share(
+            measured.within,
+            "{} of the pairs of columns have the association of test samples, within "
+            "three standard errors, and {} do in training samples",
+            ": some associations are lost.",
+        )
+    for name, share in measured.generated.violations.items():
+        of_training = measured.training.violations[name]
+        if not share:
+            yield Finding(True, f"No generated sample breaks the rule {name}.")
+            continue
+        yield Finding(
+            False,
+            f"{100 * share:.3g} % of the generated samples break the rule {name}, and "
+            f"{100 * of_training:.3g} % of the training samples do.",
+            # Training samples must keep the rules of a generator.
+            "Give broken rules to the TableGenerator as constraints."
+            if not of_training
+            else "",
+        )
+    generated, training = (
+        found.detection_auc for found in (measured.generated, measured.training)
+    )
+    is_good = generated - training <= sqrt(3 / measured.n_samples)
+    yield Finding(
+        bool(is_good),
+        f"Gradient boosting tells generated from test samples with an AUC of "
+        f"{generated:.2f}, and training from test samples with {training:.2f}.",
+        "" if is_good else "Look for what differs in the section on columns.",
+    )
+
+
+def _judge_marginals(measured):
+    """Name the columns that are farther from test samples than chance makes them."""
+    generated, training = (
+        found.columns.assign(
+            missing=(found.columns["missing_synthetic"] - found.columns["missing_real"])
+        )[["distance", "missing"]].abs()
+        for found in (measured.generated, measured.training)
+    )
+    excess = (generated - training).max(axis=1)
+    far = excess[excess > 1.95 * sqrt(2 / measured.n_samples)]
+    if far.empty:
+        return Finding(
+            True,
+            "Each column is as near to that of test samples as training samples are, "
+            "up to chance.",
+        )
+    worst = far.sort_values(ascending=False, kind="stable").index[:_N_NAMED]
+    return Finding(
+        False,
+        f"{len(far)} of {len(excess)} columns are farther from test samples than "
+        f"training samples are: {', '.join(map(str, worst))}"
+        f"{', ...' if len(far) > _N_NAMED else ''}.",
+        "Compare this report with those of other generators.",
+    )
 
 
 def _judge_utility(measured):
