@@ -24,6 +24,7 @@ from skcvae._statistics import resampled_mean
 from skcvae.cli import _comparison, _methods, _sources, app
 from skcvae.cli._comparison import Comparison, Plan, compare_methods
 from skcvae.cli._databases import write_database
+from skcvae.embedding import FoundationEmbedder
 from skcvae.over_sampling import CVAEOverSampler
 
 ROOT = Path(__file__).parents[1]
@@ -133,7 +134,7 @@ def test_scripts_of_any_winner_run(database, name, only, monkeypatch, tmp_path, 
     assert capsys.readouterr().out == f"balanced accuracy: {score:.1f} %\n"
 
 
-def test_the_script_embeds_photos_alike(tmp_path, only):
+def test_the_script_embeds_photos_alike(tmp_path, only, monkeypatch):
     only("none", "smote")
     weights = tmp_path / "weights.safetensors"
     save_file(timm.create_model("test_vit").state_dict(), weights)
@@ -159,6 +160,12 @@ def test_the_script_embeds_photos_alike(tmp_path, only):
         == f"balanced accuracy: {score:.1f} %\n"
     )
     assert [path.name for path in Path("skcvae_cache").iterdir()]
+    # embed takes the embeddings over.
+    monkeypatch.setattr(FoundationEmbedder, "_forward", None)
+    embed = ["embed", tmp_path / "photos", "-o", "out.npz", *encoder, "--split=train"]
+    embed += ["--cache=skcvae_cache", "--on-error=skip"]
+    result = CliRunner().invoke(app, list(map(str, embed)))
+    assert result.exit_code == 0, result.output
 
 
 def test_scores_are_those_of_the_pipelines(only):
@@ -276,6 +283,32 @@ def test_p_values_are_corrected_for_their_number():
     others = {f"method {i}": BASE + 0.1 * i for i in range(9)}
     many = comparison_of(**{"no resampling": BASE, **others, "CVAE": BASE + gain})
     assert many.verdict == "too close to call"
+
+
+def test_intervals_of_accuracies_end_at_100():
+    values = np.array([99.0, 100, 96, 100, 100])
+    comparison = comparison_of(**{"no resampling": values})
+    mean, _ = comparison.estimate("no resampling")
+    unclipped, _ = resampled_mean(values, comparison.test_ratio)
+    assert unclipped.high > 100
+    assert mean == (unclipped.value, unclipped.low, 100)
+    assert ", 100.0]" in _comparison.format_table(comparison)
+
+
+@pytest.mark.parametrize(
+    ("verdict", "text"),
+    [
+        ("too close to call", "Script, if you want the best of them anyway: best.py,"),
+        ("use", "Script: best.py, which trains"),
+    ],
+)
+def test_a_script_is_no_advice_where_the_result_is_open(
+    database, only, monkeypatch, verdict, text
+):
+    only("none", "class-weights")
+    monkeypatch.setattr(Comparison, "verdict", verdict)
+    result = run(database, "--splits", 3, "--script", "best.py")
+    assert result.exit_code == 0 and text in result.output
 
 
 # Errors

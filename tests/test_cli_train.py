@@ -2,8 +2,12 @@
 
 import csv
 import json
+import os
 import pickle
+import subprocess
+import sys
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,6 +25,8 @@ from skcvae.cli._methods import make_classifier
 from skcvae.cli._models import TRUSTED, load_model, save_model
 from skcvae.long_tail import LongTailClassifier
 from skcvae.over_sampling import CVAEOverSampler
+
+ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(autouse=True)
@@ -124,6 +130,68 @@ def test_samples_without_labels_are_predicted(database, tmp_path):
         assert result.exit_code == 0 and "accuracy" not in result.output
         assert list(read_table(table)[0]) == ["sample", "prediction", "probability"]
         assert len(read_table(table)) == len(X)
+
+
+def test_the_table_names_the_files_of_photos(database, tmp_path):
+    model, table = tmp_path / "model.skops", tmp_path / "table.csv"
+    assert run("train", database, "-o", model).exit_code == 0
+    X, _ = draw(1)
+    files = np.array([f"{i}.jpg" for i in range(len(X))])
+    np.savez(tmp_path / "new.npz", X=X, files=files)
+    assert run("predict", model, tmp_path / "new.npz", "-o", table).exit_code == 0
+    assert [row["file"] for row in read_table(table)] == files.tolist()
+    np.savez(tmp_path / "new.npz", X=X, files=files[:-1])
+    result = run("predict", model, tmp_path / "new.npz", "-o", table)
+    assert result.exit_code == 1 and "files must have one value" in result.output
+
+
+def test_an_accuracy_on_known_labels_says_when_it_is_a_score(database, tmp_path):
+    model, table = tmp_path / "model.skops", tmp_path / "table.csv"
+    assert run("train", database, "-o", model).exit_code == 0
+    result = run("predict", model, database, "--split", "train", "-o", table)
+    assert f"Balanced accuracy on the labels in {database}: " in result.output
+    assert "only a score if the model has not seen these samples" in result.output
+
+
+@pytest.mark.parametrize("name", ["photos", "photos.csv"])
+def test_photos_that_are_not_embedded_say_how_to_embed_them(database, tmp_path, name):
+    model, photos = tmp_path / "model.skops", tmp_path / name
+    assert run("train", database, "-o", model).exit_code == 0
+    if photos.suffix:
+        photos.write_text("path,label\n1.jpg,cat\n")
+    else:
+        (photos / "cat").mkdir(parents=True)
+    for command in (
+        ["train", photos, "-o", tmp_path / "other.skops"],
+        ["predict", model, photos, "-o", tmp_path / "out.csv"],
+        ["resample", photos, "-o", tmp_path / "out.npz"],
+        ["anonymize", photos, "-o", tmp_path / "out.npz"],
+    ):
+        result = run(*command)
+        assert result.exit_code == 1, result.output
+        assert f"run `skcvae embed {photos} -o photos.npz` first" in result.output
+
+
+def test_a_folder_without_training_samples_is_refused(database, tmp_path):
+    X, y = draw(0)
+    (tmp_path / "splits").mkdir()
+    np.savez(tmp_path / "splits" / "test.npz", X=X, y=y)
+    result = run("train", tmp_path / "splits", "-o", tmp_path / "model.skops")
+    assert result.exit_code == 1 and "train.npz" in result.output
+
+
+def test_the_process_ends_after_its_error(tmp_path):
+    code = "from skcvae.cli import app; app()"
+    command = ["train", str(tmp_path), "-o", str(tmp_path / "model.skops")]
+    finished = subprocess.run(
+        [sys.executable, "-c", code, *command],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert finished.returncode == 1
+    assert finished.stderr.startswith("Error: ") and not finished.stdout
 
 
 def test_types_that_train_does_not_write_are_not_trusted(database, tmp_path):

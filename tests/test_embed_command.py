@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 from typer.testing import CliRunner
 
 from skcvae.cli import app
+from skcvae.cli._databases import read_unlabelled
 from skcvae.datasets import load_embeddings
 from skcvae.embedding import FoundationEmbedder, _embedder
 
@@ -92,6 +93,42 @@ def test_a_folder_becomes_a_file_that_other_commands_read(run, embed, photos, tm
     assert embeddings.y.tolist() == ["cat"] * 4 + ["dog"] * 2
     assert_allclose(embeddings.X, embed(sorted(photos.glob("*/*.png"))), atol=1e-5)
     assert names_in(tmp_path) == ["out.npz", "photos"]
+
+
+def test_photos_without_labels_keep_their_names(run, embed, tmp_path):
+    save_photos(tmp_path, "new", range(3))
+    (tmp_path / "new" / "notes.txt").write_text("no photo")
+    (tmp_path / "new" / "raw.cr2").write_bytes(b"of a camera")
+    for output in (tmp_path / "out.npz", tmp_path / "out.safetensors"):
+        result = run(tmp_path / "new", output)
+        assert result.exit_code == 0, result.output
+        assert "no labels are written" in result.output
+        assert "Warning: " in result.output and "cr2" in result.output.lower()
+        samples, is_labelled = read_unlabelled(output, "test")
+        assert not is_labelled
+        assert samples.files.tolist() == ["000.png", "001.png", "002.png"]
+        expected = embed(sorted((tmp_path / "new").glob("*.png")))
+        assert_allclose(samples.X, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("on_error, kept", [("skip", [0, 2]), ("nan", [0, 1, 2])])
+def test_names_stay_with_their_photos_where_one_is_broken(
+    run, tmp_path, on_error, kept
+):
+    save_photos(tmp_path, "new", range(3))
+    (tmp_path / "new" / "001.png").write_text("no image")
+    check_refused(run(tmp_path / "new", tmp_path / "out.npz"), "001.png")
+    result = run(tmp_path / "new", tmp_path / "out.npz", f"--on-error={on_error}")
+    assert result.exit_code == 0, result.output
+    assert "1 images could not be read" in result.output
+    arrays = load(tmp_path / "out.npz")
+    assert arrays["files"].tolist() == [f"{i:03d}.png" for i in kept]
+    is_broken = np.isnan(arrays["X"]).all(axis=1)
+    assert is_broken.tolist() == [i == 1 for i in kept]
+    check_refused(
+        run(tmp_path / "new", tmp_path / "out.npz", "--on-error=ignore"), "on_error"
+    )
+    check_refused(run(tmp_path / "new", tmp_path / "out.npz", "--split=a"), "split 'a'")
 
 
 def test_splits_are_told_apart(run, embed, tmp_path):

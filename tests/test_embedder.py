@@ -390,6 +390,8 @@ def test_offline_with_an_empty_cache_says_how_to_give_weights(
     with pytest.raises(OSError, match="'test_vit' could not be downloaded") as caught:
         FoundationEmbedder("test_vit").fit(photos)
     assert "FoundationEmbedder(weights='model.safetensors')" in str(caught.value)
+    for option in ("--weights", "--model", "HF_HUB_OFFLINE=1"):
+        assert option in str(caught.value)
 
 
 # The model

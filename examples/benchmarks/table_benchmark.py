@@ -22,6 +22,8 @@ and an imbalance of 5 or more. Parts:
 - violations: of bounds, whole numbers, categories and rules in 100,000 samples of
   `TableGenerator` with the rules as constraints.
 - deep: scores and fidelity on the mixed tables, with CTGAN and TVAE.
+- others: scores and fidelity on the mixed tables of `TableGenerator` around every other
+  generator that has no differential privacy, with one seed.
 
 SMOTE stands for SMOTENC where there are categories; no table consists of categories
 only, as SMOTEN takes them. "scaled" gives it numbers with a variance of one, and scales
@@ -54,11 +56,23 @@ from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 
-from skcvae.generators import CVAE, ClassGaussian, TableGenerator
+from skcvae.generators import (
+    CGAN,
+    CVAE,
+    VAE,
+    ClassGaussian,
+    FlowMatching,
+    TableGenerator,
+)
 from skcvae.metrics import table_quality
 from skcvae.over_sampling import GenerativeOverSampler
 
 OURS = {"ClassGaussian": ClassGaussian(), "CVAE": CVAE(device="cpu")}
+OTHERS = {
+    "VAE": VAE(device="cpu"),
+    "CGAN": CGAN(device="cpu"),
+    "FlowMatching": FlowMatching(device="cpu"),
+}
 DEEP = ("CTGAN", "TVAE")
 # Without new samples: those that the classifier takes into account instead.
 PLAIN = ("none", "threshold", "class weights")
@@ -137,7 +151,7 @@ def make_sampler(name, split, seed):
             return SMOTE(k_neighbors=k, random_state=seed)
         return SMOTENC(split.categories, k_neighbors=k, random_state=seed)
     return GenerativeOverSampler(
-        OURS[name],
+        {**OURS, **OTHERS}[name],
         categorical_features=split.categories or "auto",
         random_state=seed,
     )
@@ -387,6 +401,14 @@ class Run:
             table = {name: values[[place]] for name, values in found.items()}
             print_columns(f"Fidelity, {key}", QUALITIES, table)
 
+    def others(self):
+        """Print scores and fidelity of the other generators on mixed tables."""
+        names = ["SMOTE", *OURS, *OTHERS]
+        rows = self._collect("scores", names, self._mixed, 1)
+        found = self._collect("fidelity", names, self._mixed, 1)
+        print_columns(f"{len(self._mixed)} mixed tables, one seed", COLUMNS, rows)
+        print_columns("Fidelity, the same", QUALITIES, found)
+
     def violations(self):
         """Print the numbers of violations in many samples."""
         print(f"\nViolations in {N_VIOLATIONS:,} samples, and seconds\n")
@@ -400,7 +422,7 @@ class Run:
             print(f"{key:16}" + "".join(f"{n:10.0f}" for n in row), flush=True)
 
 
-PARTS = ("scores", "fidelity", "violations", "deep")
+PARTS = ("scores", "fidelity", "violations", "deep", "others")
 
 
 def main(

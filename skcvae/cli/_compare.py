@@ -116,7 +116,9 @@ def compare(
     ]
     if script is not None:
         write_script(script, samples, comparison, plan)
-        lines.append(f"Script: {script}, which trains {comparison.best}.")
+        is_open = comparison.verdict == "too close to call"
+        purpose = ", if you want the best of them anyway" if is_open else ""
+        lines.append(f"Script{purpose}: {script}, which trains {comparison.best}.")
     if figure is not None:
         plot_comparison(comparison, figure)
         lines.append(f"Figure: {figure}")

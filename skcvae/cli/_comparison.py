@@ -70,11 +70,16 @@ class Comparison:
     test_ratio: float
 
     def estimate(self, title: str, other: str | None = None) -> tuple[Estimate, float]:
-        """Return the mean balanced accuracy, or the difference to that of another."""
+        """Return the mean balanced accuracy, or the difference to that of another.
+
+        The interval of an accuracy ends at 0 and at 100.
+        """
         values = self.scores[title][:, 0]
         if other is not None:
             values = values - self.scores[other][:, 0]
-        return resampled_mean(values, self.test_ratio)
+            return resampled_mean(values, self.test_ratio)
+        mean, p_value = resampled_mean(values, self.test_ratio)
+        return Estimate(*np.clip(mean, 0, 100).tolist()), p_value
 
     @property
     def best(self) -> str:

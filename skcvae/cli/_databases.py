@@ -27,7 +27,7 @@ class Samples:
     `X` is of float32 or float64, `dtype` the type in the database. `names` are those of
     the arrays of samples and labels. `is_column` says that labels have the shape
     (n_samples, 1) there. `statement` is the privacy statement, if `write_samples` wrote
-    the file.
+    the file. `files` are the names of the photos, if the database holds them.
     """
 
     X: np.ndarray
@@ -37,6 +37,7 @@ class Samples:
     dtype: np.dtype
     is_column: bool
     statement: dict[str, Any] | None
+    files: np.ndarray | None
 
     @property
     def labelled(self) -> tuple[np.ndarray, np.ndarray]:
@@ -52,8 +53,10 @@ def read_samples(
     The path is a file with one of the `SUFFIXES`, or a folder with one for each split.
     `read` replaces the function that reads its format.
     """
-    path = find_file(path, split)
-    further = {f"groups{suffix}" for suffix in ("", f"_{split}")} | {STATEMENT}
+    path = _find_database(path, split)
+    kinds = ("groups", "files")
+    further = {f"{kind}{end}" for kind in kinds for end in ("", f"_{split}")}
+    further.add(STATEMENT)
     names, arrays = read_arrays(path, further, read or reader(path))
     suffix = "" if "X" in names else f"_{split}"
     if f"X{suffix}" not in names:
@@ -63,27 +66,48 @@ def read_samples(
         )
     X_name, y_name = names[f"X{suffix}"], names[f"y{suffix}"]
     X, y = arrays[X_name], arrays[y_name]
-    groups = arrays.get(f"groups{suffix}")
-    if groups is not None and groups.shape not in ((len(X),), (len(X), 1)):
-        raise ValueError(
-            f"{path}: groups{suffix} must have one value for each of {len(X)} samples, "
-            f"got the shape {groups.shape}."
-        )
+    groups, files = (_values_of(path, arrays, f"{k}{suffix}", len(X)) for k in kinds)
     dtype = np.float64 if X.dtype == np.float64 else np.float32
     return Samples(
         X=X.astype(dtype, copy=False),
         y=y.ravel(),
-        groups=None if groups is None else groups.ravel(),
+        groups=groups,
         names=(X_name, y_name),
         dtype=X.dtype,
         is_column=y.ndim == 2,
         statement=_read_statement(path, arrays.get(STATEMENT)),
+        files=files,
     )
 
 
-def read_unlabelled(path: Path, split: str) -> tuple[np.ndarray, np.ndarray | None]:
-    """Return samples as `read_samples`, and their labels, or None without labels."""
-    read_format = reader(find_file(path, split))
+def _find_database(path, split):
+    """Return the file of a split, and refuse photos that are not embedded."""
+    is_split = path.is_dir() and any(find_file(path, s).exists() for s in SPLITS)
+    if path.suffix == ".csv" or (path.is_dir() and not is_split):
+        output = path.resolve().with_suffix(".npz").name
+        raise ValueError(
+            f"{path} is no database. If it holds or lists photos, run "
+            f"`skcvae embed {path} -o {output}` first, and give {output}."
+        )
+    return find_file(path, split)
+
+
+def _values_of(path, arrays, name, n_samples):
+    """Return an array of one value for each sample, or None without it."""
+    values = arrays.get(name)
+    if values is None:
+        return None
+    if values.shape not in ((n_samples,), (n_samples, 1)):
+        raise ValueError(
+            f"{path}: {name} must have one value for each of {n_samples} samples, got "
+            f"the shape {values.shape}."
+        )
+    return values.ravel()
+
+
+def read_unlabelled(path: Path, split: str) -> tuple[Samples, bool]:
+    """Return samples as `read_samples`, and whether they have labels: else `y` is 0."""
+    read_format = reader(_find_database(path, split))
     missing: dict[str, str] = {}
 
     def read(path, choose):
@@ -98,14 +122,15 @@ def read_unlabelled(path: Path, split: str) -> tuple[np.ndarray, np.ndarray | No
         return arrays
 
     samples = read_samples(path, split, read)
-    return samples.X, None if samples.names[1] in missing else samples.y
+    return samples, samples.names[1] not in missing
 
 
 def read_splits(path: Path) -> dict[str, Samples]:
     """Return the samples of each split of a database; "train" is all of one without."""
+    _find_database(path, "train")
     if path.is_dir():
-        found = [s for s in SPLITS if find_file(path, s).exists()]
-        return {split: read_samples(path, split) for split in found or ["train"]}
+        found = [s for s in SPLITS if s == "train" or find_file(path, s).exists()]
+        return {split: read_samples(path, split) for split in found}
     names, _ = read_arrays(path, (), reader(path))
     splits = [s for s in SPLITS if f"X_{s}" in names] or ["train"]
     return {split: read_samples(path, split) for split in splits}

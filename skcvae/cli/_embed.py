@@ -5,9 +5,11 @@ import warnings
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import typer
 
 from .._files import printable
+from .._warnings import warn_user
 from ._common import (
     DEFAULT_MODEL,
     AsJson,
@@ -35,8 +37,9 @@ def embed(
         Path,
         typer.Argument(
             exists=True,
-            help="Folder of class folders, also below train and test; CSV file with "
-            "the columns path, label and optionally group; or MedMNIST file (.npz).",
+            help="Folder of class folders, also below train and test; folder of photos "
+            "without labels; CSV file with the columns path, label and optionally "
+            "group; or MedMNIST file (.npz).",
         ),
     ],
     output: DatabaseOutput,
@@ -86,6 +89,10 @@ def embed(
     if source.suffix == ".npz":
         arrays, images = _embed_medmnist(source, embedder, as_json)
         failures = []
+    elif not split and (flat := _find_unlabelled(source)):
+        typer.echo(f"{source} has no sub-folders: no labels are written.", err=as_json)
+        arrays, failures = _embed_unlabelled(flat, embedder, on_error)
+        images = {}
     else:
         splits = _name_splits(split) if split else find_splits(source)
         arrays, images, failures = _embed_splits(
@@ -134,6 +141,37 @@ def _embed_splits(source, embedder, on_error, splits, as_json):
             ("" if split is None else f" ({split})", f) for f in found.failures
         ]
     return arrays, paths, failures
+
+
+def _find_unlabelled(source):
+    """Return the images of a folder without sub-folders, sorted by name, or none."""
+    from .._image_formats import count_unread, is_readable
+
+    if not source.is_dir():
+        return []
+    entries = sorted(path for path in source.iterdir() if path.name[0] != ".")
+    if any(path.is_dir() for path in entries):
+        return []
+    found = [path for path in entries if is_readable(str(path))]
+    if found and (unread := count_unread([str(path) for path in entries])):
+        warn_user(f"{printable(source)} holds {unread}")
+    return found
+
+
+def _embed_unlabelled(paths, embedder, on_error):
+    """Return the embeddings and names of photos without labels, and the failures."""
+    if on_error not in ("raise", "nan", "skip"):
+        raise ValueError(
+            f"on_error must be 'raise', 'nan' or 'skip', got {on_error!r}."
+        )
+    embedder.set_params(on_error="raise" if on_error == "raise" else "nan")
+    X = embedder.fit_transform([str(path) for path in paths])
+    files = np.array([path.name for path in paths])
+    if on_error == "skip":
+        failed = [failure.index for failure in embedder.failures_]
+        X, files = np.delete(X, failed, axis=0), np.delete(files, failed)
+    failures = [("", failure) for failure in embedder.failures_]
+    return {"X": X, "files": files}, failures
 
 
 def _name_splits(splits):

@@ -33,7 +33,8 @@ def predict(
     """Predict the classes of samples.
 
     The table has a line for each sample, in the order of the database: its number from
-    0, the predicted class and its probability; and the label, if it is known.
+    0, the predicted class and its probability; and the label and the file of the
+    photo, if they are known.
     """
     import csv
     from io import StringIO
@@ -45,19 +46,26 @@ def predict(
 
     check_output(output, ".csv", model, source)
     classifier = load_model(model)
-    X, y = read_unlabelled(source, split)
+    samples, is_labelled = read_unlabelled(source, split)
+    X, y = samples.labelled
     probability = classifier.predict_proba(X)
     predicted = classifier.classes_[probability.argmax(axis=1)]
     columns = [range(len(X)), predicted.tolist(), probability.max(axis=1).tolist()]
     names = ["sample", "prediction", "probability"]
     outcome = {"output": output, "n_samples": len(X)}
     text = f"{output}: predictions of {len(X)} samples."
-    if y is not None:
+    if is_labelled:
         names.append("label")
         columns.append(y.tolist())
         score = shot_accuracy_score(y, predicted, y_train=y).overall
         outcome["balanced_accuracy"] = score
-        text += f" Balanced accuracy: {100 * score:.1f} %."
+        text += (
+            f" Balanced accuracy on the labels in {source}: {100 * score:.1f} %; only "
+            "a score if the model has not seen these samples."
+        )
+    if samples.files is not None:
+        names.append("file")
+        columns.append(samples.files.tolist())
     buffer = StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerows([names, *zip(*columns, strict=True)])

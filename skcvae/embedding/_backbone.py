@@ -160,7 +160,9 @@ def _download(model_name, image_size, settings):
         raise OSError(
             f"The weights of {model_name!r} could not be downloaded: {error}\n"
             "On a machine without network, give a local file: "
-            "FoundationEmbedder(weights='model.safetensors')."
+            "FoundationEmbedder(weights='model.safetensors'), or on the command line "
+            "--weights model.safetensors, with the --model that it belongs to. With "
+            "HF_HUB_OFFLINE=1 in the environment, no download is tried."
         ) from error
 
 
