@@ -288,8 +288,10 @@ class TrainingNet(NeuralNet):
             raise ValueError(f"{self.module!r} is not a module of skcvae or torch.")
         with fork_torch_rng(0, torch.device("cpu")):
             module = self.module(**self.get_params_for("module"))
-        # Copies: what a cache maps into memory cannot be written to.
-        module.load_state_dict({k: torch.tensor(v) for k, v in weights.items()})
+        # Copies, in the place of what was built: what a cache maps into memory, also as
+        # an argument of the module, cannot be written to.
+        copies = {name: torch.tensor(value) for name, value in weights.items()}
+        module.load_state_dict(copies, assign=True)
         vars(self)["module_"] = module.eval()
 
 

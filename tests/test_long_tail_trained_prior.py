@@ -558,6 +558,7 @@ def test_sample_weight_goes_through_a_search(rare, seen):
     with sklearn.config_context(enable_metadata_routing=True):
         classifier = Notes().set_fit_request(sample_weight=True)
         corrected = PriorCorrectedClassifier(classifier, check_prior=False)
+        corrected.set_score_request(sample_weight=False)
         search = GridSearchCV(corrected, {"target_prior": ["train"]}, cv=2)
         search.fit(X, y, sample_weight=np.full(len(y), 2.0))
     assert_array_equal(search.best_estimator_.class_count_, 2 * np.bincount(y))
