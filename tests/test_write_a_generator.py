@@ -127,7 +127,7 @@ def test_generators_pass_the_public_check(generator):
 
 @pytest.mark.parametrize("block", range(len(BLOCKS)))
 def test_the_blocks_of_the_page_run(block):
-    # The first one has run: a second class of its name would break pickles of the first.
+    # The first has run: a second class of its name would break pickles of the first.
     for code in BLOCKS[1 : block + 1]:
         exec(code, vars(GUIDE))
 
