@@ -24,7 +24,7 @@ from ..._tables import (
     is_polars,
     read_table,
 )
-from ..._validation import check_targets, encode_labels, forget_fit
+from ..._validation import check_targets, encode_labels, fitting
 from .._class_gaussian import ClassGaussian
 from ._encoding import TableEncoding
 from ._scores import Calibration, CodeDecoder, fill_scores, regress_on_codes
@@ -216,12 +216,8 @@ class TableGenerator(DocLinkMixin, BaseEstimator):
             If training samples break a constraint or lie outside of `bounds` or
             `categories`, with their number; or if the input is invalid.
         """
-        forget_fit(self)
-        try:
+        with fitting(self):
             self._fit(X, y)
-        except BaseException:
-            forget_fit(self)
-            raise
         return self
 
     def _fit(self, X, y):
