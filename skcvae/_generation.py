@@ -275,7 +275,7 @@ def draw(source, y=None, *, n_samples=None, variance=None, random_state=None, ou
     )
     X, labels = np.asarray(X), np.asarray(labels)
     name = type(unfrozen(source)).__name__
-    if X.ndim != 2 or labels.shape != X.shape[:1]:
+    if X.ndim != 2 or labels.shape[:1] != X.shape[:1]:
         raise ValueError(
             f"{name}.sample must return samples and their labels, got arrays of the "
             f"shapes {X.shape} and {labels.shape}."
