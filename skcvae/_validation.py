@@ -486,9 +486,8 @@ def check_weighted_samples(estimator, X, y, sample_weight):
     They must be finite, also in float32, and of more than one class.
     """
     X = check_numbers(X)
-    check_labels(y)
+    check_targets(y)
     X, y = validate_data(estimator, X, y, dtype=[np.float64, np.float32], order="C")
-    check_classification_targets(y)
     check_finite_in_float32(X, getattr(estimator, "feature_names_in_", None))
     weight = _check_sample_weight(
         sample_weight, X, dtype=np.float64, ensure_non_negative=True

@@ -34,7 +34,6 @@ from ._label_set_generator import LabelSetMixin
 from ._net_generator import NetGenerator
 from ._samplers import (
     CVAESampler,
-    LatentPrior,
     ObservationNoise,
     ThinFactor,
     aggregate_prior,
@@ -503,18 +502,10 @@ class CVAE(LabelSetMixin, DecoderMixin, NetGenerator):
     def _for_label_sets(self, sets):
         view = super()._for_label_sets(sets)
         known = find_label_sets(sets, self.label_sets_)
-        view.latent_prior_ = LatentPrior(
-            *(
-                np.where(
-                    (known >= 0)[(..., *[None] * (own.ndim - 1))], own[known], all_
-                )
-                for own, all_ in zip(
-                    (self.latent_prior_.centre, self.latent_prior_.factor),
-                    (self._shared_prior.centre, self._shared_prior.factor),
-                    strict=True,
-                )
-            )
-        )
+        view.latent_prior_ = self.latent_prior_.take(known)
+        for name in ("centre", "factor"):
+            shared = getattr(self._shared_prior, name)
+            getattr(view.latent_prior_, name)[known < 0] = shared
         view._module_of_sets = set_labels(self.net_.module_, sets, self.label_sets_)
         return view
 

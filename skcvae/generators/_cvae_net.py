@@ -45,7 +45,7 @@ class LabelledLinear(nn.Module):
 
 
 class SetBias(nn.Module):
-    """The sum of the vectors of the labels of each code's set, in place of an embedding.
+    """The sum of the vectors of the labels of each set, in place of an embedding.
 
     `label_sets` has the shape (n_sets, n_labels) and holds 0 and 1.
     """
@@ -83,10 +83,8 @@ def set_labels(module, label_sets, trained_sets):
         bias = getattr(part, "class_bias", None)
         if bias is None:
             continue
-        if isinstance(bias, SetBias):
-            weight = bias.weight
-        else:
-            weight = one_label.T @ bias.weight
+        of_labels = isinstance(bias, SetBias)
+        weight = bias.weight if of_labels else one_label.T @ bias.weight
         part.class_bias = nn.Embedding.from_pretrained(label_sets @ weight)
     return module
 
