@@ -84,8 +84,8 @@ class LatentAutoencoder(BaseEmbedder):
 
     References
     ----------
-    .. [1] "Long-tailed image augmentation in the latent space of Stable Diffusion",
-       arXiv 2405.01705, 2024.
+    .. [1] "Long Tail Image Generation Through Feature Space Augmentation and Iterated
+       Learning", arXiv 2405.01705, 2024.
     .. [2] C. Meng et al., "SDEdit: Guided Image Synthesis and Editing with Stochastic
        Differential Equations", ICLR 2022, arXiv 2108.01073.
 
