@@ -83,5 +83,7 @@ plt.show()
 # For the owner of the data only: the nearest training images of generated samples, with
 # their distances. The decoder's smooth samples are shown, because noise hides a copy
 # from the eye. For photos and their embeddings, give the paths as third argument.
-NearestImagesDisplay.from_data(smooth[::5], X, y_synthetic=labels[::5], **pixels)
+NearestImagesDisplay.from_data(
+    smooth[::5], X, y_synthetic=labels[::5], max_samples=10, **pixels
+)
 plt.show()

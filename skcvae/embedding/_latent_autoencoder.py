@@ -163,7 +163,7 @@ class LatentAutoencoder(BaseEmbedder):
         )
         self._check_denoiser()
         self.device_ = resolve_device(self.device)
-        model = self.model
+        model: Any = self.model
         if not isinstance(model, torch.nn.Module):
             diffusers = import_extra("diffusers", "diffusers", type(self).__name__)
             model = diffusers.AutoencoderKL.from_pretrained(
@@ -179,7 +179,7 @@ class LatentAutoencoder(BaseEmbedder):
         side = self.image_size // factor
         self.latent_shape_ = model.config.latent_channels, side, side
         self._n_features_out = prod(self.latent_shape_)
-        self.model_ = model.eval().requires_grad_(False).to(self.device_)
+        self.model_: Any = model.eval().requires_grad_(False).to(self.device_)
         return self
 
     @torch.inference_mode()
@@ -235,13 +235,13 @@ class LatentAutoencoder(BaseEmbedder):
             If `Z` has another shape.
         """
         check_is_fitted(self)
-        Z = check_array(Z, dtype=np.float32, allow_nd=True, input_name="Z")
-        if Z.shape[1:] not in ((prod(self.latent_shape_),), self.latent_shape_):
+        latents = check_array(Z, dtype=np.float32, allow_nd=True, input_name="Z")
+        if latents.shape[1:] not in ((prod(self.latent_shape_),), self.latent_shape_):
             raise ValueError(
                 f"Latents must have the shape {self.latent_shape_}, or be vectors of "
-                f"{prod(self.latent_shape_)} values, got {Z.shape[1:]}."
+                f"{prod(self.latent_shape_)} values, got {latents.shape[1:]}."
             )
-        maps = torch.from_numpy(Z.reshape(-1, *self.latent_shape_))
+        maps = torch.from_numpy(latents.reshape(-1, *self.latent_shape_))
         return np.concatenate(list(self._decode(maps)))
 
     @torch.inference_mode()
