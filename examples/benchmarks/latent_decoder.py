@@ -72,7 +72,7 @@ def main(
         Path | None, typer.Option(help="Folder of a scheduler.")
     ] = None,
     condition: Annotated[Path | None, typer.Option(help="A text embedding.")] = None,
-    photos: Annotated[int, typer.Option(min=20, help="Training photos.")] = 600,
+    photos: Annotated[int, typer.Option(min=200, help="Training photos.")] = 600,
     size: Annotated[int, typer.Option(help="Side of the photos.")] = 224,
     steps: Annotated[int, typer.Option(min=1, help="Steps of an agent.")] = 300,
     figure: Annotated[Path, typer.Option(help="Figure to write.")] = Path(
@@ -93,7 +93,8 @@ def main(
     paths, y = load_photos(data, "train")
     chosen = np.random.RandomState(0).permutation(len(y))[:photos]
     paths, y = [paths[i] for i in chosen], y[chosen]
-    label = int(np.bincount(y).argmin())
+    labels, counts = np.unique(y, return_counts=True)
+    label = int(labels[counts.argmin()])
     own = [path for path, code in zip(paths, y, strict=True) if code == label]
     test, y_test = load_photos(data, "test")
     real = [path for path, code in zip(test, y_test, strict=True) if code == label]
