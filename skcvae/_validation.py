@@ -55,6 +55,9 @@ TAKE_LABEL_SETS = (
     "ClassGaussian and CVAE generate samples of label sets, MultilabelOverSampler "
     "over-samples them, and MultilabelLongTailClassifier learns them."
 )
+SEVERAL_LABELS = (
+    f"y has several labels for each sample, and one class is needed. {TAKE_LABEL_SETS}"
+)
 
 
 def check_variance(variance, classes):
@@ -361,10 +364,13 @@ def check_targets(y):
     check_labels(y)
     check_classification_targets(y)
     if type_of_target(y).startswith("multilabel"):
-        raise ValueError(
-            "y has several labels for each sample, and one class is needed. "
-            f"{TAKE_LABEL_SETS}"
-        )
+        raise ValueError(SEVERAL_LABELS)
+
+
+def refuse_label_sets(y):
+    """Refuse several labels for each sample, and name what takes them."""
+    if np.ndim(y) == 2 and np.shape(y)[1] > 1:
+        raise ValueError(SEVERAL_LABELS)
 
 
 def check_one_hot(y):
@@ -375,10 +381,7 @@ def check_one_hot(y):
     if np.ndim(y) == 2 and np.shape(y)[1] > 1:
         values = np.asarray(y)
         if not (np.isin(values, (0, 1)).all() and (values.sum(axis=1) == 1).all()):
-            raise ValueError(
-                "y has several columns, and not one label for each sample. "
-                f"{TAKE_LABEL_SETS}"
-            )
+            refuse_label_sets(values)
 
 
 def check_unlabeled(estimator, X_unlabeled, X):

@@ -20,10 +20,10 @@ from .._scaling import estimate_scale, scale_rows
 from .._seeds import draw_seeds
 from .._states import ArrayStateMixin
 from .._validation import (
-    TAKE_LABEL_SETS,
     check_samples,
     check_variance,
     fitting,
+    refuse_label_sets,
     warn_about_zeros,
 )
 from .._warnings import warn_user
@@ -178,11 +178,7 @@ class BaseGenerator(SamplingMixin, DocLinkMixin, ArrayStateMixin, BaseEstimator)
 
     def _encode(self, y):
         """Return the classes of labels, and the code of each sample."""
-        if y.ndim != 1:
-            raise ValueError(
-                f"{type(self).__name__} takes one class for each sample, and y has "
-                f"several labels. {TAKE_LABEL_SETS}"
-            )
+        refuse_label_sets(y)
         encoder = LabelEncoder().fit(y)
         return encoder.classes_, encoder.transform(y)
 

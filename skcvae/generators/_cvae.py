@@ -6,18 +6,16 @@ from numbers import Integral, Real
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import check_is_fitted
 
 from .._blocks import refuse_blocks
 from .._class_means import leave_one_out_residuals, smooth_residual_factor
 from .._label_sets import find_label_sets, have_one_label
-from .._scaling import estimate_range, scale_rows
+from .._scaling import estimate_range
 from .._thin_covariance import ThinCovariance, check_size, is_wide
 from .._training import TensorLoader, uncompiled
-from .._validation import check_samples, encode_labels
 from .._warnings import warn_user
 from ._block_net import prior_of_blocks
 from ._cvae_net import (
@@ -28,6 +26,7 @@ from ._cvae_net import (
     set_labels,
 )
 from ._decoder import DecoderMixin
+from ._encoder import EncoderMixin
 from ._held_out import choose_width
 from ._label_effects import leave_one_out_of_sets
 from ._label_set_generator import LabelSetMixin
@@ -46,7 +45,7 @@ _ACTIVE_VARIANCE = 0.01
 _DEFAULT_WIDTH = 512
 
 
-class CVAE(LabelSetMixin, DecoderMixin, NetGenerator):
+class CVAE(LabelSetMixin, EncoderMixin, DecoderMixin, NetGenerator):
     r"""Conditional variational autoencoder on embeddings.
 
     Learns :math:`p(x \mid y)` by maximising the evidence lower bound [1]_ [2]_
@@ -296,67 +295,6 @@ class CVAE(LabelSetMixin, DecoderMixin, NetGenerator):
         self.random_state = random_state
         self.verbose = verbose
         self.net_params = net_params
-
-    def encode(
-        self, X: ArrayLike, y: ArrayLike, *, return_std: bool = False
-    ) -> NDArray | tuple[NDArray, NDArray]:
-        """Return the latent mean of each sample.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Samples.
-
-        y : array-like of shape (n_samples,)
-            Their labels; each must be in `classes_`.
-
-        return_std : bool, default=False
-            Whether to return the standard deviations, too.
-
-        Returns
-        -------
-        mean : ndarray of shape (n_samples, latent_dim)
-            Mean of q(z | x, y).
-
-        std : ndarray of shape (n_samples, latent_dim)
-            Its standard deviation. Only with `return_std`.
-        """
-        x, codes = self._to_tensors(X, y)
-        with torch.inference_mode():
-            mean, log_var = self.net_.module_.encode(x, codes)
-            std = torch.exp(0.5 * log_var)
-        return (mean.numpy(), std.numpy()) if return_std else mean.numpy()
-
-    def reconstruct(self, X: ArrayLike, y: ArrayLike) -> NDArray:
-        """Encode each sample and decode its latent mean, without noise.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Samples.
-
-        y : array-like of shape (n_samples,)
-            Their labels; each must be in `classes_`.
-
-        Returns
-        -------
-        X_hat : ndarray of shape (n_samples, n_features)
-            Reconstructed samples, in the units of `X`.
-        """
-        x, codes = self._to_tensors(X, y)
-        module = self.net_.module_
-        with torch.inference_mode():
-            decoded = module.decode(module.encode(x, codes)[0], codes).numpy()
-        decoded = self.class_means_[codes.numpy()] + decoded
-        return (self.offset_ + decoded * self.scale_).astype(self._output_dtype)
-
-    def _to_tensors(self, X, y):
-        """Return scaled residuals and class codes of labelled samples."""
-        check_is_fitted(self)
-        X, y = check_samples(self, X, y, reset=False)
-        codes = encode_labels(y, self.classes_)
-        Z = scale_rows(X, self.offset_, self.scale_) - self.class_means_[codes]
-        return torch.from_numpy(Z.astype(np.float32)), torch.from_numpy(codes)
 
     def _estimate_scaling(self, X):
         if self.objective == "reference":

@@ -126,12 +126,19 @@ class LabelSetMixin:
             return super().make_decoder(device)
         return self._of_codes().make_decoder(device)
 
-    def decode(self, z, y):
+    def decode(self, z, y, **params):
         """Decode latent vectors of labels or label sets, without observation noise."""
         if not hasattr(self, "label_sets_"):
-            return super().decode(z, y)
+            return super().decode(z, y, **params)
         view, codes = self._view(y)
-        return view.decode(z, codes)
+        return view.decode(z, codes, **params)
+
+    def encode(self, X, y, **params):
+        """Return the latent mean of each sample, with label sets in place of labels."""
+        if not hasattr(self, "label_sets_"):
+            return super().encode(X, y, **params)
+        view, codes = self._view(y)
+        return view.encode(X, codes, **params)
 
     def make_stream(self, classes, device, *, variance=None):
         """Return a function that draws on a device: see :meth:`sample`.

@@ -18,7 +18,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 
 from .._doc_links import DocLinkMixin
-from .._validation import check_numbers
+from .._validation import check_numbers, refuse_label_sets
 
 
 def _classifier_has(name):
@@ -123,6 +123,7 @@ class ResampledClassifier(
         if sample_weight is not None:
             self._check_weights_are_taken()
             params = {"sample_weight": sample_weight}
+        refuse_label_sets(y)
         X, y = check_numbers(X), column_or_1d(y, warn=True)
         self.sampler_ = clone(self.sampler)
         X_resampled, y_resampled = self.sampler_.fit_resample(X, y, **params)

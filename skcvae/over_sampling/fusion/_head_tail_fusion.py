@@ -15,12 +15,13 @@ from sklearn.utils.validation import (
 )
 
 from ..._devices import fork_torch_rng, place_samples, resolve_device
+from ..._rendering import render
 from ..._seeds import draw_seeds
 from ..._training import LabelledTensors, check_net_params
 from ..._validation import check_numbers, encode_labels
 from .._base import BaseDenseOverSampler
 from ._activation_maps import PositionScaler, all_activations, encode_all, mean_code
-from ._fusion import Fusion, fit_agreement, redraw_refused, render, share_labels
+from ._fusion import Fusion, fit_agreement, redraw_refused, share_labels
 from ._iterated_learning import RESERVED, build_net
 
 
