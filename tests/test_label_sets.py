@@ -280,3 +280,14 @@ def test_all_others_name_what_takes_label_sets(name):
     act = getattr(estimator, "fit_resample", None) or estimator.fit
     with pytest.raises(ValueError, match="MultilabelOverSampler"):
         act(X, Y)
+
+
+def test_reconstructions_and_ways_of_label_sets():
+    X, Y, _, _ = additive(200)
+    generator = clone(FAST_CVAE).fit(X, Y)
+    decoded = generator.decode(generator.encode(X, Y), Y)
+    np.testing.assert_array_equal(generator.reconstruct(X, Y), decoded)
+    one = generator.reconstruct(X[:1], Y[:1])
+    np.testing.assert_allclose(one, decoded[:1], rtol=1e-5, atol=1e-5)
+    ways = generator.interpolate(X[:2], X[2:4], Y[:2], n_steps=3)
+    np.testing.assert_allclose(ways[:, 0], decoded[:2], rtol=1e-5, atol=1e-5)

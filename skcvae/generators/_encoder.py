@@ -40,6 +40,9 @@ class EncoderMixin:
         std : ndarray of shape (n_samples, latent_dim)
             Its standard deviation. Only with `return_std`.
         """
+        if hasattr(self, "label_sets_"):
+            view, codes = self._view(y)
+            return view.encode(X, codes, return_std=return_std)
         x, codes = self._to_tensors(X, y)
         with torch.inference_mode():
             mean, log_var = self._module_to_draw().encode(x, codes)

@@ -133,13 +133,6 @@ class LabelSetMixin:
         view, codes = self._view(y)
         return view.decode(z, codes, **params)
 
-    def encode(self, X, y, **params):
-        """Return the latent mean of each sample, with label sets in place of labels."""
-        if not hasattr(self, "label_sets_"):
-            return super().encode(X, y, **params)
-        view, codes = self._view(y)
-        return view.encode(X, codes, **params)
-
     def make_stream(self, classes, device, *, variance=None):
         """Return a function that draws on a device: see :meth:`sample`.
 
