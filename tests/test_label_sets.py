@@ -6,13 +6,20 @@ import pickle
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from scipy import sparse
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression, Ridge
 
 import skcvae
-from skcvae._generation import draw
+from skcvae._generation import draw, fit_generator
+from skcvae._label_sets import unique_label_sets
+from skcvae.anonymization._release import write_release
 from skcvae.generators import CVAE, VAE, ClassGaussian
+from skcvae.generators._label_effects import (
+    fit_label_effects,
+    leave_one_out_of_sets,
+)
 from skcvae.over_sampling import GenerativeOverSampler
 
 N_LABELS = 6
@@ -204,7 +211,8 @@ def test_decoded_samples_lie_at_the_means():
         (np.full((20, 3), 2), "1 for the labels that a sample has"),
         (np.full((20, 3), np.nan), "1 for the labels that a sample has"),
         (np.full((20, 3), "a"), "1 for the labels that a sample has"),
-        (np.zeros((19, 3)), "inconsistent numbers of samples"),
+        (np.ones((19, 3)), "inconsistent numbers of samples"),
+        (np.zeros((20, 3)), "holds zeros only"),
     ],
 )
 def test_faulty_label_sets_are_refused(Y, message):
@@ -291,3 +299,73 @@ def test_reconstructions_and_ways_of_label_sets():
     np.testing.assert_allclose(one, decoded[:1], rtol=1e-5, atol=1e-5)
     ways = generator.interpolate(X[:2], X[2:4], Y[:2], n_steps=3)
     np.testing.assert_allclose(ways[:, 0], decoded[:2], rtol=1e-5, atol=1e-5)
+
+
+def test_residuals_are_those_of_fits_without_the_sample():
+    X, Y, _, _ = additive(60)
+    sets, codes = unique_label_sets(Y.astype(bool))
+    means, effects = fit_label_effects(X, sets, codes)
+    found = leave_one_out_of_sets(X, sets, codes, effects, dtype=float)
+    for i in range(5):
+        kept = np.arange(len(X)) != i
+        ridge = Ridge(alpha=means.k0).fit(Y[kept], X[kept])
+        np.testing.assert_allclose(
+            found[i], X[i] - ridge.predict(Y[i : i + 1])[0], atol=1e-8
+        )
+
+
+def test_more_labels_than_samples_stay_finite():
+    rng = np.random.RandomState(0)
+    X, Y = rng.normal(size=(12, 5)), rng.uniform(size=(12, 40)) < 0.4
+    with pytest.warns(UserWarning):
+        drawn, _ = ClassGaussian(random_state=0).fit(X, Y).sample(y=np.eye(40))
+    assert np.isfinite(drawn).all()
+
+
+@BOTH
+def test_no_label_sets_give_no_samples(generator):
+    X, Y, _, _ = additive(60)
+    drawn, labels = clone(generator).fit(X, Y).sample(y=Y[:0])
+    assert drawn.shape == (0, X.shape[1])
+    assert labels.shape == (0, N_LABELS)
+
+
+@BOTH
+def test_classes_are_refused_after_label_sets(generator):
+    X, Y, _, _ = additive(60)
+    fitted = clone(generator).fit(X, Y)
+    with pytest.raises(ValueError, match="two labels or more"):
+        fitted.sample(y=Y[:, 0])
+    with pytest.raises(ValueError, match="4 labels, and 6 were known"):
+        fitted.sample(y=Y[:, :4])
+
+
+def test_files_with_label_sets_are_not_released(tmp_path):
+    X, Y, _, _ = additive(60)
+    generator = ClassGaussian(covariance_shrinkage="factors").fit(X, Y)
+    with pytest.raises(ValueError, match="rare combinations of labels"):
+        write_release(generator, tmp_path / "a.safetensors", None, 1, {})
+
+
+@BOTH
+def test_a_cache_keeps_label_sets(generator, tmp_path):
+    X, Y, _, _ = additive(60)
+    fitted = [
+        fit_generator(clone(generator), X, Y, str(tmp_path)).sample(y=Y)[0]
+        for _ in range(2)
+    ]
+    np.testing.assert_array_equal(*fitted)
+    other = fit_generator(clone(generator), X, Y[:, ::-1].copy(), str(tmp_path))
+    assert not np.array_equal(other.sample(y=Y[:, ::-1])[0], fitted[0])
+
+
+def test_streams_take_label_sets():
+    X, Y, intercept, effects = additive()
+    generator = ClassGaussian().fit(X, Y)
+    sets = np.eye(N_LABELS, dtype=int)[:2]
+    stream = generator.make_stream(sets, torch.device("cpu"))
+    codes = torch.repeat_interleave(torch.arange(2), 2000)
+    drawn = stream(codes, torch.Generator().manual_seed(0)).numpy()
+    for code in range(2):
+        mean = drawn[2000 * code :][:2000].mean(axis=0)
+        assert np.abs(mean - intercept - effects[code]).max() < 0.4

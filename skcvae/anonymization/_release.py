@@ -206,6 +206,11 @@ def write_release(generator, path, class_prior, min_class_size, privacy):
     path = Path(path)
     if path.suffix != ".safetensors":
         raise ValueError(f"The file must end in .safetensors, got {path.name!r}.")
+    if hasattr(generator, "label_sets_"):
+        raise ValueError(
+            "A generator that was fitted to label sets cannot be released: rare "
+            "combinations of labels identify samples."
+        )
     sampler = _open_sampler(generator)
     check_spectrum(generator)
     kept = np.flatnonzero(generator.class_count_ >= min_class_size)

@@ -38,6 +38,8 @@ class LabelSetMixin:
             return super()._encode(y)
         self._check_label_set_parameters()
         names = getattr(self, "classes_", np.arange(y.shape[1]))
+        if not y.any():
+            raise ValueError("No sample of y has a label: y holds zeros only.")
         without = int((~y.any(axis=0)).sum())
         if without:
             warn_user(
