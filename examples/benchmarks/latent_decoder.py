@@ -8,7 +8,7 @@ HeadTailFusionSampler for the smallest class, and decoded. Images are compared w
 test photos of that class in the features of timm's vit_tiny_patch16_224, whose weights
 are FILE, and not of the Inception net: distances are no FID of the literature, and with
 few photos they are too large, for all alike. For reference, there are training photos
-of the class, and the same after they were encoded and decoded.
+of the class, and the same after they were encoded ("decoded again").
 
 The denoiser is a folder of a UNet2DModel, or of a UNet2DConditionModel and a file
 `.npy` with the text embedding that it is told, of shape (tokens, d). Without a
@@ -105,9 +105,7 @@ def main(
     fused = fuse(codecs[0], paths, y, label, len(own), steps)
     sets = {
         "training photos": own,
-        "the same, encoded and decoded": codecs[0].inverse_transform(
-            codecs[0].transform(own)
-        ),
+        "decoded again": codecs[0].inverse_transform(codecs[0].transform(own)),
     }
     for n, one in codecs.items():
         sets[f"fused, {n} steps"] = one.inverse_transform(fused)
@@ -117,7 +115,7 @@ def main(
     print(f"{len(own)} images of each kind, {len(real)} test photos")
     for name, images in sets.items():
         distance = frechet_distance(features, embedder.transform(images))
-        print(f"{name:32}{distance:10.2f}")
+        print(f"{name:20}{distance:10.2f}")
     shown = {
         name: images for name, images in sets.items() if isinstance(images, np.ndarray)
     }
