@@ -35,8 +35,8 @@ class ConvBackbone:
       example. Pixels that are the same in all training images keep their value;
     - images are drawn as the network decodes them. Observation noise would put grain
       on them, so that `noise` has no effect;
-    - there are no class means: the networks model the pixels themselves. `hidden_dim`
-      has no effect, and "auto" is refused;
+    - there are no class means: the networks model the pixels themselves;
+    - `width` counts, and `hidden_dim` has no effect, "auto" included;
     - there is no private training.
 
     Parameters
@@ -147,7 +147,7 @@ class ConvBackbone:
                 f"{high:g}]."
             )
         offset, scale = np.full((2, X.shape[1]), [[low], [high - low]])
-        constant = (X == X[0]).all(axis=0)
+        constant = (X[0] == X).all(axis=0)
         offset[constant], scale[constant] = X[0, constant], 0.0
         return offset, scale
 

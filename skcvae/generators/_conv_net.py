@@ -80,7 +80,7 @@ class ConvEncoder(nn.Module):
 
 
 class ConvDecoder(Decoder):
-    """Latent vectors (n, latent_dim) and codes (n,) to images (n, n_features) in [0, 1].
+    """Turns latent vectors (n, latent_dim) into images (n, n_features) in [0, 1].
 
     `hidden` makes the smallest map. Then a convolution returns four times the channels
     of the next map, and they are put beside each other (Shi et al., arXiv 1609.05158).

@@ -376,11 +376,6 @@ class CVAE(ImagesMixin, DecoderMixin, NetGenerator):
                 "objective='reference' is not for a ConvBackbone, whose output has a "
                 "range of its own. Use objective='elbo'."
             )
-        if self.hidden_dim == "auto":
-            raise ValueError(
-                "hidden_dim='auto' is not for a ConvBackbone, which has its own width: "
-                "set ConvBackbone(width=...)."
-            )
 
     def _learn_blocks(self, blocks):
         if self._images is not None:
