@@ -45,7 +45,7 @@ class ConvBackbone:
         (height, width) or (height, width, channels), with sides from 8 to 64 pixels and
         1 or 3 channels, the channels last. Their product is the number of features.
 
-    width : int, default=32
+    width : int, default=16
         Number of channels of the largest maps, from 1 to 256. Smaller maps have twice
         as many. Training takes about four times as long for each doubling.
 
@@ -92,7 +92,7 @@ class ConvBackbone:
     """
 
     image_shape: tuple[int, ...]
-    width: int = 32
+    width: int = 16
     value_range: tuple[float, float] | None = None
     dtype: str | None = None
 
