@@ -83,7 +83,7 @@ def run_breast(seed, args):
         found[f"{name} balanced accuracy"] = score(
             released, labels, *parts["test"], 255
         )
-        found[f"{name} membership AUC"] = attack.auc
+        found[f"{name} membership AUC"] = attack.auc.value
     return found
 
 
