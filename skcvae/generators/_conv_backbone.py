@@ -162,7 +162,8 @@ class ConvBackbone:
                 )
             return low, high
         for low, high in _USUAL_RANGES:
-            if low <= lowest and highest <= high and 2 * highest - low >= high:
+            fills_half = 2 * (highest - lowest) >= high - low
+            if low <= lowest and highest <= high and fills_half:
                 return low, high
         if lowest == highest:
             return lowest, highest
