@@ -51,7 +51,7 @@ def run_digits(seed, args):
         "dense CVAE": CVAE(**common),
         "conv CVAE": CVAE(architecture=backbone, **common),
         "conv VAE": VAE(architecture=backbone, **common),
-        "conv CGAN": CGAN(architecture=backbone, **common),
+        "conv CGAN": CGAN(architecture=backbone, lr=0.01, **common),
     }.items():
         generated, _ = generator.fit(X, y).sample(y=y)
         scores[name] = score(generated, y, X_test, y_test, 16)

@@ -66,7 +66,8 @@ class CGAN(ImagesMixin, DecoderMixin, NetGenerator):
     architecture : "small" or ConvBackbone, default="small"
         "small" has one hidden layer in the generator and two in the critic. With a
         :class:`ConvBackbone`, both are convolutional, without class means, the noise e
-        and the affine map: :math:`G(z, y) = f(z, y)`.
+        and the affine map: :math:`G(z, y) = f(z, y)`. Take an `lr` of about 0.01 then:
+        with the default, a training of default length ends before images have formed.
 
     penalty : float, default=10.0
         Weight :math:`\lambda` of the gradient penalty.
