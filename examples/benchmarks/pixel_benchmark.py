@@ -68,7 +68,8 @@ def run_breast(seed, args):
     X, X_out, y, _ = train_test_split(
         *parts["train"], test_size=0.5, random_state=seed, stratify=parts["train"][1]
     )
-    backbone = ConvBackbone((28, 28), value_range=(0, 255))
+    # The default width of 16 memorises more of 273 images than the dense networks do.
+    backbone = ConvBackbone((28, 28), width=4, value_range=(0, 255))
     labels = np.repeat(np.unique(y), len(y))
     found = {"real balanced accuracy": score(X, y, *parts["test"], 255)}
     for name, architecture in {"dense": "small", "conv": backbone}.items():
