@@ -85,12 +85,12 @@ def check_variance(variance, classes):
     return np.broadcast_to(values, len(classes))
 
 
-def check_numbers(X):
+def check_numbers(X, allow_nd=False):
     """Return samples in a container that scikit-learn's checks read without a change.
 
     Tensors become arrays, and sparse columns of a data frame dense ones. Raise
     ValueError for texts, dates and other values that NumPy would convert silently or
-    not at all, and TypeError for other objects; both name the columns.
+    not at all, and for images unless `allow_nd`, and TypeError for other objects.
     """
     X = read_tensors(X)
     if hasattr(X, "column_names") or (hasattr(X, "columns") and hasattr(X, "dtypes")):
@@ -99,6 +99,13 @@ def check_numbers(X):
         # scikit-learn's checks refuse sparse matrices.
         return X
     values = read_values(X)
+    if values.ndim > 2 and not allow_nd:
+        raise ValueError(
+            f"Found array with dim {values.ndim}, shape {values.shape}; an estimator "
+            "expects one vector for each sample. If these are images, pass "
+            "X.reshape(len(X), -1); architecture=ConvBackbone(image_shape="
+            f"{values.shape[1:]}) of a generator models them as images."
+        )
     if values.dtype == object and values.ndim == 2:
         held = _examples(values)
         if not all(map(_is_number, held)):

@@ -247,7 +247,11 @@ def _open_sampler(generator):
             f"{type(generator).__name__} cannot be released as a file: only the "
             "generators of skcvae can. Share samples of sample() instead."
         )
-    check_size(*2 * (generator.n_features_in_,), "A release")
+    images = getattr(generator, "_images", None)
+    if images is not None:
+        images._check_release(generator)
+    else:
+        check_size(*2 * (generator.n_features_in_,), "A release")
     sampler = generator._make_sampler()
     if can_be_released(sampler):
         densify(sampler)
@@ -255,7 +259,7 @@ def _open_sampler(generator):
     if callable(getattr(generator, "architecture", None)):
         raise ValueError(
             "An architecture of your own cannot be released: the file holds no code. "
-            "Use 'small' or 'large', or share samples of sample()."
+            "Use 'small', 'large' or ConvBackbone, or share samples of sample()."
         )
     if getattr(generator, "covariance_type", None) == "full":
         raise ValueError(

@@ -274,6 +274,8 @@ def warn_about_generation(generator, Z, codes, seed, means=None):
         means = raw_class_means(Z, codes, len(class_count))
     chosen = np.random.RandomState(seed).choice(eligible, _N_SAMPLES)
     drawn = generator._draw_in_chunks(codes[chosen], 1.0, seed)
+    # Images may be whole numbers.
+    drawn = drawn.astype(np.result_type(drawn, np.float32), copy=False)
     with np.errstate(over="ignore", invalid="ignore"):
         drawn = scale_rows(drawn, generator.offset_, generator.scale_)
     found = _judge_spread(
@@ -304,7 +306,7 @@ def _judge_spread(drawn, real):
         return (
             "Generated samples are too alike: their variance within classes is "
             f"{mean:.3g} times that of the training samples. Train longer, and do not "
-            "leave out the observation noise."
+            "leave out the observation noise where the model has one."
         )
     return ""
 

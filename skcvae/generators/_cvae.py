@@ -18,6 +18,7 @@ from .._thin_covariance import ThinCovariance, check_size, is_wide
 from .._training import TensorLoader, uncompiled
 from .._warnings import warn_user
 from ._block_net import prior_of_blocks
+from ._conv_backbone import ImagesMixin
 from ._cvae_net import (
     BACKBONES,
     OBJECTIVES,
@@ -45,7 +46,7 @@ _ACTIVE_VARIANCE = 0.01
 _DEFAULT_WIDTH = 512
 
 
-class CVAE(LabelSetMixin, EncoderMixin, DecoderMixin, NetGenerator):
+class CVAE(LabelSetMixin, ImagesMixin, EncoderMixin, DecoderMixin, NetGenerator):
     r"""Conditional variational autoencoder on embeddings.
 
     Learns :math:`p(x \mid y)` by maximising the evidence lower bound [1]_ [2]_
@@ -76,11 +77,11 @@ class CVAE(LabelSetMixin, EncoderMixin, DecoderMixin, NetGenerator):
         ``beta=1``. With few features, choose no more than there are: the KL term of
         many unused dimensions can switch off all of them early in training.
 
-    architecture : {"small", "large"} or callable, default="small"
+    architecture : {"small", "large"}, ConvBackbone or callable, default="small"
         "small" has one hidden layer in encoder and decoder, "large" three residual
         blocks. A callable takes `n_features`, `n_classes` and `latent_dim` and returns
         an :class:`torch.nn.Module` with the methods `encode(x, y)`, which returns mean
-        and log-variance of z, and `decode(z, y)`.
+        and log-variance of z, and `decode(z, y)`. :class:`ConvBackbone` is for images.
 
     hidden_dim : int or "auto", default=512
         Width of the networks of a named architecture, at least 2. "auto" holds out a
@@ -113,7 +114,7 @@ class CVAE(LabelSetMixin, EncoderMixin, DecoderMixin, NetGenerator):
         training samples' x - x̂, estimated as :class:`ClassGaussian` does with
         ``covariance_shrinkage="factors"``, times the factor :math:`s(z, y)^2`. Without
         it, generated samples lie on a surface of `latent_dim` dimensions. It does not
-        touch training.
+        touch training. Images of a :class:`ConvBackbone` never get it.
 
     objective : {"elbo", "reference"}, default="elbo"
         "reference" is the loss of the thesis and of the BMVC 2024 program: samples
@@ -297,12 +298,15 @@ class CVAE(LabelSetMixin, EncoderMixin, DecoderMixin, NetGenerator):
         self.net_params = net_params
 
     def _estimate_scaling(self, X):
+        if self._images is not None:
+            self._check_images()
         if self.objective == "reference":
             return estimate_range(X)
         return super()._estimate_scaling(X)
 
     def _fit(self, Z, codes, seed):
-        check_size(*Z.shape, type(self).__name__)
+        if self._images is None:
+            check_size(*Z.shape, type(self).__name__)
         self.hidden_dim_, self.held_out_scores_ = self._resolve_width(Z, codes, seed)
         try:
             super()._fit(Z, codes, seed)
@@ -311,7 +315,17 @@ class CVAE(LabelSetMixin, EncoderMixin, DecoderMixin, NetGenerator):
             vars(self).pop("_coordinates", None)
         self._warn_about_unused()
 
+    def _check_images(self):
+        """Refuse what does not go with a `ConvBackbone`."""
+        if self.objective == "reference":
+            raise ValueError(
+                "objective='reference' is not for a ConvBackbone, whose output has a "
+                "range of its own. Use objective='elbo'."
+            )
+
     def _learn_blocks(self, blocks):
+        if self._images is not None:
+            refuse_blocks("A ConvBackbone", "Load the images into memory")
         if self.objective == "reference":
             refuse_blocks("objective='reference'", "Use objective='elbo'")
         if self.hidden_dim == "auto":
@@ -416,6 +430,9 @@ class CVAE(LabelSetMixin, EncoderMixin, DecoderMixin, NetGenerator):
         mean = torch.cat(means).cpu().double().numpy()
         variance = torch.cat(variances).cpu().double().numpy()
         self.latent_prior_ = self._fit_prior(mean, variance, data.y.cpu().numpy())
+        self.n_active_dims_ = int((mean.var(axis=0) > _ACTIVE_VARIANCE).sum())
+        if self._images is not None:
+            return
         feature_std = module.feature_std().cpu().double().numpy()
         residuals = residuals.numpy()
         if self._coordinates is not None:
@@ -424,7 +441,6 @@ class CVAE(LabelSetMixin, EncoderMixin, DecoderMixin, NetGenerator):
             net.module__n_features = residuals.shape[1]
             feature_std = np.ones(residuals.shape[1])
         self.noise_factor_ = smooth_residual_factor(residuals, feature_std)
-        self.n_active_dims_ = int((mean.var(axis=0) > _ACTIVE_VARIANCE).sum())
 
     def _fit_prior(self, mean, variance, codes):
         """Return the distribution of the latents of each class."""
@@ -459,7 +475,7 @@ class CVAE(LabelSetMixin, EncoderMixin, DecoderMixin, NetGenerator):
     def _make_sampler(self):
         module = self._module_to_draw()
         noise = None
-        if self.noise is not None:
+        if self.noise is not None and self._images is None:
             factor = self.noise_factor_
             if isinstance(factor, ThinCovariance):
                 factor = ThinFactor(factor)

@@ -112,7 +112,7 @@ class ResidualBlock(nn.Module):
         return self.body(x).add_(self.shortcut(x)).relu_()
 
 
-class _Decoder(nn.Module):
+class Decoder(nn.Module):
     """Base class: a layer `hidden`, and the rest `out`."""
 
     def decode(self, z, y):
@@ -120,7 +120,7 @@ class _Decoder(nn.Module):
         return self.out(self.hidden(z, y).relu_())
 
 
-class SmallDecoder(_Decoder):
+class SmallDecoder(Decoder):
     """Decoder with one hidden layer: (n, latent_dim) to (n, n_features)."""
 
     def __init__(self, n_features, n_classes, latent_dim, hidden_dim=512):
@@ -153,7 +153,7 @@ class SmallBackbone(_Backbone):
         self.decoder = SmallDecoder(n_features, n_classes, latent_dim, hidden_dim)
 
 
-class LargeDecoder(_Decoder):
+class LargeDecoder(Decoder):
     """Decoder with three residual blocks: (n, latent_dim) to (n, n_features)."""
 
     def __init__(self, n_features, n_classes, latent_dim, hidden_dim=512):
@@ -260,7 +260,7 @@ class ConditionalVAE(nn.Module):
     def decoder(self):
         """Return the smallest module that has `decode`: without the encoder, if so."""
         decoder = getattr(self.backbone, "decoder", None)
-        separate = isinstance(decoder, tuple(DECODERS.values())) and not self.bounded
+        separate = isinstance(decoder, Decoder) and not self.bounded
         return decoder if separate else self
 
     def feature_std(self):

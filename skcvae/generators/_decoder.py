@@ -108,7 +108,8 @@ class DecoderMixin:
                 f"z must have one latent vector of dimension {decoder.latent_dim} for "
                 f"each of the {len(codes)} labels, got shape {latents.shape}."
             )
-        dtype = getattr(self, "_output_dtype", np.dtype(np.float32))
+        # Also where samples are whole numbers: a reconstruction is not rounded.
+        dtype = np.result_type(getattr(self, "_output_dtype", np.float32), np.float32)
         to_units = decoder.make_units(torch.from_numpy(np.empty(0, dtype)).dtype)
         decode = decoder.sampler.decode
         if not standard_normal:

@@ -38,7 +38,7 @@ class VAE(CVAE):
     latent_dim : int, default=32
         Dimension of z.
 
-    architecture : {"small", "large"} or callable, default="small"
+    architecture : {"small", "large"}, ConvBackbone or callable, default="small"
         As in :class:`CVAE`. A callable gets ``n_classes=1``, and its module the class
         code 0 for all samples.
 
@@ -276,6 +276,8 @@ class VAE(CVAE):
         raise ValueError(SEVERAL_LABELS)
 
     def _centre(self, Z, codes):
+        if self._images is not None:
+            return super()._centre(Z, codes)
         self.class_means_ = np.zeros((len(self.classes_), Z.shape[1]))
         return Z
 

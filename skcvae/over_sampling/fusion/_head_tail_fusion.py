@@ -302,7 +302,7 @@ class HeadTailFusionSampler(BaseDenseOverSampler):
     def _check_new(self, X):
         """Return the scaled positions of samples like those of training."""
         check_is_fitted(self)
-        X = check_numbers(X)
+        X = check_numbers(X, self._allow_nd)
         X = validate_data(self, X, reset=False, allow_nd=True)
         if X.shape[1:] != self._scaler.sample_shape:
             raise ValueError(
