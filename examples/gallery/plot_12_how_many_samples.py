@@ -6,8 +6,8 @@ Filling all classes up to the largest is only the most common answer.
 :class:`~skcvae.over_sampling.PowerStrategy` and
 :class:`~skcvae.over_sampling.RatioStrategy` fill them up in part,
 :class:`~skcvae.over_sampling.ProgressiveOverSampler` shares the work among samplers,
-:class:`~skcvae.over_sampling.RaiseWhileBetter` starts with few samples and adds more while that pays,
-and ``variance="auto"`` chooses how far samples lie from the mean of their class.
+:class:`~skcvae.over_sampling.RaiseWhileBetter` adds samples as long as that pays, and
+``variance="auto"`` chooses how far samples lie from the mean of their class.
 """
 
 # %%
@@ -20,15 +20,12 @@ from imblearn.pipeline import make_pipeline
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import balanced_accuracy_score
-from sklearn.model_selection import (
-    GridSearchCV,
-    RepeatedStratifiedKFold,
-    train_test_split,
-)
+from sklearn.model_selection import GridSearchCV, train_test_split
 from sklearn.preprocessing import StandardScaler
 
 from skcvae.datasets import make_long_tailed
 from skcvae.generators import ClassGaussian
+from skcvae.long_tail import LongTailShuffleSplit
 from skcvae.over_sampling import (
     GenerativeOverSampler,
     PowerStrategy,
@@ -143,10 +140,10 @@ strength = {
 # Start small
 # -----------
 #
-# A search sees held-out training samples only. Their scores are noisy: most of a rare
-# class of three samples is one sample, right or wrong. ``RaiseWhileBetter`` starts
-# without generated samples, and adds more where that gains more than the noise between
-# splits. The grey line is what the search does not see.
+# A search sees held-out training samples, and few of them are of rare classes: the
+# score is noisy. ``RaiseWhileBetter`` starts without generated samples, and adds more
+# where that gains more than the noise between splits. The grey line is what the search
+# does not see: the accuracy on the test samples.
 ratios = [0, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5]
 sampler = GenerativeOverSampler(random_state=0)
 strategy_name = "generativeoversampler__sampling_strategy"
@@ -154,7 +151,7 @@ search = GridSearchCV(
     make_pipeline(StandardScaler(), sampler, LogisticRegression(C=0.1, max_iter=500)),
     {strategy_name: [RatioStrategy(ratio) for ratio in ratios]},
     scoring="balanced_accuracy",
-    cv=RepeatedStratifiedKFold(n_splits=3, n_repeats=4, random_state=0),
+    cv=LongTailShuffleSplit(10, random_state=0),
     refit=RaiseWhileBetter(),
 )
 search.fit(X_train, y_train)
