@@ -126,10 +126,9 @@ class RaiseWhileBetter:
 
     .. math:: \bar d > \text{n\_errors} \cdot s_d / \sqrt{K},
 
-    over :math:`K` splits. The largest mean score would favour more augmentation as
-    often by chance as for a reason. Samplers belong into the pipeline that is searched:
-    then no split is scored on generated samples, or on samples that a generator has
-    learned from.
+    over :math:`K` splits. The largest mean score alone may be due to chance. Samplers
+    belong in the pipeline that is searched: then no split is scored on generated
+    samples, or on samples that a generator has learned from.
 
     Parameters
     ----------
@@ -229,7 +228,7 @@ class RaiseWhileBetter:
 
 def _check_order(candidates):
     """Refuse a grid of several parameters: its candidates are in no order."""
-    for name in {name for params in candidates for name in params}:
+    for name in sorted({name for params in candidates for name in params}):
         values = [id(params.get(name)) for params in candidates]
         runs = [value for value, _ in groupby(values)]
         if len(set(runs)) < len(runs):
