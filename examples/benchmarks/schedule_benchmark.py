@@ -1,18 +1,20 @@
 """Does a schedule of the variance, or of the share, beat the best constant?
 
     python examples/benchmarks/schedule_benchmark.py --data FOLDER [--seeds 3]
+        [--ledger FILE]
 
 FOLDER holds `cifar100_lt_vit_tiny.npz`. `LongTailClassifier` trains by SGD on four
 fifths of the training samples. The constant and the schedule are chosen by the mean
 balanced accuracy of the last fifth over the seeds, and compared on the test samples.
 """
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 import typer
-from _common import half_widths
+from _common import Ledger, half_widths
 from sklearn.metrics import balanced_accuracy_score
 from skorch.helper import predefined_split
 
@@ -23,12 +25,9 @@ from skcvae.long_tail import (
     ValidationSchedule,
 )
 
-# What is tried for each parameter; schedules lead from one of these to another.
-ENDS = {"variance": (0.25, 0.5, 1.0, 1.5, 2.0, 3.0), "share": (0, 0.2, 0.4, 0.6, 0.8)}
-PAIRS = {
-    "variance": [(0.25, 1.0), (0.5, 1.5), (0.5, 3.0), (1.0, 2.0)],
-    "share": [(0, 0.4), (0, 0.8), (0.2, 0.6), (0.4, 0.8)],
-}
+# What is tried. Schedules lead from either number of a pair to the other.
+CONSTANTS = {"share": (0.0, 0.2, 0.4, 0.6, 0.8), "variance": (0.5, 1.0, 2.0, 3.0)}
+PAIRS = {"share": [(0.0, 0.6), (0.2, 0.8)], "variance": [(0.5, 2.0), (1.0, 3.0)]}
 
 
 def contenders(name):
@@ -36,9 +35,8 @@ def contenders(name):
     schedules = []
     for low, high in PAIRS[name]:
         for ends in ((low, high), (high, low)):
-            schedules += [EpochSchedule(*ends), EpochSchedule(*ends, "cosine")]
-            schedules.append(ValidationSchedule(*ends))
-    return list(ENDS[name]), schedules
+            schedules += [EpochSchedule(*ends), ValidationSchedule(*ends)]
+    return list(CONSTANTS[name]), schedules
 
 
 def parameters(name, value):
@@ -77,16 +75,22 @@ def read(data, seed):
 def main(
     data: Annotated[Path, typer.Option(help="Folder of the embeddings.")],
     seeds: Annotated[int, typer.Option(min=2, help="Number of seeds.")] = 3,
+    ledger: Annotated[Path | None, typer.Option(help="Where to go on.")] = None,
 ):
     """Print all contenders, and the chosen schedule beside the chosen constant."""
-    parts = [read(data, seed) for seed in range(seeds)]
-    for name in ENDS:
+    parts, ledger = [read(data, seed) for seed in range(seeds)], Ledger(ledger)
+    for name in CONSTANTS:
         chosen = []
         for kind in contenders(name):
             scores = []
             for value in kind:
-                params = parameters(name, value)
-                runs = [accuracies(p, params, seed) for seed, p in enumerate(parts)]
+                runs = [
+                    ledger.get(
+                        (name, seed, str(value)),
+                        partial(accuracies, p, parameters(name, value), seed),
+                    )
+                    for seed, p in enumerate(parts)
+                ]
                 scores.append(runs)
                 val, test = np.mean(runs, axis=0)
                 print(f"{name:9}{val:7.2f}{test:7.2f}  {value}", flush=True)

@@ -129,19 +129,19 @@ def noise_accuracy_curve(
     values = check_array(X, dtype=np.float64, input_name="X")
     y = column_or_1d(y)
     check_consistent_length(values, y)
-    sigmas = _check_numbers(sigmas, "sigmas", lowest=0)
+    levels = _check_sigmas(sigmas)
     unit = _resolve_unit(unit, values, y)
     score = get_scorer(scoring)
-    scores = np.empty((len(sigmas), n_repeats))
+    scores = np.empty((len(levels), n_repeats))
     for repeat, seed in enumerate(
         draw_seeds(check_random_state(random_state), n_repeats)
     ):
         noise = unit * np.random.RandomState(seed).standard_normal(values.shape)
-        for row, sigma in enumerate(sigmas):
+        for row, sigma in enumerate(levels):
             disturbed = _like(X, values + sigma * noise) if sigma else X
             scores[row, repeat] = score(estimator, disturbed, y)
     return Bunch(
-        sigmas=sigmas,
+        sigmas=levels,
         scores=scores,
         mean=scores.mean(axis=1),
         std=scores.std(axis=1),
@@ -149,14 +149,14 @@ def noise_accuracy_curve(
     )
 
 
-def _check_numbers(values, name, *, lowest):
-    """Return a sequence of finite numbers, none below the lowest."""
-    values = check_array(values, ensure_2d=False, dtype=np.float64, input_name=name)
-    if values.ndim != 1 or (values < lowest).any():
+def _check_sigmas(sigmas):
+    """Return standard deviations, none negative, shape (n_sigmas,)."""
+    levels = check_array(sigmas, ensure_2d=False, dtype=np.float64, input_name="sigmas")
+    if levels.ndim != 1 or (levels < 0).any():
         raise ValueError(
-            f"{name} must be a sequence of numbers of at least {lowest}, got {values}."
+            f"sigmas must be a sequence of numbers of at least 0, got {sigmas!r}."
         )
-    return values
+    return levels
 
 
 def _resolve_unit(unit, X, y):
