@@ -25,16 +25,16 @@ from skcvae.long_tail import (
     ValidationSchedule,
 )
 
-# What is tried. Schedules lead from either end to the other.
+# What is tried. Schedules lead from either number of a pair to the other.
 CONSTANTS = {"share": (0.0, 0.2, 0.4, 0.6, 0.8), "variance": (0.5, 1.0, 2.0, 3.0)}
-ENDS = {"share": (0.2, 0.8), "variance": (1.0, 3.0)}
+PAIRS = {"share": [(0.2, 0.8), (0.0, 0.6)], "variance": [(1.0, 3.0), (0.5, 2.0)]}
 
 
 def contenders(name):
     """Return the constants and the schedules of a parameter."""
-    low, high = ENDS[name]
     schedules = [
         kind(*ends)
+        for low, high in PAIRS[name]
         for ends in ((low, high), (high, low))
         for kind in (EpochSchedule, ValidationSchedule)
     ]
