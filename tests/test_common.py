@@ -67,6 +67,9 @@ PARAMETERS = {
         "latent_dim": 2,
         "device": "cpu",
     },
+    "EnsembleOverSampler": {
+        "samplers": [("remix", RemixSampler()), ("gaussian", GenerativeOverSampler())],
+    },
     "FlowMatching": {name: FAST[name] for name in FAST if name != "latent_dim"},
     "HeadTailFusionSampler": {
         "n_groups": 4,

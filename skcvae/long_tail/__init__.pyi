@@ -12,12 +12,14 @@ from ._losses import (
 )
 from ._prior_corrected import PriorCorrectedClassifier
 from ._quadratic import ShrunkQuadraticDiscriminant
+from ._schedules import EpochSchedule, ValidationSchedule
 from ._splits import LongTailShuffleSplit
 
 __all__ = [
     "BalancedSoftmaxLoss",
     "ClassBalancedLoss",
     "CosineHead",
+    "EpochSchedule",
     "EqualizationLoss",
     "FocalLoss",
     "KernelNeighborsClassifier",
@@ -29,4 +31,5 @@ __all__ = [
     "MLPHead",
     "PriorCorrectedClassifier",
     "ShrunkQuadraticDiscriminant",
+    "ValidationSchedule",
 ]

@@ -27,6 +27,7 @@ from ._manifold import (
     precision_recall_density_coverage,
 )
 from ._probe import linear_probe
+from ._robustness import corruption_scores, noise_accuracy_curve
 from ._spheres import bounding_sphere, class_bounding_spheres
 from ._tables import table_quality
 from ._two_sample import classifier_two_sample_test, maximum_mean_discrepancy
@@ -40,6 +41,7 @@ __all__ = [
     "class_nearest_neighbor_coverage",
     "class_pairwise_distance",
     "classifier_two_sample_test",
+    "corruption_scores",
     "expected_calibration_error",
     "extrapolated_frechet_distance",
     "frechet_bias",
@@ -56,6 +58,7 @@ __all__ = [
     "nearest_neighbor_coverage",
     "nearest_neighbors",
     "neg_balanced_log_loss_scorer",
+    "noise_accuracy_curve",
     "precision_recall_density_coverage",
     "shot_accuracy_score",
     "table_quality",

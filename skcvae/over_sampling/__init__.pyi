@@ -1,8 +1,9 @@
 from ._cvae import CVAEOverSampler
+from ._ensemble import EnsembleOverSampler
 from ._generative import GenerativeOverSampler
 from ._hard import HardOverSampler
 from ._latent_variation import LatentVariationOverSampler
-from ._policies import augmentation_policies
+from ._policies import RaiseWhileBetter, augmentation_policies
 from ._progressive import ProgressiveOverSampler
 from ._quality_filter import QualityFilter
 from ._remix import RemixSampler
@@ -12,6 +13,7 @@ from .fusion import HeadTailFusionSampler
 
 __all__ = [
     "CVAEOverSampler",
+    "EnsembleOverSampler",
     "GenerativeOverSampler",
     "HardOverSampler",
     "HeadTailFusionSampler",
@@ -19,6 +21,7 @@ __all__ = [
     "PowerStrategy",
     "ProgressiveOverSampler",
     "QualityFilter",
+    "RaiseWhileBetter",
     "RatioStrategy",
     "RemixSampler",
     "ResampledClassifier",
