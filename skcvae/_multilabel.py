@@ -10,6 +10,8 @@ def read_label_sets(Y, name="Y", one_label=None):
     `Y` holds 0 and 1, and is dense, sparse or a frame. Else raise ValueError; it names
     `one_label`, if given, as what takes a class for each sample.
     """
+    if Y is None:
+        raise ValueError("This requires y to be passed, but the target y is None.")
     values = Y.toarray() if sparse.issparse(Y) else np.asarray(Y)
     if values.ndim != 2 or values.shape[1] < 2:
         hint = f" Use {one_label} for one class per sample." if one_label else ""

@@ -3,6 +3,7 @@
 import numpy as np
 import torch
 from scipy.optimize import minimize
+from scipy.special import logit
 from sklearn.utils import gen_batches
 from torch.nn import functional as F
 
@@ -51,15 +52,17 @@ class SigmoidLoss:
         r"""Return the log-odds of the label that a logit stands for.
 
         Where the odds of the label are :math:`\eta`, the expected loss is least at the
-        logit with :math:`\eta = -\ell_-'(z) / \ell_+'(z)`. Below twice the margin, the
-        negative costs almost nothing and the odds say little: the log-odds go on with
-        the slope 1, so that the order of the logits remains.
+        logit with :math:`\eta = -\ell_-'(z) / \ell_+'(z)`. A margin m bounds these odds
+        from above, and makes them 0 below m: outside :math:`2 m < p < 1 - m`, the
+        log-odds go on with the slope 1, so that the order of the logits remains.
         """
         if self.is_proper:
             return z
         z = np.asarray(z, dtype=np.float64)
-        low = np.log(2 * self.margin / (1 - 2 * self.margin)) if self.margin else -30.0
-        inner = torch.from_numpy(z.clip(low, 30.0)).requires_grad_()
+        low, high = -30.0, 30.0
+        if self.margin:
+            low, high = logit(2 * self.margin), logit(1 - self.margin)
+        inner = torch.from_numpy(z.clip(low, high)).requires_grad_()
         rising = torch.autograd.grad(self.negative(inner).sum(), inner)[0]
         falling = torch.autograd.grad(self.positive(inner).sum(), inner)[0]
         odds = torch.log(rising) - torch.log(-falling)
@@ -86,12 +89,17 @@ class LabelHeads:
     def fit(self, l2, start=None, max_iter=300, tolerance=1e-6):
         """Return weights and biases, shape (n_labels, n_features + 1)."""
         shape = self.Y.shape[1], self.Z.shape[1] + 1
-        # About the curvature of a label of the mean frequency, so that steps are as
-        # long in each direction.
-        rate = float((self.weight * self.Y).sum()) / shape[0]
-        curvature = np.append(rate * self.spread + l2, rate)
-        unit = np.tile(np.maximum(curvature, 1e-12) ** -0.5, shape[0])
-        start = np.zeros(unit.size) if start is None else start.ravel() / unit
+        # About the curvature at the frequency of each label, so that steps are as long
+        # in each direction.
+        rate = (self.weight.T @ self.Y)[0].double().numpy()
+        both = np.clip([1 - rate, rate], 1e-6, None)
+        spread = both.prod(0)[:, None]
+        unit = (np.hstack([spread * self.spread + l2, spread]) ** -0.5).ravel()
+        if start is None:
+            start = np.zeros(shape)
+            odds = both * self.label_weight.double().numpy()
+            start[:, -1] = np.log(odds[1] / odds[0]) - self.shift.double().numpy()
+        start = start.ravel() / unit
         scale = len(self.Z)
 
         def loss(scaled):

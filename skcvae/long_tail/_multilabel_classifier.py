@@ -184,7 +184,8 @@ class MultilabelLongTailClassifier(DocLinkMixin, ClassifierMixin, BaseEstimator)
     For "focal" and "asymmetric", log-odds are not logits: at the logit of least
     expected loss, the odds are the ratio of the slopes of the losses of a negative and
     of a positive [4]_. The margin of "asymmetric" leaves improbable labels without a
-    slope; below twice the margin, log-odds go on in a straight line. As the heads have
+    slope; outside twice the margin m and 1 - m, log-odds go on in a straight line, and
+    such probabilities are rough. As the heads have
     free intercepts, "logit_adjusted" gives the probabilities of "cross_entropy".
 
     References
@@ -333,6 +334,10 @@ class MultilabelLongTailClassifier(DocLinkMixin, ClassifierMixin, BaseEstimator)
             raise ValueError(
                 f"loss={self.loss!r} has no parameters {wrong}; it has {sorted(known)}."
             )
+        for name, value in (self.loss_params or {}).items():
+            bound = 0.3 if name == "margin" else np.inf
+            if not (isinstance(value, Real) and 0 <= value <= bound):
+                raise ValueError(f"{name} must be in [0, {bound}], got {value!r}.")
         target = self.target_prior
         self.target_prior_ = None
         if not isinstance(target, str) or target == "uniform":
