@@ -132,7 +132,7 @@ def test_heads_are_those_of_logistic_regression():
 class TestProbabilities:
     @pytest.mark.parametrize("loss", LOSSES)
     def test_are_near_the_true_ones(self, loss):
-        train = make_labels(2000, 2)
+        train = make_labels(4000, 2)
         classifier = MultilabelLongTailClassifier(loss=loss, random_state=0)
         proba = classifier.fit(*train[:2]).predict_proba(X_TEST)
         assert np.abs(proba - P_TEST).mean() < 0.02
@@ -141,7 +141,7 @@ class TestProbabilities:
     @pytest.mark.parametrize("sampling", ["balanced", 0.5])
     @pytest.mark.parametrize("generator", [None, SetMeans()])
     def test_have_the_original_prior_after_sampling(self, sampling, generator):
-        train = make_labels(2000, 2)
+        train = make_labels(4000, 2)
         classifier = MultilabelLongTailClassifier(
             generator, sampling=sampling, random_state=0
         )
@@ -280,7 +280,7 @@ class TestThresholds:
         assert_allclose(f1_score(pooled, proba > found[1]), max(scores))
 
     def test_raise_the_f1_of_rare_labels(self):
-        train = make_labels(2000, 2)
+        train = make_labels(4000, 2)
         plain = MultilabelLongTailClassifier(random_state=0).fit(*train[:2])
         tuned = clone(plain).set_params(thresholds="f1").fit(*train[:2])
         of_plain = f1_score(Y_TEST, plain.predict(X_TEST), average="macro")
