@@ -38,6 +38,7 @@ LAYERS = [
         "_class_means",
         "_mean_leakage",
         "_neighbors",
+        "_multilabel",
         "_npz",
         "_record_sets",
         "_scaling",
