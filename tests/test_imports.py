@@ -39,6 +39,7 @@ LAYERS = [
         "_class_means",
         "_mean_leakage",
         "_neighbors",
+        "_multilabel",
         "_npz",
         "_record_sets",
         "_scaling",

@@ -10,6 +10,7 @@ from ._losses import (
     LDAMLoss,
     LogitAdjustedLoss,
 )
+from ._multilabel_classifier import MultilabelLongTailClassifier
 from ._prior_corrected import PriorCorrectedClassifier
 from ._quadratic import ShrunkQuadraticDiscriminant
 from ._schedules import EpochSchedule, ValidationSchedule
@@ -29,6 +30,7 @@ __all__ = [
     "LongTailClassifier",
     "LongTailShuffleSplit",
     "MLPHead",
+    "MultilabelLongTailClassifier",
     "PriorCorrectedClassifier",
     "ShrunkQuadraticDiscriminant",
     "ValidationSchedule",

@@ -26,6 +26,13 @@ from ._manifold import (
     nearest_neighbors,
     precision_recall_density_coverage,
 )
+from ._multilabel import (
+    label_set_distance,
+    make_multilabel_shot_scorer,
+    mean_average_precision_score,
+    mean_roc_auc_score,
+    shot_mean_average_precision,
+)
 from ._probe import linear_probe
 from ._robustness import corruption_scores, noise_accuracy_curve
 from ._spheres import bounding_sphere, class_bounding_spheres
@@ -48,12 +55,16 @@ __all__ = [
     "frechet_distance",
     "generalization_gap",
     "inception_score",
+    "label_set_distance",
     "latent_normality_distance",
     "latent_separability",
     "linear_probe",
+    "make_multilabel_shot_scorer",
     "make_shot_scorer",
     "maximum_mean_discrepancy",
+    "mean_average_precision_score",
     "mean_pairwise_distance",
+    "mean_roc_auc_score",
     "minimum_pairwise_distance",
     "nearest_neighbor_coverage",
     "nearest_neighbors",
@@ -61,5 +72,6 @@ __all__ = [
     "noise_accuracy_curve",
     "precision_recall_density_coverage",
     "shot_accuracy_score",
+    "shot_mean_average_precision",
     "table_quality",
 ]
