@@ -137,13 +137,15 @@ def scores(embedder, train, test, n_seeds):
     return np.array(rows), X_all.shape[1]
 
 
-def run(name, train, test, given, n_seeds):
+def run(name, train, test, given, n_seeds, chosen):
     """Print the table of a data set, and return its rows."""
     names = list(methods(0))
     print(f"\n{name}, long-tailed {RATIO}:1, balanced accuracy in percent")
     print(f"{'':26}{'features':>9}" + "".join(f"{m:>20}" for m in names))
     table, means = [], []
     for encoder, embedder in encoders(*given):
+        if chosen and encoder not in chosen:
+            continue
         found, n_features = scores(embedder, train, test, n_seeds)
         means.append(found.mean(axis=0))
         spreads = found.std(axis=0, ddof=1) if n_seeds > 1 else np.full(len(names), 0)
@@ -168,6 +170,10 @@ def main(
     memory: Annotated[
         Path | None, typer.Option(help="Folder that keeps the embeddings.")
     ] = None,
+    encoder: Annotated[
+        list[str] | None, typer.Option(help="Name of an encoder; all of them without.")
+    ] = None,
+    only: Annotated[str | None, typer.Option(help="Name of a data set.")] = None,
     output: Annotated[Path | None, typer.Option(help="CSV to write.")] = None,
 ):
     """Compare encoders on images that are cut to a long tail."""
@@ -176,7 +182,8 @@ def main(
         rows = [
             row
             for name, train, test in read_images(data)
-            for row in run(name, train, test, given, seeds)
+            if only in (None, name)
+            for row in run(name, train, test, given, seeds, encoder)
         ]
     if output is not None:
         write_csv(rows, output)
