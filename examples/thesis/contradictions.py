@@ -57,9 +57,9 @@ class Laboratory:
         """Return training and test samples."""
         if name in FILES:
             return load(self.folder / FILES[name])
-        photos = load_embeddings(self.folder / "mvtec_resnet18.npz")
-        y = 2 * photos.y + photos.anomaly
-        split = train_test_split(photos.X, y, test_size=0.5, stratify=y, random_state=0)
+        with np.load(self.folder / "mvtec_resnet18.npz") as file:
+            X, y = file["X"].astype(np.float32), 2 * file["y"] + file["anomaly"]
+        split = train_test_split(X, y, test_size=0.5, stratify=y, random_state=0)
         return Bunch(
             **dict(zip(("X_train", "X_test", "y_train", "y_test"), split, strict=True))
         )
@@ -279,6 +279,10 @@ def ldam(lab):
             "loss": "ldam",
             "loss_params": {"scale": scale, "max_margin": 0.5},
         }
+    heads["no margin, plain head times 30"] = {
+        "loss": "ldam",
+        "loss_params": {"scale": 30.0, "max_margin": 1e-6},
+    }
     heads["LDAM, normalised head times 30"] = LOSSES["LDAM (cosine head)"]
     heads["softmax, normalised head"] = {**LOSSES["softmax"], "head": "cosine"}
     for data, epochs in ((CIFAR_100, 500), (CIFAR_10, EPOCHS)):
