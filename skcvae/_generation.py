@@ -224,6 +224,9 @@ def check_frozen(estimator, X, y):
     if hasattr(estimator, "privacy_statement"):
         # An error would tell of a label. Private fits leave out unknown ones, too.
         return
+    if np.ndim(y) == 2:
+        # Label sets: `sample` says which of them it does not know.
+        return
     known = set(np.asarray(getattr(estimator, "classes_", y)).tolist())
     lacking = [label for label in np.unique(y).tolist() if label not in known]
     if lacking:
@@ -275,7 +278,7 @@ def draw(source, y=None, *, n_samples=None, variance=None, random_state=None, ou
     )
     X, labels = np.asarray(X), np.asarray(labels)
     name = type(unfrozen(source)).__name__
-    if X.ndim != 2 or labels.shape != X.shape[:1]:
+    if X.ndim != 2 or labels.shape[:1] != X.shape[:1]:
         raise ValueError(
             f"{name}.sample must return samples and their labels, got arrays of the "
             f"shapes {X.shape} and {labels.shape}."

@@ -2,6 +2,7 @@ from ._cvae import CVAEOverSampler
 from ._generative import GenerativeOverSampler
 from ._hard import HardOverSampler
 from ._latent_variation import LatentVariationOverSampler
+from ._multilabel import MultilabelOverSampler
 from ._policies import augmentation_policies
 from ._progressive import ProgressiveOverSampler
 from ._quality_filter import QualityFilter
@@ -16,6 +17,7 @@ __all__ = [
     "HardOverSampler",
     "HeadTailFusionSampler",
     "LatentVariationOverSampler",
+    "MultilabelOverSampler",
     "PowerStrategy",
     "ProgressiveOverSampler",
     "QualityFilter",

@@ -39,12 +39,16 @@ class _Strategy(ABC):
             From label to number of samples.
         """
         labels, counts = np.unique(np.asarray(y), return_counts=True)
+        return dict(zip(labels.tolist(), self._sizes(counts).tolist(), strict=True))
+
+    def _sizes(self, counts):
+        """Return class sizes after resampling, for those before, all at least 1."""
         targets = np.rint(self._targets(counts)).astype(int)
         targets = np.maximum(targets, counts)
         if self.max_synthetic_ratio is not None:
             allowed = [n_synthetic_allowed(self.max_synthetic_ratio, n) for n in counts]
             targets = np.minimum(targets, counts + allowed)
-        return dict(zip(labels.tolist(), targets.tolist(), strict=True))
+        return targets
 
     def _check_cap(self):
         cap = self.max_synthetic_ratio
