@@ -169,7 +169,8 @@ def test_auto_reduces_imbalance_ratios_to_their_mean(labelled):
     sampler = MultilabelOverSampler(SetMeans()).fit(X, Y)
     above = np.flatnonzero(ratios > ratios.mean())
     lacking = {i: round(counts.max() / ratios.mean()) - counts[i] for i in above}
-    assert sampler.sampling_strategy_ == lacking == {2: lacking[2]}
+    assert sampler.sampling_strategy_ == lacking
+    assert list(above) == [2, 3]
 
 
 def test_labels_that_come_with_a_frequent_one_lift_it_by_as_much(labelled):
@@ -239,11 +240,11 @@ def test_containers_keep_their_types(labelled):
     frame_X["n"] = np.arange(300)
     new_X, new_Y = sampler.fit_resample(frame_X, frame_Y)
     assert (new_X.dtypes == frame_X.dtypes).all()
-    assert (new_Y.dtypes == bool).all()
+    assert (new_Y.dtypes == frame_Y.dtypes).all()
     assert list(new_Y) == names
     assert_array_equal(new_Y, expected_Y == 1)
     assert_array_equal(new_X["n"][:300], frame_X["n"])
-    assert list(sampler.sampling_strategy_)[0] in names
+    assert set(sampler.sampling_strategy_) <= set(names)
     for kind in (sparse.csr_array, sparse.csc_matrix):
         _, of_sparse = sampler.fit_resample(X, kind(Y))
         assert type(of_sparse) is kind

@@ -48,7 +48,7 @@ FEW, MANY = 20, 100
 
 
 def read_set(data, name, seed):
-    """Return training, validation and test samples of a set, scaled, with label sets."""
+    """Return scaled samples and label sets to train, validate and test."""
     with np.load(data / SETS[name]) as file:
         X, Y = file["X_train"].astype(np.float32), file["Y_train"].astype(int)
         X_test, Y_test = file["X_test"].astype(np.float32), file["Y_test"].astype(int)
@@ -105,7 +105,7 @@ def print_table(title, rows):
     print("|---" * (len(COLUMNS) + 1) + "|")
     for name, values in rows.items():
         means = np.mean(values, axis=0)
-        cells = ("–" if np.isnan(m) else f"{m:.1f}" for m in means)
+        cells = ("-" if np.isnan(m) else f"{m:.1f}" for m in means)
         print(f"| {name} | " + " | ".join(cells) + " |", flush=True)
 
 
@@ -148,7 +148,9 @@ def measure_speed(n_samples=10_000, n_features=768, n_labels=100):
     labels = time.perf_counter() - start
     counts = np.bincount(y)
     # As many new samples, spread over classes alike.
-    added = np.diff(np.linspace(0, len(resampled) - n_samples, n_labels + 1).astype(int))
+    added = np.diff(
+        np.linspace(0, len(resampled) - n_samples, n_labels + 1).astype(int)
+    )
     sizes = dict(enumerate((counts + added).tolist()))
     start = time.perf_counter()
     GenerativeOverSampler(sampling_strategy=sizes, random_state=0).fit_resample(X, y)

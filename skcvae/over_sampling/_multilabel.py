@@ -21,7 +21,7 @@ from .._validation import check_finite_in_float32, check_numbers, forget_fit
 from ..generators import ClassGaussian
 from ._discrete import discrete_ranges, round_discrete
 from ._label_set_choice import choose_label_sets
-from ._strategies import RatioStrategy, _Strategy
+from ._strategies import MeanRatioStrategy, RatioStrategy, Strategy
 
 
 class MultilabelOverSampler(DocLinkMixin, ArrayStateMixin, BaseEstimator):
@@ -115,7 +115,7 @@ class MultilabelOverSampler(DocLinkMixin, ArrayStateMixin, BaseEstimator):
     >>> X, Y = make_multilabel_classification(200, n_classes=4, random_state=1)
     >>> sampler = MultilabelOverSampler(sampling_strategy=0.8, random_state=0)
     >>> X_resampled, Y_resampled = sampler.fit_resample(X, Y)
-    >>> sampler.label_counts_
+    >>> sampler.label_counts_.tolist()
     """
 
     _parameter_constraints: dict = {
@@ -252,7 +252,9 @@ class MultilabelOverSampler(DocLinkMixin, ArrayStateMixin, BaseEstimator):
 def _read_label_sets(y):
     """Return label sets as an array of bool, and the names of the labels."""
     if y is None:
-        raise ValueError("MultilabelOverSampler requires y to be passed, but it is None.")
+        raise ValueError(
+            "MultilabelOverSampler requires y to be passed, but it is None."
+        )
     values = y.toarray() if sparse.issparse(y) else np.asarray(y)
     if values.ndim != 2:
         raise ValueError(
@@ -270,36 +272,38 @@ def _read_label_sets(y):
 def _find_targets(strategy, sets, names):
     """Return how many samples each label shall have, at least as many as it has."""
     counts = sets.sum(axis=0)
-    known = counts > 0
-    targets = counts.copy()
-    if isinstance(strategy, str | Real | _Strategy) and not known.any():
-        return targets
     if isinstance(strategy, str):
-        # The imbalance ratio of a label is the largest count by its own one.
-        of_mean_ratio = np.rint(1 / np.mean(1 / counts[known])).astype(int)
-        return np.where(known, np.maximum(counts, of_mean_ratio), counts)
+        strategy = MeanRatioStrategy()
     if isinstance(strategy, Real):
         strategy = RatioStrategy(strategy)
-    if isinstance(strategy, _Strategy):
-        targets[known] = strategy._sizes(counts[known])
-        return targets
-    asked = strategy if isinstance(strategy, Mapping) else strategy(sets.astype(int))
+    if not isinstance(strategy, Strategy):
+        asked = strategy if isinstance(strategy, Mapping) else strategy(sets * 1)
+        return _read_targets(asked, counts, names)
+    targets, known = counts.copy(), counts > 0
+    if known.any():
+        targets[known] = strategy.sizes(counts[known])
+    return targets
+
+
+def _read_targets(asked, counts, names):
+    """Return target counts with those that a dict asks for; refuse what cannot be."""
     unknown = [label for label in asked if label not in names]
     if unknown:
         raise ValueError(f"sampling_strategy names labels that y lacks: {unknown}.")
-    for label, count in asked.items():
+    targets = counts.copy()
+    for label, target in asked.items():
         place = names.index(label)
-        if count < counts[place]:
+        if target < counts[place]:
             raise ValueError(
-                f"sampling_strategy asks for {count} samples with the label {label!r}, "
-                f"and y has {counts[place]}: an over-sampler takes none away."
+                f"sampling_strategy asks for {target} samples with the label "
+                f"{label!r}, and y has {counts[place]}: an over-sampler takes none away."
             )
-        if count and not counts[place]:
+        if target and not counts[place]:
             raise ValueError(
                 f"The label {label!r} has no samples to learn from, and "
-                f"sampling_strategy asks for {count}. Leave it out."
+                f"sampling_strategy asks for {target}. Leave it out."
             )
-        targets[place] = count
+        targets[place] = target
     return targets
 
 

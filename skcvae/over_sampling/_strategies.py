@@ -16,8 +16,8 @@ def n_synthetic_allowed(ratio, n_real):
     return int(np.floor(ratio * n_real + _TOLERANCE))
 
 
-class _Strategy(ABC):
-    """Calls `_targets` with class sizes, and caps what it returns."""
+class Strategy(ABC):
+    """Base class: calls `_targets` with class sizes, and caps what it returns."""
 
     max_synthetic_ratio: float | None
 
@@ -39,9 +39,9 @@ class _Strategy(ABC):
             From label to number of samples.
         """
         labels, counts = np.unique(np.asarray(y), return_counts=True)
-        return dict(zip(labels.tolist(), self._sizes(counts).tolist(), strict=True))
+        return dict(zip(labels.tolist(), self.sizes(counts).tolist(), strict=True))
 
-    def _sizes(self, counts):
+    def sizes(self, counts):
         """Return class sizes after resampling, for those before, all at least 1."""
         targets = np.rint(self._targets(counts)).astype(int)
         targets = np.maximum(targets, counts)
@@ -60,7 +60,7 @@ class _Strategy(ABC):
 
 
 @dataclass(frozen=True)
-class RatioStrategy(_Strategy):
+class RatioStrategy(Strategy):
     r"""Fill classes up to a share of the largest one.
 
     A class of :math:`n_c` samples gets :math:`\max(n_c, \text{ratio} \cdot n_{\max})`,
@@ -110,7 +110,7 @@ class RatioStrategy(_Strategy):
 
 
 @dataclass(frozen=True)
-class PowerStrategy(_Strategy):
+class PowerStrategy(Strategy):
     r"""Fill classes up by a power of their sizes: between as they are and all equal.
 
     A class of :math:`n_c` samples gets
@@ -166,3 +166,16 @@ class PowerStrategy(_Strategy):
     def _targets(self, counts):
         largest = counts.max()
         return largest * (counts / largest) ** (1 - self.power)
+
+
+class MeanRatioStrategy(Strategy):
+    """Fill classes up until no imbalance ratio is above the mean ratio before.
+
+    The ratio of a class is the largest size by its own one: the target is the harmonic
+    mean of all sizes.
+    """
+
+    max_synthetic_ratio = None
+
+    def _targets(self, counts):
+        return 1 / np.mean(1 / counts)
