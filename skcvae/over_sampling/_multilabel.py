@@ -296,7 +296,7 @@ def _read_targets(asked, counts, names):
         if target < counts[place]:
             raise ValueError(
                 f"sampling_strategy asks for {target} samples with the label "
-                f"{label!r}, and y has {counts[place]}: an over-sampler takes none away."
+                f"{label!r}, which has {counts[place]}, and takes none away."
             )
         if target and not counts[place]:
             raise ValueError(
