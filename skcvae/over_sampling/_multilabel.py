@@ -53,7 +53,9 @@ class MultilabelOverSampler(DocLinkMixin, ArrayStateMixin, BaseEstimator):
         Generator with the methods `fit(X, Y)` and `sample(y=Y)`, for label sets `Y` of
         shape (n_samples, n_labels). It is cloned; a fitted one in scikit-learn's
         FrozenEstimator is used as it is. None is
-        :class:`~skcvae.generators.ClassGaussian`, which adds up effects of labels.
+        :class:`~skcvae.generators.ClassGaussian` with a variance of 0: new samples are
+        the means of their label sets. A rare label has few new samples, and classifiers
+        learn the noise of these.
 
     sampling_strategy : {"auto"}, float, dict, callable, default="auto"
         How many samples a label shall have at least. A number in (0, 1] is a share of
@@ -193,7 +195,7 @@ class MultilabelOverSampler(DocLinkMixin, ArrayStateMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If `y` has one dimension or other values than 0 and 1, or a dict as
+            If `y` has one dimension or one column, or other values than 0 and 1, or a dict as
             `sampling_strategy` names unknown labels, labels without samples, or counts
             below those of `y`.
         """
@@ -233,7 +235,9 @@ class MultilabelOverSampler(DocLinkMixin, ArrayStateMixin, BaseEstimator):
         return X, sets, targets
 
     def _train(self, X, sets):
-        generator = ClassGaussian() if self.generator is None else self.generator
+        generator = self.generator
+        if generator is None:
+            generator = ClassGaussian(variance=0)
         generator = clone_generator(generator, self.random_state, self.memory)
         fit_into(self, generator, X, sets.astype(int), self.memory)
 
@@ -256,11 +260,11 @@ def _read_label_sets(y):
             "MultilabelOverSampler requires y to be passed, but it is None."
         )
     values = y.toarray() if sparse.issparse(y) else np.asarray(y)
-    if values.ndim != 2:
+    if values.ndim != 2 or values.shape[1] < 2:
         raise ValueError(
-            "y must hold label sets, of shape (n_samples, n_labels), got an array of "
-            f"shape {values.shape}. For one class for each sample, use "
-            "GenerativeOverSampler."
+            "y must hold label sets, of shape (n_samples, n_labels) with two labels or "
+            f"more, got an array of shape {values.shape}. For one class for each "
+            "sample, use GenerativeOverSampler."
         )
     sets = values == 1
     if not (sets | (values == 0)).all():
