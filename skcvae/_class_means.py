@@ -142,13 +142,15 @@ def class_sums(Z, codes, n_classes):
     return sums
 
 
-def within_scatter(Z, codes, means):
+def within_scatter(Z, codes, means, freedom=None):
     """Return the `Scatter` of samples around the raw mean of their class.
 
-    Where every class has one sample only, it is around the mean of all samples.
+    Where every class has one sample only, it is around the mean of all samples, unless
+    the number of degrees of freedom is given.
     """
-    (n_samples, n_features), n_classes = Z.shape, len(means)
-    freedom = n_samples - n_classes
+    n_samples, n_features = Z.shape
+    if freedom is None:
+        freedom = n_samples - len(means)
     if not freedom:
         means, codes = Z.mean(axis=0, dtype=float)[None], np.zeros_like(codes)
         freedom = max(n_samples - 1, 1)
@@ -249,16 +251,24 @@ def _mean_shrinkage(means, overall_mean, counts, scatter, covariance):
     if n_samples == n_classes:
         # One sample per class: within and between cannot be told apart.
         return 1.0
+    shifts = np.sqrt(counts)[:, None] * (means - overall_mean)
+    weight = n_samples - np.sum(counts**2) / n_samples
+    return variance_ratio(covariance, scatter, shifts, n_classes - 1, weight)
+
+
+def variance_ratio(covariance, scatter, explained, rank, weight):
+    r"""Return the variance within classes over that between them, both in W.
+
+    The rows of `explained` hold the sum of squares between, of `rank` degrees of
+    freedom. It has the expectation :math:`r \sigma_w^2 + w \sigma_b^2`, w is `weight`.
+    """
     size = _mean_variance(covariance)
     if not size:
         # No variance within the classes: their means are exact.
         return 0.0
-    within, between = _in_metric(
-        covariance, _JITTER * size, scatter.matrix, means - overall_mean
-    )
-    within /= n_samples - n_classes
-    between = counts @ between - (n_classes - 1) * within
-    between /= n_samples - np.sum(counts**2) / n_samples
+    within, between = _in_metric(covariance, _JITTER * size, scatter.matrix, explained)
+    within /= scatter.freedom
+    between = (between.sum() - rank * within) / weight
     return float(within / between) if between > 0 else np.inf
 
 

@@ -77,18 +77,22 @@ class DrawingMixin(metaclass=ABCMeta):
         """Draw samples into an array of their type, or into a new one for None."""
         self._check_ready()
         label_seed, sample_seed = self._draw_seeds(random_state)
+        source, codes, labels = self._resolve_labels(n_samples, y, label_seed)
+        return source._draw_in_chunks(codes, variance, sample_seed, out), labels
+
+    sample.into = _sample_into  # type: ignore[attr-defined]
+
+    def _resolve_labels(self, n_samples, y, seed):
+        """Return what draws by class codes, the codes, and the labels."""
         codes = draw_codes(
             n_samples,
             y,
-            label_seed,
+            seed,
             self.classes_,
             self._class_weights(),
             self._default_n_samples,
         )
-        X = self._draw_in_chunks(codes, variance, sample_seed, out)
-        return X, self.classes_[codes]
-
-    sample.into = _sample_into  # type: ignore[attr-defined]
+        return self, codes, self.classes_[codes]
 
     def _draw_seeds(self, random_state):
         """Return the seeds of labels and of samples."""

@@ -50,6 +50,12 @@ VARIANCE_CONSTRAINT = [
     "array-like",
 ]
 
+#: Which classes take label sets, for messages.
+TAKE_LABEL_SETS = (
+    "ClassGaussian and CVAE generate samples of label sets, MultilabelOverSampler "
+    "over-samples them, and MultilabelLongTailClassifier learns them."
+)
+
 
 def check_variance(variance, classes):
     """Return the variance of each class, shape (n_classes,); 1 for "auto".
@@ -356,8 +362,23 @@ def check_targets(y):
     check_classification_targets(y)
     if type_of_target(y).startswith("multilabel"):
         raise ValueError(
-            "Multilabel targets are not supported: y must hold one class per sample."
+            "y has several labels for each sample, and one class is needed. "
+            f"{TAKE_LABEL_SETS}"
         )
+
+
+def check_one_hot(y):
+    """Refuse several columns of labels that are not one-hot labels of classes.
+
+    imbalanced-learn reads one-hot labels as classes, and no label as the first class.
+    """
+    if np.ndim(y) == 2 and np.shape(y)[1] > 1:
+        values = np.asarray(y)
+        if not (np.isin(values, (0, 1)).all() and (values.sum(axis=1) == 1).all()):
+            raise ValueError(
+                "y has several columns, and not one label for each sample. "
+                f"{TAKE_LABEL_SETS}"
+            )
 
 
 def check_unlabeled(estimator, X_unlabeled, X):

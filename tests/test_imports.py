@@ -44,7 +44,7 @@ LAYERS = [
         "_training",
     },
     {"_formats", "_validation"},
-    {"_tables"},
+    {"_label_sets", "_tables"},
     {"_blocks", "_constraints"},
     {"_block_loader", "_generation"},
     {"_drawing"},

@@ -20,6 +20,7 @@ from .._scaling import estimate_scale, scale_rows
 from .._seeds import draw_seeds
 from .._states import ArrayStateMixin
 from .._validation import (
+    TAKE_LABEL_SETS,
     check_samples,
     check_variance,
     fitting,
@@ -168,7 +169,25 @@ class BaseGenerator(SamplingMixin, DocLinkMixin, ArrayStateMixin, BaseEstimator)
         with fitting(self):
             if is_blocked(X):
                 return self._fit_checked(check_blocks(X, y), y)
-            self._learn(*check_samples(self, X, y))
+            self._learn(*self._check_fit(X, y))
+        return self
+
+    def _check_fit(self, X, y):
+        """Return the samples and labels of `fit`, validated."""
+        return check_samples(self, X, y)
+
+    def _encode(self, y):
+        """Return the classes of labels, and the code of each sample."""
+        if y.ndim != 1:
+            raise ValueError(
+                f"{type(self).__name__} takes one class for each sample, and y has "
+                f"several labels. {TAKE_LABEL_SETS}"
+            )
+        encoder = LabelEncoder().fit(y)
+        return encoder.classes_, encoder.transform(y)
+
+    def _of_codes(self):
+        """Return the generator that draws by the class codes of its training."""
         return self
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -191,14 +210,13 @@ class BaseGenerator(SamplingMixin, DocLinkMixin, ArrayStateMixin, BaseEstimator)
 
         Unlabelled samples go to those generators only whose `fit` takes them.
         """
-        encoder = LabelEncoder().fit(y)
-        codes = encoder.transform(y)
-        check_variance(self.variance, encoder.classes_)
+        classes, codes = self._encode(y)
+        check_variance(self.variance, classes)
         warn_about_zeros(X)
         offset, scale = self._estimate_scaling(X)
         Z = scale_rows(X, offset, scale)
         seed = draw_seeds(check_random_state(self.random_state), 1)[0]
-        self.classes_ = encoder.classes_
+        self.classes_ = classes
         self.class_count_ = np.bincount(codes)
         self.offset_, self.scale_ = offset, scale
         self._output_dtype = X.dtype
@@ -207,7 +225,7 @@ class BaseGenerator(SamplingMixin, DocLinkMixin, ArrayStateMixin, BaseEstimator)
         else:
             self._fit(Z, codes, seed, scale_rows(X_unlabeled, offset, scale))
         if self._checks_generation:
-            warn_about_generation(self, Z, codes, seed)
+            warn_about_generation(self._of_codes(), Z, codes, seed)
 
     def _learn_blocks(self, blocks):
         """Learn from samples that are read in blocks."""

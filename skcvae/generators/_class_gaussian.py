@@ -26,6 +26,7 @@ from ._base import BaseGenerator
 from ._class_embeddings import align_class_embeddings, read_class_embeddings
 from ._class_whitening import fit_class_whitening
 from ._decoder import DecoderMixin
+from ._label_set_generator import LabelSetMixin
 from ._moment_means import fit_blocks, means_of_moments
 from ._moments import ClassMoments
 from ._unlabeled import PooledMeans, pool_class_means
@@ -45,7 +46,7 @@ def _check_reads_moments(generator):
     return True
 
 
-class ClassGaussian(DecoderMixin, BaseGenerator):
+class ClassGaussian(LabelSetMixin, DecoderMixin, BaseGenerator):
     r"""Gaussian generator: shrunk class means, and one covariance or one per class.
 
     :math:`x \mid y = c \sim N(m_c, v_c W)`, where :math:`W` is the within-class
@@ -57,7 +58,15 @@ class ClassGaussian(DecoderMixin, BaseGenerator):
     from the data (empirical Bayes). With ``covariance_type="full"`` each class has a
     covariance of its own, shrunk towards :math:`W` in the same way. Unlabelled samples
     and embeddings of the classes can improve the means of small classes; see
-    :meth:`fit` and `class_embeddings`. There is no training loop. It is a strong
+    :meth:`fit` and `class_embeddings`.
+
+    Where samples have several labels, y has the shape (n_samples, n_labels) and holds 0
+    or 1. The mean of a label set is then :math:`b + \sum_{l} \beta_l` over its labels,
+    by ridge regression whose amount :math:`k_0` is estimated from the data as well.
+    :meth:`sample` takes any label sets. If each sample has exactly one label, samples
+    are those of the classes.
+
+    There is no training loop. It is a strong
     baseline on embeddings with few samples per class; prefer :class:`CVAE` where
     classes have shapes that are not Gaussian.
 
@@ -113,11 +122,18 @@ class ClassGaussian(DecoderMixin, BaseGenerator):
     classes_ : ndarray of shape (n_classes,)
         Labels seen in :meth:`fit`, sorted.
 
-    class_count_ : ndarray of shape (n_classes,)
-        Number of training samples of each class.
+    class_count_ : ndarray of shape (n_classes,) or (n_sets,)
+        Number of training samples of each class, or of each label set.
 
-    class_means_ : ndarray of shape (n_classes, n_features)
+    class_means_ : ndarray of shape (n_classes, n_features) or (n_sets, n_features)
         Shrunk class means, in scaled units: (x - `offset_`) / `scale_`.
+
+    label_sets_ : ndarray of shape (n_sets, n_labels)
+        Distinct label sets of the training samples, bool. Only for several labels.
+
+    intercept_, label_effects_ : ndarray of shape (n_features,), (n_labels, n_features)
+        Mean of a sample without labels, and the effect of each label, in scaled units.
+        A label without training samples has none. Only for several labels.
 
     covariance_ : ndarray of shape (n_features, n_features) or ThinCovariance
         Covariance within all classes together, in scaled units. With more than 2,048
@@ -231,8 +247,10 @@ class ClassGaussian(DecoderMixin, BaseGenerator):
             maps of more than 1 GiB, are read in blocks, for ``covariance_type="tied"``
             without `class_embeddings`, `X_unlabeled` and "factors".
 
-        y : array-like of shape (n_samples,)
+        y : array-like of shape (n_samples,) or (n_samples, n_labels)
             Class of each sample: numbers or strings. One sample for a class is enough.
+            Or 1 for each label that a sample has, and 0 for the others: an array, a
+            sparse matrix or a pandas frame, whose columns name the labels.
 
         X_unlabeled : array-like of shape (n_unlabeled, n_features), default=None
             Samples of unknown class. They move the class means by EM, as long as that
@@ -257,7 +275,7 @@ class ClassGaussian(DecoderMixin, BaseGenerator):
             if is_blocked(X):
                 unlabeled = {} if X_unlabeled is None else {"X_unlabeled": X_unlabeled}
                 return self._fit_checked(check_blocks(X, y), y, **unlabeled)
-            X, y = check_samples(self, X, y)
+            X, y = self._check_fit(X, y)
             self._learn(X, y, check_unlabeled(self, X_unlabeled, X))
         return self
 
@@ -396,8 +414,19 @@ class ClassGaussian(DecoderMixin, BaseGenerator):
         self.mean_shrinkage_ = means.k0
         self.whitening_ = None
 
+    def _check_label_set_parameters(self):
+        super()._check_label_set_parameters()
+        if self.covariance_type == "full" or self.class_embeddings is not None:
+            raise ValueError(
+                "With several labels for each sample, ClassGaussian needs "
+                "covariance_type='tied' and class_embeddings=None: label sets share "
+                "a covariance, and their means are sums."
+            )
+
     def _fit(self, Z, codes, seed, Z_unlabeled=None):
         check_size(*Z.shape, "ClassGaussian")
+        if hasattr(self, "label_sets_"):
+            return self._fit_label_sets(Z, codes, Z_unlabeled)
         means, shift = self._estimate_means(Z, codes)
         pooled = pool_class_means(Z, codes, Z_unlabeled, means, shift)
         self._keep(means, pooled)
@@ -423,6 +452,15 @@ class ClassGaussian(DecoderMixin, BaseGenerator):
                 self.covariance_,
                 smooth=self.covariance_shrinkage == "factors",
             )
+
+    def _fit_label_sets(self, Z, codes, Z_unlabeled):
+        if Z_unlabeled is not None:
+            raise ValueError(
+                "With several labels for each sample, leave X_unlabeled out: an "
+                "unlabelled sample has no class to be assigned to."
+            )
+        how = self.mean_shrinkage, self.covariance_shrinkage
+        self._keep_means(self._fit_effects(Z, codes, *how))
 
     def _estimate_means(self, Z, codes):
         """Return `ClassMeans`, and by how much their centres are shifted.
@@ -450,6 +488,8 @@ class ClassGaussian(DecoderMixin, BaseGenerator):
         return means, shift
 
     def _auto_variance(self):
+        if self._leverage is not None:
+            return super()._auto_variance()
         known = self.class_count_ + self.unlabeled_count_ + self.mean_shrinkage_
         return 1 + 1 / known
 

@@ -12,19 +12,29 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from .._blocks import refuse_blocks
-from .._class_means import smooth_residual_factor
+from .._class_means import leave_one_out_residuals, smooth_residual_factor
+from .._label_sets import find_label_sets, have_one_label
 from .._scaling import estimate_range, scale_rows
 from .._thin_covariance import ThinCovariance, check_size, is_wide
 from .._training import TensorLoader, uncompiled
 from .._validation import check_samples, encode_labels
 from .._warnings import warn_user
 from ._block_net import prior_of_blocks
-from ._cvae_net import BACKBONES, OBJECTIVES, ConditionalVAE, build_net
+from ._cvae_net import (
+    BACKBONES,
+    OBJECTIVES,
+    ConditionalVAE,
+    build_net,
+    set_labels,
+)
 from ._decoder import DecoderMixin
 from ._held_out import choose_width
+from ._label_effects import leave_one_out_of_sets
+from ._label_set_generator import LabelSetMixin
 from ._net_generator import NetGenerator
 from ._samplers import (
     CVAESampler,
+    LatentPrior,
     ObservationNoise,
     ThinFactor,
     aggregate_prior,
@@ -37,7 +47,7 @@ _ACTIVE_VARIANCE = 0.01
 _DEFAULT_WIDTH = 512
 
 
-class CVAE(DecoderMixin, NetGenerator):
+class CVAE(LabelSetMixin, DecoderMixin, NetGenerator):
     r"""Conditional variational autoencoder on embeddings.
 
     Learns :math:`p(x \mid y)` by maximising the evidence lower bound [1]_ [2]_
@@ -413,13 +423,37 @@ class CVAE(DecoderMixin, NetGenerator):
         return self._coordinates.from_features(residuals)
 
     def _build_net(self, n_samples, device):
-        net = build_net(self, n_samples, len(self.classes_), device)
+        sets = getattr(self, "label_sets_", None)
+        # Vectors of single labels are those of classes.
+        additive = None if sets is None or have_one_label(sets) else sets
+        net = build_net(self, n_samples, len(self.class_count_), device, additive)
         if self._coordinates is not None:
             n_coordinates = self._coordinates.coordinates.shape[1]
             net.set_params(module__n_features=n_coordinates)
         return net
 
+    def _check_label_set_parameters(self):
+        super()._check_label_set_parameters()
+        if (
+            self.objective == "reference"
+            or callable(self.architecture)
+            or self.hidden_dim == "auto"
+        ):
+            raise ValueError(
+                "With several labels for each sample, a CVAE needs objective='elbo', "
+                "architecture='small' or 'large' and a number as hidden_dim."
+            )
+
     def _centre(self, Z, codes):
+        if hasattr(self, "label_sets_"):
+            means = self._fit_effects(Z, codes)
+            self.mean_shrinkage_, self.class_means_ = means.k0, means.shrunk
+            if not have_one_label(self.label_sets_):
+                how = self.label_sets_, codes, self._effects()
+                return leave_one_out_of_sets(Z, *how)
+            return leave_one_out_residuals(
+                Z, codes, means.raw, means.k0, dtype=np.float32
+            )
         if self.objective == "reference":
             self.mean_shrinkage_ = np.inf
             self.class_means_ = np.zeros((len(self.classes_), Z.shape[1]))
@@ -457,15 +491,44 @@ class CVAE(DecoderMixin, NetGenerator):
 
     def _fit_prior(self, mean, variance, codes):
         """Return the distribution of the latents of each class."""
-        return aggregate_prior(mean, variance, codes, len(self.classes_))
+        if not hasattr(self, "label_sets_"):
+            return aggregate_prior(mean, variance, codes, len(self.classes_))
+        # Any set may be asked for: where sets have several labels, all share a prior.
+        self._shared_prior = aggregate_prior(mean, variance, np.zeros_like(codes), 1)
+        n_sets = len(self.label_sets_)
+        if have_one_label(self.label_sets_):
+            return aggregate_prior(mean, variance, codes, n_sets)
+        return self._shared_prior.take(np.zeros(n_sets, dtype=int))
+
+    def _for_label_sets(self, sets):
+        view = super()._for_label_sets(sets)
+        known = find_label_sets(sets, self.label_sets_)
+        view.latent_prior_ = LatentPrior(
+            *(
+                np.where(
+                    (known >= 0)[(..., *[None] * (own.ndim - 1))], own[known], all_
+                )
+                for own, all_ in zip(
+                    (self.latent_prior_.centre, self.latent_prior_.factor),
+                    (self._shared_prior.centre, self._shared_prior.factor),
+                    strict=True,
+                )
+            )
+        )
+        view._module_of_sets = set_labels(self.net_.module_, sets, self.label_sets_)
+        return view
+
+    def _module_to_draw(self):
+        """Return the trained module, or that of a view."""
+        return getattr(self, "_module_of_sets", None) or self.net_.module_
 
     def _prior_to_draw(self):
         if self.prior == "standard":
-            return standard_prior(len(self.classes_), self.latent_dim)
+            return standard_prior(len(self.class_count_), self.latent_dim)
         return self.latent_prior_
 
     def _make_sampler(self):
-        module = self.net_.module_
+        module = self._module_to_draw()
         noise = None
         if self.noise is not None:
             factor = self.noise_factor_

@@ -1,5 +1,6 @@
 """The networks of the CVAE, its objectives, and the skorch net that trains it."""
 
+import copy
 import math
 
 import torch
@@ -41,6 +42,53 @@ class LabelledLinear(nn.Module):
     def forward(self, x, y):
         """Return the layer's output."""
         return self.linear(x).add_(self.class_bias(y))
+
+
+class SetBias(nn.Module):
+    """The sum of the vectors of the labels of each code's set, in place of an embedding.
+
+    `label_sets` has the shape (n_sets, n_labels) and holds 0 and 1.
+    """
+
+    def __init__(self, label_sets, out_features):
+        super().__init__()
+        self.register_buffer("label_sets", label_sets)
+        self.weight = nn.Parameter(torch.zeros(label_sets.shape[1], out_features))
+
+    def forward(self, y):
+        """Return the vectors of codes."""
+        return self.label_sets[y] @ self.weight
+
+
+def add_labels(module, label_sets):
+    """Replace the vectors of classes in a module by sums of vectors of labels."""
+    label_sets = torch.as_tensor(label_sets, dtype=torch.float32)
+    for part in list(module.modules()):
+        bias = getattr(part, "class_bias", None)
+        if isinstance(bias, nn.Embedding):
+            part.class_bias = SetBias(label_sets, bias.embedding_dim)
+    return module
+
+
+@torch.no_grad()
+def set_labels(module, label_sets, trained_sets):
+    """Return a copy of a trained module whose codes are those of other label sets.
+
+    Vectors of classes are taken for those of the one label of each trained set.
+    """
+    module = copy.deepcopy(module)
+    label_sets = torch.as_tensor(label_sets, dtype=torch.float32)
+    one_label = torch.as_tensor(trained_sets, dtype=torch.float32)
+    for part in module.modules():
+        bias = getattr(part, "class_bias", None)
+        if bias is None:
+            continue
+        if isinstance(bias, SetBias):
+            weight = bias.weight
+        else:
+            weight = one_label.T @ bias.weight
+        part.class_bias = nn.Embedding.from_pretrained(label_sets @ weight)
+    return module
 
 
 class ResidualBlock(nn.Module):
@@ -185,13 +233,22 @@ class ConditionalVAE(nn.Module):
     """
 
     def __init__(
-        self, backbone, n_features, n_classes, latent_dim, bounded=False, **kwargs
+        self,
+        backbone,
+        n_features,
+        n_classes,
+        latent_dim,
+        bounded=False,
+        label_sets=None,
+        **kwargs,
     ):
         super().__init__()
         self.backbone = backbone(n_features, n_classes, latent_dim, **kwargs)
         self.bounded = bounded
         self.feature_log_noise = nn.Parameter(torch.zeros(n_features))
         self.noise_scale = NoiseScale(n_classes, latent_dim)
+        if label_sets is not None:
+            add_labels(self, label_sets)
 
     def encode(self, x, y):
         """Return mean and log-variance of q(z | x, y)."""
@@ -366,7 +423,7 @@ class CVAENet(TrainingNet):
         return reconstruction + self.criterion_.beta * kl
 
 
-def build_net(cvae, n_samples, n_classes, device):
+def build_net(cvae, n_samples, n_classes, device, label_sets=None):
     """Return the untrained net of a CVAE; its `net_params` win."""
     named = isinstance(cvae.architecture, str)
     params = {
@@ -382,6 +439,8 @@ def build_net(cvae, n_samples, n_classes, device):
         "criterion__beta": cvae.beta,
         "optimizer": RowAdamW,
     }
+    if label_sets is not None:
+        params["module__label_sets"] = label_sets
     if named:
         params["module__hidden_dim"] = cvae.hidden_dim_
     if "optimizer" not in (cvae.net_params or {}):

@@ -114,7 +114,7 @@ class NetGenerator(BaseGenerator):
 
     def _centre(self, Z, codes):
         """Set `class_means_` and return what the networks are to model."""
-        means = fit_class_means(Z, codes, len(self.classes_))
+        means = fit_class_means(Z, codes, len(self.class_count_))
         self.mean_shrinkage_ = means.k0
         self.class_means_ = means.shrunk
         return leave_one_out_residuals(Z, codes, means.raw, means.k0, dtype=np.float32)

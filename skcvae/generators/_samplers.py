@@ -27,6 +27,10 @@ class LatentPrior:
     centre: np.ndarray
     factor: np.ndarray
 
+    def take(self, codes):
+        """Return the Gaussians of given classes."""
+        return LatentPrior(self.centre[codes], self.factor[codes])
+
     def to(self, device):
         """Return centre and factor as tensors."""
         return tuple(

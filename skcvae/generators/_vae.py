@@ -7,6 +7,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import _num_samples, check_is_fitted
 
+from .._validation import TAKE_LABEL_SETS
 from ._cvae import CVAE
 from ._cvae_net import UnconditionalVAE
 from ._samplers import labelled_prior
@@ -237,6 +238,12 @@ class VAE(CVAE):
         """Return labels for what needs some, and does not look at them."""
         check_is_fitted(self)
         return np.full(_num_samples(X), self.classes_[0])
+
+    def _check_label_set_parameters(self):
+        raise ValueError(
+            "A VAE takes one class for each sample, and y has several labels. "
+            f"{TAKE_LABEL_SETS}"
+        )
 
     def _centre(self, Z, codes):
         self.class_means_ = np.zeros((len(self.classes_), Z.shape[1]))

@@ -25,6 +25,7 @@ from .._validation import (
     check_finite_in_float32,
     check_labels,
     check_numbers,
+    check_one_hot,
     forget_fit,
 )
 from ._discrete import discrete_ranges, round_discrete
@@ -138,6 +139,7 @@ class BaseDenseOverSampler(DocLinkMixin, ArrayStateMixin, BaseOverSampler):
     def _check_X_y(self, X, y):
         X = check_numbers(X)
         y = np.asarray(y) if isinstance(y, list) else y
+        check_one_hot(y)
         y, binarize_y = check_target_type(y, indicate_one_vs_all=True)
         self._discrete = discrete_ranges(X)
         finite = not get_tags(self).input_tags.allow_nan

@@ -14,6 +14,7 @@ from .._generation import (
     unfrozen,
 )
 from .._tables import column_names, read_table
+from .._validation import check_one_hot
 from ..generators import ClassGaussian, TableGenerator
 from ._base import BaseGenerativeOverSampler
 
@@ -142,6 +143,7 @@ class GenerativeOverSampler(BaseGenerativeOverSampler):
         if not self._makes_tables():
             return super()._check_X_y(X, y)
         y = np.asarray(y) if isinstance(y, list) else y
+        check_one_hot(y)
         y, binarize_y = check_target_type(y, indicate_one_vs_all=True)
         X = read_table(X)
         validate_data(self, X, y, skip_check_array=True)

@@ -1,0 +1,150 @@
+"""Generators that learn p(x | labels) for several labels of each sample."""
+
+import copy
+
+import numpy as np
+
+from .._drawing import draw_codes
+from .._label_sets import (
+    check_label_sets,
+    check_new_label_sets,
+    find_label_sets,
+    is_label_sets,
+    unique_label_sets,
+)
+from .._warnings import warn_user
+from ._label_effects import LabelEffects, fit_label_effects
+
+
+class LabelSetMixin:
+    """Mixin of generators whose `fit` also takes label sets, (n_samples, n_labels).
+
+    Each distinct label set of the training samples is a class code. `label_sets_` holds
+    them, and `classes_` the names of the labels. Samples are drawn from a view: a copy
+    whose codes are the sets that are asked for, and whose classes are their numbers.
+    """
+
+    #: Of a view: the variance of the error of each mean.
+    _leverage = None
+
+    def _check_fit(self, X, y):
+        if not is_label_sets(y):
+            return super()._check_fit(X, y)
+        X, sets, self.classes_ = check_label_sets(self, X, y)
+        return X, sets
+
+    def _encode(self, y):
+        if y.ndim == 1:
+            return super()._encode(y)
+        self._check_label_set_parameters()
+        names = getattr(self, "classes_", np.arange(y.shape[1]))
+        without = int((~y.any(axis=0)).sum())
+        if without:
+            warn_user(
+                f"{without} of {y.shape[1]} labels have no training sample. A "
+                "sample of such a label is drawn as if it had not got it."
+            )
+        self.label_sets_, codes = unique_label_sets(y)
+        return names, codes
+
+    def _check_label_set_parameters(self):
+        """Refuse parameters that are for classes only."""
+        if not (np.isscalar(self.variance) or self.variance is None):
+            raise ValueError(
+                "With several labels for each sample, variance must be one number, "
+                f"or 'auto', got {self.variance!r}."
+            )
+
+    def _fit_effects(self, Z, codes, *how):
+        """Return the `ClassMeans` of the label sets, and keep the labels' effects."""
+        means, effects = fit_label_effects(Z, self.label_sets_, codes, *how)
+        self.intercept_, self.label_effects_ = effects.intercept, effects.effects
+        self._label_inverse, self._label_centre = effects.inverse, effects.centre
+        self._label_base = effects.base
+        return means
+
+    def _effects(self):
+        return LabelEffects(
+            self.intercept_,
+            self.label_effects_,
+            self._label_inverse,
+            self._label_centre,
+            self._label_base,
+        )
+
+    def _of_codes(self):
+        if not hasattr(self, "label_sets_"):
+            return self
+        return self._for_label_sets(self.label_sets_)
+
+    def _for_label_sets(self, sets):
+        """Return a copy that draws by class codes: the positions of distinct sets."""
+        effects, known = self._effects(), find_label_sets(sets, self.label_sets_)
+        view = copy.copy(self)
+        view.classes_ = np.arange(len(sets))
+        means = effects.means(sets)
+        means[known >= 0] = self.class_means_[known[known >= 0]]
+        view.class_means_ = means
+        view.class_count_ = np.where(known >= 0, self.class_count_[known], 0)
+        view._leverage = effects.leverage(sets)
+        del view.label_sets_
+        return view
+
+    def _view(self, Y):
+        """Return a view of label sets, and the code of each sample in it."""
+        sets, codes = unique_label_sets(check_new_label_sets(Y, self.classes_))
+        return self._for_label_sets(sets), codes
+
+    def _resolve_labels(self, n_samples, y, seed):
+        if not hasattr(self, "label_sets_"):
+            return super()._resolve_labels(n_samples, y, seed)
+        if y is None:
+            codes = draw_codes(
+                n_samples,
+                None,
+                seed,
+                np.arange(len(self.label_sets_)),
+                self.class_count_,
+                self._default_n_samples,
+            )
+            view, sets = self._of_codes(), self.label_sets_
+            return view, codes, sets[codes].astype(int)
+        if n_samples is not None:
+            raise ValueError("Give either n_samples or y, not both.")
+        view, codes = self._view(y)
+        n_new = int((view.class_count_ == 0).sum())
+        if n_new:
+            warn_user(
+                f"{n_new} of {len(view.class_count_)} label sets are not among the "
+                "training samples: their means are sums of the effects of their labels."
+            )
+        return view, codes, check_new_label_sets(y, self.classes_).astype(int)
+
+    def make_decoder(self, device=None):
+        """Return the decoder; with label sets, its codes are those of `label_sets_`."""
+        if not hasattr(self, "label_sets_"):
+            return super().make_decoder(device)
+        return self._of_codes().make_decoder(device)
+
+    def decode(self, z, y):
+        """Decode latent vectors of labels or label sets, without observation noise."""
+        if not hasattr(self, "label_sets_"):
+            return super().decode(z, y)
+        view, codes = self._view(y)
+        return view.decode(z, codes)
+
+    def make_stream(self, classes, device, *, variance=None):
+        """Return a function that draws on a device: see :meth:`sample`.
+
+        `classes` has the shape (n_classes,), or (n_sets, n_labels) for label sets.
+        """
+        if not hasattr(self, "label_sets_"):
+            return super().make_stream(classes, device, variance=variance)
+        sets = check_new_label_sets(classes, self.classes_)
+        view = self._for_label_sets(sets)
+        return view.make_stream(view.classes_, device, variance=variance)
+
+    def _auto_variance(self):
+        if self._leverage is None:
+            return super()._auto_variance()
+        return 1 + self._leverage

@@ -1,0 +1,275 @@
+"""Generators of label sets, against closed forms, and who refuses them."""
+
+import copy
+import pickle
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import sparse
+from sklearn.base import clone
+from sklearn.linear_model import Ridge
+
+import skcvae
+from skcvae._generation import draw
+from skcvae.generators import CVAE, VAE, ClassGaussian
+
+N_LABELS = 6
+FAST_CVAE = CVAE(max_epochs=3, latent_dim=4, hidden_dim=32, random_state=0)
+BOTH = pytest.mark.parametrize(
+    "generator",
+    [ClassGaussian(random_state=0), FAST_CVAE],
+    ids=["ClassGaussian", "CVAE"],
+)
+
+
+def additive(n_samples=3000, n_features=8, seed=0):
+    """Return samples, label sets, the mean without labels, and effects of labels."""
+    rng = np.random.RandomState(seed)
+    share = np.array([0.5, 0.3, 0.3, 0.2, 0.1, 0.05])
+    Y = (rng.uniform(size=(n_samples, N_LABELS)) < share).astype(int)
+    Y[(Y[:, 4] == 1) & (Y[:, 5] == 1), 5] = 0  # never together
+    intercept = rng.normal(size=n_features)
+    effects = rng.normal(size=(N_LABELS, n_features))
+    X = intercept + Y @ effects + rng.normal(size=(n_samples, n_features))
+    return X, Y, intercept, effects
+
+
+def unscaled(generator):
+    """Return intercept and effects in the units of the samples."""
+    intercept = generator.offset_ + generator.intercept_ * generator.scale_
+    return intercept, generator.label_effects_ * generator.scale_
+
+
+def test_effects_are_those_of_ridge_regression_with_a_free_intercept():
+    X, Y, _, _ = additive(300)
+    generator = ClassGaussian().fit(X, Y)
+    intercept, effects = unscaled(generator)
+    ridge = Ridge(alpha=generator.mean_shrinkage_).fit(Y, X)
+    np.testing.assert_allclose(effects, ridge.coef_.T, atol=1e-8)
+    np.testing.assert_allclose(intercept, ridge.intercept_, atol=1e-8)
+
+
+def test_amount_of_shrinkage_is_the_ratio_of_variances():
+    rng = np.random.RandomState(0)
+    Y = rng.uniform(size=(4000, 60)) < 0.1
+    for ratio in (2.0, 20.0):
+        effects = rng.normal(size=(60, 20)) / np.sqrt(ratio)
+        X = Y @ effects + rng.normal(size=(4000, 20))
+        found = ClassGaussian().fit(X, Y).mean_shrinkage_
+        assert found == pytest.approx(ratio, rel=0.25)
+    X = rng.normal(size=(4000, 20))
+    assert ClassGaussian().fit(X, Y).mean_shrinkage_ > 200
+
+
+def test_means_of_frequent_sets_are_within_three_standard_errors():
+    X, Y, intercept, effects = additive()
+    generator = ClassGaussian().fit(X, Y)
+    frequent = generator.class_count_ >= 100
+    assert frequent.sum() >= 5
+    sets = generator.label_sets_[frequent]
+    means = generator.offset_ + generator.class_means_[frequent] * generator.scale_
+    error = 1 / np.sqrt(generator.class_count_[frequent])[:, None]
+    assert (np.abs(means - intercept - sets @ effects) < 3 * error).all()
+
+
+@BOTH
+def test_unseen_sets_are_drawn_around_the_sum_of_effects(generator):
+    X, Y, intercept, effects = additive()
+    generator = clone(generator).fit(X, Y)
+    wanted = np.zeros((2000, N_LABELS), dtype=int)
+    wanted[:, 4:] = 1
+    with pytest.warns(UserWarning, match="1 of 1 label sets are not among"):
+        drawn, labels = generator.sample(y=wanted)
+    np.testing.assert_array_equal(labels, wanted)
+    expected = intercept + effects[4] + effects[5]
+    assert np.abs(drawn.mean(axis=0) - expected).max() < 0.6
+    assert np.abs(effects[4] + effects[5]).max() > 1.5
+
+
+@BOTH
+def test_one_hot_sets_give_the_results_of_classes(generator):
+    X, _, _, effects = additive(400)
+    y = np.random.RandomState(1).randint(0, N_LABELS, 400)
+    y[y == 2] = 3  # a label without samples
+    X = X + 2 * effects[y]
+    Y = np.eye(N_LABELS, dtype=int)[y]
+    by_class = clone(generator).fit(X, y)
+    with pytest.warns(UserWarning, match="1 of 6 labels have no training sample"):
+        by_set = clone(generator).fit(X, Y)
+    expected, _ = by_class.sample(y=y[:60])
+    drawn, _ = by_set.sample(y=Y[:60])
+    np.testing.assert_allclose(drawn, expected, rtol=1e-5, atol=1e-5)
+    if isinstance(generator, CVAE):
+        losses = by_class.history_[:, "train_loss"]
+        assert by_set.history_[:, "train_loss"] == losses
+
+
+@BOTH
+def test_containers_give_the_same_samples(generator):
+    X, Y, _, _ = additive(200)
+    expected, _ = clone(generator).fit(X, Y).sample(y=Y[:20])
+    names = list("abcdef")
+    for made in (
+        Y.astype(bool),
+        Y.astype(float),
+        sparse.csr_array(Y),
+        pd.DataFrame(Y, columns=names),
+        Y.tolist(),
+    ):
+        fitted = clone(generator).fit(X, made)
+        drawn, labels = fitted.sample(y=made if sparse.issparse(made) else made[:20])
+        np.testing.assert_array_equal(drawn[:20], expected[: len(drawn)])
+        np.testing.assert_array_equal(labels[:20], Y[:20])
+    fitted = clone(generator).fit(X, pd.DataFrame(Y, columns=names))
+    assert fitted.classes_.tolist() == names
+    with pytest.raises(ValueError, match="columns of y are not the labels of fit"):
+        fitted.sample(y=pd.DataFrame(Y[:5], columns=names[::-1]))
+
+
+def test_order_of_labels_and_samples_does_not_matter():
+    X, Y, _, _ = additive(300)
+    labels, samples = [3, 1, 5, 0, 2, 4], np.random.RandomState(0).permutation(300)
+    plain = ClassGaussian().fit(X, Y)
+    turned = ClassGaussian().fit(X[samples], Y[samples][:, labels])
+    np.testing.assert_allclose(
+        turned.label_effects_, plain.label_effects_[labels], atol=1e-8
+    )
+    np.testing.assert_allclose(turned.covariance_, plain.covariance_, atol=1e-8)
+
+
+@BOTH
+def test_drawn_sets_are_those_of_training(generator):
+    X, Y, _, _ = additive(400)
+    generator = clone(generator).fit(X, Y)
+    drawn, sets = generator.sample(4000)
+    assert drawn.shape == (4000, X.shape[1])
+    np.testing.assert_allclose(sets.mean(axis=0), Y.mean(axis=0), atol=0.04)
+    known = {tuple(row) for row in Y}
+    assert {tuple(row) for row in sets} <= known
+    assert len(generator.sample()[0]) == len(X)
+
+
+@BOTH
+def test_drawing_changes_nothing_and_repeats(generator):
+    X, Y, _, _ = additive(200)
+    generator = clone(generator).fit(X, Y)
+    before = pickle.dumps(generator)
+    first, _ = generator.sample(y=Y[:9])
+    np.testing.assert_array_equal(generator.sample(y=Y[:9])[0], first)
+    assert pickle.dumps(generator) == before
+    copied = pickle.loads(before)
+    np.testing.assert_array_equal(copied.sample(y=Y[:9])[0], first)
+    np.testing.assert_array_equal(copy.deepcopy(generator).sample(y=Y[:9])[0], first)
+    drawn, labels = draw(generator, Y[:9])
+    np.testing.assert_array_equal(drawn, first)
+
+
+@BOTH
+def test_a_set_without_labels_has_the_mean_of_the_intercept(generator):
+    X, Y, intercept, _ = additive()
+    drawn, _ = clone(generator).fit(X, Y).sample(y=np.zeros((1500, N_LABELS)))
+    assert np.abs(drawn.mean(axis=0) - intercept).max() < 0.3
+
+
+def test_variance_auto_is_larger_for_rare_sets():
+    X, Y, _, _ = additive(200)
+    generator = ClassGaussian(variance="auto").fit(X, Y)
+    view = generator._for_label_sets(generator.label_sets_)
+    variance = view._auto_variance()
+    design = Y - Y.mean(axis=0)
+    inverse = np.linalg.inv(
+        design.T @ design + generator.mean_shrinkage_ * np.eye(N_LABELS)
+    )
+    away = generator.label_sets_ - Y.mean(axis=0)
+    expected = 1 + 1 / len(X) + np.sum(away @ inverse * away, axis=1)
+    np.testing.assert_allclose(variance, expected)
+    assert np.isfinite(generator.sample(y=Y)[0]).all()
+
+
+def test_decoded_samples_lie_at_the_means():
+    X, Y, _, _ = additive(200)
+    generator = ClassGaussian().fit(X, Y)
+    latent = np.zeros((5, X.shape[1]))
+    intercept, effects = unscaled(generator)
+    np.testing.assert_allclose(
+        generator.decode(latent, Y[:5]), intercept + Y[:5] @ effects, atol=1e-5
+    )
+
+
+@pytest.mark.parametrize(
+    ("Y", "message"),
+    [
+        (np.full((20, 3), 2), "1 for the labels that a sample has"),
+        (np.full((20, 3), np.nan), "1 for the labels that a sample has"),
+        (np.full((20, 3), "a"), "1 for the labels that a sample has"),
+        (np.zeros((19, 3)), "inconsistent numbers of samples"),
+    ],
+)
+def test_faulty_label_sets_are_refused(Y, message):
+    X = np.random.RandomState(0).normal(size=(20, 4))
+    with pytest.raises(ValueError, match=message):
+        ClassGaussian().fit(X, Y)
+
+
+def test_one_column_is_a_class():
+    X, Y, _, _ = additive(60)
+    with pytest.warns(match="column-vector"):
+        generator = ClassGaussian().fit(X, Y[:, :1])
+    assert not hasattr(generator, "label_sets_")
+
+
+@pytest.mark.parametrize(
+    "generator",
+    [
+        ClassGaussian(covariance_type="full"),
+        ClassGaussian(variance={0: 2.0}),
+        CVAE(objective="reference"),
+        CVAE(hidden_dim="auto"),
+        VAE(),
+    ],
+    ids=str,
+)
+def test_what_is_for_classes_only_is_refused(generator):
+    X, Y, _, _ = additive(60)
+    with pytest.raises(ValueError, match="several labels"):
+        generator.fit(X, Y)
+
+
+def test_classes_after_label_sets_leave_nothing_behind():
+    X, Y, _, _ = additive(100)
+    generator = ClassGaussian(random_state=0).fit(X, Y).fit(X, Y[:, 0])
+    plain = ClassGaussian(random_state=0).fit(X, Y[:, 0])
+    np.testing.assert_array_equal(generator.sample(9)[0], plain.sample(9)[0])
+
+
+def others():
+    """Return an instance of each public estimator that takes classes only."""
+    taking = {"ClassGaussian", "CVAE"}
+    for module in ("generators", "over_sampling", "long_tail", "anonymization"):
+        package = getattr(skcvae, module)
+        for name in package.__all__:
+            kind = getattr(package, name)
+            multilabel = name.startswith("Multilabel") or name in taking
+            if not isinstance(kind, type) or multilabel:
+                continue
+            if hasattr(kind, "fit_resample") or hasattr(kind, "fit"):
+                yield name, kind
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), others(), ids=lambda x: x if isinstance(x, str) else ""
+)
+def test_all_others_name_what_takes_label_sets(name, kind):
+    X, Y, _, _ = additive(60)
+    Y[0] = 0
+    given = {
+        "DensityGenerator": lambda: kind(ClassGaussian()),
+    }
+    try:
+        estimator = given.get(name, kind)()
+    except TypeError:
+        pytest.skip("needs arguments")
+    act = getattr(estimator, "fit_resample", None) or estimator.fit
+    with pytest.raises(ValueError, match="MultilabelOverSampler"):
+        act(X, Y)
