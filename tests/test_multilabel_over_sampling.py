@@ -15,6 +15,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.multioutput import ClassifierChain, MultiOutputClassifier
 
+from skcvae.generators import ClassGaussian
 from skcvae.over_sampling import (
     MultilabelOverSampler,
     PowerStrategy,
@@ -219,11 +220,11 @@ def test_faulty_label_sets_are_refused(labelled):
     for faulty, message in (
         (Y[:, 0], "GenerativeOverSampler"),
         (Y[:, [0]], "GenerativeOverSampler"),
-        (2 * Y, "must be 1 where"),
-        (np.where(Y, np.nan, 0), "must be 1 where"),
+        (2 * Y, "must hold 1"),
+        (np.where(Y, np.nan, 0), "must hold 1"),
         (Y[:, None], "label sets"),
         (Y[:10], "inconsistent numbers of samples"),
-        (None, "requires y"),
+        (None, "label sets"),
     ):
         with pytest.raises(ValueError, match=message):
             sampler.fit_resample(X, faulty)
@@ -285,6 +286,30 @@ def test_a_cache_trains_once(labelled, tmp_path):
     )
     first, second = sampler.fit_resample(X, Y)[0], sampler.fit_resample(X, Y)[0]
     assert_array_equal(first, second)
+
+
+def test_the_default_draws_the_means_of_label_sets(labelled):
+    X, Y = labelled
+    sampler = MultilabelOverSampler(random_state=0)
+    X_resampled, Y_resampled = sampler.fit_resample(X, Y)
+    plain = ClassGaussian(variance=0, random_state=0).fit(X, Y)
+    expected = plain.sample(y=Y_resampled[300:])[0]
+    np.testing.assert_allclose(X_resampled[300:], expected, atol=1e-12)
+    assert sampler.n_added_
+
+
+def test_generated_samples_have_the_additive_means_of_their_sets():
+    rng = np.random.RandomState(0)
+    effects = 5 * np.eye(3, 6)
+    Y = (rng.uniform(size=(2000, 3)) < [0.6, 0.3, 0.05]).astype(int)
+    X = Y @ effects + rng.normal(size=(2000, 6))
+    sampler = MultilabelOverSampler(
+        ClassGaussian(), sampling_strategy={2: 2000}, random_state=0
+    )
+    X_resampled, Y_resampled = sampler.fit_resample(X, Y)
+    errors = X_resampled[2000:] - Y_resampled[2000:] @ effects
+    assert np.abs(errors.mean(axis=0)).max() < 0.3  # 3 standard errors of 100 samples
+    np.testing.assert_allclose(errors.std(axis=0), 1, rtol=0.1)
 
 
 @pytest.mark.parametrize(

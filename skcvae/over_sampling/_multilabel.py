@@ -15,6 +15,7 @@ from sklearn.utils.validation import validate_data
 
 from .._doc_links import DocLinkMixin
 from .._generation import clone_generator, draw, drawing_seed, fit_into
+from .._label_sets import is_label_sets, read_label_sets
 from .._states import ArrayStateMixin
 from .._tables import back_to_polars, to_pandas
 from .._validation import check_finite_in_float32, check_numbers, forget_fit
@@ -195,9 +196,9 @@ class MultilabelOverSampler(DocLinkMixin, ArrayStateMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If `y` has one dimension or one column, or other values than 0 and 1, or a dict as
-            `sampling_strategy` names unknown labels, labels without samples, or counts
-            below those of `y`.
+            If `y` has one dimension or one column, or other values than 0 and 1; if
+            `sampling_strategy` is a dict with unknown labels, labels without samples,
+            or counts below those of `y`.
         """
         frames = to_pandas(X), to_pandas(y)
         checked, sets, targets = self._check(*frames)
@@ -255,22 +256,14 @@ class MultilabelOverSampler(DocLinkMixin, ArrayStateMixin, BaseEstimator):
 
 def _read_label_sets(y):
     """Return label sets as an array of bool, and the names of the labels."""
-    if y is None:
-        raise ValueError(
-            "MultilabelOverSampler requires y to be passed, but it is None."
-        )
-    values = y.toarray() if sparse.issparse(y) else np.asarray(y)
-    if values.ndim != 2 or values.shape[1] < 2:
+    if not is_label_sets(y):
         raise ValueError(
             "y must hold label sets, of shape (n_samples, n_labels) with two labels or "
-            f"more, got an array of shape {values.shape}. For one class for each "
+            f"more, got an array of shape {np.shape(y)}. For one class for each "
             "sample, use GenerativeOverSampler."
         )
-    sets = values == 1
-    if not (sets | (values == 0)).all():
-        raise ValueError("y must be 1 where a sample has a label, and 0 elsewhere.")
-    names = list(getattr(y, "columns", range(values.shape[1])))
-    return sets.astype(bool), names
+    sets, names = read_label_sets(y)
+    return sets, names.tolist()
 
 
 def _find_targets(strategy, sets, names):
