@@ -16,7 +16,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from imblearn.pipeline import make_pipeline
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import average_precision_score
+from sklearn.metrics import average_precision_score, f1_score
 from sklearn.multiclass import OneVsRestClassifier
 
 from skcvae.over_sampling import MultilabelOverSampler
@@ -84,21 +84,17 @@ plt.show()
 # -------------
 #
 # The sampler stands before any classifier of label sets, and does nothing to test
-# samples. Average precision ranks the test samples by each label.
+# samples. F1 looks at the answers, and average precision at the order of the samples.
 heads = OneVsRestClassifier(LogisticRegression(C=0.1))
-models = {
-    "as they are": heads.fit(X, Y),
-    "generated": make_pipeline(samplers[1.0], OneVsRestClassifier(heads.estimator)).fit(
-        X, Y
-    ),
-}
+models = {"as they are": heads, "generated": make_pipeline(samplers[1.0], heads)}
 for name, model in models.items():
-    precisions = average_precision_score(
-        Y_test, model.predict_proba(X_test), average=None
-    )
-    print(f"{name:12} rarest three {precisions[-3:].mean():.3f}, ", end="")
-    print(f"all {precisions.mean():.3f}")
+    model.fit(X, Y)
+    order = average_precision_score(Y_test, model.predict_proba(X_test), average=None)
+    answers = f1_score(Y_test, model.predict(X_test), average=None)
+    print(f"{name:12} rarest three labels: F1 {answers[-3:].mean():.3f}, ", end="")
+    print(f"average precision {order[-3:].mean():.3f}")
 
 # %%
-# On real data, gains are small: the guide has a table. Keep test samples aside, and
-# compare with no over-sampling before you use any.
+# More rare labels are found. The order of the samples does not gain: a threshold for
+# each label, chosen on held-out samples, would find them as well. Compare with doing
+# nothing before you over-sample label sets.

@@ -119,6 +119,7 @@ class MultilabelOverSampler(DocLinkMixin, ArrayStateMixin, BaseEstimator):
     >>> sampler = MultilabelOverSampler(sampling_strategy=0.8, random_state=0)
     >>> X_resampled, Y_resampled = sampler.fit_resample(X, Y)
     >>> sampler.label_counts_.tolist()
+    [[117, 131, 17, 100], [205, 219, 105, 188]]
     """
 
     _parameter_constraints: dict = {
