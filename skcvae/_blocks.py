@@ -6,7 +6,7 @@ from itertools import pairwise
 import numpy as np
 from sklearn.utils import check_consistent_length, column_or_1d
 
-from ._validation import check_finite_in_float32, check_targets
+from ._validation import check_finite_in_float32, check_targets, refuse_label_sets
 
 # A memory map of at most so many bytes is read whole, as joblib hands over arrays.
 _MAX_MAPPED = 2**30
@@ -97,6 +97,7 @@ class Blocks:
 
 def check_blocks(X, y):
     """Return the `Blocks` of samples and labels."""
+    refuse_label_sets(y)
     # Labels are in memory, also those of Dask.
     y = column_or_1d(np.asarray(y) if hasattr(y, "chunks") else y, warn=True)
     check_targets(y)

@@ -18,6 +18,7 @@ from threadpoolctl import threadpool_limits
 from . import __version__
 from ._blocks import Blocks, refuse_blocks
 from ._files import make_private_folder
+from ._label_sets import is_label_sets, read_label_sets
 from ._seeds import draw_seeds
 from ._threads import available_threads
 from ._validation import check_private_samples, check_samples, check_variance
@@ -174,7 +175,7 @@ def fit_generator(generator, X, y, memory=None, X_unlabeled=None):
         check_frozen(unfrozen(generator), X, y)
         return generator
     sampling = getattr(generator, "_sampling_parameters", ())
-    if "variance" in sampling:
+    if "variance" in sampling and not is_label_sets(y):
         listed = getattr(generator, "classes", None)
         check_variance(generator.variance, np.unique(y if listed is None else listed))
     if isinstance(memory, str):
@@ -278,6 +279,8 @@ def draw(source, y=None, *, n_samples=None, variance=None, random_state=None, ou
     )
     X, labels = np.asarray(X), np.asarray(labels)
     name = type(unfrozen(source)).__name__
+    if is_label_sets(y):
+        y = read_label_sets(y)[0]
     if X.ndim != 2 or labels.shape[:1] != X.shape[:1]:
         raise ValueError(
             f"{name}.sample must return samples and their labels, got arrays of the "

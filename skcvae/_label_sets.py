@@ -42,8 +42,8 @@ def read_label_sets(Y):
     if not np.isin(values, (0, 1)).all():
         raise ValueError(
             "y of several columns must hold 1 for the labels that a sample has and 0 "
-            "for the others, and nothing else. scikit-learn's MultiLabelBinarizer makes "
-            "such an array of lists of labels."
+            "for the others, and nothing else. MultiLabelBinarizer of scikit-learn "
+            "makes such an array of lists of labels."
         )
     names = np.arange(values.shape[1])
     if columns is not None and all(isinstance(name, str) for name in columns):

@@ -25,14 +25,19 @@ def available_threads():
 def training_threads(module, batch_size):
     """Return how many threads a step of a module is worth: one for a small net.
 
-    A step takes six operations for each weight of a layer and each sample. Embeddings
-    only look weights up.
+    A step takes six operations for each weight of a layer, each sample, and each place
+    of a convolution. Embeddings only look weights up.
     """
     from torch import nn
 
-    tables = {id(m.weight) for m in module.modules() if isinstance(m, nn.Embedding)}
+    n_places = {}
+    for part in module.modules():
+        if isinstance(part, nn.Embedding):
+            n_places[id(part.weight)] = 0
+        elif hasattr(part, "n_places"):
+            n_places[id(part.weight)] = part.n_places
     n_weights = sum(
-        p.numel() for p in module.parameters() if p.ndim > 1 and id(p) not in tables
+        p.numel() * n_places.get(id(p), 1) for p in module.parameters() if p.ndim > 1
     )
     return threads_for(6 * n_weights * batch_size)
 

@@ -4,6 +4,7 @@ import copy
 import multiprocessing
 import sys
 import threading
+from dataclasses import is_dataclass
 from itertools import pairwise
 from numbers import Number
 from time import monotonic
@@ -318,7 +319,9 @@ def _is_known_class(value):
 def _is_plain(argument):
     """Tell whether skops can store an argument, which says all about a module."""
     is_value = argument is None or isinstance(argument, (Number, str, np.ndarray))
-    return is_value or _is_known_class(argument)
+    # A dataclass of ours holds plain values.
+    is_ours = type(argument).__module__.partition(".")[0] == "skcvae"
+    return is_value or (is_ours and is_dataclass(argument)) or _is_known_class(argument)
 
 
 def make_net(kind, estimator, params, callbacks, convert=None, title="training"):

@@ -55,6 +55,9 @@ TAKE_LABEL_SETS = (
     "ClassGaussian and CVAE generate samples of label sets, MultilabelOverSampler "
     "over-samples them, and MultilabelLongTailClassifier learns them."
 )
+SEVERAL_LABELS = (
+    f"y has several labels for each sample, and one class is needed. {TAKE_LABEL_SETS}"
+)
 
 
 def check_variance(variance, classes):
@@ -82,12 +85,12 @@ def check_variance(variance, classes):
     return np.broadcast_to(values, len(classes))
 
 
-def check_numbers(X):
+def check_numbers(X, allow_nd=False):
     """Return samples in a container that scikit-learn's checks read without a change.
 
     Tensors become arrays, and sparse columns of a data frame dense ones. Raise
     ValueError for texts, dates and other values that NumPy would convert silently or
-    not at all, and TypeError for other objects; both name the columns.
+    not at all, and for images unless `allow_nd`, and TypeError for other objects.
     """
     X = read_tensors(X)
     if hasattr(X, "column_names") or (hasattr(X, "columns") and hasattr(X, "dtypes")):
@@ -96,6 +99,13 @@ def check_numbers(X):
         # scikit-learn's checks refuse sparse matrices.
         return X
     values = read_values(X)
+    if values.ndim > 2 and not allow_nd:
+        raise ValueError(
+            f"Found array with dim {values.ndim}, shape {values.shape}; an estimator "
+            "expects one vector for each sample. If these are images, pass "
+            "X.reshape(len(X), -1); architecture=ConvBackbone(image_shape="
+            f"{values.shape[1:]}) of a generator models them as images."
+        )
     if values.dtype == object and values.ndim == 2:
         held = _examples(values)
         if not all(map(_is_number, held)):
@@ -361,10 +371,13 @@ def check_targets(y):
     check_labels(y)
     check_classification_targets(y)
     if type_of_target(y).startswith("multilabel"):
-        raise ValueError(
-            "y has several labels for each sample, and one class is needed. "
-            f"{TAKE_LABEL_SETS}"
-        )
+        raise ValueError(SEVERAL_LABELS)
+
+
+def refuse_label_sets(y):
+    """Refuse several labels for each sample, and name what takes them."""
+    if np.ndim(y) == 2 and np.shape(y)[1] > 1:
+        raise ValueError(SEVERAL_LABELS)
 
 
 def check_one_hot(y):
@@ -375,10 +388,7 @@ def check_one_hot(y):
     if np.ndim(y) == 2 and np.shape(y)[1] > 1:
         values = np.asarray(y)
         if not (np.isin(values, (0, 1)).all() and (values.sum(axis=1) == 1).all()):
-            raise ValueError(
-                "y has several columns, and not one label for each sample. "
-                f"{TAKE_LABEL_SETS}"
-            )
+            refuse_label_sets(values)
 
 
 def check_unlabeled(estimator, X_unlabeled, X):
@@ -486,9 +496,8 @@ def check_weighted_samples(estimator, X, y, sample_weight):
     They must be finite, also in float32, and of more than one class.
     """
     X = check_numbers(X)
-    check_labels(y)
+    check_targets(y)
     X, y = validate_data(estimator, X, y, dtype=[np.float64, np.float32], order="C")
-    check_classification_targets(y)
     check_finite_in_float32(X, getattr(estimator, "feature_names_in_", None))
     weight = _check_sample_weight(
         sample_weight, X, dtype=np.float64, ensure_non_negative=True

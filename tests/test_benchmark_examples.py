@@ -37,6 +37,7 @@ options = load_script("cvae_training_options")
 oracle = load_script("oracle_benchmark")
 quality = load_script("quality_benchmark")
 scale = load_script("scale_benchmark")
+schedules = load_script("schedule_benchmark")
 sites = load_script("sites_benchmark")
 splits = load_script("_splits")
 sweep = load_script("variance_sweep")
@@ -424,3 +425,26 @@ def test_class_sizes_are_those_that_are_promised(n_samples):
     X, y = scale.gaussian_classes(counts[-100:], 3)
     np.testing.assert_array_equal(np.bincount(y), counts[-100:])
     assert X.shape == (counts[-100:].sum(), 3)
+
+
+# Schedules
+
+
+def test_schedules_are_chosen_on_validation_samples(monkeypatch, capsys):
+    def accuracies(parts, params, seed):
+        value = next(iter(params.values()))
+        if not callable(value):
+            # Validation prefers 2, or 0.2, and test samples the largest.
+            best = 2.0 if "variance" in params else 0.2
+            return [70.0 + (value == best), 60 + value]
+        rises = type(value).__name__ == "EpochSchedule" and value.start < value.end
+        return [70.0 + rises * value.end, 63.0 + seed / 10]
+
+    monkeypatch.setattr(schedules, "read", lambda data, seed: seed)
+    monkeypatch.setattr(schedules, "accuracies", accuracies)
+    schedules.main(None, 3)
+    printed = capsys.readouterr().out
+    assert "share: 60.20 with 0.2, 63.10 with EpochSchedule(start=0.2" in printed
+    # Differences of 1.0, 1.1 and 1.2: their standard error is 0.0577, and t is 4.303.
+    assert "variance: 62.00 with 2.0, 63.10 with EpochSchedule(start=1.0" in printed
+    assert printed.strip().endswith("+1.10 ± 0.25")

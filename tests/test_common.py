@@ -67,6 +67,9 @@ PARAMETERS = {
         "latent_dim": 2,
         "device": "cpu",
     },
+    "EnsembleOverSampler": {
+        "samplers": [("remix", RemixSampler()), ("gaussian", GenerativeOverSampler())],
+    },
     "FlowMatching": {name: FAST[name] for name in FAST if name != "latent_dim"},
     "HeadTailFusionSampler": {
         "n_groups": 4,
@@ -105,6 +108,10 @@ PARAMETERS = {
 LEFT_OUT = {
     "MultilabelOverSampler": "y holds label sets: see test_multilabel_over_sampling.py",
     "FoundationEmbedder": "it reads images: see test_embedder.py",
+    "LatentAutoencoder": "it reads images: see test_latent_autoencoder.py",
+    "MultilabelLongTailClassifier": (
+        "it takes label sets: see test_multilabel_classifier.py"
+    ),
     "TextEmbedder": "it reads texts: see test_text.py",
     "ViewOverSampler": "it reads images: see test_views.py",
 }

@@ -19,7 +19,7 @@ from sklearn.base import clone
 
 from skcvae.anonymization import CVAEAnonymizer, GenerativeAnonymizer, load
 from skcvae.anonymization._release_file import _MAX_HEADER_BYTES
-from skcvae.generators import ClassGaussian
+from skcvae.generators import ClassGaussian, ConvBackbone
 
 N_QUICK = 2000
 N_SLOW = int(os.environ.get("SKCVAE_FUZZ", "100000"))
@@ -34,6 +34,11 @@ SOURCES = {
     "small": CVAEAnonymizer(**_FAST, **_SMALL),
     "large": CVAEAnonymizer(**_FAST, **_SMALL, architecture="large"),
     "no noise": CVAEAnonymizer(**_FAST, **_SMALL, noise=None),
+    "conv": CVAEAnonymizer(
+        **_FAST,
+        architecture=ConvBackbone((8, 9), width=2, value_range=(0, 1)),
+        max_mean_leakage=1,
+    ),
 }
 # Numbers at the edges of types, and of what a file may say.
 INTEGERS = [0, 1, 2, 3, -1, 7, 255, 2**16, 2**17, 2**17 + 1, 2**20, 2**31, 2**53, 2**62]
@@ -53,7 +58,8 @@ def releases(tmp_path_factory):
     for name, anonymizer in SOURCES.items():
         path = tmp_path_factory.mktemp("fuzz") / "a.safetensors"
         labels = y if name != "full" else np.unique(y, return_inverse=True)[1]
-        content = clone(anonymizer).fit(X, labels).release(path).read_bytes()
+        samples = X if name != "conv" else rng.uniform(size=(len(X), 72))
+        content = clone(anonymizer).fit(samples, labels).release(path).read_bytes()
         n_header = struct.unpack("<Q", content[:8])[0]
         header = json.loads(content[8 : 8 + n_header])
         manifest = json.loads(header.pop("__metadata__")["manifest"])

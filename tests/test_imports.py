@@ -28,6 +28,7 @@ LAYERS = [
         "_files",
         "_image_formats",
         "_remix",
+        "_rendering",
         "_seeds",
         "_states",
         "_statistics",
@@ -38,6 +39,7 @@ LAYERS = [
         "_class_means",
         "_mean_leakage",
         "_neighbors",
+        "_multilabel",
         "_npz",
         "_record_sets",
         "_scaling",
@@ -60,11 +62,13 @@ RANKS = {part: rank for rank, parts in enumerate(LAYERS) for part in parts}
 
 # Private modules that another part imports, each with the reason why it is not public.
 _RELEASE = "a release holds the inner parts of a generator, and nothing else does"
+_PHOTOS = "photos are shown as the embedder reads them"
 _SECTIONS = "the report shows what the public function leaves out of its result"
 PRIVATE_IMPORTS = {
     ("skcvae.anonymization._release", "skcvae.generators._released"): _RELEASE,
     ("skcvae.anonymization._release", "skcvae.generators._base"): _RELEASE,
     ("skcvae.anonymization._release_file", "skcvae.generators._released"): _RELEASE,
+    ("skcvae.inspection._nearest_images", "skcvae.embedding._images"): _PHOTOS,
     ("skcvae.report._figures", "skcvae.privacy._sample_attacks"): _SECTIONS,
     ("skcvae.report._figures", "skcvae.privacy._audit_parts"): _SECTIONS,
     ("skcvae.report._privacy", "skcvae.privacy._audit_report"): _SECTIONS,

@@ -10,7 +10,13 @@ from sklearn.model_selection import GridSearchCV, ParameterGrid
 
 import skcvae.generators
 from skcvae.generators import CVAE
-from skcvae.over_sampling import CVAEOverSampler, augmentation_policies
+from skcvae.over_sampling import (
+    CVAEOverSampler,
+    GenerativeOverSampler,
+    RaiseWhileBetter,
+    RatioStrategy,
+    augmentation_policies,
+)
 
 
 @pytest.fixture
@@ -133,3 +139,93 @@ def test_an_integer_of_a_generator_wins_over_that_of_the_policies(rows):
 def test_cache_without_an_integer_seed_is_refused(tmp_path):
     with pytest.raises(ValueError, match="memory needs an integer random_state"):
         augmentation_policies(memory=str(tmp_path), random_state=None)
+
+
+def results_of(scores, name="score", values=None):
+    """Return what a search with these scores, of shape (n_candidates, n_splits) has."""
+    scores = np.asarray(scores)
+    params = [{"p": v} for v in (values or range(len(scores)))]
+    return {
+        "params": params,
+        f"mean_test_{name}": scores.mean(axis=1),
+        **{f"split{i}_test_{name}": column for i, column in enumerate(scores.T)},
+        **{f"split{i}_train_{name}": -column for i, column in enumerate(scores.T)},
+    }
+
+
+def test_the_share_is_raised_only_by_gains_above_noise():
+    # Gains over the first: mean 1, standard error 1 / sqrt(3), then 1 with sqrt(3).
+    clear, noisy = [[0, 0, 0], [0, 1, 2]], [[0, 0, 0], [-2, 1, 4]]
+    assert RaiseWhileBetter()(results_of(clear)) == 1
+    assert RaiseWhileBetter(n_errors=1.72)(results_of(clear)) == 1
+    assert RaiseWhileBetter(n_errors=1.74)(results_of(clear)) == 0
+    assert RaiseWhileBetter()(results_of(noisy)) == 0
+    assert RaiseWhileBetter(n_errors=0)(results_of(noisy)) == 1
+
+
+def test_a_candidate_is_compared_with_the_one_that_is_chosen_so_far():
+    steps = [[0, 0.0], [1, 0.8], [1, 0.8], [0.5, 0.4], [2, 1.9], [2.1, 1.7]]
+    assert RaiseWhileBetter()(results_of(steps)) == 4
+    # A gain that comes in small steps is seen as a whole.
+    slow = [[0, 0.0], [0.1, -0.1], [0.2, 0.1]]
+    assert RaiseWhileBetter()(results_of(slow)) == 2
+
+
+def test_one_of_several_scores_decides():
+    results = results_of([[0, 0.0], [1, 1]], "recall") | results_of([[1, 1.0], [0, 0]])
+    assert RaiseWhileBetter(scoring="recall")(results) == 1
+    assert RaiseWhileBetter()(results) == 0
+
+
+def test_searches_that_tell_nothing_are_refused():
+    rule = RaiseWhileBetter()
+    with pytest.raises(ValueError, match="at least two splits, and found 1"):
+        rule(results_of([[0.0], [1.0]]))
+    with pytest.raises(ValueError, match="'recall' of at least two splits"):
+        RaiseWhileBetter(scoring="recall")(results_of([[0.0, 0], [1, 1]]))
+    with pytest.raises(ValueError, match="some candidates failed"):
+        rule(results_of([[0, 0.0], [np.nan, 1]]))
+    with pytest.raises(ValueError, match="'p' returns to a value"):
+        rule(results_of([[0, 0.0]] * 3, values=[1, 2, 1]))
+    for value in (-1, np.nan, np.inf):
+        with pytest.raises(ValueError, match="n_errors must be"):
+            RaiseWhileBetter(value)
+
+
+class Watching(GenerativeOverSampler):
+    """Notes the samples that each fit learned from, and those that it made."""
+
+    seen: list = []
+
+    def fit_resample(self, X, y):
+        resampled = super().fit_resample(X, y)
+        self.seen.append((X, resampled[0][len(X) :]))
+        return resampled
+
+
+def test_no_split_is_scored_on_samples_that_were_generated_or_learned_from(rows):
+    scored = []
+
+    def score(estimator, X, y):
+        scored.append(X)
+        return estimator.score(X, y)
+
+    Watching.seen = []
+    pipeline = Pipeline(
+        [("sampler", Watching(random_state=0)), ("classifier", LogisticRegression())]
+    )
+    ratios = [RatioStrategy(r) for r in (0.2, 0.6, 1.3)]
+    found = GridSearchCV(
+        pipeline,
+        {"sampler__sampling_strategy": ratios},
+        scoring=score,
+        cv=4,
+        refit=RaiseWhileBetter(),
+    ).fit(*rows)
+    assert found.best_estimator_[0].sampling_strategy == ratios[found.best_index_]
+    assert len(scored) == 12
+    for held_out, (learned, made) in zip(scored, Watching.seen[:12], strict=True):
+        known = {sample.tobytes() for sample in np.vstack([learned, made])}
+        assert len(learned) + len(held_out) == 200
+        assert len(made) > 0
+        assert not known & {sample.tobytes() for sample in held_out}

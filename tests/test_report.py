@@ -770,3 +770,30 @@ def test_browser_shows_the_page_without_errors(
         browser.open(page, 1200)
         assert browser.evaluate(VISIBLE_CARDS) == 2
         assert browser.evaluate("document.getElementById('picker').offsetWidth") == 0
+
+
+def pixels(samples):
+    """Render the first two features of each sample as a patch of grey."""
+    return np.tile(samples[:, :2, None], (1, 4, 8))
+
+
+def test_a_page_has_pictures_of_training_samples_only_where_they_are_given(
+    tree, tmp_path, anonymizer, without_figures
+):
+    assert not any("<image" in image for image in images(tree))
+    assert not [e for e in tree.iter("h3") if e.get("id") == "gallery"]
+
+    photos = np.random.RandomState(0).randint(0, 255, (70, 16, 16, 3), dtype=np.uint8)
+    path = tmp_path / "gallery.html"
+    report(path, anonymizer, *TRAIN, **REAL, images=photos, decoder=pixels)
+    shown = images(parse(path))
+    assert len(shown) == 2
+    assert all("<image" in image for image in shown)
+    assert "pass this page on to nobody" in path.read_text(encoding="utf-8")
+
+
+def test_a_gallery_needs_an_image_for_each_training_sample(tmp_path, anonymizer):
+    path = tmp_path / "gallery.html"
+    with pytest.raises(ValueError, match="each of the 70 training samples, got 3"):
+        report(path, anonymizer, *TRAIN, **REAL, images=["a.png"] * 3)
+    assert not path.exists()

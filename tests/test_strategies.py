@@ -25,6 +25,7 @@ STRATEGIES = [
     RatioStrategy(0.5, max_synthetic_ratio=1.5),
     PowerStrategy(),
     PowerStrategy(1, max_synthetic_ratio=0.29),
+    RatioStrategy(1.3, missing_share=0.5),
 ]
 
 
@@ -49,6 +50,10 @@ STRATEGIES = [
         (PowerStrategy(0.5, max_synthetic_ratio=1), 50, 8),
         # 100 * 0.25 ** 0.25 = 70.7, and 100 * 0.04 ** 0.25 = 44.7.
         (PowerStrategy(0.75), 71, 45),
+        (RatioStrategy(missing_share=0), 25, 4),
+        (RatioStrategy(0.5, missing_share=0.4), 35, 22),
+        # Half of 75 and 96 are 38 (of 37.5) and 48; the cap is 1 for each sample.
+        (RatioStrategy(missing_share=0.5, max_synthetic_ratio=1), 50, 8),
     ],
     ids=repr,
 )
@@ -103,12 +108,47 @@ def test_grid_search_over_strategies():
     assert list(search.cv_results_[f"param_{name}"]) == STRATEGIES
 
 
-@pytest.mark.parametrize("value", [-0.1, 1.1, np.nan, np.inf])
+@pytest.mark.parametrize("value", [-0.1, np.nan, np.inf])
 def test_values_out_of_range_are_refused(value):
-    with pytest.raises(ValueError, match=r"ratio must be in \[0, 1\]"):
+    with pytest.raises(ValueError, match="ratio must be a finite number of at least 0"):
         RatioStrategy(value)
     with pytest.raises(ValueError, match=r"power must be in \[0, 1\]"):
         PowerStrategy(value)
+
+
+@pytest.mark.parametrize("strategy", [RatioStrategy, PowerStrategy])
+@pytest.mark.parametrize("share", [-0.1, 1.1, np.nan])
+def test_shares_out_of_range_are_refused(strategy, share):
+    with pytest.raises(ValueError, match=r"missing_share must be in \[0, 1\]"):
+        strategy(missing_share=share)
+
+
+def test_a_power_above_one_is_refused():
+    with pytest.raises(ValueError, match=r"power must be in \[0, 1\]"):
+        PowerStrategy(1.1)
+
+
+def test_ratios_above_one_add_to_the_largest_class_as_a_dict_does():
+    sizes = {"ape": 130, "cat": 130, "owl": 130}
+    assert RatioStrategy(1.3)(Y) == sizes
+    X = np.random.RandomState(0).normal(size=(129, 2))
+    results = [
+        GenerativeOverSampler(sampling_strategy=s, random_state=0).fit_resample(X, Y)
+        for s in (sizes, RatioStrategy(1.3))
+    ]
+    np.testing.assert_array_equal(results[0][0], results[1][0])
+
+
+def test_two_samplers_in_a_pipeline_share_the_missing_samples():
+    X = np.random.RandomState(0).normal(size=(129, 2))
+    first = RandomOverSampler(
+        sampling_strategy=RatioStrategy(missing_share=0.25), random_state=0
+    )
+    X_first, y_first = first.fit_resample(X, Y)
+    # 75 and 96 are missing; 18.75 and 24 of these are added.
+    assert Counter(y_first.tolist()) == {"cat": 100, "ape": 44, "owl": 28}
+    _, y_all = GenerativeOverSampler(random_state=0).fit_resample(X_first, y_first)
+    assert set(Counter(y_all.tolist()).values()) == {100}
 
 
 @pytest.mark.parametrize("strategy", [RatioStrategy, PowerStrategy])

@@ -12,8 +12,6 @@ the weights of timm's vit_tiny_patch16_224. Parts, by `--only`:
 - cifar-ablation, clothing-ablation: training, generations, sparsity, threshold,
   neighbours, noise, labels
 - masks: a figure of tail and head photos, their maps and masks
-- images: with `--autoencoder`, a folder of weights of a diffusers AutoencoderKL: fuses
-  the latents of photos and renders the new ones by its decoder
 
 A linear head is trained for the same number of steps on the rows of each contender, and
 on shared labels where the policy shares them. Accuracies are averages over classes, in
@@ -31,7 +29,6 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
-import torch
 import typer
 from _common import Ledger
 from _fusion_measures import (
@@ -235,47 +232,12 @@ def masks(options, seeds, n_rows=6):
     print(f"\nwrote {file}; new rows are made of features, not of pixels as shown")
 
 
-def images(options, seeds, n_photos=300):
-    """Fuse latents of an image autoencoder, and render them."""
-    if options["autoencoder"] is None:
-        print("\nimages: skipped, --autoencoder was not given")
-        return
-    from diffusers import AutoencoderKL
-
-    autoencoder = AutoencoderKL.from_pretrained(options["autoencoder"]).eval()
-    paths, y = load_photos(options["data"], "train")
-    chosen = np.random.RandomState(0).permutation(len(y))[:n_photos]
-    photos = np.stack([crop(paths[i]) for i in chosen]).transpose(0, 3, 1, 2)
-    with torch.inference_mode():
-        latents = [
-            autoencoder.encode(2 * batch - 1).latent_dist.mean
-            for batch in torch.from_numpy(photos).split(8)
-        ]
-
-    @torch.inference_mode()
-    def decoder(rows):
-        batches = torch.from_numpy(rows).split(8)
-        decoded = torch.cat([autoencoder.decode(batch).sample for batch in batches])
-        return (decoded / 2 + 0.5).clamp(0, 1).permute(0, 2, 3, 1).numpy()
-
-    sampler = fusion(options["steps"], decoder=decoder, random_state=0)
-    smallest = int(np.bincount(y[chosen]).argmin())
-    n_rows = int((y[chosen] == smallest).sum()) + 16
-    sampler.set_params(sampling_strategy={smallest: n_rows})
-    sampler.fit_resample(torch.cat(latents).numpy(), y[chosen])
-    rows = [np.concatenate(part, axis=1) for part in np.split(sampler.images_, 4)]
-    file = options["figures"] / "head_tail_fusion_images.png"
-    Image.fromarray((255 * np.concatenate(rows)).astype(np.uint8)).save(file)
-    print(f"\nwrote {file}")
-
-
 PARTS = {
     "cifar": cifar,
     "clothing": clothing,
     "cifar-ablation": cifar_ablation,
     "clothing-ablation": clothing_ablation,
     "masks": masks,
-    "images": images,
 }
 
 
@@ -289,9 +251,6 @@ def main(
     steps: Annotated[int, typer.Option(min=1, help="Steps of an agent.")] = 300,
     cache: Annotated[Path | None, typer.Option(help="Folder for tokens.")] = None,
     figures: Annotated[Path, typer.Option(help="Folder for figures.")] = Path("."),
-    autoencoder: Annotated[
-        Path | None, typer.Option(help="Folder of an AutoencoderKL.")
-    ] = None,
     keep: Annotated[Path | None, typer.Option(help="File of known rows.")] = None,
 ):
     """Run the parts in turn."""
@@ -305,7 +264,6 @@ def main(
         "steps": steps,
         "cache": cache,
         "figures": figures,
-        "autoencoder": autoencoder,
         "ledger": Ledger(keep),
     }
     for name in only or PARTS:

@@ -6,7 +6,8 @@ Filling all classes up to the largest is only the most common answer.
 :class:`~skcvae.over_sampling.PowerStrategy` and
 :class:`~skcvae.over_sampling.RatioStrategy` fill them up in part,
 :class:`~skcvae.over_sampling.ProgressiveOverSampler` shares the work among samplers,
-and ``variance="auto"`` chooses how far samples lie from the mean of their class.
+:class:`~skcvae.over_sampling.RaiseWhileBetter` adds samples as long as that pays, and
+``variance="auto"`` chooses how far samples lie from the mean of their class.
 """
 
 # %%
@@ -19,15 +20,17 @@ from imblearn.pipeline import make_pipeline
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import balanced_accuracy_score
-from sklearn.model_selection import train_test_split
+from sklearn.model_selection import GridSearchCV, train_test_split
 from sklearn.preprocessing import StandardScaler
 
 from skcvae.datasets import make_long_tailed
 from skcvae.generators import ClassGaussian
+from skcvae.long_tail import LongTailShuffleSplit
 from skcvae.over_sampling import (
     GenerativeOverSampler,
     PowerStrategy,
     ProgressiveOverSampler,
+    RaiseWhileBetter,
     RatioStrategy,
 )
 
@@ -132,6 +135,47 @@ strength = {
         for p in powers
     ],
 }
+
+# %%
+# Start small
+# -----------
+#
+# A search sees held-out training samples, and few of them are of rare classes: the
+# score is noisy. ``RaiseWhileBetter`` starts without generated samples, and adds more
+# where that gains more than the noise between splits. The grey line is what the search
+# does not see: the accuracy on the test samples.
+ratios = [0, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5]
+sampler = GenerativeOverSampler(random_state=0)
+strategy_name = "generativeoversampler__sampling_strategy"
+search = GridSearchCV(
+    make_pipeline(StandardScaler(), sampler, LogisticRegression(C=0.1, max_iter=500)),
+    {strategy_name: [RatioStrategy(ratio) for ratio in ratios]},
+    scoring="balanced_accuracy",
+    cv=LongTailShuffleSplit(10, random_state=0),
+    refit=RaiseWhileBetter(),
+)
+search.fit(X_train, y_train)
+results = search.cv_results_
+unseen = [
+    accuracies(sampler.set_params(sampling_strategy=RatioStrategy(ratio)))[0]
+    for ratio in ratios
+]
+error = results["std_test_score"] / np.sqrt(search.n_splits_)
+figure, ax = plt.subplots(figsize=(5, 3.2), layout="constrained")
+ax.errorbar(
+    ratios, 100 * results["mean_test_score"], 100 * error, marker="o", label="held out"
+)
+ax.plot(ratios, unseen, color="0.6", label="test samples")
+ax.axvline(ratios[search.best_index_], color="tab:red", label="chosen")
+ax.set(xlabel="ratio: each class has this share of the largest", ylabel="accuracy, %")
+ax.legend()
+plt.show()
+print(
+    "chosen:",
+    ratios[search.best_index_],
+    "highest mean:",
+    ratios[int(np.argmax(results["mean_test_score"]))],
+)
 
 # %%
 # How wide

@@ -235,11 +235,12 @@ default="uniform"
         Raises
         ------
         ValueError
-            If the generator is not a CVAE, a ClassGaussian or a private version of
-            them; if its `architecture` is a callable, whose code a file does not hold;
-            or if it has ``objective="reference"``, whose scaler is the exact minimum
-            and maximum of the data. If its covariance tells the samples or their
-            number (see ``covariance_shrinkage`` of
+            If the generator is not a CVAE, a ClassGaussian, a private version of them,
+            or a CGAN of images; if its `architecture` is a callable other than a
+            ConvBackbone, whose code a file does not hold; if the range of images was
+            read from the samples; or if it has ``objective="reference"``, whose scaler
+            is the exact minimum and maximum of the data. If its covariance tells the
+            samples or their number (see ``covariance_shrinkage`` of
             :class:`~skcvae.generators.ClassGaussian`), or its class means tell members
             with an expected AUC above `max_mean_leakage`.
         """

@@ -58,7 +58,7 @@ class CVAEAnonymizer(BaseGenerativeAnonymizer):
     latent_dim : int, default=32
         Dimension of the latent vectors.
 
-    architecture : {"small", "large"} or callable, default="small"
+    architecture : {"small", "large"}, ConvBackbone or callable, default="small"
         Networks of the :class:`~skcvae.generators.CVAE`.
 
     hidden_dim : int or "auto", default="auto"

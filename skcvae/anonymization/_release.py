@@ -206,6 +206,11 @@ def write_release(generator, path, class_prior, min_class_size, privacy):
     path = Path(path)
     if path.suffix != ".safetensors":
         raise ValueError(f"The file must end in .safetensors, got {path.name!r}.")
+    if hasattr(generator, "label_sets_"):
+        raise ValueError(
+            "A generator that was fitted to label sets cannot be released: rare "
+            "combinations of labels identify samples."
+        )
     sampler = _open_sampler(generator)
     check_spectrum(generator)
     kept = np.flatnonzero(generator.class_count_ >= min_class_size)
@@ -242,7 +247,11 @@ def _open_sampler(generator):
             f"{type(generator).__name__} cannot be released as a file: only the "
             "generators of skcvae can. Share samples of sample() instead."
         )
-    check_size(*2 * (generator.n_features_in_,), "A release")
+    images = getattr(generator, "_images", None)
+    if images is not None:
+        images._check_release(generator)
+    else:
+        check_size(*2 * (generator.n_features_in_,), "A release")
     sampler = generator._make_sampler()
     if can_be_released(sampler):
         densify(sampler)
@@ -250,7 +259,7 @@ def _open_sampler(generator):
     if callable(getattr(generator, "architecture", None)):
         raise ValueError(
             "An architecture of your own cannot be released: the file holds no code. "
-            "Use 'small' or 'large', or share samples of sample()."
+            "Use 'small', 'large' or ConvBackbone, or share samples of sample()."
         )
     if getattr(generator, "covariance_type", None) == "full":
         raise ValueError(

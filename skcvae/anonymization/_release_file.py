@@ -17,7 +17,12 @@ import torch
 
 from .. import __version__
 from .._files import open_regular, write_whole
-from ..generators._released import ARCHITECTURES, bound_draws, build_sampler
+from ..generators._released import (
+    ARCHITECTURES,
+    bound_draws,
+    build_sampler,
+    check_images,
+)
 
 FORMAT = "skcvae-release"
 SCHEMA_VERSION = 2
@@ -239,6 +244,8 @@ def _check_manifest(manifest):
         raise ValueError("hidden_dim must be at most n_features")
     if type(manifest["noise"]) is not bool:
         raise ValueError("noise must be true or false")
+    if architecture == "conv":
+        check_images(manifest)
     _check_classes(manifest)
 
 
@@ -252,8 +259,9 @@ def _check_entries(manifest):
             f"it has the schema version {version!r}, and this skcvae reads "
             f"{SCHEMA_VERSION}"
         )
-    if manifest.keys() != _KEYS:
-        odd = sorted(manifest.keys() ^ _KEYS)
+    of_images = {"image_shape"} if manifest.get("architecture") == "conv" else set()
+    odd = sorted(manifest.keys() ^ (_KEYS | of_images))
+    if odd:
         raise ValueError(f"its manifest has missing or unknown entries: {odd[:5]}")
     if not all(isinstance(manifest[n], dict) for n in ("privacy", "versions")):
         raise ValueError("privacy and versions must be objects")

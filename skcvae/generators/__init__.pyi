@@ -2,6 +2,7 @@ from ._base import BaseGenerator
 from ._cgan import CGAN
 from ._check import check_generator
 from ._class_gaussian import ClassGaussian
+from ._conv_backbone import ConvBackbone
 from ._cvae import CVAE
 from ._decoder import DecoderMixin
 from ._density import DensityGenerator
@@ -20,6 +21,7 @@ __all__ = [
     "BaseGenerator",
     "ClassGaussian",
     "ClassMoments",
+    "ConvBackbone",
     "DPClassGaussian",
     "DecoderMixin",
     "DensityGenerator",

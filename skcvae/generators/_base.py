@@ -20,10 +20,10 @@ from .._scaling import estimate_scale, scale_rows
 from .._seeds import draw_seeds
 from .._states import ArrayStateMixin
 from .._validation import (
-    TAKE_LABEL_SETS,
     check_samples,
     check_variance,
     fitting,
+    refuse_label_sets,
     warn_about_zeros,
 )
 from .._warnings import warn_user
@@ -178,11 +178,7 @@ class BaseGenerator(SamplingMixin, DocLinkMixin, ArrayStateMixin, BaseEstimator)
 
     def _encode(self, y):
         """Return the classes of labels, and the code of each sample."""
-        if y.ndim != 1:
-            raise ValueError(
-                f"{type(self).__name__} takes one class for each sample, and y has "
-                f"several labels. {TAKE_LABEL_SETS}"
-            )
+        refuse_label_sets(y)
         encoder = LabelEncoder().fit(y)
         return encoder.classes_, encoder.transform(y)
 
@@ -278,6 +274,8 @@ def warn_about_generation(generator, Z, codes, seed, means=None):
         means = raw_class_means(Z, codes, len(class_count))
     chosen = np.random.RandomState(seed).choice(eligible, _N_SAMPLES)
     drawn = generator._draw_in_chunks(codes[chosen], 1.0, seed)
+    # Images may be whole numbers.
+    drawn = drawn.astype(np.result_type(drawn, np.float32), copy=False)
     with np.errstate(over="ignore", invalid="ignore"):
         drawn = scale_rows(drawn, generator.offset_, generator.scale_)
     found = _judge_spread(
@@ -308,7 +306,7 @@ def _judge_spread(drawn, real):
         return (
             "Generated samples are too alike: their variance within classes is "
             f"{mean:.3g} times that of the training samples. Train longer, and do not "
-            "leave out the observation noise."
+            "leave out the observation noise where the model has one."
         )
     return ""
 

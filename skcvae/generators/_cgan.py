@@ -8,7 +8,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import solve_triangular
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils._param_validation import Interval
+from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from .._class_means import residual_factor
@@ -17,16 +17,18 @@ from .._thin_covariance import check_size
 from .._validation import check_samples, encode_labels
 from .._warnings import warn_user
 from ._cgan_net import build_net
+from ._conv_backbone import ConvBackbone, ImagesMixin
 from ._decoder import DecoderMixin
 from ._net_generator import NetGenerator
-from ._samplers import CGANSampler
+from ._samplers import CGANSampler, CVAESampler, standard_prior
 
 # Generated samples must have at least this share of the variance of real ones.
 _MIN_VARIANCE = 0.5
 _N_MODEL_SAMPLES = 8192
+_TINY = np.finfo(float).tiny
 
 
-class CGAN(DecoderMixin, NetGenerator):
+class CGAN(ImagesMixin, DecoderMixin, NetGenerator):
     r"""Conditional Wasserstein GAN with gradient penalty, around class means.
 
     Do not use it to over-sample embeddings: its samples are as useful there as those of
@@ -60,6 +62,12 @@ class CGAN(DecoderMixin, NetGenerator):
     ----------
     latent_dim : int, default=32
         Dimension of z. The noise e has one dimension for each feature.
+
+    architecture : "small" or ConvBackbone, default="small"
+        "small" has one hidden layer in the generator and two in the critic. With a
+        :class:`ConvBackbone`, both are convolutional, without class means, the noise e
+        and the affine map: :math:`G(z, y) = f(z, y)`. Take an `lr` of about 0.01 then:
+        with the default, a training of default length ends before images have formed.
 
     penalty : float, default=10.0
         Weight :math:`\lambda` of the gradient penalty.
@@ -176,6 +184,7 @@ class CGAN(DecoderMixin, NetGenerator):
     _parameter_constraints: dict = {
         **NetGenerator._parameter_constraints,
         "latent_dim": [Interval(Integral, 1, None, closed="left")],
+        "architecture": [StrOptions({"small"}), ConvBackbone],
         "penalty": [Interval(Real, 0, None, closed="left")],
     }
 
@@ -183,6 +192,7 @@ class CGAN(DecoderMixin, NetGenerator):
         self,
         *,
         latent_dim: int = 32,
+        architecture: str | ConvBackbone = "small",
         penalty: float = 10.0,
         variance: ArrayLike | dict = 1.0,
         max_epochs: int | str = "auto",
@@ -194,6 +204,7 @@ class CGAN(DecoderMixin, NetGenerator):
         net_params: dict | None = None,
     ) -> None:
         self.latent_dim = latent_dim
+        self.architecture = architecture
         self.penalty = penalty
         self.variance = variance
         self.max_epochs = max_epochs
@@ -236,8 +247,10 @@ class CGAN(DecoderMixin, NetGenerator):
     _plain_forward = False
 
     def _centre(self, Z, codes):
-        check_size(*2 * Z.shape[1:], "CGAN")
         residuals = super()._centre(Z, codes)
+        if self._images is not None:
+            return residuals
+        check_size(*2 * Z.shape[1:], "CGAN")
         self.covariance_factor_ = residual_factor(residuals)
         return residuals
 
@@ -249,20 +262,19 @@ class CGAN(DecoderMixin, NetGenerator):
         """Give generated samples the mean and covariance of the training samples."""
         order = torch.randperm(len(data), device=data.y.device)
         y = data.y[order.repeat(-(-_N_MODEL_SAMPLES // len(data)))]
-        noise = torch.randn(len(y), self.latent_dim + data.x.shape[1], device=y.device)
+        noise = torch.randn(len(y), net.module_.generator.n_noise, device=y.device)
         generated = net.module_.eval().average(noise, y).cpu().double().numpy()
         if not np.isfinite(generated).all():
             raise FloatingPointError(
                 "The weights diverged in the last step: generated samples are not "
                 "finite. The estimator is left unfitted. Use a smaller lr."
             )
-        mean = generated.mean(axis=0)
-        spread = residual_factor(generated - mean)
-        real = self.covariance_factor_
-        self.output_factor_ = solve_triangular(spread.T, real.T, lower=False).T
-        self.output_shift_ = data.x.cpu().double().mean(dim=0).numpy()
-        self.output_shift_ -= self.output_factor_ @ mean
-        self.variance_ratio_ = float(np.sum(spread**2) / np.sum(real**2))
+        real = data.x.cpu().double().numpy()
+        if self._images is None:
+            self._match_moments(generated, real)
+        else:
+            self.variance_ratio_ = float(generated.var(axis=0).sum())
+            self.variance_ratio_ /= max(real.var(axis=0).sum(), _TINY)
         if not _MIN_VARIANCE <= self.variance_ratio_ <= 1 / _MIN_VARIANCE:
             sort = "collapsed" if self.variance_ratio_ < 1 else "drifted away"
             ratio = f"{self.variance_ratio_:.2g}"
@@ -273,8 +285,20 @@ class CGAN(DecoderMixin, NetGenerator):
                 ConvergenceWarning,
             )
 
+    def _match_moments(self, generated, samples):
+        """Learn the affine map that gives generated samples the moments of others."""
+        mean = generated.mean(axis=0)
+        spread = residual_factor(generated - mean)
+        real = self.covariance_factor_
+        self.output_factor_ = solve_triangular(spread.T, real.T, lower=False).T
+        self.output_shift_ = samples.mean(axis=0) - self.output_factor_ @ mean
+        self.variance_ratio_ = float(np.sum(spread**2) / np.sum(real**2))
+
     def _make_sampler(self):
         network = copy.deepcopy(self.net_.module_.average.module)
+        if self._images is not None:
+            prior = standard_prior(len(self.classes_), self.latent_dim)
+            return CVAESampler(network.decoder, *prior.to("cpu"))
         factor, shift = (
             torch.tensor(array, dtype=torch.float32)
             for array in (self.output_factor_, self.output_shift_)

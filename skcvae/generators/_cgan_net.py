@@ -8,6 +8,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR
 from torch.optim.swa_utils import AveragedModel
 
 from .._training import TrainingNet
+from ._conv_net import ConvDecoder, ConvEncoder
 from ._cvae_net import LabelledLinear, NoiseScale, SmallDecoder
 from ._net_generator import (
     assemble_net,
@@ -41,7 +42,7 @@ class GeneratorNet(nn.Module):
         super().__init__()
         n_features = len(factor)
         self.register_buffer("factor", torch.from_numpy(factor))
-        self.latent_dim = latent_dim
+        self.latent_dim, self.n_noise = latent_dim, latent_dim + n_features
         self.decoder = SmallDecoder(n_features, n_classes, latent_dim, hidden_dim)
         self.scale = NoiseScale(n_classes, latent_dim)
         nn.init.zeros_(self.decoder.out.weight)
@@ -51,6 +52,21 @@ class GeneratorNet(nn.Module):
         """Return a sample for each noise vector."""
         z, e = noise[:, : self.latent_dim], noise[:, self.latent_dim :]
         return self.decoder.decode(z, y) + self.scale(z, y).exp() * (e @ self.factor.T)
+
+
+class ImageGenerator(nn.Module):
+    """Images (n, n_features) of standard normal noise (n, latent_dim) and codes."""
+
+    def __init__(self, images, n_classes, latent_dim):
+        super().__init__()
+        self.n_noise = latent_dim
+        self.decoder = ConvDecoder(
+            images.image_shape, images.width, n_classes, latent_dim
+        )
+
+    def forward(self, noise, y):
+        """Return an image for each noise vector."""
+        return self.decoder.decode(noise, y)
 
 
 class Critic(nn.Module):
@@ -69,23 +85,46 @@ class Critic(nn.Module):
         return self.out(hidden).squeeze(1)
 
 
+class ImageCritic(ConvEncoder):
+    """Score (n,) of labelled images: higher for real than for generated ones."""
+
+    def __init__(self, images, n_classes):
+        super().__init__(images.image_shape, images.width, n_classes, 1, slope=_SLOPE)
+
+    def forward(self, x, y):
+        """Return the score of each image."""
+        return super().forward(x, y).squeeze(1)
+
+
 class AdversarialPair(nn.Module):
     """Generator, the running average of its weights, and critic.
 
-    Takes samples and class codes, returns generated samples of the same classes.
+    Takes samples and class codes, returns generated samples of the same classes. With
+    `images`, a `ConvBackbone`, both networks are convolutional, and `factor` is None.
     """
 
-    def __init__(self, factor, n_classes, latent_dim, hidden_dim=256, critic_dim=256):
+    def __init__(
+        self,
+        factor,
+        n_classes,
+        latent_dim,
+        hidden_dim=256,
+        critic_dim=256,
+        images=None,
+    ):
         super().__init__()
-        self.generator = GeneratorNet(factor, n_classes, latent_dim, hidden_dim)
-        self.critic = Critic(len(factor), n_classes, critic_dim)
+        if images is None:
+            self.generator = GeneratorNet(factor, n_classes, latent_dim, hidden_dim)
+            self.critic = Critic(len(factor), n_classes, critic_dim)
+        else:
+            self.generator = ImageGenerator(images, n_classes, latent_dim)
+            self.critic = ImageCritic(images, n_classes)
         self.average = AveragedModel(self.generator, avg_fn=update_average)
         self.average.requires_grad_(False)
 
     def forward(self, x, y):
         """Generate a sample of the class of each sample."""
-        n_noise = self.generator.latent_dim + x.shape[1]
-        noise = torch.randn(len(x), n_noise, device=x.device)
+        noise = torch.randn(len(x), self.generator.n_noise, device=x.device)
         return self.generator(noise, y)
 
 
@@ -171,10 +210,14 @@ class CGANNet(TrainingNet):
 
 def build_net(cgan, n_samples, n_classes, device):
     """Return the untrained net of a CGAN; its `net_params` win."""
+    images = cgan._images
     max_epochs = resolve_max_epochs(cgan, n_samples, _AUTO_STEPS)
     params = {
         "module": AdversarialPair,
-        "module__factor": cgan.covariance_factor_.astype(np.float32),
+        "module__factor": None
+        if images
+        else cgan.covariance_factor_.astype(np.float32),
+        "module__images": images,
         "module__n_classes": n_classes,
         "module__latent_dim": cgan.latent_dim,
         "criterion": nn.Module,

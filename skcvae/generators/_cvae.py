@@ -6,20 +6,19 @@ from numbers import Integral, Real
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import check_is_fitted
 
 from .._blocks import refuse_blocks
 from .._class_means import leave_one_out_residuals, smooth_residual_factor
 from .._label_sets import find_label_sets, have_one_label
-from .._scaling import estimate_range, scale_rows
+from .._scaling import estimate_range
 from .._thin_covariance import ThinCovariance, check_size, is_wide
 from .._training import TensorLoader, uncompiled
-from .._validation import check_samples, encode_labels
 from .._warnings import warn_user
 from ._block_net import prior_of_blocks
+from ._conv_backbone import ImagesMixin
 from ._cvae_net import (
     BACKBONES,
     OBJECTIVES,
@@ -28,13 +27,13 @@ from ._cvae_net import (
     set_labels,
 )
 from ._decoder import DecoderMixin
+from ._encoder import EncoderMixin
 from ._held_out import choose_width
 from ._label_effects import leave_one_out_of_sets
 from ._label_set_generator import LabelSetMixin
 from ._net_generator import NetGenerator
 from ._samplers import (
     CVAESampler,
-    LatentPrior,
     ObservationNoise,
     ThinFactor,
     aggregate_prior,
@@ -47,7 +46,7 @@ _ACTIVE_VARIANCE = 0.01
 _DEFAULT_WIDTH = 512
 
 
-class CVAE(LabelSetMixin, DecoderMixin, NetGenerator):
+class CVAE(LabelSetMixin, ImagesMixin, EncoderMixin, DecoderMixin, NetGenerator):
     r"""Conditional variational autoencoder on embeddings.
 
     Learns :math:`p(x \mid y)` by maximising the evidence lower bound [1]_ [2]_
@@ -78,11 +77,11 @@ class CVAE(LabelSetMixin, DecoderMixin, NetGenerator):
         ``beta=1``. With few features, choose no more than there are: the KL term of
         many unused dimensions can switch off all of them early in training.
 
-    architecture : {"small", "large"} or callable, default="small"
+    architecture : {"small", "large"}, ConvBackbone or callable, default="small"
         "small" has one hidden layer in encoder and decoder, "large" three residual
         blocks. A callable takes `n_features`, `n_classes` and `latent_dim` and returns
         an :class:`torch.nn.Module` with the methods `encode(x, y)`, which returns mean
-        and log-variance of z, and `decode(z, y)`.
+        and log-variance of z, and `decode(z, y)`. :class:`ConvBackbone` is for images.
 
     hidden_dim : int or "auto", default=512
         Width of the networks of a named architecture, at least 2. "auto" holds out a
@@ -115,7 +114,7 @@ class CVAE(LabelSetMixin, DecoderMixin, NetGenerator):
         training samples' x - x̂, estimated as :class:`ClassGaussian` does with
         ``covariance_shrinkage="factors"``, times the factor :math:`s(z, y)^2`. Without
         it, generated samples lie on a surface of `latent_dim` dimensions. It does not
-        touch training.
+        touch training. Images of a :class:`ConvBackbone` never get it.
 
     objective : {"elbo", "reference"}, default="elbo"
         "reference" is the loss of the thesis and of the BMVC 2024 program: samples
@@ -298,74 +297,16 @@ class CVAE(LabelSetMixin, DecoderMixin, NetGenerator):
         self.verbose = verbose
         self.net_params = net_params
 
-    def encode(
-        self, X: ArrayLike, y: ArrayLike, *, return_std: bool = False
-    ) -> NDArray | tuple[NDArray, NDArray]:
-        """Return the latent mean of each sample.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Samples.
-
-        y : array-like of shape (n_samples,)
-            Their labels; each must be in `classes_`.
-
-        return_std : bool, default=False
-            Whether to return the standard deviations, too.
-
-        Returns
-        -------
-        mean : ndarray of shape (n_samples, latent_dim)
-            Mean of q(z | x, y).
-
-        std : ndarray of shape (n_samples, latent_dim)
-            Its standard deviation. Only with `return_std`.
-        """
-        x, codes = self._to_tensors(X, y)
-        with torch.inference_mode():
-            mean, log_var = self.net_.module_.encode(x, codes)
-            std = torch.exp(0.5 * log_var)
-        return (mean.numpy(), std.numpy()) if return_std else mean.numpy()
-
-    def reconstruct(self, X: ArrayLike, y: ArrayLike) -> NDArray:
-        """Encode each sample and decode its latent mean, without noise.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Samples.
-
-        y : array-like of shape (n_samples,)
-            Their labels; each must be in `classes_`.
-
-        Returns
-        -------
-        X_hat : ndarray of shape (n_samples, n_features)
-            Reconstructed samples, in the units of `X`.
-        """
-        x, codes = self._to_tensors(X, y)
-        module = self.net_.module_
-        with torch.inference_mode():
-            decoded = module.decode(module.encode(x, codes)[0], codes).numpy()
-        decoded = self.class_means_[codes.numpy()] + decoded
-        return (self.offset_ + decoded * self.scale_).astype(self._output_dtype)
-
-    def _to_tensors(self, X, y):
-        """Return scaled residuals and class codes of labelled samples."""
-        check_is_fitted(self)
-        X, y = check_samples(self, X, y, reset=False)
-        codes = encode_labels(y, self.classes_)
-        Z = scale_rows(X, self.offset_, self.scale_) - self.class_means_[codes]
-        return torch.from_numpy(Z.astype(np.float32)), torch.from_numpy(codes)
-
     def _estimate_scaling(self, X):
+        if self._images is not None:
+            self._check_images()
         if self.objective == "reference":
             return estimate_range(X)
         return super()._estimate_scaling(X)
 
     def _fit(self, Z, codes, seed):
-        check_size(*Z.shape, type(self).__name__)
+        if self._images is None:
+            check_size(*Z.shape, type(self).__name__)
         self.hidden_dim_, self.held_out_scores_ = self._resolve_width(Z, codes, seed)
         try:
             super()._fit(Z, codes, seed)
@@ -374,7 +315,17 @@ class CVAE(LabelSetMixin, DecoderMixin, NetGenerator):
             vars(self).pop("_coordinates", None)
         self._warn_about_unused()
 
+    def _check_images(self):
+        """Refuse what does not go with a `ConvBackbone`."""
+        if self.objective == "reference":
+            raise ValueError(
+                "objective='reference' is not for a ConvBackbone, whose output has a "
+                "range of its own. Use objective='elbo'."
+            )
+
     def _learn_blocks(self, blocks):
+        if self._images is not None:
+            refuse_blocks("A ConvBackbone", "Load the images into memory")
         if self.objective == "reference":
             refuse_blocks("objective='reference'", "Use objective='elbo'")
         if self.hidden_dim == "auto":
@@ -479,6 +430,9 @@ class CVAE(LabelSetMixin, DecoderMixin, NetGenerator):
         mean = torch.cat(means).cpu().double().numpy()
         variance = torch.cat(variances).cpu().double().numpy()
         self.latent_prior_ = self._fit_prior(mean, variance, data.y.cpu().numpy())
+        self.n_active_dims_ = int((mean.var(axis=0) > _ACTIVE_VARIANCE).sum())
+        if self._images is not None:
+            return
         feature_std = module.feature_std().cpu().double().numpy()
         residuals = residuals.numpy()
         if self._coordinates is not None:
@@ -487,7 +441,6 @@ class CVAE(LabelSetMixin, DecoderMixin, NetGenerator):
             net.module__n_features = residuals.shape[1]
             feature_std = np.ones(residuals.shape[1])
         self.noise_factor_ = smooth_residual_factor(residuals, feature_std)
-        self.n_active_dims_ = int((mean.var(axis=0) > _ACTIVE_VARIANCE).sum())
 
     def _fit_prior(self, mean, variance, codes):
         """Return the distribution of the latents of each class."""
@@ -503,18 +456,10 @@ class CVAE(LabelSetMixin, DecoderMixin, NetGenerator):
     def _for_label_sets(self, sets):
         view = super()._for_label_sets(sets)
         known = find_label_sets(sets, self.label_sets_)
-        view.latent_prior_ = LatentPrior(
-            *(
-                np.where(
-                    (known >= 0)[(..., *[None] * (own.ndim - 1))], own[known], all_
-                )
-                for own, all_ in zip(
-                    (self.latent_prior_.centre, self.latent_prior_.factor),
-                    (self._shared_prior.centre, self._shared_prior.factor),
-                    strict=True,
-                )
-            )
-        )
+        view.latent_prior_ = self.latent_prior_.take(known)
+        for name in ("centre", "factor"):
+            shared = getattr(self._shared_prior, name)
+            getattr(view.latent_prior_, name)[known < 0] = shared
         view._module_of_sets = set_labels(self.net_.module_, sets, self.label_sets_)
         return view
 
@@ -530,7 +475,7 @@ class CVAE(LabelSetMixin, DecoderMixin, NetGenerator):
     def _make_sampler(self):
         module = self._module_to_draw()
         noise = None
-        if self.noise is not None:
+        if self.noise is not None and self._images is None:
             factor = self.noise_factor_
             if isinstance(factor, ThinCovariance):
                 factor = ThinFactor(factor)

@@ -45,7 +45,7 @@ class LabelledLinear(nn.Module):
 
 
 class SetBias(nn.Module):
-    """The sum of the vectors of the labels of each code's set, in place of an embedding.
+    """The sum of the vectors of the labels of each set, in place of an embedding.
 
     `label_sets` has the shape (n_sets, n_labels) and holds 0 and 1.
     """
@@ -83,10 +83,8 @@ def set_labels(module, label_sets, trained_sets):
         bias = getattr(part, "class_bias", None)
         if bias is None:
             continue
-        if isinstance(bias, SetBias):
-            weight = bias.weight
-        else:
-            weight = one_label.T @ bias.weight
+        of_labels = isinstance(bias, SetBias)
+        weight = bias.weight if of_labels else one_label.T @ bias.weight
         part.class_bias = nn.Embedding.from_pretrained(label_sets @ weight)
     return module
 
@@ -114,7 +112,7 @@ class ResidualBlock(nn.Module):
         return self.body(x).add_(self.shortcut(x)).relu_()
 
 
-class _Decoder(nn.Module):
+class Decoder(nn.Module):
     """Base class: a layer `hidden`, and the rest `out`."""
 
     def decode(self, z, y):
@@ -122,7 +120,7 @@ class _Decoder(nn.Module):
         return self.out(self.hidden(z, y).relu_())
 
 
-class SmallDecoder(_Decoder):
+class SmallDecoder(Decoder):
     """Decoder with one hidden layer: (n, latent_dim) to (n, n_features)."""
 
     def __init__(self, n_features, n_classes, latent_dim, hidden_dim=512):
@@ -155,7 +153,7 @@ class SmallBackbone(_Backbone):
         self.decoder = SmallDecoder(n_features, n_classes, latent_dim, hidden_dim)
 
 
-class LargeDecoder(_Decoder):
+class LargeDecoder(Decoder):
     """Decoder with three residual blocks: (n, latent_dim) to (n, n_features)."""
 
     def __init__(self, n_features, n_classes, latent_dim, hidden_dim=512):
@@ -262,7 +260,7 @@ class ConditionalVAE(nn.Module):
     def decoder(self):
         """Return the smallest module that has `decode`: without the encoder, if so."""
         decoder = getattr(self.backbone, "decoder", None)
-        separate = isinstance(decoder, tuple(DECODERS.values())) and not self.bounded
+        separate = isinstance(decoder, Decoder) and not self.bounded
         return decoder if separate else self
 
     def feature_std(self):

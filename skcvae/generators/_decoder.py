@@ -52,16 +52,28 @@ class DecoderMixin:
         device = self._sampling_device() if device is None else device
         return decoder.requires_grad_(False).to(device)
 
-    def decode(self, z: ArrayLike, y: ArrayLike) -> NDArray:
+    def decode(
+        self, z: ArrayLike, y: ArrayLike, *, standard_normal: bool = False
+    ) -> NDArray:
         """Decode latent vectors, without observation noise.
+
+        Where the generator has an encoder, ``decode(encode(X, y), y)`` is
+        ``reconstruct(X, y)``.
 
         Parameters
         ----------
         z : array-like of shape (n_samples, latent_dim)
-            Latent vectors. The generator draws standard normal ones.
+            Latent vectors, as `encode` returns them.
 
         y : array-like of shape (n_samples,)
             Label of each; it must be in `classes_`.
+
+        standard_normal : bool, default=False
+            Whether `z` are standard normal vectors, which the latent prior of their
+            class turns into latent vectors first. For vectors drawn from N(0, I),
+            decoded samples are then what the generator draws with ``variance=1`` and
+            without noise. Without a latent prior, as in :class:`CGAN`, all latent
+            vectors are standard normal, and it makes no difference.
 
         Returns
         -------
@@ -72,6 +84,19 @@ class DecoderMixin:
         ------
         ValueError
             If `z` has another dimension than the latent space, or `y` an unknown label.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from sklearn.datasets import load_digits
+        >>> from skcvae.generators import CVAE
+        >>> X, y = load_digits(return_X_y=True)
+        >>> cvae = CVAE(max_epochs=2, device="cpu", random_state=0).fit(X, y)
+        >>> cvae.decode(cvae.encode(X[:5], y[:5]), y[:5]).shape
+        (5, 64)
+        >>> e = np.random.RandomState(0).normal(size=(2, 32))
+        >>> cvae.decode(e, [3, 8], standard_normal=True).shape
+        (2, 64)
         """
         import torch
 
@@ -83,5 +108,12 @@ class DecoderMixin:
                 f"z must have one latent vector of dimension {decoder.latent_dim} for "
                 f"each of the {len(codes)} labels, got shape {latents.shape}."
             )
+        # Also where samples are whole numbers: a reconstruction is not rounded.
+        dtype = np.result_type(getattr(self, "_output_dtype", np.float32), np.float32)
+        to_units = decoder.make_units(torch.from_numpy(np.empty(0, dtype)).dtype)
+        decode = decoder.sampler.decode
+        if not standard_normal:
+            decode = getattr(decoder.sampler, "decode_latents", decode)
+        codes = torch.from_numpy(codes)
         with torch.inference_mode():
-            return decoder(torch.from_numpy(latents), torch.from_numpy(codes)).numpy()
+            return to_units(decode(torch.from_numpy(latents), codes), codes).numpy()

@@ -38,6 +38,8 @@ class LabelSetMixin:
             return super()._encode(y)
         self._check_label_set_parameters()
         names = getattr(self, "classes_", np.arange(y.shape[1]))
+        if not y.any():
+            raise ValueError("No sample of y has a label: y holds zeros only.")
         without = int((~y.any(axis=0)).sum())
         if without:
             warn_user(
@@ -126,12 +128,12 @@ class LabelSetMixin:
             return super().make_decoder(device)
         return self._of_codes().make_decoder(device)
 
-    def decode(self, z, y):
+    def decode(self, z, y, **params):
         """Decode latent vectors of labels or label sets, without observation noise."""
         if not hasattr(self, "label_sets_"):
-            return super().decode(z, y)
+            return super().decode(z, y, **params)
         view, codes = self._view(y)
-        return view.decode(z, codes)
+        return view.decode(z, codes, **params)
 
     def make_stream(self, classes, device, *, variance=None):
         """Return a function that draws on a device: see :meth:`sample`.

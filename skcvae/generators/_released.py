@@ -1,8 +1,12 @@
 """The samplers that a file can hold: what describes one, and one made of that."""
 
+from math import prod
+
 import torch
 
-from ._cvae_net import DECODERS, NoiseScale
+from ._conv_backbone import check_image_shape, check_width
+from ._conv_net import ConvDecoder
+from ._cvae_net import DECODERS, Decoder, NoiseScale
 from ._samplers import (
     ClassCovarianceSampler,
     Coloured,
@@ -14,7 +18,11 @@ from ._samplers import (
 # No normal value that torch draws in float32 is as large.
 _MAX_NORMAL = 10.0
 #: Architectures of a decoder that each kind of sampler may have in a release.
-ARCHITECTURES = {"gaussian": {None}, "gaussian-full": {None}, "cvae": set(DECODERS)}
+ARCHITECTURES = {
+    "gaussian": {None},
+    "gaussian-full": {None},
+    "cvae": {*DECODERS, "conv"},
+}
 
 
 def can_be_released(sampler):
@@ -22,8 +30,7 @@ def can_be_released(sampler):
     if isinstance(sampler, ClassCovarianceSampler):
         return sampler.rest is None
     return isinstance(sampler, GaussianSampler) or (
-        isinstance(sampler, CVAESampler)
-        and isinstance(sampler.decoder, tuple(DECODERS.values()))
+        isinstance(sampler, CVAESampler) and isinstance(sampler.decoder, Decoder)
     )
 
 
@@ -44,6 +51,9 @@ def describe_sampler(sampler):
         kind = {"kind": "gaussian-full", "architecture": None, "hidden_dim": rank}
         return {**kind, **sizes}
     decoder = sampler.decoder
+    if isinstance(decoder, ConvDecoder):
+        kind = {"kind": "cvae", "architecture": "conv", "hidden_dim": decoder.width}
+        return {**kind, **sizes, "image_shape": list(decoder.image_shape)}
     name = {kind: name for name, kind in DECODERS.items()}[type(decoder)]
     return {
         "kind": "cvae",
@@ -51,6 +61,18 @@ def describe_sampler(sampler):
         "hidden_dim": decoder.hidden_dim,
         **sizes,
     }
+
+
+def check_images(manifest):
+    """Refuse an image shape or width that no convolutional decoder has."""
+    shape = manifest["image_shape"]
+    if not isinstance(shape, list) or not all(type(side) is int for side in shape):
+        raise ValueError("image_shape must be a list of integers")
+    if prod(check_image_shape(shape)) != manifest["n_features"]:
+        raise ValueError("image_shape has another size than n_features")
+    check_width(manifest["hidden_dim"])
+    if manifest["noise"]:
+        raise ValueError("the architecture 'conv' has no noise")
 
 
 def build_sampler(manifest):
@@ -98,6 +120,9 @@ def _bound_scaled(sampler, e):
         return sampler.decode(e, code)
     z = sampler._latents(e, code)
     drawn = sampler.decoder.decode(z, code)
+    if isinstance(sampler.decoder, ConvDecoder):
+        # NaN where the layers before the sigmoid overflow.
+        return drawn + 0 * sampler.decoder.logits(z, code)
     if sampler.noise is None:
         return drawn
     factor, scale = sampler.noise.factor, sampler.noise.scale
@@ -117,9 +142,13 @@ def _build_sampler(manifest):
         return ClassCovarianceSampler(
             torch.empty(n_classes, rank, rank), torch.empty(n_features, n_features)
         )
-    decoder = DECODERS[manifest["architecture"]](
-        n_features, n_classes, latent_dim, manifest["hidden_dim"]
-    )
+    architecture, hidden_dim = manifest["architecture"], manifest["hidden_dim"]
+    if architecture == "conv":
+        shape = tuple(manifest["image_shape"])
+        decoder = ConvDecoder(shape, hidden_dim, n_classes, latent_dim)
+    else:
+        kind = DECODERS[architecture]
+        decoder = kind(n_features, n_classes, latent_dim, hidden_dim)
     noise = None
     if manifest["noise"]:
         factor = torch.empty(n_features, n_features)

@@ -280,7 +280,11 @@ class CVAESampler(nn.Module):
 
     def decode(self, e, codes):
         """Return samples for standard normal vectors e of shape (n, latent_dim)."""
-        return self.decoder.decode(self._latents(e, codes), codes)
+        return self.decode_latents(self._latents(e, codes), codes)
+
+    def decode_latents(self, z, codes):
+        """Return samples for latent vectors, as the encoder returns them."""
+        return self.decoder.decode(z, codes)
 
     def draw_noise(self, e, codes, generator):
         """Draw the observation noise of samples at standard normal vectors e."""
@@ -288,7 +292,7 @@ class CVAESampler(nn.Module):
 
     def draw_at(self, z, codes, generator):
         """Decode latent vectors, and add observation noise."""
-        drawn = self.decoder.decode(z, codes)
+        drawn = self.decode_latents(z, codes)
         if self.noise is not None:
             drawn += self.noise(z, codes, generator)
         return drawn

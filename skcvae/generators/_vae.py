@@ -7,7 +7,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import _num_samples, check_is_fitted
 
-from .._validation import TAKE_LABEL_SETS
+from .._validation import SEVERAL_LABELS
 from ._cvae import CVAE
 from ._cvae_net import UnconditionalVAE
 from ._samplers import labelled_prior
@@ -38,7 +38,7 @@ class VAE(CVAE):
     latent_dim : int, default=32
         Dimension of z.
 
-    architecture : {"small", "large"} or callable, default="small"
+    architecture : {"small", "large"}, ConvBackbone or callable, default="small"
         As in :class:`CVAE`. A callable gets ``n_classes=1``, and its module the class
         code 0 for all samples.
 
@@ -234,18 +234,50 @@ class VAE(CVAE):
         """
         return super().reconstruct(X, self._any_labels(X))
 
+    def interpolate(
+        self,
+        X1: ArrayLike,
+        X2: ArrayLike,
+        y: ArrayLike | None = None,
+        *,
+        n_steps: int = 8,
+    ) -> NDArray:
+        """Decode the points on the way between the latent means of two samples.
+
+        The two samples of a pair may be of different classes.
+
+        Parameters
+        ----------
+        X1 : array-like of shape (n_pairs, n_features)
+            Samples where the ways begin.
+
+        X2 : array-like of shape (n_pairs, n_features)
+            Samples where they end.
+
+        y : Ignored
+            Present because :meth:`CVAE.interpolate` needs it.
+
+        n_steps : int, default=8
+            Number of steps, at least 2, the ends included.
+
+        Returns
+        -------
+        X_between : ndarray of shape (n_pairs, n_steps, n_features)
+            The steps of each pair, in the units of `X1`.
+        """
+        return super().interpolate(X1, X2, self._any_labels(X1), n_steps=n_steps)
+
     def _any_labels(self, X):
         """Return labels for what needs some, and does not look at them."""
         check_is_fitted(self)
         return np.full(_num_samples(X), self.classes_[0])
 
     def _check_label_set_parameters(self):
-        raise ValueError(
-            "A VAE takes one class for each sample, and y has several labels. "
-            f"{TAKE_LABEL_SETS}"
-        )
+        raise ValueError(SEVERAL_LABELS)
 
     def _centre(self, Z, codes):
+        if self._images is not None:
+            return super()._centre(Z, codes)
         self.class_means_ = np.zeros((len(self.classes_), Z.shape[1]))
         return Z
 

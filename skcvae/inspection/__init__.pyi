@@ -3,8 +3,10 @@ from ._class_curves import ClassCoverageDisplay, SphereRadiusDisplay
 from ._distances import NearestNeighborDistanceDisplay
 from ._frechet import FrechetVarianceDisplay
 from ._history import TrainingHistoryDisplay
+from ._images import ImageGridDisplay, InterpolationDisplay
 from ._latent import LatentSpaceDisplay
 from ._membership import MembershipROCDisplay
+from ._nearest_images import NearestImagesDisplay
 from ._projection import ProjectionDisplay
 from ._regularization import RegularizationPathDisplay
 from ._reliability import ReliabilityDisplay
@@ -14,8 +16,11 @@ __all__ = [
     "ClassCountDisplay",
     "ClassCoverageDisplay",
     "FrechetVarianceDisplay",
+    "ImageGridDisplay",
+    "InterpolationDisplay",
     "LatentSpaceDisplay",
     "MembershipROCDisplay",
+    "NearestImagesDisplay",
     "NearestNeighborDistanceDisplay",
     "ProjectionDisplay",
     "RegularizationPathDisplay",

@@ -10,14 +10,17 @@ from ._losses import (
     LDAMLoss,
     LogitAdjustedLoss,
 )
+from ._multilabel_classifier import MultilabelLongTailClassifier
 from ._prior_corrected import PriorCorrectedClassifier
 from ._quadratic import ShrunkQuadraticDiscriminant
+from ._schedules import EpochSchedule, ValidationSchedule
 from ._splits import LongTailShuffleSplit
 
 __all__ = [
     "BalancedSoftmaxLoss",
     "ClassBalancedLoss",
     "CosineHead",
+    "EpochSchedule",
     "EqualizationLoss",
     "FocalLoss",
     "KernelNeighborsClassifier",
@@ -27,6 +30,8 @@ __all__ = [
     "LongTailClassifier",
     "LongTailShuffleSplit",
     "MLPHead",
+    "MultilabelLongTailClassifier",
     "PriorCorrectedClassifier",
     "ShrunkQuadraticDiscriminant",
+    "ValidationSchedule",
 ]

@@ -84,7 +84,8 @@ class RebalancedLoader(TensorLoader):
     replacement. Only where all samples count alike, as in plain training, a pass visits
     each sample once. `priors`, a `BatchPriors`, says how to draw, replace and mix.
     `stream` takes sorted class codes and a :class:`torch.Generator`, and returns
-    generated samples; None replaces nothing.
+    generated samples; None replaces nothing. Its method `start_epoch`, if there is one,
+    is called before each pass.
     """
 
     def __init__(self, dataset, batch_size, priors, stream):
@@ -93,9 +94,6 @@ class RebalancedLoader(TensorLoader):
         self.stream = stream
         self._epoch = 0
         codes = self.dataset.y
-        self._p_augment = torch.tensor(
-            priors.p_augment, dtype=torch.float32, device=codes.device
-        )
         self._class_count = self.dataset.w.new_tensor(priors.class_count)
         # A part of the samples may be held out for validation.
         self._mass = torch.zeros_like(self._class_count)
@@ -105,6 +103,13 @@ class RebalancedLoader(TensorLoader):
     def __iter__(self):
         self._device_generator.manual_seed(int(torch.randint(2**31, ())))
         prior = self.priors.drawn(self._epoch)
+        self._p_augment = torch.tensor(
+            self.priors.replaced(self._epoch),
+            dtype=torch.float32,
+            device=self.dataset.y.device,
+        )
+        if hasattr(self.stream, "start_epoch"):
+            self.stream.start_epoch(self._epoch)
         self._epoch += 1
         sizes = np.diff(self._bounds()).tolist()
         # Whole batches in each block, so that a batch never needs two.

@@ -72,13 +72,16 @@ class LongTailClassifier(
         scaled to [0, 1] over the classes and then clipped to [`p_min`, `p_max`];
         always; never.
 
-    p_min, p_max : float, default=0.2, 0.7
-        Bounds of that probability; the program of the thesis has 0.01 and 0.7.
+    p_min, p_max : float or callable, default=0.2, 0.7
+        Bounds of that probability; the program of the thesis has 0.01 and 0.7. A
+        callable, such as :class:`EpochSchedule` or :class:`ValidationSchedule`, takes
+        the epoch, from 0 on, and the number of epochs, and returns the value of that
+        epoch. Schedules are for "sgd".
 
-    variance : float, dict, array-like of shape (n_classes,) or "auto", default=None
+    variance : float, dict, array-like, "auto" or callable, default=None
         Variance of the generated samples, as in the generator's `sample`. None is the
-        generator's own. The closed form with ``l2="auto"`` takes it once or twice,
-        whichever suits held-out samples.
+        generator's own, and a callable a schedule as for `p_min`. The closed form with
+        ``l2="auto"`` takes it once or twice, whichever suits held-out samples.
 
     generated_weight : float, default=1.0
         Weight of generated samples in the loss.
@@ -301,9 +304,9 @@ class LongTailClassifier(
             Interval(Real, None, None, closed="neither"),
         ],
         "augment": [StrOptions({"inverse", "inverse_steep", "always"}), None],
-        "p_min": [Interval(Real, 0, 1, closed="both")],
-        "p_max": [Interval(Real, 0, 1, closed="both")],
-        "variance": [*VARIANCE_CONSTRAINT, None],
+        "p_min": [Interval(Real, 0, 1, closed="both"), callable],
+        "p_max": [Interval(Real, 0, 1, closed="both"), callable],
+        "variance": [*VARIANCE_CONSTRAINT, callable, None],
         "generated_weight": [Interval(Real, 0, None, closed="neither")],
         "remix": ["boolean", dict],
         "prior_correction": [StrOptions({"effective", "original"}), None],
@@ -336,9 +339,9 @@ class LongTailClassifier(
         loss_params: dict[str, Any] | None = None,
         sampling: str | float = "auto",
         augment: str | None = "inverse",
-        p_min: float = 0.2,
-        p_max: float = 0.7,
-        variance: float | dict | ArrayLike | None = None,
+        p_min: float | Callable[..., float] = 0.2,
+        p_max: float | Callable[..., float] = 0.7,
+        variance: float | dict | ArrayLike | Callable | None = None,
         generated_weight: float = 1.0,
         remix: bool | dict[str, float] = False,
         prior_correction: str | None = "effective",

@@ -31,6 +31,13 @@ from ._calibration import cross_fitted_temperature
 from ._head_net import RESERVED, build_loss, build_net, count_epochs
 from ._heads import LinearHead
 from ._priors import BatchPriors, augment_probability, resolve_target_prior
+from ._schedules import (
+    ScheduledStream,
+    check_schedules,
+    scheduled,
+    shares_at,
+    value_at,
+)
 from ._solver import ClosedFormFit, resolve_solver
 
 
@@ -55,6 +62,7 @@ class HeadFittingMixin:
         self.augment_ = self.augment
         self.sampling_ = self._resolve_sampling(self.augment_)
         priors = self._batch_priors(len(X), self.class_count_, self.augment_)
+        check_schedules(self, priors.n_epochs)
         self.temperature_ = 1.0
         # A wrong argument of the loss shows before the generator is fitted.
         self._correct_logits(priors, priors.n_epochs - 1)
@@ -66,7 +74,7 @@ class HeadFittingMixin:
         self.offset_, self.scale_ = (scale_of_blocks if blocked else estimate_scale)(X)
         stream = None
         if self.augment is not None and self.solver_ == "sgd":
-            stream = self._make_stream(stream_seed)
+            stream = self._make_stream(stream_seed, priors)
         closed_form = None
         if self.solver_ == "closed_form":
             closed_form = ClosedFormFit(self, X, codes, weight, X_unlabeled)
@@ -133,18 +141,30 @@ class HeadFittingMixin:
     def _fit_generator(self, X, y, seed, X_unlabeled):
         generator = ClassGaussian() if self.generator is None else self.generator
         generator = clone_generator(generator, self.random_state, self.memory, seed)
-        if self.variance is not None:
+        if self.variance is not None and not callable(self.variance):
             check_variance(self.variance, self.classes_)
         fit_into(self, generator, X, y, self.memory, X_unlabeled)
 
-    def _make_stream(self, seed):
-        """Return what draws scaled samples of sorted codes from the generator."""
+    def _make_stream(self, seed, priors=None):
+        """Return what draws scaled samples of sorted codes from the generator.
+
+        `priors` tells a scheduled variance the epochs and validation losses.
+        """
+        if not callable(self.variance):
+            return self._stream_of(self.variance, seed)
+        rng = check_random_state(seed)
+
+        def variance_at(epoch):
+            return value_at(self.variance, epoch, priors.n_epochs, priors.valid_losses)
+
+        def stream_of(variance):
+            return self._stream_of(variance, draw_seeds(rng, 1)[0])
+
+        return ScheduledStream(stream_of, variance_at)
+
+    def _stream_of(self, variance, seed):
         draw = make_stream(
-            self.generator_,
-            self.classes_,
-            self.device_,
-            variance=self.variance,
-            seed=seed,
+            self.generator_, self.classes_, self.device_, variance=variance, seed=seed
         )
         offset, scale = (
             torch.as_tensor(a, dtype=torch.float32, device=self.device_)
@@ -162,10 +182,8 @@ class HeadFittingMixin:
         check_net_params(
             self.net_params, RESERVED, "the classifier (criterion: `loss`)"
         )
-        if self.p_min > self.p_max:
-            raise ValueError(
-                f"p_min must not exceed p_max, got {self.p_min} and {self.p_max}."
-            )
+        if not scheduled(self):
+            shares_at(self, 0, 1, ())
         if self.calibration is not None and self.target_prior is None:
             raise ValueError(
                 "calibration needs a target_prior, and it is None. Use 'train' or "
@@ -192,15 +210,21 @@ class HeadFittingMixin:
 
     def _batch_priors(self, n_samples, class_count, augment):
         """Return the class priors of the batches to come."""
+        n_epochs = count_epochs(self, n_samples)
+
+        def p_augment(epoch, valid_losses):
+            shares = shares_at(self, epoch, n_epochs, valid_losses)
+            return augment_probability(augment, class_count, *shares)
+
         return BatchPriors(
             class_count=class_count,
             sampling=self._resolve_sampling(augment),
-            p_augment=augment_probability(augment, class_count, self.p_min, self.p_max),
+            p_augment=p_augment if scheduled(self) else p_augment(0, ()),
             generated_weight=self.generated_weight,
             remix=resolve_remix(self.remix),
             correction=self.prior_correction,
             tau=self.tau,
-            n_epochs=count_epochs(self, n_samples),
+            n_epochs=n_epochs,
         )
 
     def _correct_logits(self, priors, last_epoch):

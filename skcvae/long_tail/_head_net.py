@@ -81,6 +81,9 @@ class HeadNet(TrainingNet):
     def on_epoch_begin(self, net, *args, **kwargs):
         """Exchange the loss, which may follow the prior of the epoch's batches."""
         super().on_epoch_begin(net, *args, **kwargs)
+        self.iterator_train__priors.valid_losses = [
+            row["valid_loss"] for row in self.history[:-1] if "valid_loss" in row
+        ]
         self.criterion_ = self.loss_at(len(self.history) - 1).to(self.device)
 
     def get_loss(self, y_pred, y_true, X=None, training=False):

@@ -1,5 +1,6 @@
 """Class priors: of batches, of what a loss corrects, and of what is left."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -94,19 +95,27 @@ class BatchPriors:
 
     `class_count` are samples, or sums of their weights. `p_augment`, of shape
     (n_classes,), is the probability that a sample is replaced by a generated one of its
-    class. `remix` has alpha, kappa and tau, or is None. `correction` is "effective",
-    "original" or None, the prior that is taken to be in the logits, and `tau` the
-    exponent of its correction.
+    class, or a function of the epoch and `valid_losses`, the validation losses before
+    it, that returns these. `remix` has alpha, kappa and tau, or is None. `correction`
+    is "effective", "original" or None, the prior that is taken to be in the logits, and
+    `tau` the exponent of its correction.
     """
 
     class_count: np.ndarray
     sampling: str | float
-    p_augment: np.ndarray
+    p_augment: np.ndarray | Callable
     generated_weight: float
     remix: dict | None
     correction: str | None
     tau: float
     n_epochs: int
+    valid_losses: Sequence[float] = ()
+
+    def replaced(self, epoch):
+        """Return the probability that a sample is replaced in an epoch, by class."""
+        if callable(self.p_augment):
+            return self.p_augment(epoch, self.valid_losses)
+        return self.p_augment
 
     def drawn(self, epoch):
         """Return the class prior of the samples that the batches of an epoch draw."""
@@ -116,7 +125,10 @@ class BatchPriors:
     def effective(self, epoch):
         """Return the class prior that the loss sees in an epoch."""
         return effective_prior(
-            self.drawn(epoch), self.p_augment, self.generated_weight, self._remix_share
+            self.drawn(epoch),
+            self.replaced(epoch),
+            self.generated_weight,
+            self._remix_share,
         )
 
     @cached_property

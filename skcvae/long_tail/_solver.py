@@ -31,6 +31,7 @@ from ._regularization import (
     choose_strength,
     stratified_splits,
 )
+from ._schedules import scheduled
 
 # Parameters that only the steps of SGD have.
 _SGD_ONLY = ("weight_decay", "max_epochs", "batch_size", "lr", "net_params")
@@ -90,6 +91,7 @@ def _obstacle(classifier):
         "loss_params": bool(classifier.loss_params),
         "sampling='progressive'": classifier.sampling == "progressive",
         "remix": resolve_remix(classifier.remix) is not None,
+        **{f"a schedule of {name}": True for name in scheduled(classifier)},
         **dict.fromkeys(changed, True),
     }
     found = [name for name, is_there in obstacles.items() if is_there]

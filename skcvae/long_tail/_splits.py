@@ -8,7 +8,7 @@ from sklearn.utils import check_random_state, column_or_1d
 from sklearn.utils._param_validation import Interval, validate_params
 from sklearn.utils.multiclass import check_classification_targets
 
-from .._validation import check_labels
+from .._validation import check_labels, refuse_label_sets
 
 
 class LongTailShuffleSplit(BaseShuffleSplit):
@@ -90,6 +90,7 @@ class LongTailShuffleSplit(BaseShuffleSplit):
                 "StratifiedGroupKFold."
             )
         check_labels(y)
+        refuse_label_sets(y)
         y = column_or_1d(y)
         check_classification_targets(y)
         codes = np.unique(y, return_inverse=True)[1]

@@ -14,7 +14,7 @@ from sklearn.utils.metaestimators import _safe_split
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_method_params, _check_sample_weight
 
-from .._validation import are_new, check_labels, read_tensors
+from .._validation import are_new, check_labels, read_tensors, refuse_label_sets
 from ._priors import check_positive, resolve_target_prior
 from ._trained_prior import Labels, UnknownPriorError, trained_prior
 
@@ -39,6 +39,7 @@ class _Recorder(BaseEstimator):
 def check_passed(X, y):
     """Return samples as they are, labels, the classes and their codes."""
     check_labels(y)
+    refuse_label_sets(y)
     y = column_or_1d(y, warn=True)
     check_classification_targets(y)
     return read_tensors(X), y, *np.unique(y, return_inverse=True)

@@ -1,9 +1,10 @@
 from ._cvae import CVAEOverSampler
+from ._ensemble import EnsembleOverSampler
 from ._generative import GenerativeOverSampler
 from ._hard import HardOverSampler
 from ._latent_variation import LatentVariationOverSampler
 from ._multilabel import MultilabelOverSampler
-from ._policies import augmentation_policies
+from ._policies import RaiseWhileBetter, augmentation_policies
 from ._progressive import ProgressiveOverSampler
 from ._quality_filter import QualityFilter
 from ._remix import RemixSampler
@@ -13,6 +14,7 @@ from .fusion import HeadTailFusionSampler
 
 __all__ = [
     "CVAEOverSampler",
+    "EnsembleOverSampler",
     "GenerativeOverSampler",
     "HardOverSampler",
     "HeadTailFusionSampler",
@@ -21,6 +23,7 @@ __all__ = [
     "PowerStrategy",
     "ProgressiveOverSampler",
     "QualityFilter",
+    "RaiseWhileBetter",
     "RatioStrategy",
     "RemixSampler",
     "ResampledClassifier",

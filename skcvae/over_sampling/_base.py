@@ -137,7 +137,7 @@ class BaseDenseOverSampler(DocLinkMixin, ArrayStateMixin, BaseOverSampler):
         return X, y
 
     def _check_X_y(self, X, y):
-        X = check_numbers(X)
+        X = check_numbers(X, self._allow_nd)
         y = np.asarray(y) if isinstance(y, list) else y
         check_one_hot(y)
         y, binarize_y = check_target_type(y, indicate_one_vs_all=True)

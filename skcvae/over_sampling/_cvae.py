@@ -39,7 +39,7 @@ class CVAEOverSampler(BaseGenerativeOverSampler):
     latent_dim : int, default=32
         Dimension of the latent space.
 
-    architecture : {"small", "large"} or callable, default="small"
+    architecture : {"small", "large"}, ConvBackbone or callable, default="small"
         One hidden layer, three residual blocks, or a factory of modules; see
         :class:`~skcvae.generators.CVAE`.
 

@@ -1,8 +1,12 @@
-"""Grids of over-sampling policies for a search by cross-validation."""
+"""Over-sampling policies, chosen by cross-validation."""
 
+import re
 from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
+import numpy as np
 from imblearn.over_sampling import SMOTE, RandomOverSampler
 from joblib import Memory
 
@@ -108,3 +112,128 @@ def augmentation_policies(
             **common,
         },
     ]
+
+
+@dataclass(frozen=True)
+class RaiseWhileBetter:
+    r"""Choose how much to augment: start small, and raise while the score improves.
+
+    For the parameter `refit` of :class:`~sklearn.model_selection.GridSearchCV`, whose
+    grid lists the candidates from the least to the most augmentation. Starting with the
+    first, the search moves on to the next candidate that is better by more than noise,
+    until none is: the mean :math:`\bar d` of the differences of the scores, split by
+    split, must exceed `n_errors` standard errors,
+
+    .. math:: \bar d > \text{n\_errors} \cdot s_d / \sqrt{K},
+
+    over :math:`K` splits. The largest mean score alone may be due to chance. Samplers
+    belong in the pipeline that is searched: then no split is scored on generated
+    samples, or on samples that a generator has learned from.
+
+    Parameters
+    ----------
+    n_errors : float, default=1.0
+        How many standard errors are noise, at least 0. Splits share training samples,
+        so that the standard error is too small: 2 is a strict choice.
+
+    scoring : str, default="score"
+        Name of the score, where the search has several.
+
+    Raises
+    ------
+    ValueError
+        If `n_errors` is negative or not finite. In a search: if there are fewer than
+        two splits, a score is missing, or a parameter returns to a value that it had
+        before, so that candidates have no order.
+
+    See Also
+    --------
+    RatioStrategy : How far to fill up classes.
+    EnsembleOverSampler : Its `weights` are shares of samplers.
+
+    Examples
+    --------
+    >>> from imblearn.pipeline import make_pipeline
+    >>> from sklearn.datasets import make_classification
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from sklearn.model_selection import GridSearchCV
+    >>> from skcvae.over_sampling import (
+    ...     GenerativeOverSampler, RaiseWhileBetter, RatioStrategy
+    ... )
+    >>> X, y = make_classification(400, weights=[0.9], random_state=0)
+    >>> search = GridSearchCV(
+    ...     make_pipeline(GenerativeOverSampler(random_state=0), LogisticRegression()),
+    ...     {
+    ...         "generativeoversampler__sampling_strategy": [
+    ...             RatioStrategy(ratio) for ratio in (0, 0.25, 0.5, 1, 1.5)
+    ...         ]
+    ...     },
+    ...     scoring="balanced_accuracy",
+    ...     refit=RaiseWhileBetter(),
+    ... )
+    >>> chosen = search.fit(X, y).best_params_
+    >>> chosen["generativeoversampler__sampling_strategy"].ratio
+    1.5
+    """
+
+    n_errors: float = 1.0
+    scoring: str = "score"
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.n_errors < np.inf:
+            raise ValueError(
+                f"n_errors must be a finite number of at least 0, got {self.n_errors}."
+            )
+
+    def __call__(self, cv_results: dict[str, Any]) -> int:
+        """Return the index of the candidate to choose.
+
+        Parameters
+        ----------
+        cv_results : dict
+            The `cv_results_` of the search.
+
+        Returns
+        -------
+        best_index : int
+            Index of the candidate.
+        """
+        _check_order(cv_results["params"])
+        scores = self._scores_of_splits(cv_results)
+        chosen = 0
+        for candidate in range(1, len(scores)):
+            gain = scores[candidate] - scores[chosen]
+            error = gain.std(ddof=1) / np.sqrt(len(gain))
+            if gain.mean() > self.n_errors * error:
+                chosen = candidate
+        return chosen
+
+    def _scores_of_splits(self, cv_results):
+        """Return the scores of shape (n_candidates, n_splits)."""
+        of_score = re.compile(rf"split\d+_test_{re.escape(self.scoring)}")
+        of_split = [v for name, v in cv_results.items() if of_score.fullmatch(name)]
+        if len(of_split) < 2:
+            raise ValueError(
+                f"RaiseWhileBetter needs the score {self.scoring!r} of at least two "
+                f"splits, and found {len(of_split)}. Set cv, or scoring."
+            )
+        scores = np.transpose(of_split)
+        if not np.isfinite(scores).all():
+            raise ValueError(
+                "RaiseWhileBetter needs all scores, and some candidates failed. Set "
+                "error_score='raise' in the search to see why."
+            )
+        return scores
+
+
+def _check_order(candidates):
+    """Refuse a grid of several parameters: its candidates are in no order."""
+    for name in sorted({name for params in candidates for name in params}):
+        values = [id(params.get(name)) for params in candidates]
+        runs = [value for value, _ in groupby(values)]
+        if len(set(runs)) < len(runs):
+            raise ValueError(
+                "RaiseWhileBetter needs candidates from the least to the most "
+                f"augmentation, and {name!r} returns to a value that it had before. "
+                "Search over one parameter, or a list of grids of one candidate each."
+            )

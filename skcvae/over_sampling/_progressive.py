@@ -2,22 +2,18 @@
 
 from collections import Counter
 from numbers import Real
-from typing import Any, Self
 
 import numpy as np
 from sklearn import config_context
-from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import InvalidParameterError
-from sklearn.utils.metaestimators import _BaseComposition
 
-from .._seeds import draw_seeds
 from .._warnings import warn_user
-from ._base import BaseDenseOverSampler
+from ._composition import BaseComposedOverSampler
 from ._strategies import n_synthetic_allowed
-from ._wrapping import check_sampler, make_source
+from ._wrapping import make_source
 
 
-class ProgressiveOverSampler(BaseDenseOverSampler, _BaseComposition):
+class ProgressiveOverSampler(BaseComposedOverSampler):
     """Over-sample with one sampler after the other.
 
     Each step adds as many samples to a class as its limit allows, and the next step
@@ -77,6 +73,7 @@ class ProgressiveOverSampler(BaseDenseOverSampler, _BaseComposition):
 
     See Also
     --------
+    EnsembleOverSampler : Shares the missing samples out among samplers.
     QualityFilter : Keeps the samples of a sampler that pass a test.
 
     Examples
@@ -99,10 +96,12 @@ class ProgressiveOverSampler(BaseDenseOverSampler, _BaseComposition):
     """
 
     _parameter_constraints: dict = {
-        **BaseDenseOverSampler._parameter_constraints,
+        **BaseComposedOverSampler._parameter_constraints,
         "steps": [list],
         "limits": [dict, None],
     }
+    _named = "steps"
+    _member = "step"
 
     def __init__(
         self, steps, *, limits=None, sampling_strategy="auto", random_state=None
@@ -112,54 +111,10 @@ class ProgressiveOverSampler(BaseDenseOverSampler, _BaseComposition):
         self.limits = limits
         self.random_state = random_state
 
-    def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """Return the parameters, those of the steps included.
-
-        Parameters
-        ----------
-        deep : bool, default=True
-            Whether to return the steps by name, and their parameters, too.
-
-        Returns
-        -------
-        params : dict
-            From name to value.
-        """
-        return self._get_params("steps", deep=deep)
-
-    def set_params(self, **params: Any) -> Self:
-        """Set parameters; steps and their parameters are set by the step's name.
-
-        Parameters
-        ----------
-        **params : dict
-            From name to value.
-
-        Returns
-        -------
-        self : object
-            The sampler.
-        """
-        self._set_params("steps", **params)
-        return self
-
     def _check_X_y(self, X, y):
-        self._check_steps()
+        self._check_members()
         self._check_limits()
         return super()._check_X_y(X, y)
-
-    def _check_steps(self):
-        if not self.steps or not all(
-            isinstance(step, tuple) and len(step) == 2 and isinstance(step[0], str)
-            for step in self.steps
-        ):
-            raise ValueError(
-                "steps must be a list of at least one (name, sampler), got "
-                f"{self.steps!r}."
-            )
-        self._validate_names([name for name, _ in self.steps])
-        for name, sampler in self.steps:
-            check_sampler(sampler, "ProgressiveOverSampler", f"step {name!r}")
 
     def _check_limits(self):
         names = [name for name, _ in self.steps]
@@ -181,7 +136,7 @@ class ProgressiveOverSampler(BaseDenseOverSampler, _BaseComposition):
         missing, n_real = Counter(labels.tolist()), Counter(y.tolist())
         self.samplers_, self.n_added_, self.skip_reasons_ = {}, {}, {}
         found = {label: [X[:0]] for label in missing}
-        seeds = self._draw_step_seeds()
+        seeds = self._draw_member_seeds()
         # imbalanced-learn switches off the checks of the parameters of nested ones.
         with config_context(skip_parameter_validation=False):
             for (name, sampler), seed in zip(self.steps, seeds, strict=True):
@@ -195,12 +150,6 @@ class ProgressiveOverSampler(BaseDenseOverSampler, _BaseComposition):
         self._check_filled(missing)
         parts = [part for of_class in found.values() for part in of_class]
         return np.concatenate([X[:0], *parts]), labels
-
-    def _draw_step_seeds(self):
-        """Return a seed for each step: equal samplers must draw different samples."""
-        if self.random_state is None:
-            return [None] * len(self.steps)
-        return draw_seeds(check_random_state(self.random_state), len(self.steps))
 
     def _counts_of_step(self, name, missing, n_real):
         """Return how many samples a step is to add to each class that lacks some."""

@@ -18,7 +18,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 
 from .._doc_links import DocLinkMixin
-from .._validation import check_numbers
+from .._validation import check_numbers, refuse_label_sets
 
 
 def _classifier_has(name):
@@ -123,7 +123,8 @@ class ResampledClassifier(
         if sample_weight is not None:
             self._check_weights_are_taken()
             params = {"sample_weight": sample_weight}
-        X, y = check_numbers(X), column_or_1d(y, warn=True)
+        refuse_label_sets(y)
+        X, y = check_numbers(X, allow_nd=True), column_or_1d(y, warn=True)
         self.sampler_ = clone(self.sampler)
         X_resampled, y_resampled = self.sampler_.fit_resample(X, y, **params)
         if sample_weight is not None:
@@ -150,7 +151,7 @@ class ResampledClassifier(
             Predicted classes.
         """
         check_is_fitted(self)
-        return self.classifier_.predict(check_numbers(X))
+        return self.classifier_.predict(check_numbers(X, allow_nd=True))
 
     @available_if(_classifier_has("predict_proba"))
     def predict_proba(self, X: ArrayLike) -> np.ndarray:
@@ -167,7 +168,7 @@ class ResampledClassifier(
             Probabilities for the class prior after resampling.
         """
         check_is_fitted(self)
-        return self.classifier_.predict_proba(check_numbers(X))
+        return self.classifier_.predict_proba(check_numbers(X, allow_nd=True))
 
     @available_if(_classifier_has("decision_function"))
     def decision_function(self, X: ArrayLike) -> Any:
@@ -184,7 +185,7 @@ class ResampledClassifier(
             Scores of the classes.
         """
         check_is_fitted(self)
-        return self.classifier_.decision_function(check_numbers(X))
+        return self.classifier_.decision_function(check_numbers(X, allow_nd=True))
 
     def _check_weights_are_taken(self):
         """Refuse weights that the sampler or the classifier would not see."""

@@ -17,9 +17,10 @@ def n_synthetic_allowed(ratio, n_real):
 
 
 class Strategy(ABC):
-    """Base class: calls `_targets` with class sizes, and caps what it returns."""
+    """Calls `_targets` with class sizes, and takes a share of it, up to a cap."""
 
     max_synthetic_ratio: float | None
+    missing_share: float
 
     @abstractmethod
     def _targets(self, counts):
@@ -44,13 +45,18 @@ class Strategy(ABC):
     def sizes(self, counts):
         """Return class sizes after resampling, for those before, all at least 1."""
         targets = np.rint(self._targets(counts)).astype(int)
-        targets = np.maximum(targets, counts)
+        missing = np.maximum(targets - counts, 0)
+        targets = counts + np.rint(self.missing_share * missing).astype(int)
         if self.max_synthetic_ratio is not None:
             allowed = [n_synthetic_allowed(self.max_synthetic_ratio, n) for n in counts]
             targets = np.minimum(targets, counts + allowed)
         return targets
 
-    def _check_cap(self):
+    def _check_limits(self):
+        if not 0 <= self.missing_share <= 1:
+            raise ValueError(
+                f"missing_share must be in [0, 1], got {self.missing_share!r}."
+            )
         cap = self.max_synthetic_ratio
         if cap is not None and not 0 <= cap < np.inf:
             raise ValueError(
@@ -70,11 +76,16 @@ class RatioStrategy(Strategy):
     Parameters
     ----------
     ratio : float, default=1.0
-        Share in [0, 1] of the largest class. 1 is "auto", 0 adds no samples.
+        Share of the largest class, at least 0. 1 is "auto", 0 adds no samples. Above 1,
+        the largest class gets new samples, too.
 
     max_synthetic_ratio : float, default=None
         How many samples to add to a class at most for each sample that it has. None is
         no limit.
+
+    missing_share : float, default=1.0
+        Share in [0, 1] of the missing samples to add, rounded for each class. For a
+        sampler whose work another step of the pipeline finishes.
 
     Raises
     ------
@@ -94,16 +105,21 @@ class RatioStrategy(Strategy):
     {'cat': 100, 'dog': 50, 'owl': 50}
     >>> RatioStrategy(0.5, max_synthetic_ratio=3)(y)
     {'cat': 100, 'dog': 50, 'owl': 20}
+    >>> RatioStrategy(missing_share=0.1)(y)
+    {'cat': 100, 'dog': 28, 'owl': 15}
     """
 
     ratio: float = 1.0
     _: KW_ONLY
     max_synthetic_ratio: float | None = None
+    missing_share: float = 1.0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.ratio <= 1:
-            raise ValueError(f"ratio must be in [0, 1], got {self.ratio!r}.")
-        self._check_cap()
+        if not 0 <= self.ratio < np.inf:
+            raise ValueError(
+                f"ratio must be a finite number of at least 0, got {self.ratio!r}."
+            )
+        self._check_limits()
 
     def _targets(self, counts):
         return self.ratio * counts.max()
@@ -129,6 +145,10 @@ class PowerStrategy(Strategy):
     max_synthetic_ratio : float, default=None
         How many samples to add to a class at most for each sample that it has. None is
         no limit.
+
+    missing_share : float, default=1.0
+        Share in [0, 1] of the missing samples to add, rounded for each class. For a
+        sampler whose work another step of the pipeline finishes.
 
     Raises
     ------
@@ -157,11 +177,12 @@ class PowerStrategy(Strategy):
     power: float = 0.5
     _: KW_ONLY
     max_synthetic_ratio: float | None = None
+    missing_share: float = 1.0
 
     def __post_init__(self) -> None:
         if not 0 <= self.power <= 1:
             raise ValueError(f"power must be in [0, 1], got {self.power!r}.")
-        self._check_cap()
+        self._check_limits()
 
     def _targets(self, counts):
         largest = counts.max()
@@ -176,6 +197,7 @@ class MeanRatioStrategy(Strategy):
     """
 
     max_synthetic_ratio = None
+    missing_share = 1.0
 
     def _targets(self, counts):
         return 1 / np.mean(1 / counts)

@@ -11,7 +11,9 @@ import numpy as np
 
 from ..inspection import (
     ClassCountDisplay,
+    ImageGridDisplay,
     MembershipROCDisplay,
+    NearestImagesDisplay,
     NearestNeighborDistanceDisplay,
     ProjectionDisplay,
     TrainingHistoryDisplay,
@@ -27,6 +29,8 @@ _MAX_POINTS = 1500
 _MAX_CLASS_POINTS = 400
 # Largest number of classes with an image of their own.
 MAX_CLASS_IMAGES = 30
+_GALLERY_SIZE_IN_INCHES = (4.8, 6.4)
+_MAX_GALLERY_CLASSES = 10
 
 
 def draw_figures(run: Run, audit: PrivacyAudit | None) -> list[dict[str, Any]]:
@@ -60,16 +64,29 @@ def draw_classes(run: Run) -> dict[int, dict[str, Any]]:
     }
 
 
-def _draw(title, draw, has_formulas=False):
+def draw_gallery(run: Run, images: Any, decoder: Any) -> list[dict[str, Any]]:
+    """Return figures with pictures of training samples, if the user has given some."""
+    size = _GALLERY_SIZE_IN_INCHES
+    figures = []
+    if decoder is not None:
+        grid = partial(_image_grid, run, decoder)
+        figures.append(_draw("Images by class", grid, size=size))
+    if not (images is None and decoder is None):
+        nearest = partial(_nearest_images, run, images, decoder)
+        figures.append(_draw("Nearest training images", nearest, size=size))
+    return figures
+
+
+def _draw(title, draw, has_formulas=False, size=_SIZE_IN_INCHES):
     """Return a figure, or the reason why `draw` raises an error instead."""
     try:
-        with _canvas(has_formulas) as (figure, ax):
+        with _canvas(has_formulas, size) as (figure, ax):
             caption, alt = draw(ax)
             ax.set_title("")
             image = _to_data_uri(figure)
     except ValueError as error:
         return {"title": title, "reason": str(error)}
-    width, height = (round(side * _CSS_PIXELS_PER_INCH) for side in _SIZE_IN_INCHES)
+    width, height = (round(side * _CSS_PIXELS_PER_INCH) for side in size)
     return {
         "title": title,
         "caption": caption,
@@ -81,7 +98,7 @@ def _draw(title, draw, has_formulas=False):
 
 
 @contextmanager
-def _canvas(has_formulas):
+def _canvas(has_formulas, size):
     """Yield a figure of matplotlib's default style, without the user's settings."""
     import matplotlib
     from matplotlib import style
@@ -101,7 +118,7 @@ def _canvas(has_formulas):
         warnings.catch_warnings(),
     ):
         warnings.filterwarnings("ignore", message="Glyph .* missing")
-        figure = Figure(figsize=_SIZE_IN_INCHES, layout="constrained")
+        figure = Figure(figsize=size, layout="constrained")
         yield figure, figure.subplots()
 
 
@@ -221,4 +238,41 @@ def _one_class(run, label, name, ax):
     return (
         f"Class {name} in two principal components of its training samples.",
         f"Scatter plot of training samples and generated samples of the class {name}.",
+    )
+
+
+def _image_grid(run, decoder, ax):
+    train, synthetic = run.train, run.synthetic
+    ImageGridDisplay.from_data(
+        train.X,
+        _named(train.y),
+        synthetic.X,
+        _named(synthetic.y),
+        decoder=decoder,
+        ax=ax,
+    )
+    return (
+        "What your decoder makes of training samples and of generated ones.",
+        "Images of training samples and of generated samples by class.",
+    )
+
+
+def _nearest_images(run, images, decoder, ax):
+    labels, first = np.unique(_named(run.synthetic.y), return_index=True)
+    some = np.linspace(0, len(labels) - 1, min(len(labels), _MAX_GALLERY_CLASSES))
+    some = some.round().astype(int)
+    NearestImagesDisplay.from_data(
+        run.synthetic.X[first[some]],
+        run.train.X,
+        images,
+        y_synthetic=labels[some],
+        max_samples=len(some),
+        decoder=decoder,
+        ax=ax,
+    )
+    return (
+        "One generated sample of each class, and the three training samples nearest to "
+        "it, with their distances. A distance near 0, or one much smaller than the "
+        "next, can be a copy.",
+        "Images of the training samples nearest to a generated sample of each class.",
     )

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import os
 import warnings
+from collections.abc import Callable
 from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
@@ -19,7 +20,7 @@ from .._files import check_output, write_whole
 from .._statistics import Estimate
 from .._tables import find_categorical
 from ._columns import MAX_CATEGORIES, encode_run, measure_columns
-from ._figures import MAX_CLASS_IMAGES, draw_classes, draw_figures
+from ._figures import MAX_CLASS_IMAGES, draw_classes, draw_figures, draw_gallery
 from ._privacy import audit, describe_privacy
 from ._samples import clean, find_table_generator, prepare_run
 from ._sections import (
@@ -47,6 +48,8 @@ def report(  # noqa: PLR0913  three sets of samples with their groups
     groups_test: ArrayLike | None = None,
     groups_reference: ArrayLike | None = None,
     constraints: list | None = None,
+    images: Any = None,
+    decoder: Callable | None = None,
     title: str | None = None,
     command: str | None = None,
     device: str | torch.device = "cpu",
@@ -65,7 +68,8 @@ def report(  # noqa: PLR0913  three sets of samples with their groups
 
     .. note::
         The report contains facts about the real samples, and the seed. Show it only to
-        people who may see the data, and do not publish it with a release.
+        people who may see the data, and do not publish it with a release. It holds
+        pictures of training samples only if you give `images` or `decoder`.
 
     Fréchet distances, precision, recall, density and coverage compare training, test
     and generated sets with equal numbers of samples of each class, at most 5,000
@@ -116,6 +120,15 @@ def report(  # noqa: PLR0913  three sets of samples with their groups
         Rules of tables, of which the report counts the broken ones. None takes those of
         the :class:`~skcvae.generators.TableGenerator`.
 
+    images : sequence of n_samples images, default=None
+        The photo of each training sample: paths, PIL images, or an array of bytes. The
+        page then has a gallery of generated samples beside the nearest training photos.
+
+    decoder : callable, default=None
+        Renders samples in the gallery, see
+        :meth:`skcvae.inspection.ImageGridDisplay.from_generator`: generated ones, and
+        training samples, too.
+
     title : str, default=None
         Title. None uses the name of the model's class.
 
@@ -142,7 +155,8 @@ def report(  # noqa: PLR0913  three sets of samples with their groups
         If matplotlib or jinja2 is missing.
 
     ValueError
-        If the file cannot be written, the features differ, the model cannot generate
+        If the file cannot be written, there is not one image for each training sample,
+        the features differ, the model cannot generate
         samples, or a constraint cannot be applied.
 
     See Also
@@ -181,6 +195,7 @@ def report(  # noqa: PLR0913  three sets of samples with their groups
             "constraints need a model that draws tables, with a TableGenerator, and "
             f"{type(model).__name__} draws arrays. Leave them out."
         )
+    _check_gallery(images, decoder, X, tables is not None)
     with _collected_warnings() as messages:
         run = prepare_run(
             model,
@@ -198,9 +213,11 @@ def report(  # noqa: PLR0913  three sets of samples with their groups
             rules = tables.constraints if constraints is None else constraints
             run = encode_run(run, listed, list(rules or ()))
         sections = _measure(run, groups_of, device, messages, verbose)
+        gallery = draw_gallery(run, images, decoder)
     page = template.render(
         run=run,
         **sections,
+        gallery=gallery,
         rules=RULES if run.tables is None else RULES + COLUMN_RULES,
         max_categories=MAX_CATEGORIES,
         max_class_images=MAX_CLASS_IMAGES,
@@ -208,6 +225,19 @@ def report(  # noqa: PLR0913  three sets of samples with their groups
     )
     write_whole(path, page.encode())
     return path
+
+
+def _check_gallery(images, decoder, X, is_table):
+    """Refuse what cannot be shown, before any work."""
+    if is_table and not (images is None and decoder is None):
+        raise ValueError(
+            "Samples of a table have no images: leave out what shows them."
+        )
+    if images is not None and len(images) != len(X):
+        raise ValueError(
+            f"images must hold one image for each of the {len(X)} training samples, "
+            f"got {len(images)}."
+        )
 
 
 def _measure(run, groups, device, messages, verbose):

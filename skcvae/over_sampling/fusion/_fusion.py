@@ -7,7 +7,6 @@ import torch
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils import gen_batches
 
 from ..._class_means import fit_class_means
 from .._wrapping import fit_classifier
@@ -20,8 +19,6 @@ from ._activation_maps import (
     specific_units,
 )
 
-# How many samples are rendered at a time.
-_RENDERED = 64
 # How often a sample is drawn before it repeats its tail sample.
 _MAX_DRAWS = 10
 
@@ -111,21 +108,6 @@ class Fusion:
         means = fit_class_means(residuals, self.codes, self.codes.max() + 1).shrunk
         self._residual_means = means.astype(np.float32)
         self._residuals = residuals - self._residual_means[self.codes]
-
-
-def render(decoder, samples):
-    """Return what a function makes of new samples, in parts."""
-    images = [
-        np.asarray(decoder(samples[part]))
-        for part in gen_batches(len(samples), _RENDERED)
-    ]
-    n_images = sum(len(part) for part in images)
-    if n_images != len(samples):
-        raise ValueError(
-            f"decoder must return an image for each sample, got {n_images} images for "
-            f"{len(samples)} samples."
-        )
-    return np.concatenate(images) if images else np.empty(0)
 
 
 def share_labels(codes, fused):

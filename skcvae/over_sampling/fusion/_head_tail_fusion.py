@@ -15,12 +15,13 @@ from sklearn.utils.validation import (
 )
 
 from ..._devices import fork_torch_rng, place_samples, resolve_device
+from ..._rendering import render
 from ..._seeds import draw_seeds
 from ..._training import LabelledTensors, check_net_params
 from ..._validation import check_numbers, encode_labels
 from .._base import BaseDenseOverSampler
 from ._activation_maps import PositionScaler, all_activations, encode_all, mean_code
-from ._fusion import Fusion, fit_agreement, redraw_refused, render, share_labels
+from ._fusion import Fusion, fit_agreement, redraw_refused, share_labels
 from ._iterated_learning import RESERVED, build_net
 
 
@@ -301,7 +302,7 @@ class HeadTailFusionSampler(BaseDenseOverSampler):
     def _check_new(self, X):
         """Return the scaled positions of samples like those of training."""
         check_is_fitted(self)
-        X = check_numbers(X)
+        X = check_numbers(X, self._allow_nd)
         X = validate_data(self, X, reset=False, allow_nd=True)
         if X.shape[1:] != self._scaler.sample_shape:
             raise ValueError(

@@ -1,0 +1,63 @@
+"""Images of samples, by a function of the user or by the shape of their pixels."""
+
+import math
+
+import numpy as np
+from sklearn.utils import gen_batches
+
+# How many samples are rendered at a time.
+_RENDERED = 64
+
+
+def render(decoder, samples):
+    """Return what a function makes of samples, in parts."""
+    images = [
+        np.asarray(decoder(samples[part]))
+        for part in gen_batches(len(samples), _RENDERED)
+    ]
+    n_images = sum(len(part) for part in images)
+    if n_images != len(samples):
+        raise ValueError(
+            f"decoder must return an image for each sample, got {n_images} images for "
+            f"{len(samples)} samples."
+        )
+    return np.concatenate(images) if images else np.empty(0)
+
+
+def check_renders(decoder, image_shape):
+    """Refuse both or neither of a decoder and the shape of images."""
+    if (decoder is None) == (image_shape is None):
+        raise ValueError(
+            "Give either image_shape=(h, w) or (h, w, 3), where samples are pixels, or "
+            "decoder, a function of samples that returns their images."
+        )
+    if decoder is not None and not callable(decoder):
+        raise TypeError(f"decoder must be a function, got {decoder!r}.")
+
+
+def to_images(samples, decoder=None, image_shape=None):
+    """Return images of shape (n, h, w) or (n, h, w, 3) of samples."""
+    check_renders(decoder, image_shape)
+    if decoder is None:
+        images = _reshape(np.asarray(samples), tuple(image_shape))
+        source = "image_shape"
+    else:
+        images, source = render(decoder, samples), "decoder"
+    if images.ndim == 4 and images.shape[3] == 1:
+        images = images[..., 0]
+    if images.ndim != 3 and not (images.ndim == 4 and images.shape[3] == 3):
+        raise ValueError(
+            f"{source} must give images of shape (h, w), (h, w, 1) or (h, w, 3), got "
+            f"{images.shape[1:]}. The axis of channels comes last."
+        )
+    return images
+
+
+def _reshape(samples, image_shape):
+    n_pixels = math.prod(image_shape)
+    if samples.shape[1:] != (n_pixels,):
+        raise ValueError(
+            f"image_shape={image_shape} has {n_pixels} values, and a sample has "
+            f"{samples.shape[1]}. Where samples are not pixels, give a decoder."
+        )
+    return samples.reshape(-1, *image_shape)
