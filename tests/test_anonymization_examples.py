@@ -217,21 +217,24 @@ def test_bmvc_continues_where_it_stopped_and_not_with_other_data(scripts, tmp_pa
     assert "within class" in script.run(data[0], 1, ledger)[2]["k-Same 2"]
 
 
-def test_bmvc_takes_the_splits_of_a_file_that_has_three(scripts, tmp_path):
+def test_bmvc_takes_the_splits_of_a_file_and_drops_rows_that_are_in_two(
+    scripts, tmp_path
+):
     X, y = clusters(160)
-    pairs = [
-        (f"{n}_{s}", a)
-        for s in ("train", "val", "test")
-        for n, a in (("X", X), ("y", y))
-    ]
-    np.savez(
-        tmp_path / "three.npz", **{n: a + (n[0] == "X") * len(n) for n, a in pairs}
-    )
+    arrays = {"X_train": X, "X_val": X[:40] + 7, "X_test": X[:40] + 9}
+    arrays["X_train"][3], arrays["X_val"][5] = arrays["X_test"][[10, 12]]
+    arrays |= {f"y{name[1:]}": y[: len(a)] for name, a in arrays.items()}
+    np.savez(tmp_path / "three.npz", **arrays)
     data = scripts("_anonymization").read(tmp_path / "three.npz")[0]
-    parts = scripts("bmvc").split(data, 0)
-    shifts = [(part[0] - X).mean() for part in parts]
-    # The names of the arrays have 7, 6 and 5 letters.
-    np.testing.assert_allclose(shifts, [7, 6, 5], rtol=1e-4)
+    train, test, val = scripts("bmvc").split(data, 0)
+    for found, name, dropped in (
+        (train, "train", 3),
+        (val, "val", 5),
+        (test, "test", 40),
+    ):
+        for array, kind in zip(found, "Xy", strict=True):
+            expected = np.delete(arrays[f"{kind}_{name}"], [dropped][: dropped < 40], 0)
+            np.testing.assert_allclose(array, expected, rtol=1e-5)
 
 
 def test_cvae_of_the_bmvc_program_has_its_settings(scripts):

@@ -23,6 +23,7 @@ from _anonymization import (
 )
 from _thesis import RESULTS, write_csv
 
+from skcvae._validation import are_new
 from skcvae.anonymization import CVAEAnonymizer, KSameAnonymizer
 from skcvae.generators import early_stopping
 from skcvae.metrics import average_min_distance, linear_probe, nearest_neighbors
@@ -146,13 +147,17 @@ def mean_distance(X_synthetic, X):
 def split(data, seed):
     """Return rows to publish, test rows and validation rows, each with labels.
 
-    They are the file's own splits, where it has all three.
+    They are the file's own splits, where it has all three. Rows that are in two of them
+    are left out of the training, then of the validation rows.
     """
     X, y = data.training_rows(MIN_CLASS_SIZE)
     if "X_val" not in data.arrays:
         return quarters(X, y, seed)
-    _, val, test = data.parts()
-    return (X, y), test, val
+    _, (X_val, y_val), test = data.parts()
+    new = are_new(X_val, test[0])
+    val = X_val[new], y_val[new]
+    new = are_new(X, np.concatenate([val[0], test[0]]))
+    return (X[new], y[new]), test, val
 
 
 def run_seed(data, seed):
