@@ -10,13 +10,14 @@ generator balanced, overall and of classes of fewer than 20 rows; epochs.
 """
 
 import warnings
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 import torch
 import typer
-from _common import global_scale
+from _common import Ledger, global_scale
 from imblearn.over_sampling import SMOTE
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from skorch.callbacks import Callback
@@ -112,7 +113,6 @@ OPTIONS = {
         lambda sizes: {"criterion__class_weight": 1 + np.log(sizes.max() / sizes)},
         {},
     ),
-    "noise on inputs": (lambda sizes: _callback(InputNoise(0.3)), {}),
     "noise on tail inputs": (
         lambda sizes: _callback(InputNoise(0.3 * (sizes < FEW))),
         {},
@@ -154,6 +154,7 @@ def likelihood(cvae, X, y, seed):
 def measure(name, data, seed):
     """Return the metrics of an option."""
     X, y, X_test, y_test = data
+    y, y_test = y.astype(np.int64), y_test.astype(np.int64)
     cvae = fit(name, X, y, seed)
     sizes = np.bincount(y)
     missing = np.repeat(np.arange(len(sizes)), sizes.max() - sizes)
@@ -173,18 +174,27 @@ def main(
     data: Annotated[Path, typer.Option(help="Folder of the embeddings.")],
     seeds: Annotated[int, typer.Option(min=1, help="Number of seeds.")] = 3,
     only: Annotated[list[str] | None, typer.Option(help="Options to run.")] = None,
+    ledger: Annotated[
+        Path | None, typer.Option(help="File of finished runs, to go on with.")
+    ] = None,
 ):
     """Measure all options, and print means and standard deviations over seeds."""
     warnings.simplefilter("ignore")
     cifar = load_embeddings(data / "cifar100_lt_vit_tiny.npz")
     X, X_test = global_scale(cifar.X_train, cifar.X_test)
     split = X, cifar.y_train, X_test, cifar.y_test
+    names, finished = only or list(OPTIONS), Ledger(ledger)
+    runs = {
+        (name, seed): finished.get((name, seed), partial(measure, name, split, seed))
+        for seed in range(seeds)
+        for name in names
+    }
     print(f"{'':22}" + "".join(f"{name:>18}" for name in COLUMNS))
-    for name in only or OPTIONS:
-        rows = np.array([measure(name, split, seed) for seed in range(seeds)])
+    for name in names:
+        rows = np.array([runs[name, seed] for seed in range(seeds)])
         cells = zip(rows.mean(axis=0), rows.std(axis=0), strict=True)
         line = "".join(f"{m:11.2f} ± {s:4.2f}" for m, s in cells)
-        print(f"{name:22}{line}", flush=True)
+        print(f"{name:22}{line}")
 
 
 if __name__ == "__main__":

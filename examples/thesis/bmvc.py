@@ -260,7 +260,7 @@ def main(
     ] = Path("bmvc_ledger"),
 ):
     """Compare utility, distance, membership and robustness of the methods."""
-    data_sets = [data_set for path in data for data_set in read(path)]
+    data_sets = [read(path)[-1] for path in data]
     rows, robustness, results = [], [], {}
     print(f"{__doc__}\nmean and standard deviation of {seeds} seeds\n")
     print(f"{'':52}" + "".join(f"{name[:15]:>16}" for name in DECIMALS))
