@@ -18,7 +18,8 @@ def early_stopping(
     For :class:`CVAE`, :class:`VAE`, :class:`FlowMatching`, and all that pass
     `net_params` to them, and for :class:`~skcvae.long_tail.LongTailClassifier`. The
     weights of the epoch with the lowest validation loss are kept, and the learning rate
-    is constant. Nothing else is learned from validation samples.
+    is constant. Nothing else is learned from validation samples. Set `max_epochs` of
+    the estimator to more than it will need: "auto" may end the training before.
 
     Parameters
     ----------
