@@ -198,7 +198,7 @@ def run(data, n_seeds, ledger):
 
 def table_row(data, method, found, note):
     """Return a row of the CSV: means and standard deviations over the seeds."""
-    row = {"data": data, "method": method}
+    row = {"data": data, "method": method, "seeds": len(found)}
     for name, decimals in DECIMALS.items():
         row |= cells(name, [scores.get(name, np.nan) for scores in found], decimals)
     return {**row, "note": note}
