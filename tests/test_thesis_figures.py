@@ -222,7 +222,7 @@ def test_classes_are_filled_up_to_the_balanced_counts(scripts, files):
     with figures.open_setup(files[0], 1, cache=files[2]) as setup:
         _, y = figures.balanced_samples(setup.data, files[1])
         X_new, y_new = figures.fill_up(
-            figures.our_cvae(setup, "small"), setup.data, y, 1
+            figures.fit_both(setup, "small")[1], setup.data, y, 1
         )
     assert np.bincount(y).tolist() == np.bincount(y_new).tolist() == [40] * N_CLASSES
     np.testing.assert_array_equal(X_new[: len(setup.data.X_train)], setup.data.X_train)
