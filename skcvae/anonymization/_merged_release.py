@@ -262,6 +262,10 @@ def _check_releases(releases):
                 "merge_releases takes what skcvae.anonymization.load returns, got "
                 f"{type(release).__name__}."
             )
+        if hasattr(release, "label_sets_"):
+            raise ValueError(
+                "Releases of label sets cannot be merged: draw from each of them."
+            )
     sizes = [release.n_features_in_ for release in releases]
     if len(set(sizes)) > 1:
         raise ValueError(
