@@ -241,12 +241,13 @@ class BaseGenerativeAnonymizer(BatchesMixin, BaseAnonymizer):
 
         class_prior : {"uniform", "training"} or array-like of shape (n_classes,), \
 default="uniform"
-            How often each class, or label set of `label_sets_`, is drawn if the recipient gives no labels. "training"
-            discloses the class distribution of the training samples.
+            How often each class, or label set of `label_sets_`, is drawn if the
+            recipient gives no labels. "training" discloses the class distribution of
+            the training samples.
 
         min_class_size : int, default=2
-            Classes and label sets of fewer training samples are left out. The mean of a class of one
-            sample is that sample.
+            Classes and label sets of fewer training samples are left out. The mean of a
+            class of one sample is that sample.
 
         Returns
         -------

@@ -249,16 +249,21 @@ def _check_manifest(manifest):
         raise ValueError("noise must be true or false")
     if architecture == "conv":
         check_images(manifest)
-    _check_labels(manifest["classes"], manifest["label_type"])
-    if len(manifest["classes"]) != manifest["n_classes"]:
-        raise ValueError("it does not have as many classes as it says")
-    if "label_sets" in manifest:
-        names = manifest["label_sets"]
-        if not isinstance(names, list) or len(names) != 2:
-            raise ValueError("its label_sets are not labels and their type")
-        _check_labels(*names)
-        if len(names[0]) < 2:
-            raise ValueError("its label sets have fewer than two labels")
+    classes = manifest["classes"], manifest["label_type"]
+    _check_labels(*classes, manifest["n_classes"])
+    _check_names_of_labels(manifest)
+
+
+def _check_names_of_labels(manifest):
+    """Refuse names of the labels of label sets that are not two or more."""
+    if "label_sets" not in manifest:
+        return
+    named = manifest["label_sets"]
+    if not (isinstance(named, list) and len(named) == 2 and isinstance(named[0], list)):
+        raise ValueError("its label_sets are not labels and their type")
+    if len(named[0]) < 2:
+        raise ValueError("its label sets have fewer than two labels")
+    _check_labels(*named, len(named[0]))
 
 
 def _check_entries(manifest):
@@ -280,15 +285,15 @@ def _check_entries(manifest):
         raise ValueError("privacy and versions must be objects")
 
 
-def _check_labels(classes, label_type):
-    """Refuse what is not a list of different labels of a known type."""
+def _check_labels(classes, label_type, n_classes):
+    """Refuse what is not a list of so many different labels of a known type."""
     known = isinstance(label_type, str) and label_type in _LABEL_TYPES
     if not known or not isinstance(classes, list):
         raise ValueError("its classes are not a list of labels of a known type")
     if any(type(label) is not _LABEL_TYPES[label_type] for label in classes):
         raise ValueError(f"its classes are not all of the type {label_type}")
-    if len(set(classes)) != len(classes):
-        raise ValueError("its classes are not different")
+    if len(classes) != n_classes or len(set(classes)) != len(classes):
+        raise ValueError("it does not have as many different classes as it says")
     if (
         label_type == "str"
         and classes
@@ -317,11 +322,15 @@ def _check_values(tensors):
     if not tensors["class_prior"].sum() > 0:
         raise ValueError("its class prior is zero")
     if "label_sets" in tensors:
-        sets = tensors["label_sets"].numpy()
-        if not np.isin(sets, (0, 1)).all():
-            raise ValueError("its label sets hold other values than 0 and 1")
-        if len(unique_label_sets(sets.astype(bool))[0]) != len(sets):
-            raise ValueError("its label sets are not different")
+        _check_label_sets(tensors["label_sets"].numpy())
+
+
+def _check_label_sets(sets):
+    """Refuse label sets of other values than 0 and 1, and equal ones."""
+    if not np.isin(sets, (0, 1)).all():
+        raise ValueError("its label sets hold other values than 0 and 1")
+    if len(unique_label_sets(sets.astype(bool))[0]) != len(sets):
+        raise ValueError("its label sets are not different")
 
 
 def labels_to_json(classes):

@@ -91,7 +91,8 @@ class BatchesMixin:
 class SyntheticDataset(IterableDataset):
     """Endless batches of synthetic samples as tensors, for torch's DataLoader.
 
-    Targets are class codes, int64, or label sets of 0 and 1, float32. Each worker of a loader draws its own samples.
+    Targets are class codes, int64, or label sets of 0 and 1, float32. Each worker of a
+    loader draws its own samples.
 
     Parameters
     ----------
