@@ -67,7 +67,7 @@ MERGING_CVAE = CVAEAnonymizer(
 TABLE = TableGenerator(
     encoding="given",
     combinations="any",
-    bounds={i: (-20, 20) for i in range(N_FEATURES)},
+    bounds=dict.fromkeys(range(N_FEATURES), (-20, 20)),
 )
 BOTH = pytest.mark.parametrize("anonymizer", [MERGING, MERGING_CVAE], ids=["g", "cvae"])
 
