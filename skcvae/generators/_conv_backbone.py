@@ -5,6 +5,7 @@ from numbers import Integral, Real
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from ._conv_net import ConvNet
 
@@ -239,6 +240,10 @@ class ImagesMixin:
 
     Then they model pixels between 0 and 1, without class means.
     """
+
+    class_means_: NDArray
+    mean_shrinkage_: float
+    _output_dtype: np.dtype
 
     @property
     def _images(self):
