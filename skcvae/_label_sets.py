@@ -4,18 +4,7 @@ import numpy as np
 from scipy import sparse
 from sklearn.utils.validation import check_consistent_length
 
-from ._validation import check_samples_alone
-
-
-def is_label_sets(y):
-    """Tell whether targets have two columns or more."""
-    shape = getattr(y, "shape", None)
-    if shape is None:
-        try:
-            shape = np.shape(y)
-        except ValueError:
-            return False
-    return len(shape) == 2 and shape[1] > 1
+from ._validation import check_samples_alone, is_label_sets
 
 
 def read_label_sets(Y, name="y", one_label="an estimator of classes"):

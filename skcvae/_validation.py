@@ -375,9 +375,20 @@ def check_targets(y):
         raise ValueError(SEVERAL_LABELS)
 
 
+def is_label_sets(y):
+    """Tell whether targets have two columns or more."""
+    shape = getattr(y, "shape", None)
+    if shape is None:
+        try:
+            shape = np.asarray(y).shape
+        except ValueError:
+            return False
+    return len(shape) == 2 and shape[1] > 1
+
+
 def refuse_label_sets(y):
     """Refuse several labels for each sample, and name what takes them."""
-    if np.ndim(y) == 2 and np.shape(y)[1] > 1:
+    if is_label_sets(y):
         raise ValueError(SEVERAL_LABELS)
 
 
@@ -386,7 +397,7 @@ def check_one_hot(y):
 
     imbalanced-learn reads one-hot labels as classes, and no label as the first class.
     """
-    if np.ndim(y) == 2 and np.shape(y)[1] > 1:
+    if is_label_sets(y):
         values = np.asarray(y)
         if not (np.isin(values, (0, 1)).all() and (values.sum(axis=1) == 1).all()):
             refuse_label_sets(values)
