@@ -35,6 +35,7 @@ from skcvae.generators import (
     FlowMatching,
     TableGenerator,
 )
+from skcvae.over_sampling import GenerativeOverSampler
 from skcvae.privacy import (
     class_gaussian_attack,
     label_inference_gap,
@@ -382,6 +383,17 @@ def test_batches_and_data_sets_have_label_sets(tmp_path):
         x, targets = next(iter(SyntheticDataset(source, 7, random_state=0)))
         assert x.shape == (7, N_FEATURES)
         assert targets.shape == (7, 6) and targets.dtype == torch.float32
+
+
+def test_classes_are_not_drawn_from_a_release_of_label_sets(tmp_path):
+    X, Y = draw_data()
+    release = load(clone(MERGING).fit(X, Y).release(tmp_path / "a.safetensors"))
+    y = np.repeat(np.arange(6), [200, 40, 40, 40, 40, 40])
+    sampler = GenerativeOverSampler(FrozenEstimator(release))
+    with pytest.raises(ValueError, match="y must have a column of 0 and 1"):
+        sampler.fit_resample(X, y)
+    with pytest.raises(ValueError, match="This Release draws label sets"):
+        release.sample.plan_blocks(release, y, 0, 1000)
 
 
 def test_a_file_holds_no_count(tmp_path):
