@@ -294,10 +294,8 @@ def _check_labels(classes, label_type, n_classes):
         raise ValueError(f"its classes are not all of the type {label_type}")
     if len(classes) != n_classes or len(set(classes)) != len(classes):
         raise ValueError("it does not have as many different classes as it says")
-    if (
-        label_type == "str"
-        and classes
-        and len(classes) * 4 * max(map(len, classes)) > (_MAX_LABEL_BYTES)
+    if label_type == "str" and len(classes) * 4 * max(map(len, classes)) > (
+        _MAX_LABEL_BYTES
     ):
         raise ValueError("its classes have too long names")
     try:
