@@ -53,7 +53,8 @@ VARIANCE_CONSTRAINT = [
 #: Which classes take label sets, for messages.
 TAKE_LABEL_SETS = (
     "ClassGaussian and CVAE generate samples of label sets, MultilabelOverSampler "
-    "over-samples them, and MultilabelLongTailClassifier learns them."
+    "over-samples them, MultilabelLongTailClassifier learns them, and "
+    "GenerativeAnonymizer and CVAEAnonymizer release them."
 )
 SEVERAL_LABELS = (
     f"y has several labels for each sample, and one class is needed. {TAKE_LABEL_SETS}"
