@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from numbers import Integral, Real
+from typing import Any
 
 import numpy as np
 import torch
@@ -243,6 +244,10 @@ class ImagesMixin:
 
     Then they model pixels between 0 and 1, without class means.
     """
+
+    class_means_: Any
+    mean_shrinkage_: Any
+    _output_dtype: Any
 
     @property
     def _images(self):

@@ -39,7 +39,7 @@ def choose_width(cvae, Z, codes, seed):
     scores = {"gaussian": _means(gaussian_log_likelihood(means, *p) for p in parts)}
     chosen, best = _WIDTHS[0], None
     for width in _WIDTHS:
-        candidate = _fit_candidate(cvae, width, {}, *parts[0], seed)
+        candidate = _fit_width(cvae, width, *parts[0], seed)
         bounds = [log_likelihood_bound(candidate, *part, seed) for part in parts]
         scores[width] = _means(bounds)
         if best is not None and not is_worth(bounds[0] - best[0], bounds[1] - best[1]):
@@ -64,16 +64,16 @@ def choose_epochs(cvae, Z, codes, seed):
     parts = [(Z[mask], codes[mask]) for mask in (~held_out, held_out)]
     scores, best = {}, None
     for divisor in _EPOCH_DIVISORS:
-        params = {"max_epochs": max(usual // divisor, 1)}
+        n_epochs = max(usual // divisor, 1)
         width = cvae.architecture.width
-        candidate = _fit_candidate(cvae, width, params, *parts[0], seed)
+        candidate = _fit_width(cvae, width, *parts[0], seed, max_epochs=n_epochs)
         bounds = [log_likelihood_bound(candidate, *part, seed) for part in parts]
-        scores[params["max_epochs"]] = _means(bounds)
+        scores[n_epochs] = _means(bounds)
         if best is not None and not generalises(
             bounds[0] - best[0], bounds[1] - best[1]
         ):
             break
-        chosen, best = params["max_epochs"], bounds
+        chosen, best = n_epochs, bounds
     return chosen, scores
 
 
@@ -113,7 +113,7 @@ def generalises(gains, held_out_gains):
     return gain > error and gains.mean() - gain <= 2 * of_difference
 
 
-def _fit_candidate(cvae, width, params, Z, codes, seed):
+def _fit_width(cvae, width, Z, codes, seed, **params):
     """Return a copy of a CVAE of one width, fitted to scaled samples."""
     candidate = clone(cvae).set_params(
         net_params=_without_callbacks(cvae.net_params), **params
