@@ -337,6 +337,14 @@ def test_held_out_images_choose_the_number_of_epochs(kind, digits, monkeypatch):
     assert_array_equal(given.sample(9)[0], chosen.sample(9)[0])
 
 
+def test_an_anonymizer_of_images_chooses_by_default(digits, monkeypatch):
+    monkeypatch.setattr(_cvae_net, "_AUTO_STEPS", 32)
+    fast = {**FAST, "max_epochs": "auto"}
+    generator = CVAEAnonymizer(architecture=DIGITS, **fast).fit(*digits).generator_
+    assert len(generator.history_) in generator.held_out_scores_
+    assert generator.hidden_dim_ == DIGITS.width
+
+
 @pytest.mark.parametrize(("n_samples", "n_epochs"), [(40, 4), (400, 16)])
 def test_epochs_are_not_chosen_by_few_images_or_for_a_number(
     n_samples, n_epochs, digits, monkeypatch
