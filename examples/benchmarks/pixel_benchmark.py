@@ -307,10 +307,10 @@ def draw_figure(args):
     import matplotlib.pyplot as plt
 
     X, y = load_digits(return_X_y=True)
-    breast, shown = load_breast(args.data)["train"], [0, 1]
+    breast = [part[::2] for part in load_breast(args.data)["train"]]
     sets = {
-        "digits": (X, y, (8, 8), range(0, 10, 2)),
-        "breast": (*breast, (28, 28), shown),
+        "digits": (X[::2], y[::2], (8, 8), [0, 2, 3, 8]),
+        "BreastMNIST": (*breast, (28, 28), [0, 1]),
     }
     figure, axes = plt.subplots(1, 2, figsize=(9, 6), layout="constrained")
     for ax, (name, (X, y, shape, classes)) in zip(axes, sets.items(), strict=True):
