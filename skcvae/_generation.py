@@ -225,6 +225,9 @@ def check_frozen(estimator, X, y):
     if hasattr(estimator, "privacy_statement"):
         # An error would tell of a label. Private fits leave out unknown ones, too.
         return
+    if np.ndim(y) == 2:
+        # Label sets: `sample` says which of them it does not know.
+        return
     known = set(np.asarray(getattr(estimator, "classes_", y)).tolist())
     lacking = [label for label in np.unique(y).tolist() if label not in known]
     if lacking:

@@ -18,17 +18,20 @@ def is_label_sets(y):
     return len(shape) == 2 and shape[1] > 1
 
 
-def read_label_sets(Y):
+def read_label_sets(Y, name="y", one_label="an estimator of classes"):
     """Return label sets of shape (n_samples, n_labels), bool, and the labels' names.
 
     Names are the columns of a pandas frame if all are strings, else numbers from 0.
-    Raise ValueError if a value is neither 0 nor 1.
+    Raise ValueError if `Y` has one column or other values than 0 and 1; it names
+    `one_label` as what takes one class for each sample.
     """
+    if Y is None:
+        raise ValueError("This requires y to be passed, but the target y is None.")
     if not is_label_sets(Y):
         raise ValueError(
-            "Label sets are an array of shape (n_samples, n_labels) with two labels or "
-            f"more, got an array of shape {np.shape(Y)}. For one class of each sample, "
-            "give labels of shape (n_samples,) to an estimator of classes."
+            f"{name} must have a column of 0 and 1 for each of at least two labels, "
+            f"got an array of shape {np.shape(Y)}. For one class for each sample, use "
+            f"{one_label}."
         )
     columns = getattr(Y, "columns", None)
     if sparse.issparse(Y):
@@ -41,9 +44,9 @@ def read_label_sets(Y):
             values = np.full(values.shape, np.nan)
     if not np.isin(values, (0, 1)).all():
         raise ValueError(
-            "y of several columns must hold 1 for the labels that a sample has and 0 "
-            "for the others, and nothing else. MultiLabelBinarizer of scikit-learn "
-            "makes such an array of lists of labels."
+            f"{name} must hold 0 and 1 alone: 1 where a sample has the label. "
+            "MultiLabelBinarizer of scikit-learn makes such an array of lists of "
+            "labels."
         )
     names = np.arange(values.shape[1])
     if columns is not None and all(isinstance(name, str) for name in columns):
@@ -51,9 +54,9 @@ def read_label_sets(Y):
     return values.astype(bool), names
 
 
-def check_label_sets(estimator, X, Y):
+def check_label_sets(estimator, X, Y, **params):
     """Validate samples and label sets for a fit; return samples, sets and names."""
-    sets, names = read_label_sets(Y)
+    sets, names = read_label_sets(Y, **params)
     X = check_samples_alone(estimator, X, reset=True)
     check_consistent_length(X, sets)
     return X, sets, names

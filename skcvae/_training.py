@@ -67,6 +67,11 @@ class GivenValidation:
             inner = inner.dataset
         if valid is None or isinstance(inner, LabelledTensors):
             return train, valid
+        if type(valid) is SkorchDataset:
+            # Its pairs would hide the columns of a frame, and that labels are missing.
+            if valid.y is None:
+                raise ValueError("The validation set of net_params has no labels.")
+            return train, self.convert(valid.X, np.asarray(valid.y))
         pairs = [valid[index] for index in range(len(valid))]
         labels = [y.item() if hasattr(y, "item") else y for _, y in pairs]
         X = [x for x, _ in pairs]

@@ -449,7 +449,10 @@ def check_validation(estimator, X, y):
 
     The estimator has `n_features_in_` and `classes_` of the training samples.
     """
-    X = check_array(check_numbers(X), dtype=[np.float64, np.float32])
+    X = check_numbers(X)
+    if hasattr(estimator, "feature_names_in_"):
+        _check_feature_names(estimator, X, reset=False)
+    X = check_array(X, dtype=[np.float64, np.float32], input_name="X_val")
     if X.shape[1] != estimator.n_features_in_:
         raise ValueError(
             f"The validation samples of net_params['train_split'] have {X.shape[1]} "

@@ -35,6 +35,8 @@ def scripts():
             script = importlib.import_module(name)
             quick = partial(CVAEAnonymizer, max_epochs=1)
             patch.setattr(script, "CVAEAnonymizer", quick)
+            if hasattr(script, "PAPER"):
+                patch.setattr(script, "PAPER", {**script.PAPER, "max_epochs": 1})
             if hasattr(script, "PROBE"):
                 patch.setattr(script, "PROBE", {**script.PROBE, **QUICK_PROBE})
         yield importlib.import_module
@@ -173,7 +175,7 @@ def test_cvae_of_the_thesis_has_its_epochs_or_as_many_as_the_steps_allow(
 def test_bmvc_knows_what_the_real_rows_are(scripts, tmp_path):
     data = save(tmp_path / "a.npz", train=80, test=20)
     output, figure = tmp_path / "bmvc.csv", tmp_path / "new" / "curves.png"
-    scripts("bmvc").main([data], output, figure, 1, 1)
+    scripts("bmvc").main([data], output, figure, 1, tmp_path / "ledger")
     rows = {row["method"]: row for row in read_csv(output)}
     assert len(rows) == 12
     identity = rows["identity"]
@@ -192,7 +194,8 @@ def test_bmvc_knows_what_the_real_rows_are(scripts, tmp_path):
 
 def test_bmvc_drops_the_rows_that_the_program_leaves_out(scripts):
     X, y = clusters(42)
-    releases = {r.name: r for r in scripts("bmvc").publish(X, y, 1, 0)}
+    val = clusters(20, seed=1)
+    releases = {r.name: r for r in scripts("bmvc").publish(X, y, val, 0)}
     # 42 rows are 8 clusters of 5, and 2 more: the last ones.
     blind = releases["k-Same 5, label-blind"]
     np.testing.assert_array_equal(blind.y, y[:40])
@@ -200,6 +203,48 @@ def test_bmvc_drops_the_rows_that_the_program_leaves_out(scripts):
     assert counts.tolist() == [5] * 8
     assert len(releases["k-Same 5"].X) == 42
     assert len(releases["CVAE (ours), online"].X) == 420
+
+
+def test_bmvc_continues_where_it_stopped_and_not_with_other_data(scripts, tmp_path):
+    script, ledger = scripts("bmvc"), tmp_path / "ledger"
+    data = scripts("_anonymization").read(save(tmp_path / "a.npz", train=80, test=20))
+    first = script.run(data[0], 1, ledger)
+    (entry,) = ledger.iterdir()
+    entry.write_text(entry.read_text().replace("within class", "remembered"))
+    again = script.run(data[0], 1, ledger)
+    assert again[0] == first[0] and "remembered" in again[2]["k-Same 2"]
+    data[0].arrays["X_train"] = data[0].arrays["X_train"] + 1
+    assert "within class" in script.run(data[0], 1, ledger)[2]["k-Same 2"]
+
+
+def test_bmvc_takes_the_splits_of_a_file_and_drops_rows_that_are_in_two(
+    scripts, tmp_path
+):
+    X, y = clusters(160)
+    arrays = {"X_train": X, "X_val": X[:40] + 7, "X_test": X[:40] + 9}
+    arrays["X_train"][3], arrays["X_val"][5] = arrays["X_test"][[10, 12]]
+    arrays |= {f"y{name[1:]}": y[: len(a)] for name, a in arrays.items()}
+    np.savez(tmp_path / "three.npz", **arrays)
+    data = scripts("_anonymization").read(tmp_path / "three.npz")[0]
+    train, test, val = scripts("bmvc").split(data, 0)
+    for found, name, dropped in (
+        (train, "train", 3),
+        (val, "val", 5),
+        (test, "test", 40),
+    ):
+        for array, kind in zip(found, "Xy", strict=True):
+            expected = np.delete(arrays[f"{kind}_{name}"], [dropped][: dropped < 40], 0)
+            np.testing.assert_allclose(array, expected, rtol=1e-5)
+
+
+def test_cvae_of_the_bmvc_program_has_its_settings(scripts):
+    X, y = clusters(60)
+    cvae = scripts("bmvc").paper_cvae(*clusters(20, seed=1), 0).fit(X, y)
+    module = cvae.generator_.net_.module_
+    assert module.backbone.encoder_in.linear.out_features == 256
+    assert module.backbone.encoder_out.out_features == 2 * 50
+    assert cvae.get_params()["beta"] == 0.1
+    assert "valid_loss" in cvae.generator_.history_[0]
 
 
 def test_figure_12_measures_to_the_nearest_original(scripts, tmp_path):

@@ -1,6 +1,7 @@
 """What the benchmark scripts compute besides what the library does."""
 
 import importlib.util
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,10 +12,11 @@ import pytest
 import torch
 from scipy import stats
 from sklearn.datasets import load_digits
+from torch import nn
 
-from skcvae._training import LabelledTensors
 from skcvae.datasets import make_long_tailed
 from skcvae.generators import CVAE, ClassGaussian
+from skcvae.generators._cvae_net import SmallBackbone
 
 EXAMPLES = Path(__file__).parents[1] / "examples" / "benchmarks"
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -188,55 +190,70 @@ def test_real_rows_are_drawn_once_each_as_far_as_there_are_enough(digits):
 
 
 @pytest.fixture
-def batches():
-    generator = torch.Generator().manual_seed(0)
+def batch(torch_seed):
     y = torch.tensor([0] * 60 + [1] * 30 + [2])
-    x = torch.randn(91, 4, generator=generator) + 10 * y[:, None]
-    return LabelledTensors(x, y)
+    x = torch.randn(91, 8) + 10 * y[:, None]
+    return {"x": x, "y": y}, x
 
 
-def test_mixup_stays_within_classes(batches):
-    seen = 0
-    for batch, target in options.MixupLoader(batches, 32, shuffle=True):
-        assert torch.equal(batch["x"], target)
-        distance = (target.mean(dim=1) - 10 * batch["y"]).abs()
-        assert distance.max() < 4
-        seen += len(target)
-    assert seen == 91
+NET = SimpleNamespace(module__n_classes=3)
 
 
-def test_noise_reaches_the_input_of_tail_classes_only(batches):
-    for batch, target in options.NoisyTailLoader(batches, 91):
-        changed = (batch["x"] != target).any(dim=1)
-        assert torch.equal(changed, batch["y"] == 2)
+def test_mixup_stays_within_classes(batch):
+    inputs, target = batch
+    before = target.clone()
+    options.Mixup().on_batch_begin(NET, batch, training=True)
+    assert inputs["x"] is target
+    assert (target != before).any(dim=1).sum() > 80
+    distance = (target.mean(dim=1) - 10 * inputs["y"]).abs()
+    assert distance.max() < 4
 
 
-def test_balanced_loader_draws_tail_classes_more_often(batches, torch_seed):
-    loader = options.BalancedLoader(batches, 32)
-    drawn = torch.cat([batch["y"] for _ in range(200) for batch, _ in loader])
-    share = torch.bincount(drawn).float() / len(drawn)
-    weights = torch.tensor([60.0, 30.0, 1.0]).sqrt()
-    np.testing.assert_allclose(share, weights / weights.sum(), atol=0.01)
+def test_cutmix_gives_each_row_the_share_of_labels_that_its_features_have(batch):
+    inputs, target = batch
+    before, y = target.clone(), inputs["y"]
+    options.CutMix().on_batch_begin(NET, batch, training=True)
+    assert inputs["x"] is target
+    own = (target == before).float().mean(dim=1)
+    others = (target == before.roll(1, 0)).float().mean(dim=1)
+    assert (own + others == 1).all()
+    shares = torch.zeros(91, 3)
+    shares.index_put_((torch.arange(91), y), own, accumulate=True)
+    shares.index_put_((torch.arange(91), y.roll(1)), others, accumulate=True)
+    torch.testing.assert_close(inputs["y"], shares)
 
 
-def test_annealing_raises_beta_from_zero_to_its_value():
-    net = SimpleNamespace(
-        criterion_=SimpleNamespace(beta=2.0), history=[], max_epochs=10
-    )
-    annealing = options.KLAnnealing(share=0.5)
-    annealing.on_train_begin(net)
-    betas = []
-    for _ in range(8):
-        net.history.append({})
-        annealing.on_epoch_begin(net)
-        betas.append(net.criterion_.beta)
-    np.testing.assert_allclose(betas, [0, 0.4, 0.8, 1.2, 1.6, 2, 2, 2])
+@pytest.mark.parametrize("kind", [options.Mixup, options.CutMix])
+def test_validation_batches_are_not_mixed(kind, batch):
+    before = batch[1].clone()
+    kind().on_batch_begin(NET, batch, training=False)
+    assert torch.equal(batch[1], before) and batch[0]["y"].shape == (91,)
+
+
+def test_a_whole_share_of_one_class_is_its_label():
+    y = torch.tensor([2, 0])
+    module = options.MixedVAE(SmallBackbone, 4, 3, latent_dim=2, hidden_dim=5)
+    nn.init.normal_(module.noise_scale.class_bias.weight)
+    x = torch.randn(2, 4)
+    for one, other in zip(
+        module.encode(x, y),
+        module.encode(x, nn.functional.one_hot(y, 3).float()),
+        strict=True,
+    ):
+        torch.testing.assert_close(one, other)
 
 
 @pytest.mark.parametrize("name", options.OPTIONS)
-def test_every_option_trains(name, digits):
-    cvae = options.make_cvae(name, 0).set_params(max_epochs=2)
-    assert np.isfinite(cvae.fit(*digits[:2]).sample(50)[0]).all()
+def test_every_option_trains(name, digits, monkeypatch):
+    quick = partial(CVAE, hidden_dim=16)
+    monkeypatch.setattr(options, "CVAE", quick)
+    make_params, params = options.OPTIONS[name]
+    monkeypatch.setitem(
+        options.OPTIONS, name, (make_params, params | {"max_epochs": 2})
+    )
+    likelihood, overall, _, epochs = options.measure(name, digits, 0)
+    assert np.isnan(likelihood) == name.startswith("thesis")
+    assert overall > 20 and epochs == 2
 
 
 def test_sweep_has_an_accuracy_for_each_variance(digits):

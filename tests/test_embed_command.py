@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from typer.testing import CliRunner
 
 from skcvae.cli import app
-from skcvae.cli._databases import read_unlabelled
+from skcvae.cli._databases import read_samples, read_unlabelled
 from skcvae.datasets import load_embeddings
 from skcvae.embedding import FoundationEmbedder, _embedder
 
@@ -196,6 +196,34 @@ def test_a_medmnist_file(run, embed, tmp_path, shape, as_column):
         rows = embed(arrays[f"{split}_images"])
         assert_allclose(written[f"X_{split}"], rows, atol=1e-5)
     assert load_embeddings(output).X_train.shape == (5, 64)
+
+
+def test_splits_are_written_to_a_folder_that_other_commands_read(run, tmp_path):
+    rng = np.random.RandomState(0)
+    arrays = {}
+    for split, n in (("train", 12), ("val", 4), ("test", 6)):
+        images = rng.randint(0, 256, (n, 28, 28)).astype(np.uint8)
+        arrays |= {f"{split}_images": images, f"{split}_labels": np.arange(n) % 2}
+    np.savez(tmp_path / "breastmnist.npz", **arrays)
+    for output in ("whole.npz", "database"):
+        result = run(tmp_path / "breastmnist.npz", tmp_path / output)
+        assert result.exit_code == 0, result.output
+    whole, folder = load(tmp_path / "whole.npz"), tmp_path / "database"
+    files = sorted(path.name for path in folder.iterdir())
+    assert files == ["test.npz", "train.npz", "val.npz"]
+    for split in ("train", "val", "test"):
+        part = load(folder / f"{split}.npz")
+        assert_array_equal(part["embeddings"], whole[f"X_{split}"])
+        assert_array_equal(part["labels"], whole[f"y_{split}"])
+    samples = read_samples(folder, "val")
+    assert_array_equal(samples.X, whole["X_val"])
+
+
+def test_a_folder_for_splits_is_refused_before_images_are_read(run, photos, tmp_path):
+    check_refused(run(photos, tmp_path / "out"), "has no splits train and test")
+    check_refused(run(photos, photos), "is the folder of the images")
+    check_refused(run(photos, tmp_path / "none" / "out"), "cannot be made a folder")
+    assert not (tmp_path / "out.cache").exists()
 
 
 IMAGES = np.zeros((4, 28, 28), dtype=np.uint8)

@@ -39,7 +39,6 @@ LAYERS = [
         "_class_means",
         "_mean_leakage",
         "_neighbors",
-        "_multilabel",
         "_npz",
         "_record_sets",
         "_scaling",

@@ -208,9 +208,9 @@ def test_decoded_samples_lie_at_the_means():
 @pytest.mark.parametrize(
     ("Y", "message"),
     [
-        (np.full((20, 3), 2), "1 for the labels that a sample has"),
-        (np.full((20, 3), np.nan), "1 for the labels that a sample has"),
-        (np.full((20, 3), "a"), "1 for the labels that a sample has"),
+        (np.full((20, 3), 2), "0 and 1 alone"),
+        (np.full((20, 3), np.nan), "0 and 1 alone"),
+        (np.full((20, 3), "a"), "0 and 1 alone"),
         (np.ones((19, 3)), "inconsistent numbers of samples"),
         (np.zeros((20, 3)), "holds zeros only"),
     ],
@@ -334,7 +334,7 @@ def test_no_label_sets_give_no_samples(generator):
 def test_classes_are_refused_after_label_sets(generator):
     X, Y, _, _ = additive(60)
     fitted = clone(generator).fit(X, Y)
-    with pytest.raises(ValueError, match="two labels or more"):
+    with pytest.raises(ValueError, match="at least two labels"):
         fitted.sample(y=Y[:, 0])
     with pytest.raises(ValueError, match="4 labels, and 6 were known"):
         fitted.sample(y=Y[:, :4])

@@ -204,6 +204,88 @@ def test_k_same_may_be_blind_to_labels(source, tmp_path):
     assert_same_samples(load(output), expected, y)
 
 
+def test_k_same_may_drop_the_samples_that_fill_no_cluster(tmp_path, lines):
+    # 43 samples are 8 clusters of 5. The reference program drops the last three.
+    X, y = draw(43, 0)
+    np.savez(tmp_path / "photos.npz", X=X, y=y)
+    output = tmp_path / "out.npz"
+    options = {"k": 5, "labels_blind": True, "drop_remainder": True}
+    anonymize(tmp_path / "photos.npz", output, "k-same", **options)
+    arrays = load(output)
+    assert sorted(arrays["y"]) == sorted(y[:40])
+    counts = np.unique(arrays["X"], axis=0, return_counts=True)[1]
+    assert (counts % 5 == 0).all() and counts.sum() == 40
+    assert_allclose(arrays["X"].mean(axis=0), X[:40].mean(axis=0), rtol=1e-5)
+    assert "40 samples" in lines[0] and "from 43 samples" in lines[0]
+
+
+def fit_of_command(command, source, output, monkeypatch, **options):
+    """Return the anonymizer that a command fits."""
+    made = []
+
+    def make(**params):
+        made.append(CVAEAnonymizer(**params))
+        return made[-1]
+
+    monkeypatch.setattr("skcvae.anonymization.CVAEAnonymizer", make)
+    command(source, output, "cvae", seed=0, device="cpu", **options)
+    return made[0]
+
+
+PAPER = {"hidden_dim": 16, "latent_dim": 5, "beta": 0.1}
+
+
+@pytest.mark.parametrize(
+    ("command", "output"), [(anonymize, "out.npz"), (release, "out.safetensors")]
+)
+def test_a_cvae_stops_by_the_validation_samples_of_its_source(
+    source, tmp_path, monkeypatch, command, output
+):
+    options = {**PAPER, "epochs": 300, "patience": 3}
+    fitted = fit_of_command(command, source, tmp_path / output, monkeypatch, **options)
+    losses = fitted.generator_.history_[:, "valid_loss"]
+    assert len(losses) == int(np.argmin(losses)) + 4 < 300
+    batches = fitted.generator_.history_[0, "batches"]
+    assert sum(batch.get("valid_batch_size", 0) for batch in batches) == 90
+    params = fitted.get_params()
+    assert {name: params[name] for name in PAPER} == PAPER
+    assert fitted.generator_.net_.module_.backbone.decoder.hidden_dim == 16
+
+
+def test_the_objective_of_the_paper_comes_with_its_other_settings(
+    source, tmp_path, monkeypatch
+):
+    options = {"objective": "reference", "epochs": 1}
+    output = tmp_path / "out.npz"
+    params = fit_of_command(anonymize, source, output, monkeypatch, **options)
+    expected = {"lr": 1e-3, "batch_size": 512, "prior": "standard", "noise": None}
+    found = params.get_params()
+    assert found["objective"] == "reference"
+    assert {name: found[name] for name in expected} == expected
+
+
+def test_validation_samples_may_come_from_another_file(source, tmp_path, monkeypatch):
+    X, y = PARTS["train"]
+    np.savez(tmp_path / "train.npz", X=X, y=y)
+    options = {"epochs": 2, "patience": 1}
+    output = tmp_path / "out.npz"
+    with pytest.raises(ValueError, match="has no validation samples"):
+        anonymize(tmp_path / "train.npz", output, "cvae", **options)
+    with pytest.raises(ValueError, match="is for --patience"):
+        anonymize(source, output, "cvae", validation=source)
+    with pytest.raises(ValueError, match="k-same takes"):
+        anonymize(source, output, "k-same", k=2, patience=3)
+    fitted = [
+        fit_of_command(anonymize, file, output, monkeypatch, **options, **more)
+        for file, more in (
+            (source, {}),
+            (tmp_path / "train.npz", {"validation": source}),
+        )
+    ]
+    losses = [one.generator_.history_[:, "valid_loss"] for one in fitted]
+    assert losses[0] == losses[1]
+
+
 def test_the_average_minimum_distance_is_printed_but_for_private_methods(
     source, tmp_path, monkeypatch
 ):
@@ -477,6 +559,24 @@ def test_epochs_and_the_variance_of_a_release_reach_the_probe(source, tmp_path, 
 
 
 # Release
+
+
+def test_the_probe_prints_the_average_minimum_distance(source, tmp_path, lines):
+    generated = tmp_path / "out.npz"
+    anonymize(source, generated, "gaussian", seed=0)
+    lines.clear()
+    output = tmp_path / "result.json"
+    probe(generated, source, source, training=source, epochs=1, output=output)
+    expected = average_min_distance(load(generated)["X_train"], PARTS["train"][0])
+    found = json.loads(output.read_text())["average_min_distance"]
+    assert found == pytest.approx(expected)
+    assert f"average_min_distance: {expected:.3g}" in lines
+    decoder = tmp_path / "decoder.safetensors"
+    release(source, decoder, "gaussian", seed=0)
+    probe(decoder, source, source, training=source, epochs=1, output=output)
+    again = json.loads(output.read_text())["average_min_distance"]
+    # As many draws as there are training samples, of the same distribution.
+    assert again == pytest.approx(expected, rel=0.2)
 
 
 def test_a_release_is_written_probed_and_audited(

@@ -2,94 +2,87 @@
 
     python examples/benchmarks/cvae_training_options.py --data FOLDER [--seeds 3]
 
-FOLDER holds `cifar100_lt_vit_tiny.npz`. Each option is a callback, a loader or a
-sampler that users can pass to `CVAE` as it is; none of them is a parameter of it.
-Columns: accuracy of logistic regression on rows that the generator balanced, overall
-and of classes of fewer than 20 rows; Fréchet distance of the classes less its bias, and
-of all rows extrapolated; active latent dimensions on two moons, which have two
-features.
+FOLDER holds `cifar100_lt_vit_tiny.npz`. Each option goes to `CVAE` as it is: a callback
+or an argument in `net_params`, or a sampler before it.
+Columns: log-likelihood of the test samples (nats a sample, a lower bound; the loss of
+the thesis has none); accuracy of linear discriminant analysis on rows that the
+generator balanced, overall and of classes of fewer than 20 rows; epochs.
 """
 
 import warnings
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 import torch
 import typer
-from _common import global_scale
+from _common import Ledger, global_scale
 from imblearn.over_sampling import SMOTE
-from sklearn.datasets import make_moons
-from sklearn.linear_model import LogisticRegression
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from skorch.callbacks import Callback
+from torch import nn
 
-from skcvae._training import TensorLoader
+from skcvae._scaling import scale_rows
 from skcvae.datasets import load_embeddings
-from skcvae.generators import CVAE
-from skcvae.metrics import (
-    class_frechet_distance,
-    extrapolated_frechet_distance,
-    shot_accuracy_score,
-)
+from skcvae.generators import CVAE, InputNoise, KLAnnealing, early_stopping
+from skcvae.generators._cvae_net import ConditionalVAE
+from skcvae.generators._held_out import hold_out, log_likelihood_bound
+from skcvae.metrics import shot_accuracy_score
 from skcvae.over_sampling import PowerStrategy
 
-COLUMNS = ("overall", "few", "class FD", "whole FD", "moons")
+COLUMNS = ("likelihood", "overall", "few", "epochs")
 FEW = 20
 
 
-class KLAnnealing(Callback):
-    """Raises the weight of the KL term from 0 to its value over the first epochs."""
+class Mixup(Callback):
+    """Mixes each row of a batch with another of its class, where there is one."""
 
-    def __init__(self, share=0.3):
-        self.share = share
-
-    def on_train_begin(self, net, **kwargs):
-        """Remember the weight."""
-        self.beta_ = net.criterion_.beta
-
-    def on_epoch_begin(self, net, **kwargs):
-        """Set the weight of this epoch."""
-        done = len(net.history) - 1
-        net.criterion_.beta = self.beta_ * min(
-            1, done / max(self.share * net.max_epochs, 1)
-        )
+    def on_batch_begin(self, net, batch=None, training=None, **kwargs):
+        """Mix the rows of this batch, in place: they are copies."""
+        if not training:
+            return
+        x, y = batch[1], batch[0]["y"]
+        order = torch.argsort(y + torch.rand(len(y)))
+        partner = order.clone()
+        same = y[order][1:] == y[order][:-1]
+        partner[:-1][same] = order[1:][same]
+        x[order] = torch.lerp(x[partner], x[order], torch.rand(len(x), 1))
 
 
-class BalancedLoader(TensorLoader):
-    """Draws rows with weight n_c^-0.5, so that tail classes count more in the loss."""
+class CutMix(Callback):
+    """Replaces a run of features by those of another row, and mixes their labels."""
 
-    def __iter__(self):
-        x, y = self.dataset.x, self.dataset.y
-        weights = torch.bincount(y).float().rsqrt()[y]
-        rows = torch.multinomial(weights, len(y), replacement=True)
-        for batch in rows.split(self.batch_size):
-            yield {"x": x[batch], "y": y[batch]}, x[batch]
-
-
-class NoisyTailLoader(TensorLoader):
-    """Adds noise to the encoder's input of classes of few rows, not to its target."""
-
-    def __iter__(self):
-        sizes = torch.bincount(self.dataset.y)
-        for batch, x in super().__iter__():
-            std = 0.3 * (sizes[batch["y"]] < FEW).float()[:, None] * x.std()
-            yield {**batch, "x": x + std * torch.randn_like(x)}, x
+    def on_batch_begin(self, net, batch=None, training=None, **kwargs):
+        """Mix the rows of this batch, in place, and give each shares of two classes."""
+        if not training:
+            return
+        inputs, x = batch
+        share = torch.distributions.Beta(0.9, 0.9).sample().item()
+        width = round((1 - share) * x.shape[1])
+        start = torch.randint(x.shape[1] - width + 1, ()).item()
+        x[:, start : start + width] = x.roll(1, 0)[:, start : start + width]
+        labels = nn.functional.one_hot(inputs["y"], net.module__n_classes).float()
+        rest = width / x.shape[1]
+        inputs["y"] = (1 - rest) * labels + rest * labels.roll(1, 0)
 
 
-class MixupLoader(TensorLoader):
-    """Mixes each row with another of its class in the batch, where there is one."""
+class SharesOfClasses(nn.Embedding):
+    """Vectors of classes, or of shares of classes (n, n_classes)."""
 
-    def __iter__(self):
-        for batch, x in super().__iter__():
-            y = batch["y"]
-            order = torch.argsort(y + torch.rand(len(y), device=y.device))
-            partner = order.clone()
-            same = y[order][1:] == y[order][:-1]
-            partner[:-1][same] = order[1:][same]
-            mixed = x.clone()
-            share = torch.rand(len(x), 1, device=x.device)
-            mixed[order] = share * x[order] + (1 - share) * x[partner]
-            yield {"x": mixed, "y": y}, mixed
+    def forward(self, y):
+        """Return the vectors, or their mean by these shares."""
+        return super().forward(y) if y.ndim == 1 else y @ self.weight
+
+
+class MixedVAE(ConditionalVAE):
+    """The networks of the CVAE, told shares of classes."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        for module in self.modules():
+            if isinstance(module, nn.Embedding):
+                module.__class__ = SharesOfClasses
 
 
 def smote_first(X, y, seed):
@@ -100,52 +93,80 @@ def smote_first(X, y, seed):
     return sampler.fit_resample(X, y)
 
 
+def stop_early(X, y, seed):
+    """Return rows without a fifth, and `net_params` that stop by that fifth."""
+    held_out = hold_out(y, seed)
+    net_params = early_stopping(X[held_out], y[held_out], patience=15)
+    return (X[~held_out], y[~held_out]), net_params
+
+
+def _callback(callback):
+    return {"callbacks": [("option", callback)]}
+
+
+# From class sizes to net_params, and parameters.
 OPTIONS = {
-    "default": {},
-    "no clipping": {"net_params": {"callbacks__gradient_clipping": None}},
-    "KL annealing": {"net_params": {"callbacks": [("annealing", KLAnnealing())]}},
-    "beta 0.1": {"beta": 0.1},
-    "beta 0.5": {"beta": 0.5},
-    "class weights": {"net_params": {"iterator_train": BalancedLoader}},
-    "noise on tail inputs": {"net_params": {"iterator_train": NoisyTailLoader}},
-    "mixup within classes": {"net_params": {"iterator_train": MixupLoader}},
-    "SMOTE first": {},
+    "default": (None, {}),
+    "KL annealing": (lambda sizes: _callback(KLAnnealing()), {}),
+    "beta 0.5": (None, {"beta": 0.5}),
+    "class weights": (
+        lambda sizes: {"criterion__class_weight": 1 + np.log(sizes.max() / sizes)},
+        {},
+    ),
+    "noise on tail inputs": (
+        lambda sizes: _callback(InputNoise(0.3 * (sizes < FEW))),
+        {},
+    ),
+    "mixup within classes": (lambda sizes: _callback(Mixup()), {}),
+    "CutMix": (lambda sizes: {"module": MixedVAE, **_callback(CutMix())}, {}),
+    "SMOTE first": (None, {}),
+    "early stopping": (None, {"max_epochs": 300, "lr": 1e-3}),
+    "thesis": (None, {"objective": "reference", "beta": 0.01, "lr": 1e-3}),
+    "thesis, not scaled": (
+        lambda sizes: {"module__bounded": False},
+        {"objective": "reference", "beta": 0.01, "lr": 1e-3},
+    ),
 }
 
 
-def make_cvae(name, seed):
-    """Return the CVAE of an option."""
-    return CVAE(device="cpu", random_state=seed, **OPTIONS[name])
+def fit(name, X, y, seed):
+    """Return the fitted CVAE of an option."""
+    make_params, params = OPTIONS[name]
+    net_params = {} if make_params is None else make_params(np.bincount(y))
+    if name == "SMOTE first":
+        X, y = smote_first(X, y, seed)
+    if name == "early stopping":
+        (X, y), net_params = stop_early(X, y, seed)
+    cvae = CVAE(device="cpu", random_state=seed, net_params=net_params, **params)
+    return cvae.fit(X, y)
+
+
+def likelihood(cvae, X, y, seed):
+    """Return the mean log-likelihood of rows, or NaN where there is none."""
+    if cvae.objective == "reference":
+        return np.nan
+    Z = scale_rows(X, cvae.offset_, cvae.scale_)
+    # The unit of a row is the same for all options: that of X.
+    per_unit = np.log(cvae.scale_[cvae.scale_ > 0]).sum()
+    return log_likelihood_bound(cvae, Z, y, seed).mean() - per_unit
 
 
 def measure(name, data, seed):
     """Return the metrics of an option."""
     X, y, X_test, y_test = data
-    rows = smote_first(X, y, seed) if name == "SMOTE first" else (X, y)
-    cvae = make_cvae(name, seed).fit(*rows)
+    y, y_test = y.astype(np.int64), y_test.astype(np.int64)
+    cvae = fit(name, X, y, seed)
     sizes = np.bincount(y)
     missing = np.repeat(np.arange(len(sizes)), sizes.max() - sizes)
     X_new, y_new = cvae.sample(y=missing)
-    head = LogisticRegression(C=0.01, max_iter=100)
+    head = LinearDiscriminantAnalysis(solver="lsqr")
     head.fit(np.concatenate([X, X_new]), np.concatenate([y, y_new]))
     scores = shot_accuracy_score(y_test, head.predict(X_test), y_train=y)
-    X_new, y_new = cvae.sample(y=y_test)
-    frechet = class_frechet_distance(
-        X_test,
-        X_new,
-        y_real=y_test,
-        y_synthetic=y_new,
-        n_permutations=3,
-        random_state=0,
-    )
-    whole = extrapolated_frechet_distance(X_test, X_new, random_state=0)
-    moons = make_moons(500, noise=0.1, random_state=seed)
     return [
+        likelihood(cvae, X_test, y_test, seed),
         100 * scores.overall,
         100 * scores.few,
-        frechet.mean - frechet.mean_bias,
-        whole.distance,
-        make_cvae(name, seed).fit(*moons).n_active_dims_,
+        len(cvae.history_),
     ]
 
 
@@ -153,18 +174,27 @@ def main(
     data: Annotated[Path, typer.Option(help="Folder of the embeddings.")],
     seeds: Annotated[int, typer.Option(min=1, help="Number of seeds.")] = 3,
     only: Annotated[list[str] | None, typer.Option(help="Options to run.")] = None,
+    ledger: Annotated[
+        Path | None, typer.Option(help="File of finished runs, to go on with.")
+    ] = None,
 ):
     """Measure all options, and print means and standard deviations over seeds."""
     warnings.simplefilter("ignore")
     cifar = load_embeddings(data / "cifar100_lt_vit_tiny.npz")
     X, X_test = global_scale(cifar.X_train, cifar.X_test)
     split = X, cifar.y_train, X_test, cifar.y_test
-    print(f"{'':22}" + "".join(f"{name:>16}" for name in COLUMNS))
-    for name in only or OPTIONS:
-        rows = np.array([measure(name, split, seed) for seed in range(seeds)])
+    names, finished = only or list(OPTIONS), Ledger(ledger)
+    runs = {
+        (name, seed): finished.get((name, seed), partial(measure, name, split, seed))
+        for seed in range(seeds)
+        for name in names
+    }
+    print(f"{'':22}" + "".join(f"{name:>18}" for name in COLUMNS))
+    for name in names:
+        rows = np.array([runs[name, seed] for seed in range(seeds)])
         cells = zip(rows.mean(axis=0), rows.std(axis=0), strict=True)
-        line = "".join(f"{m:9.2f} ± {s:4.2f}" for m, s in cells)
-        print(f"{name:22}{line}", flush=True)
+        line = "".join(f"{m:11.2f} ± {s:4.2f}" for m, s in cells)
+        print(f"{name:22}{line}")
 
 
 if __name__ == "__main__":

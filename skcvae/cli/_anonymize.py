@@ -15,12 +15,16 @@ from ._common import (
     Device,
     Epochs,
     Epsilon,
+    HiddenDim,
     K,
     LatentDim,
     MaxMeanLeakage,
     MinClassSize,
+    Objective,
+    Patience,
     SecretSeed,
     SmallClasses,
+    Validation,
     Variance,
     choice,
     echo_outcome,
@@ -43,13 +47,24 @@ def anonymize(
             help="k-same: average over samples of any classes, as the paper does.",
         ),
     ] = False,
+    drop_remainder: Annotated[
+        bool,
+        typer.Option(
+            "--drop-remainder",
+            help="k-same: leave out the last n mod k samples, as the paper does.",
+        ),
+    ] = False,
     epsilon: Epsilon = None,
     delta: Delta = None,
     variance: Variance = None,
     latent_dim: LatentDim = None,
     beta: Beta = None,
     architecture: Architecture = None,
+    hidden_dim: HiddenDim = None,
+    objective: Objective = None,
     epochs: Epochs = None,
+    patience: Patience = None,
+    validation: Validation = None,
     n_samples: Annotated[
         int | None,
         typer.Option(
@@ -88,18 +103,23 @@ def anonymize(
     options = {
         "k": k,
         "labels_blind": labels_blind or None,
+        "drop_remainder": drop_remainder or None,
         "epsilon": epsilon,
         "delta": delta,
         "variance": variance,
         "latent_dim": latent_dim,
         "beta": beta,
         "architecture": architecture,
+        "hidden_dim": hidden_dim,
+        "objective": objective,
         "epochs": epochs,
+        "patience": patience,
+        "validation": validation,
         "small_classes": small_classes,
         "min_class_size": min_class_size,
         "max_mean_leakage": max_mean_leakage,
     }
-    anonymizer = make_anonymizer(method, options, seed, device)
+    anonymizer = make_anonymizer(method, options, seed, device, source)
     if method == "k-same" and n_samples is not None:
         raise ValueError("k-same draws no samples: leave their number out.")
     real = read_samples(source, "train")

@@ -98,6 +98,33 @@ Beta = Annotated[
 Architecture = Annotated[
     str | None, choice(("small", "large"), "cvae: size of its networks.")
 ]
+HiddenDim = Annotated[
+    int | None,
+    typer.Option(min=1, help="cvae: width of its networks; chosen by default."),
+]
+Objective = Annotated[
+    str | None,
+    choice(
+        ("elbo", "reference"),
+        "cvae: reference is the loss of the BMVC 2024 program, with its learning rate, "
+        "batch size and latents, and without noise.",
+    ),
+]
+Patience = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="cvae: stop after so many epochs without a gain on validation samples.",
+    ),
+]
+Validation = Annotated[
+    Path | None,
+    typer.Option(
+        exists=True,
+        help="cvae: validation samples (X_val) for --patience; by default those of the "
+        "source.",
+    ),
+]
 Epochs = Annotated[
     int | None, typer.Option(min=1, help="cvae: passes over the samples.")
 ]
@@ -132,12 +159,18 @@ _SMALL = {"small_classes", "min_class_size"}
 CVAE_OPTIONS = {"latent_dim", "beta", "architecture", "epochs", "variance"}
 #: Options that each method takes.
 METHODS = {
-    "cvae": {"max_mean_leakage", *CVAE_OPTIONS, *_SMALL},
+    "cvae": {
+        *("max_mean_leakage", "hidden_dim", "objective", "patience", "validation"),
+        *CVAE_OPTIONS,
+        *_SMALL,
+    },
     "gaussian": {"variance", "max_mean_leakage", *_SMALL},
-    "k-same": {"k", "labels_blind", *_SMALL},
+    "k-same": {"k", "labels_blind", "drop_remainder", *_SMALL},
     "dp-cvae": {"epsilon", "delta", *CVAE_OPTIONS} - {"architecture"},
     "dp-gaussian": {"variance", "epsilon", "delta"},
 }
+# What else the CVAE of the BMVC 2024 program has.
+_REFERENCE = {"lr": 1e-3, "batch_size": 512, "prior": "standard", "noise": None}
 RELEASE_SUFFIX = ".safetensors"
 #: Classifiers that `compare` compares and `train` trains, by their titles in tables.
 CLASSIFIERS = {
@@ -152,12 +185,17 @@ CLASSIFIERS = {
 
 
 def make_anonymizer(
-    method: str, options: dict[str, Any], seed: int | None, device: str
+    method: str,
+    options: dict[str, Any],
+    seed: int | None,
+    device: str,
+    source: Path | None = None,
 ) -> Any:
     """Return an unfitted anonymizer, for a key of `METHODS`.
 
-    An option of None keeps the default. `device` is where a CVAE is trained. Raise
-    ValueError if the method is unknown, does not take an option, or lacks one.
+    An option of None keeps the default. `device` is where a CVAE is trained, `source`
+    the database of its training samples. Raise ValueError if the method is unknown,
+    does not take an option, or lacks one.
     """
     from .. import anonymization, generators
 
@@ -168,6 +206,11 @@ def make_anonymizer(
         raise ValueError(f"{method} needs {missing}.")
     if given.pop("labels_blind", False):
         given["within_class"] = False
+    if given.pop("drop_remainder", False):
+        given["remainder"] = "drop"
+    _read_validation(given, source)
+    if given.get("objective") == "reference":
+        given |= _REFERENCE
     if method == "k-same":
         return anonymization.KSameAnonymizer(**given)
     if method.endswith("cvae"):
@@ -181,6 +224,25 @@ def make_anonymizer(
     return anonymization.GenerativeAnonymizer(
         generator=make(**given), random_state=seed, **outer
     )
+
+
+def _read_validation(given, source):
+    """Replace `patience` and `validation` by `net_params` with validation samples."""
+    from ..generators import early_stopping
+    from ._databases import read_samples
+
+    patience, path = given.pop("patience", None), given.pop("validation", None)
+    if patience is None:
+        if path is not None:
+            raise ValueError("--validation is for --patience: give both.")
+        return
+    found = read_samples(path or source, "val")
+    if path is None and source.is_file() and found.names[0] != "X_val":
+        raise ValueError(
+            f"{source} has no validation samples (X_val) for --patience. Give a file "
+            "with some by --validation."
+        )
+    given["net_params"] = early_stopping(*found.labelled, patience=patience)
 
 
 def take_options(
@@ -212,16 +274,19 @@ def echo_outcome(as_json: bool, outcome: dict[str, Any], lines: Iterable[str]) -
         typer.echo(line)
 
 
-def echo_result(result: Any, output: Path | None, as_json: bool) -> None:
-    """Print a result, and write it as JSON if an output is given."""
+def echo_result(
+    result: Any, output: Path | None, as_json: bool, **further: float
+) -> None:
+    """Print a result and further numbers, and write all as JSON to an output."""
     from .._files import write_whole
 
-    lines = [str(result)]
+    outcome = {**result.to_dict(), **further}
+    lines = [str(result), *(f"{n}: {v:.3g}" for n, v in further.items())]
     if output is not None:
-        text = json.dumps(result.to_dict(), indent=2, allow_nan=False)
+        text = json.dumps(outcome, indent=2, allow_nan=False)
         write_whole(output, text.encode())
         lines.append(f"Written to {output}.")
-    echo_outcome(as_json, result.to_dict(), lines)
+    echo_outcome(as_json, outcome, lines)
 
 
 def statement_lines(statement: dict[str, Any]) -> list[str]:

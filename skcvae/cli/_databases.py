@@ -173,6 +173,21 @@ def write_database(
     write_whole(output, WRITERS[output.suffix](arrays, statement))
 
 
+def write_folder(folder: Path, arrays: dict[str, np.ndarray]) -> None:
+    """Write the arrays of each split to a file of its own, ``train.npz`` and so on.
+
+    Samples and labels have the names `embeddings` and `labels` there.
+    """
+    folder.mkdir(exist_ok=True)
+    new_names = {"X": "embeddings", "y": "labels"}
+    splits: dict[str, dict[str, np.ndarray]] = {}
+    for name, array in arrays.items():
+        kind, _, split = name.partition("_")
+        splits.setdefault(split, {})[new_names.get(kind, kind)] = array
+    for split, held in splits.items():
+        write_database(folder / f"{split}.npz", held)
+
+
 def is_release(path: Path) -> bool:
     """Tell whether a file is a release of a generator, and no database."""
     if path.suffix != ".safetensors":

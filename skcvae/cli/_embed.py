@@ -13,7 +13,6 @@ from .._warnings import warn_user
 from ._common import (
     DEFAULT_MODEL,
     AsJson,
-    DatabaseOutput,
     Device,
     ImageSize,
     Model,
@@ -42,7 +41,15 @@ def embed(
             "group; or MedMNIST file (.npz).",
         ),
     ],
-    output: DatabaseOutput,
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output",
+            "-o",
+            help="File (.npz, .parquet or .safetensors) to write, or, without a "
+            "suffix, a folder for train.npz, val.npz and test.npz.",
+        ),
+    ],
     model: Model = DEFAULT_MODEL,
     weights: Weights = None,
     pooling: Pooling = "default",
@@ -71,9 +78,12 @@ def embed(
     from .._files import check_output
     from .._formats import SUFFIXES
     from ..embedding import FoundationEmbedder
-    from ._databases import write_database
+    from ._databases import write_database, write_folder
 
-    check_output(output, SUFFIXES, source)
+    if output.suffix:
+        check_output(output, SUFFIXES, source)
+    else:
+        _check_folder(output, source, split)
     # Without a cache of the user, the embeddings are kept until the output is written.
     folder = cache or output.with_name(f"{output.name}.cache")
     embedder = FoundationEmbedder(
@@ -103,7 +113,10 @@ def embed(
             f"not read{name}: {printable(failure.source)}: {failure.reason}",
             err=as_json,
         )
-    write_database(output, arrays)
+    if output.suffix:
+        write_database(output, arrays)
+    else:
+        write_folder(output, arrays)
     if cache is None:
         shutil.rmtree(folder, ignore_errors=True)
     leaks = describe_leaks({n: (arrays[f"X_{n}"], images[n]) for n in images})
@@ -118,6 +131,19 @@ def embed(
     }
     text = f"{output}: {shapes}; {len(failures)} images could not be read"
     echo_outcome(as_json, outcome, [text])
+
+
+def _check_folder(output, source, split):
+    """Refuse a folder to write to that cannot be, or would not hold splits."""
+    if not output.parent.is_dir() or output.is_file():
+        raise ValueError(f"{output} cannot be made a folder. Name another one.")
+    if output.exists() and output.samefile(source):
+        raise ValueError(f"{output} is the folder of the images. Name another one.")
+    if source.suffix != ".npz" and not split and "" in find_splits(source):
+        raise ValueError(
+            f"{output} has no suffix and is taken for a folder of splits, but {source} "
+            f"has no splits train and test. Name a file, such as {output}.npz."
+        )
 
 
 def _embed_splits(source, embedder, on_error, splits, as_json):

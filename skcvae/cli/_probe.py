@@ -23,6 +23,14 @@ def probe(
     test: Annotated[
         Path, typer.Option(exists=True, help="Real samples to test on (X_test).")
     ],
+    training: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True,
+            help="Real samples that the source was made from (X_train): prints the "
+            "average minimum distance to them.",
+        ),
+    ] = None,
     noise: Annotated[
         list[float] | None,
         typer.Option(
@@ -50,7 +58,8 @@ def probe(
     from .._files import check_output
     from ._databases import is_release, read_samples
 
-    check_output(output, ".json", source, validation, test)
+    inputs = [source, validation, test, *([training] if training else [])]
+    check_output(output, ".json", *inputs)
     trained_on: Any
     if is_release(source):
         trained_on = anonymization.load(source, device=device)
@@ -69,4 +78,9 @@ def probe(
         device=device,
         random_state=seed,
     )
-    echo_result(result, output, as_json)
+    further = {}
+    if training is not None:
+        real = read_samples(training, "train").X
+        made = trained_on.sample(len(real)) if is_release(source) else trained_on
+        further["average_min_distance"] = metrics.average_min_distance(made[0], real)
+    echo_result(result, output, as_json, **further)

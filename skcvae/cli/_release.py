@@ -16,11 +16,14 @@ from ._common import (
     Device,
     Epochs,
     Epsilon,
+    HiddenDim,
     LatentDim,
     MaxMeanLeakage,
     MinClassSize,
+    Patience,
     SecretSeed,
     SmallClasses,
+    Validation,
     Variance,
     choice,
     echo_outcome,
@@ -43,7 +46,10 @@ def release(
     latent_dim: LatentDim = None,
     beta: Beta = None,
     architecture: Architecture = None,
+    hidden_dim: HiddenDim = None,
     epochs: Epochs = None,
+    patience: Patience = None,
+    validation: Validation = None,
     class_prior: Annotated[
         str,
         choice(
@@ -75,12 +81,15 @@ def release(
         "latent_dim": latent_dim,
         "beta": beta,
         "architecture": architecture,
+        "hidden_dim": hidden_dim,
         "epochs": epochs,
+        "patience": patience,
+        "validation": validation,
         "small_classes": small_classes,
         "min_class_size": min_class_size,
         "max_mean_leakage": max_mean_leakage,
     }
-    anonymizer = make_anonymizer(method, options, seed, device)
+    anonymizer = make_anonymizer(method, options, seed, device, source)
     if not hasattr(anonymizer, "release"):
         raise ValueError(
             f"{method} has no model to share: write its samples by anonymize."

@@ -1,4 +1,5 @@
 from ._base import BaseGenerator
+from ._callbacks import InputNoise, KLAnnealing, early_stopping
 from ._cgan import CGAN
 from ._check import check_generator
 from ._class_gaussian import ClassGaussian
@@ -26,7 +27,10 @@ __all__ = [
     "DecoderMixin",
     "DensityGenerator",
     "FlowMatching",
+    "InputNoise",
+    "KLAnnealing",
     "LatentDecoder",
     "TableGenerator",
     "check_generator",
+    "early_stopping",
 ]

@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 from numbers import Integral, Real
-from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from ._conv_net import ConvNet
 
@@ -245,9 +245,9 @@ class ImagesMixin:
     Then they model pixels between 0 and 1, without class means.
     """
 
-    class_means_: Any
-    mean_shrinkage_: Any
-    _output_dtype: Any
+    class_means_: NDArray
+    mean_shrinkage_: float
+    _output_dtype: np.dtype
 
     @property
     def _images(self):

@@ -153,7 +153,11 @@ class CVAE(LabelSetMixin, ImagesMixin, EncoderMixin, DecoderMixin, NetGenerator)
         Further arguments of :class:`skorch.NeuralNet`, for example `callbacks`,
         `train_split` or `optimizer`. Callbacks are added to ours. The set of
         ``{"train_split": skorch.helper.predefined_split(dataset)}`` holds pairs of a
-        sample and a label, in the units of `X` and with labels of `y`.
+        sample and a label, in the units of `X` and with labels of `y`;
+        :func:`early_stopping` returns `net_params` that stop a training by such a set.
+        ``{"criterion__class_weight": weights}`` weights the reconstruction of each
+        class in the training loss, in the order of `classes_`;
+        ``{"module__bounded": False}`` leaves scaling and sigmoid out of "reference".
         ``{"precision": "bf16"}`` computes the products of training in bfloat16.
 
     Attributes
@@ -304,7 +308,10 @@ class CVAE(LabelSetMixin, ImagesMixin, EncoderMixin, DecoderMixin, NetGenerator)
         if self._images is not None:
             self._check_images()
         if self.objective == "reference":
-            return estimate_range(X)
+            low, width = estimate_range(X)
+            if (self.net_params or {}).get("module__bounded", True):
+                return low, width
+            return np.where(width > 0, 0.0, low), (width > 0).astype(np.float64)
         return super()._estimate_scaling(X)
 
     def _fit(self, Z, codes, seed):

@@ -3,6 +3,7 @@
 import copy
 import math
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -355,12 +356,16 @@ class NegativeELBO(nn.Module):
 
     averaged over the samples, in nats. With a learned :math:`\sigma`, the weight
     :math:`\beta = 1` is the natural scale (Kingma and Welling, arXiv 1312.6114; Rybkin
-    et al., arXiv 2006.13202).
+    et al., arXiv 2006.13202). `class_weight`, of shape (n_classes,), weights the
+    reconstruction of the samples of each class while the net is trained.
     """
 
-    def __init__(self, beta=1.0):
+    def __init__(self, beta=1.0, class_weight=None):
         super().__init__()
         self.beta = beta
+        if class_weight is not None:
+            class_weight = torch.as_tensor(class_weight, dtype=torch.float32)
+        self.register_buffer("class_weight", class_weight)
 
     def terms(self, outputs, x):
         """Return reconstruction and KL term of each sample, shape (n,) each."""
@@ -414,15 +419,19 @@ class CVAENet(TrainingNet):
     def get_loss(self, y_pred, y_true, X=None, training=False):
         """Return the loss of a batch."""
         reconstruction, kl = self.criterion_.terms(y_pred, y_true)
-        reconstruction, kl = reconstruction.mean(), kl.mean()
+        weight = getattr(self.criterion_, "class_weight", None)
+        weighted = reconstruction
+        if training and weight is not None:
+            weighted = reconstruction * weight[X["y"]]
         prefix = "train" if training else "valid"
-        self.history.record_batch(f"{prefix}_reconstruction", reconstruction.detach())
-        self.history.record_batch(f"{prefix}_kl", kl.detach())
-        return reconstruction + self.criterion_.beta * kl
+        for name, term in zip(_TERMS, (reconstruction, kl), strict=True):
+            self.history.record_batch(f"{prefix}_{name}", term.detach().mean())
+        return weighted.mean() + self.criterion_.beta * kl.mean()
 
 
 def build_net(cvae, n_samples, n_classes, device, label_sets=None):
     """Return the untrained net of a CVAE; its `net_params` win."""
+    _check_class_weight(cvae, n_classes)
     named = isinstance(cvae.architecture, str)
     params = {
         "module": cvae._module,
@@ -451,6 +460,19 @@ def build_net(cvae, n_samples, n_classes, device, label_sets=None):
 def count_epochs(cvae, n_samples):
     """Return the number of epochs that `max_epochs` of a CVAE stands for."""
     return resolve_max_epochs(cvae, n_samples, _AUTO_STEPS)
+
+
+def _check_class_weight(cvae, n_classes):
+    """Refuse class weights of the loss that are not one positive number a class."""
+    weight = (cvae.net_params or {}).get("criterion__class_weight")
+    if weight is None:
+        return
+    weight = np.asarray(weight)
+    if weight.shape != (n_classes,) or not (np.isfinite(weight) & (weight > 0)).all():
+        raise ValueError(
+            "net_params['criterion__class_weight'] must hold one positive number for "
+            f"each of {n_classes} classes, in the order of classes_."
+        )
 
 
 def _callbacks(cvae, n_steps):

@@ -115,9 +115,7 @@ def generalises(gains, held_out_gains):
 
 def _fit_width(cvae, width, Z, codes, seed, **params):
     """Return a copy of a CVAE of one width, fitted to scaled samples."""
-    candidate = clone(cvae).set_params(
-        net_params=_without_callbacks(cvae.net_params), **params
-    )
+    candidate = clone(cvae).set_params(net_params=_of_trial(cvae.net_params), **params)
     candidate.classes_, candidate.n_features_in_ = cvae.classes_, cvae.n_features_in_
     candidate.class_count_ = np.bincount(codes)
     candidate.hidden_dim_ = width
@@ -126,12 +124,16 @@ def _fit_width(cvae, width, Z, codes, seed, **params):
     return candidate
 
 
-def _without_callbacks(net_params):
-    """Leave out callbacks of the user, which are to see one training only."""
+def _of_trial(net_params):
+    """Leave out callbacks and validation set of the user, which are for one training.
+
+    Without the callbacks, nothing would look at the validation loss.
+    """
     return {
         name: value
         for name, value in (net_params or {}).items()
-        if not name.startswith("callbacks") or name.startswith(_OWN_CALLBACKS)
+        if not name.startswith(("callbacks", "train_split"))
+        or name.startswith(_OWN_CALLBACKS)
     }
 
 

@@ -160,8 +160,8 @@ class LongTailClassifier(
     net_params : dict, default=None
         Further arguments of :class:`skorch.NeuralNet`, for example `callbacks`,
         `train_split`, `optimizer` or `module__hidden_dim`. Callbacks are added to
-        ours. The set of ``{"train_split": skorch.helper.predefined_split(dataset)}``
-        holds pairs of a sample and a label, in the units of `X`.
+        ours. :func:`skcvae.generators.early_stopping` returns those that stop by
+        validation samples, in the units of `X`, which the generator does not see.
         ``{"precision": "bf16"}`` computes the products of training in bfloat16.
 
     Attributes

@@ -10,14 +10,12 @@ from sklearn.base import BaseEstimator, ClassifierMixin, _fit_context
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import (
-    assert_all_finite,
-    check_consistent_length,
     check_is_fitted,
 )
 
 from .._doc_links import DocLinkMixin
-from .._generation import clone_generator, drawing_seed
-from .._multilabel import label_names, read_label_sets
+from .._generation import clone_generator, draw, drawing_seed
+from .._label_sets import check_label_sets
 from .._scaling import estimate_scale, inverse_scale, scale_rows
 from .._validation import check_samples_alone, fitting
 from .._warnings import warn_user
@@ -286,11 +284,9 @@ class MultilabelLongTailClassifier(DocLinkMixin, ClassifierMixin, BaseEstimator)
         return self
 
     def _fit(self, X, Y):
-        X = check_samples_alone(self, X, reset=True)
-        sets = read_label_sets(Y, one_label="LongTailClassifier")
-        check_consistent_length(X, sets)
-        names = label_names(Y)
-        self.classes_ = np.arange(sets.shape[1]) if names is None else names
+        X, sets, self.classes_ = check_label_sets(
+            self, X, Y, one_label="LongTailClassifier"
+        )
         self.label_count_ = sets.sum(0)
         self.learned_ = (self.label_count_ > 0) & (self.label_count_ < len(sets))
         self._check_labels()
@@ -413,18 +409,8 @@ class MultilabelLongTailClassifier(DocLinkMixin, ClassifierMixin, BaseEstimator)
         return TrainingSamples(Z, labels[:, self.learned_], weight, len(X))
 
     def _draw(self, generator, sets, seed):
-        asked = sets.astype(np.int64)
         seed = drawing_seed(generator, seed)
-        rows, drawn = generator.sample(y=asked, random_state=seed)
-        rows = np.asarray(rows)
-        same = np.array_equal(read_label_sets(drawn, "The drawn Y"), sets)
-        if rows.shape != (len(sets), self.n_features_in_) or not same:
-            raise ValueError(
-                f"{type(generator).__name__}.sample(y=Y) must return one sample for "
-                "each label set of Y, in the order of Y, and Y."
-            )
-        assert_all_finite(rows, input_name="drawn samples")
-        return rows
+        return draw(generator, sets.astype(int), random_state=seed)[0]
 
     def _keep(self, heads, samples, n_samples):
         """Set the attributes of a fit, in the units of `X`."""

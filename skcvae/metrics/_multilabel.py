@@ -10,7 +10,7 @@ from sklearn.utils import Bunch, check_array
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 from sklearn.utils.validation import check_consistent_length
 
-from .._multilabel import read_label_sets
+from .._label_sets import read_label_sets
 from .._warnings import warn_user
 
 _SETS = ["array-like", "sparse matrix"]
@@ -168,7 +168,7 @@ def shot_mean_average_precision(
     >>> round(scores.many, 3), scores.few, scores.n_left_out
     (0.833, 1.0, 1)
     """
-    counts = read_label_sets(Y_train, "Y_train").sum(0)
+    counts = read_label_sets(Y_train, "Y_train")[0].sum(0)
     values = mean_average_precision_score(Y_true, Y_score, average=None)
     groups = _groups(counts, values, few, many)
     return Bunch(
@@ -222,7 +222,9 @@ def make_multilabel_shot_scorer(
     >>> sorted(cross_validate(model, X, Y, scoring=scorer, cv=3))[2:]
     ['test_few', 'test_many', 'test_medium', 'test_overall']
     """
-    return _MultilabelShotScorer(read_label_sets(Y_train, "Y_train").sum(0), few, many)
+    return _MultilabelShotScorer(
+        read_label_sets(Y_train, "Y_train")[0].sum(0), few, many
+    )
 
 
 class _MultilabelShotScorer:
@@ -282,8 +284,8 @@ def label_set_distance(Y: ArrayLike, Y_generated: ArrayLike) -> Bunch:
     >>> distances.frequency, distances.cooccurrence, distances.n_new_sets
     (0.0, 0.25, 0)
     """
-    real = read_label_sets(Y)
-    generated = read_label_sets(Y_generated, "Y_generated")
+    real = read_label_sets(Y, "Y")[0]
+    generated = read_label_sets(Y_generated, "Y_generated")[0]
     _check_same_labels(Y=real, Y_generated=generated)
     difference = _joint_frequencies(real) - _joint_frequencies(generated)
     known = set(map(bytes, np.packbits(real, axis=1)))
@@ -305,7 +307,7 @@ def _joint_frequencies(sets):
 
 
 def _check_scores(Y_true, Y_score):
-    truth = read_label_sets(Y_true, "Y_true")
+    truth = read_label_sets(Y_true, "Y_true")[0]
     scores = check_array(Y_score, dtype=[np.float64, np.float32], input_name="Y_score")
     check_consistent_length(truth, scores)
     _check_same_labels(Y_true=truth, Y_score=scores)

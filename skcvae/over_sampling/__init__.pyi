@@ -3,6 +3,7 @@ from ._ensemble import EnsembleOverSampler
 from ._generative import GenerativeOverSampler
 from ._hard import HardOverSampler
 from ._latent_variation import LatentVariationOverSampler
+from ._multilabel import MultilabelOverSampler
 from ._policies import RaiseWhileBetter, augmentation_policies
 from ._progressive import ProgressiveOverSampler
 from ._quality_filter import QualityFilter
@@ -18,6 +19,7 @@ __all__ = [
     "HardOverSampler",
     "HeadTailFusionSampler",
     "LatentVariationOverSampler",
+    "MultilabelOverSampler",
     "PowerStrategy",
     "ProgressiveOverSampler",
     "QualityFilter",

@@ -72,6 +72,7 @@ class GenerativeOverSampler(BaseGenerativeOverSampler):
     See Also
     --------
     CVAEOverSampler : The same with a CVAE and its parameters.
+    MultilabelOverSampler : For samples with several labels, or none.
     imblearn.over_sampling.SMOTE : Interpolates between neighbours.
 
     Examples

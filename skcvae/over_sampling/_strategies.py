@@ -16,7 +16,7 @@ def n_synthetic_allowed(ratio, n_real):
     return int(np.floor(ratio * n_real + _TOLERANCE))
 
 
-class _Strategy(ABC):
+class Strategy(ABC):
     """Calls `_targets` with class sizes, and takes a share of it, up to a cap."""
 
     max_synthetic_ratio: float | None
@@ -40,13 +40,17 @@ class _Strategy(ABC):
             From label to number of samples.
         """
         labels, counts = np.unique(np.asarray(y), return_counts=True)
+        return dict(zip(labels.tolist(), self.sizes(counts).tolist(), strict=True))
+
+    def sizes(self, counts):
+        """Return class sizes after resampling, for those before, all at least 1."""
         targets = np.rint(self._targets(counts)).astype(int)
         missing = np.maximum(targets - counts, 0)
         targets = counts + np.rint(self.missing_share * missing).astype(int)
         if self.max_synthetic_ratio is not None:
             allowed = [n_synthetic_allowed(self.max_synthetic_ratio, n) for n in counts]
             targets = np.minimum(targets, counts + allowed)
-        return dict(zip(labels.tolist(), targets.tolist(), strict=True))
+        return targets
 
     def _check_limits(self):
         if not 0 <= self.missing_share <= 1:
@@ -62,7 +66,7 @@ class _Strategy(ABC):
 
 
 @dataclass(frozen=True)
-class RatioStrategy(_Strategy):
+class RatioStrategy(Strategy):
     r"""Fill classes up to a share of the largest one.
 
     A class of :math:`n_c` samples gets :math:`\max(n_c, \text{ratio} \cdot n_{\max})`,
@@ -122,7 +126,7 @@ class RatioStrategy(_Strategy):
 
 
 @dataclass(frozen=True)
-class PowerStrategy(_Strategy):
+class PowerStrategy(Strategy):
     r"""Fill classes up by a power of their sizes: between as they are and all equal.
 
     A class of :math:`n_c` samples gets
@@ -183,3 +187,17 @@ class PowerStrategy(_Strategy):
     def _targets(self, counts):
         largest = counts.max()
         return largest * (counts / largest) ** (1 - self.power)
+
+
+class MeanRatioStrategy(Strategy):
+    """Fill classes up until no imbalance ratio is above the mean ratio before.
+
+    The ratio of a class is the largest size by its own one: the target is the harmonic
+    mean of all sizes.
+    """
+
+    max_synthetic_ratio = None
+    missing_share = 1.0
+
+    def _targets(self, counts):
+        return 1 / np.mean(1 / counts)
