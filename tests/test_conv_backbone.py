@@ -13,10 +13,18 @@ from sklearn.base import clone
 from sklearn.datasets import load_digits
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
+from torch.distributions import MultivariateNormal, Normal, kl_divergence
 
 from skcvae._threads import training_threads
 from skcvae.anonymization import CVAEAnonymizer, GenerativeAnonymizer, load
-from skcvae.generators import CGAN, CVAE, VAE, ConvBackbone
+from skcvae.generators import (
+    CGAN,
+    CVAE,
+    VAE,
+    ConvBackbone,
+    _cvae_net,
+    _held_out,
+)
 from skcvae.generators._base import warn_about_generation
 from skcvae.over_sampling import (
     CVAEOverSampler,
@@ -61,9 +69,9 @@ def random_images(shape, n_samples=40, seed=0):
     "shape", [(8, 8), (28, 28), (48, 48), (64, 64), (8, 64), (9, 13, 3), (11, 8, 1)]
 )
 def test_images_of_any_shape_come_back_in_their_shape_and_range(shape):
-    X, y = random_images(shape)
+    X, y = random_images(shape, n_samples=8)
     for kind in CVAE, CGAN:
-        generator = kind(architecture=ConvBackbone(shape, width=2), **FAST).fit(X, y)
+        generator = kind(architecture=ConvBackbone(shape, width=1), **FAST).fit(X, y)
         X_new, _ = generator.sample(y=y)
         assert X_new.shape == X.shape
         assert X_new.min() >= 0
@@ -312,6 +320,77 @@ def test_a_decoder_of_images_is_attacked_as_others_are(digits):
         generator, X[members], y[members], X[others], y[others], n_steps=5
     )
     assert 0 <= result.auc.value <= 1
+
+
+@pytest.mark.parametrize("kind", [CVAE, VAE])
+def test_held_out_images_choose_the_number_of_epochs(kind, digits, monkeypatch):
+    monkeypatch.setattr(_cvae_net, "_AUTO_STEPS", 32)
+    fast = {**FAST, "max_epochs": "auto"}
+    chosen = kind(architecture=DIGITS, hidden_dim="auto", **fast).fit(*digits)
+    tried, n_epochs = chosen.held_out_scores_, len(chosen.history_)
+    # 400 images are two steps an epoch.
+    assert set(tried) <= {2, 4, 8, 16}
+    assert n_epochs in tried
+    assert max(tried) in {n_epochs, 2 * n_epochs}
+    given = kind(architecture=DIGITS, **{**fast, "max_epochs": n_epochs}).fit(*digits)
+    assert given.held_out_scores_ == {}
+    assert_array_equal(given.sample(9)[0], chosen.sample(9)[0])
+
+
+def test_an_anonymizer_of_images_chooses_by_default(digits, monkeypatch):
+    monkeypatch.setattr(_cvae_net, "_AUTO_STEPS", 32)
+    fast = {**FAST, "max_epochs": "auto"}
+    generator = CVAEAnonymizer(architecture=DIGITS, **fast).fit(*digits).generator_
+    assert len(generator.history_) in generator.held_out_scores_
+    assert generator.hidden_dim_ == DIGITS.width
+
+
+@pytest.mark.parametrize(("n_samples", "n_epochs"), [(40, 4), (400, 16)])
+def test_epochs_are_not_chosen_by_few_images_or_for_a_number(
+    n_samples, n_epochs, digits, monkeypatch
+):
+    monkeypatch.setattr(_cvae_net, "_AUTO_STEPS", 32)
+    hidden_dim = "auto" if n_samples == 40 else 512
+    fast = {**FAST, "max_epochs": "auto", "hidden_dim": hidden_dim}
+    X, y = (part[:: 400 // n_samples] for part in digits)
+    generator = CVAE(architecture=DIGITS, **fast).fit(X, y)
+    assert generator.held_out_scores_ == {}
+    assert len(generator.history_) == n_epochs
+
+
+def test_epochs_are_doubled_while_held_out_images_gain_as_much():
+    noise = np.tile([-1.0, 1.0], 50)
+    gains = 5 + noise
+    assert _held_out.generalises(gains, gains)
+    assert _held_out.generalises(gains, gains + 9)
+    # Standard errors are 0.1 each, and that of their difference is 0.141.
+    assert _held_out.generalises(gains, gains - 0.28)
+    assert not _held_out.generalises(gains, gains - 0.29)
+    assert not _held_out.generalises(0.09 + noise, 0.09 + noise)
+
+
+def test_bound_of_images_has_the_noise_of_the_training(digits):
+    X, y = digits
+    generator = clone(GENERATORS["CVAE"]).fit(X, y)
+    Z = ((X - generator.offset_) / 16).astype(np.float32)
+    found = _held_out.log_likelihood_bound(generator, Z, y, 0)
+    x, codes, module = torch.from_numpy(Z), torch.from_numpy(y), generator.net_.module_
+    with torch.inference_mode():
+        mean, log_var = module.encode(x, codes)
+        drawn = torch.randn(mean.shape, generator=torch.Generator().manual_seed(0))
+        posterior = Normal(mean, (0.5 * log_var).exp())
+        z = posterior.mean + posterior.stddev * drawn
+        noise = module.log_noise(z, codes).exp()
+        expected = Normal(module.decode(z, codes), noise).log_prob(x).sum(axis=1)
+        prior = generator.latent_prior_
+        expected -= kl_divergence(
+            MultivariateNormal(mean, covariance_matrix=log_var.exp().diag_embed()),
+            MultivariateNormal(
+                torch.tensor(prior.centre, dtype=torch.float32)[codes],
+                scale_tril=torch.tensor(prior.factor, dtype=torch.float32)[codes],
+            ),
+        )
+    assert_allclose(found, expected, rtol=1e-4, atol=1e-3)
 
 
 def test_private_training_and_the_thesis_objective_are_refused(digits):

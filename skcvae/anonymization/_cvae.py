@@ -284,7 +284,7 @@ class CVAEAnonymizer(BaseGenerativeAnonymizer):
     def _check_and_fit(self, X, y):
         checked = super()._check_and_fit(X, y)
         scores = getattr(self.generator_, "held_out_scores_", {})
-        if scores:
+        if "gaussian" in scores:
             _compare(scores["gaussian"][1], scores[self.generator_.hidden_dim_][1])
         return checked
 

@@ -37,7 +37,12 @@ class ConvBackbone:
     - images are drawn as the network decodes them. Observation noise would put grain
       on them, so that `noise` has no effect;
     - there are no class means: the networks model the pixels themselves;
-    - `width` counts, and `hidden_dim` has no effect, "auto" included;
+    - `width` counts, and a number as `hidden_dim` has no effect. "auto", the default of
+      :class:`~skcvae.anonymization.CVAEAnonymizer`, chooses the number of epochs of a
+      CVAE or VAE in place of the width, where `max_epochs` is "auto" too: an eighth of
+      the usual number is doubled up to that, as long as a held-out fifth of the images
+      gets more likely, by more than the standard error, and training images do not get
+      so by more, beyond two standard errors of the difference;
     - there is no private training.
 
     Parameters
@@ -48,8 +53,7 @@ class ConvBackbone:
 
     width : int, default=16
         Number of channels of the largest maps, from 1 to 256. Smaller maps have twice
-        as many. Training takes about four times as long for each doubling. Narrow
-        networks memorise less: for a release of a few hundred images, take 4.
+        as many.
 
     value_range : tuple of float, default=None
         Lowest and highest value that a pixel can have, for example ``(0, 255)``. None

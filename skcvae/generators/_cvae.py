@@ -28,7 +28,7 @@ from ._cvae_net import (
 )
 from ._decoder import DecoderMixin
 from ._encoder import EncoderMixin
-from ._held_out import choose_width
+from ._held_out import choose_epochs, choose_width
 from ._label_effects import leave_one_out_of_sets
 from ._label_set_generator import LabelSetMixin
 from ._net_generator import NetGenerator
@@ -92,7 +92,8 @@ class CVAE(LabelSetMixin, ImagesMixin, EncoderMixin, DecoderMixin, NetGenerator)
         then with the callbacks of `net_params`; all trainings together take about twice
         as long as one of the width 512. "auto" is 512 for ``objective="reference"``,
         which has no likelihood. A callable is not told the width. "module__hidden_dim"
-        in `net_params` wins.
+        in `net_params` wins. With a :class:`ConvBackbone` and ``max_epochs="auto"``,
+        "auto" chooses the number of epochs instead.
 
     beta : float, default=1.0
         Weight of the KL term.
@@ -182,13 +183,13 @@ class CVAE(LabelSetMixin, ImagesMixin, EncoderMixin, DecoderMixin, NetGenerator)
         covariance itself, without an array of that size.
 
     hidden_dim_ : int
-        The width of the networks of a named architecture.
+        The width of the networks of a named architecture or a `ConvBackbone`.
 
     held_out_scores_ : dict
         Mean log-likelihood of training and of held-out samples, in nats and scaled
-        units, a pair: for each width that "auto" tried, the lower bound under what it
-        draws, and for the key "gaussian" that under a :class:`ClassGaussian`. Empty
-        where nothing was held out.
+        units, a pair: for each width that "auto" tried, or number of epochs for images,
+        the lower bound under what it draws, and for the key "gaussian" that under a
+        :class:`ClassGaussian`, but for images. Empty where nothing was held out.
 
     history_ : skorch.history.History
         One entry per epoch: `train_loss`, `train_reconstruction`, `train_kl` (nats per
@@ -249,6 +250,8 @@ class CVAE(LabelSetMixin, ImagesMixin, EncoderMixin, DecoderMixin, NetGenerator)
     _reads_blocks = True
     _memory_advice = "a smaller batch_size or latent_dim, architecture='small'"
     _module = ConditionalVAE
+    #: Number of epochs that held-out images chose.
+    _chosen_epochs: int | None = None
     #: Principal components of wide samples, during training.
     _coordinates: SampleCoordinates | None = None
 
@@ -315,6 +318,11 @@ class CVAE(LabelSetMixin, ImagesMixin, EncoderMixin, DecoderMixin, NetGenerator)
         if self._images is None:
             check_size(*Z.shape, type(self).__name__)
         self.hidden_dim_, self.held_out_scores_ = self._resolve_width(Z, codes, seed)
+        self._chosen_epochs = None
+        if self._images is not None and "auto" == self.hidden_dim == self.max_epochs:
+            self._chosen_epochs, self.held_out_scores_ = choose_epochs(
+                self, Z, codes, seed
+            )
         try:
             super()._fit(Z, codes, seed)
         finally:
@@ -362,6 +370,8 @@ class CVAE(LabelSetMixin, ImagesMixin, EncoderMixin, DecoderMixin, NetGenerator)
         given = (self.net_params or {}).get("module__hidden_dim")
         if given is not None:
             return given, {}
+        if self._images is not None:
+            return self._images.width, {}
         if self.hidden_dim != "auto":
             return self.hidden_dim, {}
         if callable(self.architecture) or self.objective == "reference":

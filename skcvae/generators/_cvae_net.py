@@ -452,9 +452,14 @@ def build_net(cvae, n_samples, n_classes, device, label_sets=None):
         params["module__hidden_dim"] = cvae.hidden_dim_
     if "optimizer" not in (cvae.net_params or {}):
         params.update(optimizer__fused=True, optimizer__weight_decay=0.01)
-    max_epochs = resolve_max_epochs(cvae, n_samples, _AUTO_STEPS)
+    max_epochs = cvae._chosen_epochs or count_epochs(cvae, n_samples)
     callbacks = _callbacks(cvae, count_batches(cvae, n_samples) * max_epochs)
     return assemble_net(CVAENet, cvae, params, callbacks, max_epochs, device)
+
+
+def count_epochs(cvae, n_samples):
+    """Return the number of epochs that `max_epochs` of a CVAE stands for."""
+    return resolve_max_epochs(cvae, n_samples, _AUTO_STEPS)
 
 
 def _check_class_weight(cvae, n_classes):

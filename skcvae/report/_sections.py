@@ -326,7 +326,7 @@ def collect(
         is_release=run.is_release,
         n_active_dims=getattr(generator, "n_active_dims_", None),
         held_out_scores=(scores["gaussian"][1], scores[generator.hidden_dim_][1])
-        if scores
+        if "gaussian" in scores
         else None,
         unknown_classes=clean(missing[:5]) if missing else "",
         n_neighbors=quality.n_neighbors,
