@@ -28,12 +28,14 @@ from .generators import (
 )
 from .long_tail import (
     LongTailClassifier,
+    MultilabelLongTailClassifier,
     PriorCorrectedClassifier,
 )
 from .over_sampling import (
     CVAEOverSampler,
     GenerativeOverSampler,
     HardOverSampler,
+    MultilabelOverSampler,
     ProgressiveOverSampler,
     QualityFilter,
     RemixSampler,
@@ -55,6 +57,8 @@ __all__ = [
     "HardOverSampler",
     "KSameAnonymizer",
     "LongTailClassifier",
+    "MultilabelLongTailClassifier",
+    "MultilabelOverSampler",
     "PriorCorrectedClassifier",
     "ProgressiveOverSampler",
     "QualityFilter",

@@ -107,6 +107,11 @@ class DrawingMixin(metaclass=ABCMeta):
         A block has about `n_samples` samples.
         """
         self._check_ready()
+        if hasattr(self, "label_sets_"):
+            raise ValueError(
+                f"This {type(self).__name__} draws label sets, and one class for each "
+                "sample is asked for."
+            )
         _, seed = self._draw_seeds(random_state)
         codes = np.sort(encode_labels(y, self.classes_))
         n_chunks = max(1, n_samples // CHUNK_SIZE)

@@ -225,7 +225,7 @@ def check_frozen(estimator, X, y):
     if hasattr(estimator, "privacy_statement"):
         # An error would tell of a label. Private fits leave out unknown ones, too.
         return
-    if np.ndim(y) == 2:
+    if is_label_sets(y):
         # Label sets: `sample` says which of them it does not know.
         return
     known = set(np.asarray(getattr(estimator, "classes_", y)).tolist())

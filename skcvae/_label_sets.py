@@ -4,18 +4,7 @@ import numpy as np
 from scipy import sparse
 from sklearn.utils.validation import check_consistent_length
 
-from ._validation import check_samples_alone
-
-
-def is_label_sets(y):
-    """Tell whether targets have two columns or more."""
-    shape = getattr(y, "shape", None)
-    if shape is None:
-        try:
-            shape = np.shape(y)
-        except ValueError:
-            return False
-    return len(shape) == 2 and shape[1] > 1
+from ._validation import check_samples_alone, is_label_sets
 
 
 def read_label_sets(Y, name="y", one_label="an estimator of classes"):
@@ -96,3 +85,17 @@ def find_label_sets(sets, known):
     position = {row.tobytes(): i for i, row in enumerate(np.packbits(known, axis=1))}
     packed = np.packbits(sets, axis=1)
     return np.array([position.get(row.tobytes(), -1) for row in packed], dtype=int)
+
+
+def encode_label_sets(Y, labels, known):
+    """Return the positions of label sets among known ones; refuse other sets."""
+    sets = check_new_label_sets(Y, labels)
+    codes = find_label_sets(sets, known)
+    if (codes < 0).any():
+        n_unknown = len(unique_label_sets(sets[codes < 0])[0])
+        raise ValueError(
+            f"{n_unknown} label sets of y cannot be drawn: take those of label_sets_. "
+            "Rare combinations of labels and those that no sample has are refused "
+            "alike, because the difference would tell whether a sample has one."
+        )
+    return codes

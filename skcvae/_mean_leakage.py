@@ -23,21 +23,26 @@ class MeanLeakage:
     effective_dimension : float
         Number of directions in which samples vary within their classes.
 
-    classes : ndarray of shape (n_classes,)
-        Labels.
+    classes : ndarray of shape (n_classes,) or (n_sets, n_labels)
+        Labels, or label sets.
 
     class_count : ndarray of shape (n_classes,)
         Number of training samples of each class.
+
+    mean_count : ndarray of shape (n_classes,)
+        Number of samples that the mean of each class rests on: `class_count`, or more
+        for a label set, whose mean is a sum of effects that other sets share.
     """
 
     effective_dimension: float
     classes: np.ndarray
     class_count: np.ndarray
+    mean_count: np.ndarray
 
     @property
     def samples(self):
         """Largest AUC of a class, if as many samples are published as there were."""
-        return float(self.auc(self.class_count).max())
+        return float(self.auc(self.mean_count).max())
 
     @property
     def decoder(self):
@@ -62,12 +67,12 @@ class MeanLeakage:
             Probability that a member scores above a non-member of its class.
         """
         return mean_attack_auc(
-            self.class_count, self.effective_dimension, n_synthetic, n_reference
+            self.mean_count, self.effective_dimension, n_synthetic, n_reference
         )
 
     def sentence(self):
         """Return the line of a privacy statement, rounded up: counts stay untold."""
-        own = self.class_count
+        own = self.mean_count
         known = self.samples, self.decoder
         equal = self.auc(own, own).max(), self.auc(np.inf, own).max()
         known, equal = (" and ".join(map(rounded_up, p)) for p in (known, equal))
@@ -85,16 +90,35 @@ def rounded_up(auc):
 
 
 def estimate_mean_leakage(X, y):
-    """Return the `MeanLeakage` of samples and labels."""
-    classes, codes, counts = np.unique(y, return_inverse=True, return_counts=True)
-    return MeanLeakage(effective_dimension(X, codes), classes, counts)
+    """Return the `MeanLeakage` of samples and labels, or label sets of bool."""
+    of_sets = {"axis": 0} if y.ndim == 2 else {}
+    classes, codes, counts = np.unique(
+        y, return_inverse=True, return_counts=True, **of_sets
+    )
+    means = _mean_counts_of_sets(classes, counts) if of_sets else counts
+    return MeanLeakage(effective_dimension(X, codes.ravel()), classes, counts, means)
+
+
+def _mean_counts_of_sets(sets, counts):
+    """Return the inverse leverage of a sample in the fitted mean of its label set.
+
+    An intercept and effects of labels are fitted to all samples by least squares. The
+    fitted mean of a set is a sufficient statistic for whether a sample of the set took
+    part: its mean moves by the leverage h times the sample, its error has h times the
+    covariance. It tells as much as the mean of 1 / h samples. Shrinkage is linear, so
+    that an attacker can undo it.
+    """
+    design = np.column_stack([np.ones(len(sets)), sets]) * np.sqrt(counts)[:, None]
+    vectors, values, _ = np.linalg.svd(design, full_matrices=False)
+    vectors = vectors[:, values > values.max() * 1e-7]
+    return counts / np.square(vectors).sum(axis=1)
 
 
 def warn_of_leakage(leakage):
     """Warn if as many samples as there were tell members too well; None is private."""
     if leakage is not None and leakage.samples > WARNING_LIMIT:
         warn_user(
-            f"{_describe(leakage, leakage.auc(leakage.class_count))} Merge or drop "
+            f"{_describe(leakage, leakage.auc(leakage.mean_count))} Merge or drop "
             "small classes, or use a private generator. max_mean_leakage=1 turns this "
             "warning off."
         )
@@ -120,10 +144,12 @@ def check_mean_leakage(leakage, limit, n_synthetic=np.inf, min_class_size=1):
 def _describe(leakage, auc):
     worst = auc.argmax()
     label = leakage.classes[worst : worst + 1].tolist()[0]
+    # The labels of a rare set are not named.
+    named = "a label set" if isinstance(label, list) else f"the class {label!r}"
     return (
         "Class means tell members from others to an attacker who knows the true means: "
-        f"an AUC of {auc[worst]:.2f} is expected for the class "
-        f"{label!r} of {leakage.class_count[worst]} samples."
+        f"an AUC of {auc[worst]:.2f} is expected for {named} of "
+        f"{leakage.class_count[worst]} samples."
     )
 
 

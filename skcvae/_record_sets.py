@@ -47,6 +47,11 @@ def check_disjoint(**sets):
 
 def check_one_label_per_sample(y, rows, name):
     """Return one label for each sample."""
+    if np.ndim(y) == 2 and np.shape(y)[1] > 1:
+        raise ValueError(
+            f"{name} has several labels for each sample. privacy_audit compares label "
+            "sets, and nearest_neighbor_attack needs no labels."
+        )
     y = column_or_1d(y)
     check_consistent_length(rows, y)
     if any(label is None or label != label for label in y.tolist()):

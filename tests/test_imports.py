@@ -66,6 +66,10 @@ _SECTIONS = "the report shows what the public function leaves out of its result"
 PRIVATE_IMPORTS = {
     ("skcvae.anonymization._release", "skcvae.generators._released"): _RELEASE,
     ("skcvae.anonymization._release", "skcvae.generators._base"): _RELEASE,
+    (
+        "skcvae.anonymization._release",
+        "skcvae.generators._label_set_generator",
+    ): _RELEASE,
     ("skcvae.anonymization._release_file", "skcvae.generators._released"): _RELEASE,
     ("skcvae.inspection._nearest_images", "skcvae.embedding._images"): _PHOTOS,
     ("skcvae.report._figures", "skcvae.privacy._sample_attacks"): _SECTIONS,

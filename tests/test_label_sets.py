@@ -14,7 +14,6 @@ from sklearn.linear_model import LogisticRegression, Ridge
 import skcvae
 from skcvae._generation import draw, fit_generator
 from skcvae._label_sets import unique_label_sets
-from skcvae.anonymization._release import write_release
 from skcvae.generators import CVAE, VAE, ClassGaussian
 from skcvae.generators._label_effects import (
     fit_label_effects,
@@ -254,7 +253,7 @@ def test_classes_after_label_sets_leave_nothing_behind():
 
 def others():
     """Return an instance of each public estimator that takes classes only."""
-    taking = {"ClassGaussian", "CVAE"}
+    taking = {"ClassGaussian", "CVAE", "GenerativeAnonymizer", "CVAEAnonymizer"}
     for module in ("generators", "over_sampling", "long_tail", "anonymization"):
         package = getattr(skcvae, module)
         for name in package.__all__:
@@ -338,13 +337,6 @@ def test_classes_are_refused_after_label_sets(generator):
         fitted.sample(y=Y[:, 0])
     with pytest.raises(ValueError, match="4 labels, and 6 were known"):
         fitted.sample(y=Y[:, :4])
-
-
-def test_files_with_label_sets_are_not_released(tmp_path):
-    X, Y, _, _ = additive(60)
-    generator = ClassGaussian(covariance_shrinkage="factors").fit(X, Y)
-    with pytest.raises(ValueError, match="rare combinations of labels"):
-        write_release(generator, tmp_path / "a.safetensors", None, 1, {})
 
 
 @BOTH

@@ -20,14 +20,15 @@ pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceW
 GROUPS = ["overall", "many", "medium", "few"]
 COLUMNS = [
     *(name for group in GROUPS for name in (group, f"{group}_std")),
+    *("cvaes", "cvae_std"),
     *(f"thesis_{group}" for group in GROUPS),
     "note",
 ]
 # Script, number of classes, name in thesis_numbers.json, rows, columns of the method.
-VARIANCE = ["method", "thesis_variance", "variance"]
+VARIANCE = ["method", "thesis_variance", "variance", "fit_time"]
 TABLES = [
-    ("table_4", 100, "table_4", 14, VARIANCE),
-    ("table_5", 10, "table_5", 12, VARIANCE),
+    ("table_4", 100, "table_4", 16, VARIANCE),
+    ("table_5", 10, "table_5", 16, VARIANCE),
     ("table_6", 100, "table_6_cifar100", 14, ["method"]),
     ("table_6", 10, "table_6_cifar10", 14, ["method"]),
     ("table_7", 100, "table_7", 36, ["method"]),
@@ -170,19 +171,32 @@ def test_variance_is_the_square_of_the_thesis_and_needs_no_training(
 ):
     data = thesis.load(data_files[10])
     setup = thesis.Setup(data, 1, 1, tmp_path)
-    first, second = (setup.thesis_cvae("small", v) for v in (0.5, 3))
+    first, second = (setup.fit(setup.thesis_cvae("small", v)) for v in (0.5, 3))
     assert (first.variance, second.variance) == (0.25, 9)
     assert first.history_[:, "dur"] == second.history_[:, "dur"]
+    other = setup.fit(setup.thesis_cvae("small", 3, seed=1))
+    assert other.history_[:, "dur"] != second.history_[:, "dur"]
 
 
 def test_mean_and_sample_deviation_over_the_seeds(thesis, monkeypatch):
     scores = {0: [50.0, 60.0, 70.0, np.nan], 1: [54.0, 60.0, 71.0, np.nan]}
-    monkeypatch.setattr(thesis, "evaluate", lambda method, setup, seed: scores[seed])
+    monkeypatch.setattr(thesis, "evaluate", lambda method, setup, pair: scores[pair[1]])
     setup = thesis.Setup(None, 1, 2, None)
     row = thesis.table_row(thesis.Method("A", {}), setup, {"overall": 80.5})
     assert [row[group] for group in GROUPS] == ["52.00", "60.00", "70.50", ""]
     assert [row[f"{group}_std"] for group in GROUPS] == ["2.83", "0.00", "0.71", ""]
     assert (row["thesis_overall"], row["thesis_few"]) == ("80.50", "")
+    assert (row["cvaes"], row["cvae_std"]) == ("", "")
+
+
+def test_spread_of_heads_and_that_of_trainings_stand_apart(thesis, monkeypatch):
+    # Two trainings with means 51 and 55, whose heads deviate by the root of 2 and of 8.
+    scores = {(0, 0): 50.0, (0, 1): 52.0, (1, 0): 53.0, (1, 1): 57.0}
+    monkeypatch.setattr(thesis, "evaluate", lambda m, s, pair: [scores[pair]] * 4)
+    setup = thesis.Setup(None, 1, 2, None)
+    row = thesis.table_row(thesis.Method("A", {}, trainings=2), setup, {})
+    assert (row["overall"], row["overall_std"]) == ("53.00", f"{5**0.5:.2f}")
+    assert (row["cvaes"], row["cvae_std"]) == (2, f"{8**0.5:.2f}")
 
 
 def test_failed_write_keeps_the_old_file(thesis, tmp_path):

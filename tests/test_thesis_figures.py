@@ -34,7 +34,7 @@ def scripts():
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
-    """Far clusters: 40, 20, ... training rows, and the rest up to 40 of each."""
+    """Far clusters: 40, 20, ... training samples, and the rest up to 40 of each."""
     folder, rng = tmp_path_factory.mktemp("data"), np.random.RandomState(0)
     counts = np.array([40, 20, *[5] * (N_CLASSES - 2)])
     y, y_rest = (np.repeat(np.arange(N_CLASSES), n) for n in (counts, 40 - counts))
@@ -116,35 +116,72 @@ def test_figure_8_is_drawn(scripts, files, tmp_path, capsys):
     assert capsys.readouterr().out.count("standard deviations") == 4
 
 
-def test_figure_9_squares_the_variance_of_the_thesis(scripts, files, tmp_path, capsys):
+def test_figure_7_and_table_1_have_the_sizes_of_the_classes(
+    scripts, files, tmp_path, capsys
+):
+    data, rest, cache = files
+    path, output = tmp_path / "7.png", tmp_path / "1.csv"
+    scripts("figure_7").main([data], path, 1, cache)
+    assert is_png(path)
+    assert "lt: 40 to 5 samples in a class" in capsys.readouterr().out
+    scripts("table_1").main([data, rest], output)
+    split, whole = read_csv(output)
+    sizes = [split[k] for k in ("classes", "samples", "training samples", "ratio")]
+    # 40 + 20 + 8 x 5 of training, and 12 of each class to test.
+    assert sizes == ["10", "220", "100", "8"]
+    assert (whole["samples"], whole["largest class"]) == ("300", "35")
+
+
+def test_table_1_has_the_sizes_of_the_thesis_beside_its_data_sets(scripts, tmp_path):
+    path, output = tmp_path / "bloodmnist_224.npz", tmp_path / "1.csv"
+    X, y = np.ones((6, 2)), np.repeat([0, 1], 3)
+    np.savez(path, X_train=X, y_train=y, X_test=X, y_test=y)
+    scripts("table_1").main([path], output)
+    (row,) = read_csv(output)
+    assert (row["thesis_classes"], row["thesis_samples"]) == ("8", "17092")
+
+
+def test_figure_9_squares_the_variance_of_the_thesis(scripts, files, tmp_path):
     data, rest, cache = files
     output, path = tmp_path / "9.csv", tmp_path / "9.png"
-    scripts("figure_9").main(data, rest, output, path, 1, cache)
-    rows = read_csv(output)
+    scripts("figure_9").main([data], rest, output, path, 1, cache)
+    *rows, real = read_csv(output)
     assert [(row["model"], row["architecture"]) for row in rows] == [
         (f"CVAE ({whose})", architecture)
         for whose in ("thesis", "ours")
         for architecture in ("small", "large")
     ]
     expected = [f"variance {v}" for v in ("0.0625", "0.25", "0.5625", "1", "4", "9")]
-    assert list(rows[0])[2:-1] == expected
+    assert list(rows[0])[3:-1] == expected
     assert is_png(path)
-    # Real rows of the same clusters: about 2 x 4 features / 12 rows.
-    line = next(
-        s for s in capsys.readouterr().out.splitlines() if "balanced training" in s
-    )
-    assert 0 <= float(line.rpartition(" ")[2]) <= 3
+    # Real samples of the same clusters: about 2 x 4 features / 12 samples.
+    assert real["model"] == "real samples"
+    assert 0 <= float(real["variance 1"]) <= 3
 
 
-def test_figure_10_measures_the_share_that_training_rows_cover(
+def test_figure_9_has_real_samples_for_the_data_set_that_they_belong_to(
+    scripts, files, tmp_path
+):
+    data, rest, cache = files
+    other = tmp_path / "other.npz"
+    with np.load(data) as held:
+        arrays = {n: held[n] + (100 if n[0] == "y" else 0) for n in held.files}
+    np.savez(other, **arrays)
+    output = tmp_path / "9.csv"
+    scripts("figure_9").main([other, data], rest, output, tmp_path / "9.png", 1, cache)
+    real = [row["data"] for row in read_csv(output) if row["model"] == "real samples"]
+    assert real == ["lt"]
+
+
+def test_figure_10_measures_the_share_that_training_samples_cover(
     scripts, files, tmp_path
 ):
     data, rest, cache = files
     output, path = tmp_path / "10.csv", tmp_path / "10.png"
     scripts("figure_10").main(data, rest, output, path, 1, cache)
-    rows = {(row["rows"], row["architecture"]): row for row in read_csv(output)}
+    rows = {(row["samples"], row["architecture"]): row for row in read_csv(output)}
     assert len(rows) == 2 + 2 * 4
-    training = rows["training rows", ""]
+    training = rows["training samples", ""]
     # Each covers itself alone: 40, 20 and 5 of 40.
     assert training["medium"] == "0.750"
     assert training["few"] == "0.125"
@@ -154,7 +191,7 @@ def test_figure_10_measures_the_share_that_training_rows_cover(
     assert is_png(path)
 
 
-def test_half_of_the_rows_covers_the_other(scripts):
+def test_half_of_the_samples_covers_the_other(scripts):
     # Each row has a twin, which a split puts into the other half or the same.
     X, y = np.repeat(np.arange(50.0), 2)[:, np.newaxis], np.repeat([0, 1], 50)
     covered = scripts("figure_10").half_coverage(X, y)
@@ -162,20 +199,20 @@ def test_half_of_the_rows_covers_the_other(scripts):
     assert scripts("figure_10").coverage((X, y), X, y).tolist() == [0.5, 0.5]
 
 
-def test_figure_11_spheres_of_filled_up_classes_hold_the_training_rows(
+def test_figure_11_spheres_of_filled_up_classes_hold_the_training_samples(
     scripts, files, tmp_path
 ):
     data, rest, cache = files
     output, path = tmp_path / "11.csv", tmp_path / "11.png"
     scripts("figure_11").main(data, rest, output, path, 1, cache)
-    rows = {(row["rows"], row["architecture"]): row for row in read_csv(output)}
+    rows = {(row["samples"], row["architecture"]): row for row in read_csv(output)}
     assert len(rows) == 3 + 2 * 4
-    training = rows["training rows", ""]
-    # SMOTE stays between training rows; generated rows are added to them.
-    assert rows["training rows and SMOTE", ""]["few"] == training["few"]
-    assert float(rows["balanced rows", ""]["few"]) > float(training["few"])
+    training = rows["training samples", ""]
+    # SMOTE stays between training samples; generated ones are added to them.
+    assert rows["training samples and SMOTE", ""]["few"] == training["few"]
+    assert float(rows["balanced samples", ""]["few"]) > float(training["few"])
     for row in rows.values():
-        if row["rows"].startswith("filled up"):
+        if row["samples"].startswith("filled up"):
             assert float(row["few"]) >= float(training["few"])
     assert is_png(path)
 
@@ -183,9 +220,9 @@ def test_figure_11_spheres_of_filled_up_classes_hold_the_training_rows(
 def test_classes_are_filled_up_to_the_balanced_counts(scripts, files):
     figures = scripts("_figures")
     with figures.open_setup(files[0], 1, cache=files[2]) as setup:
-        _, y = figures.balanced_rows(setup.data, files[1])
+        _, y = figures.balanced_samples(setup.data, files[1])
         X_new, y_new = figures.fill_up(
-            figures.our_cvae(setup, "small"), setup.data, y, 1
+            figures.fit_both(setup, "small")[1], setup.data, y, 1
         )
     assert np.bincount(y).tolist() == np.bincount(y_new).tolist() == [40] * N_CLASSES
     np.testing.assert_array_equal(X_new[: len(setup.data.X_train)], setup.data.X_train)

@@ -3,6 +3,8 @@
 import io
 import tempfile
 from contextlib import contextmanager
+from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated
 
@@ -10,13 +12,21 @@ import numpy as np
 import typer
 from _anonymization import IMAGES, number
 from _methods import make_smote
-from _thesis import BATCH_SIZE, THESIS_CVAE_EPOCHS, Setup, load, write_csv
+from _thesis import (
+    ARCHITECTURES,
+    BATCH_SIZE,
+    THESIS_CVAE_EPOCHS,
+    Setup,
+    load,
+    write_csv,
+)
 from PIL import Image
+from sklearn.utils import Bunch
 
 from skcvae.datasets import load_embeddings
 from skcvae.generators import CVAE
 
-__all__ = ["IMAGES"]
+__all__ = ["ARCHITECTURES", "IMAGES"]
 
 DataOption = Annotated[
     Path,
@@ -31,7 +41,7 @@ ReferenceOption = Annotated[
     typer.Option(
         exists=True,
         dir_okay=False,
-        help="The rows that the training rows lack (.npz): X and y.",
+        help="The samples that the training samples lack (.npz): X and y.",
     ),
 ]
 CSVOption = Annotated[Path, typer.Option(help="CSV to write.")]
@@ -42,10 +52,9 @@ EpochsOption = Annotated[
 SeedsOption = Annotated[int, typer.Option(min=1, help="Number of runs.")]
 CacheOption = Annotated[
     Path | None,
-    typer.Option(help="Folder that keeps generators, also for other scripts."),
+    typer.Option(help="Folder that keeps generators and results for the next run."),
 ]
 
-ARCHITECTURES = ("small", "large")
 # Section 4.2 of the thesis, which does not name the architecture.
 _THESIS_PLANE = {
     "objective": "reference",
@@ -69,28 +78,28 @@ def open_setup(data, cvae_epochs, n_seeds=1, cache=None):
 class PlaneModel:
     """A CVAE with two latent dimensions, or a VAE: the same, told one label for all."""
 
-    def __init__(self, name, generator, setup, *, conditional):
+    def __init__(self, name, unfitted, setup, *, conditional):
         self.name = name
+        self.unfitted = unfitted
         self.conditional = conditional
-        data = setup.data
-        settings = Setup(
-            type(data)(X_train=data.X_train, y_train=self._told(data.y_train)),
-            setup.cvae_epochs,
-            setup.n_seeds,
-            setup.cache,
-        )
-        self.generator = settings.fit(generator)
+        X, y = setup.data.X_train, setup.data.y_train
+        self.setup = replace(setup, data=Bunch(X_train=X, y_train=self._told(y)))
+
+    @cached_property
+    def generator(self):
+        """Return the fitted generator."""
+        return self.setup.fit(self.unfitted)
 
     def _told(self, y):
         """Return the labels that the model is told."""
         return y if self.conditional else np.zeros(len(y), dtype=int)
 
     def encode(self, X, y):
-        """Return the latent mean of each row."""
+        """Return the latent mean of each sample."""
         return self.generator.encode(X, self._told(y))
 
     def reconstruct(self, X, y):
-        """Return each row, decoded from its latent mean."""
+        """Return each sample, decoded from its latent mean."""
         return self.generator.reconstruct(X, self._told(y))
 
 
@@ -104,9 +113,15 @@ def plane_models(setup, seed):
             yield PlaneModel(name, generator, setup, conditional=kind == "CVAE")
 
 
-def our_cvae(setup, architecture):
-    """Return our CVAE with its defaults."""
-    return setup.fit(CVAE(architecture=architecture, random_state=0))
+def both_cvaes(setup, architecture):
+    """Return the thesis's CVAE with variance 1, and ours by default, unfitted."""
+    ours = CVAE(architecture=architecture, random_state=0)
+    return setup.thesis_cvae(architecture, 1), ours
+
+
+def fit_both(setup, architecture):
+    """Return the generators of `both_cvaes`, fitted."""
+    return [setup.fit(generator) for generator in both_cvaes(setup, architecture)]
 
 
 def epochs_note(setup):
@@ -124,12 +139,20 @@ def open_panels(n_panels, height, **kwargs):
 
 
 def finish_panels(figure, panels, path, **kwargs):
-    """Put one legend under all panels, and write the figure as PNG."""
-    handles, labels = panels[0].get_legend_handles_labels()
+    """Put one legend of all curves under the panels, and write the figure as PNG."""
+    curves = {}
     for panel in panels:
+        handles, labels = panel.get_legend_handles_labels()
+        # Panels share the colours of curves, and some may lack one.
+        curves |= dict(zip(labels, handles, strict=True))
         panel.get_legend().remove()
     layout = {"loc": "outside lower center", "ncols": 4, "frameon": False}
-    figure.legend(handles, labels, **{**layout, **kwargs})
+    figure.legend(curves.values(), curves.keys(), **{**layout, **kwargs})
+    save(figure, path)
+
+
+def save(figure, path):
+    """Write a figure as PNG."""
     path.parent.mkdir(parents=True, exist_ok=True)
     drawn = io.BytesIO()
     figure.savefig(drawn)
@@ -137,15 +160,15 @@ def finish_panels(figure, panels, path, **kwargs):
     Image.open(drawn).convert("RGB").quantize(128).save(path, "PNG", optimize=True)
 
 
-def balanced_rows(data, path):
-    """Return the training rows with those that they lack, and their labels."""
+def balanced_samples(data, path):
+    """Return the training samples with those that they lack, and their labels."""
     rest = load_embeddings(path)
     X = np.concatenate([data.X_train, rest.X])
     return X, np.concatenate([data.y_train, rest.y])
 
 
 def fill_up(generator, data, y, variance):
-    """Return training rows, filled up by generated ones to the counts of `y`."""
+    """Return training samples, filled up by generated ones to the counts of `y`."""
     labels, counts = np.unique(y, return_counts=True)
     held = [(data.y_train == label).sum() for label in labels]
     missing = np.repeat(labels, np.maximum(counts - held, 0))
@@ -155,7 +178,7 @@ def fill_up(generator, data, y, variance):
 
 
 def smote(data):
-    """Return the training rows, filled up by SMOTE to the largest class."""
+    """Return the training samples, filled up by SMOTE to the largest class."""
     return make_smote(data.y_train, 0).fit_resample(data.X_train, data.y_train)
 
 
@@ -173,7 +196,7 @@ def group_table(values, class_count, note):
     rows = []
     for architecture, sets in values.items():
         for name, by_class in sets.items():
-            row = {"rows": name, "architecture": architecture}
+            row = {"samples": name, "architecture": architecture}
             for group, members in groups.items():
                 mean = by_class[members].mean() if members.any() else np.nan
                 row[group] = number(mean, 3)
@@ -184,16 +207,16 @@ def group_table(values, class_count, note):
 def class_values(setup, path, common, generated, measure):
     """Return by architecture, "" for those without one, and set the classes' values.
 
-    `common(data, X, y)` and `generated(setup, architecture, X, y)` return rows and
-    labels by name, where X and y are the balanced rows, and `measure(rows, X, y)`
+    `common(data, X, y)` and `generated(setup, architecture, X, y)` return samples and
+    labels by name, where X and y are the balanced samples, and `measure(samples, X, y)`
     returns one value for each class.
     """
-    X, y = balanced_rows(setup.data, path)
+    X, y = balanced_samples(setup.data, path)
     sets = {"": common(setup.data, X, y)}
     for architecture in ARCHITECTURES:
         sets[architecture] = generated(setup, architecture, X, y)
     return {
-        architecture: {name: measure(rows, X, y) for name, rows in held.items()}
+        architecture: {name: measure(samples, X, y) for name, samples in held.items()}
         for architecture, held in sets.items()
     }
 

@@ -1,12 +1,21 @@
 """The rows of the tables: what is trained, and what the thesis has beside it."""
 
 import numpy as np
-from _thesis import Method, algorithm_1, generators, thesis_head
+from _thesis import (
+    ARCHITECTURES,
+    Method,
+    algorithm_1,
+    cvae_note,
+    generators,
+    thesis_head,
+)
 from imblearn.over_sampling import ADASYN, SMOTE
 
 from skcvae.long_tail import LogLinearPool, LongTailClassifier
 
 VARIANCES = (0.25, 0.5, 0.75, 1, 2, 3)
+# Of tables 4 and 5. The time to fit is measured.
+_COLUMNS = {"thesis_variance": "", "variance": "", "fit_time": ""}
 
 _LDAM = {"loss": "ldam", "loss_params": {"scale": 30.0, "max_margin": 0.5}}
 
@@ -32,7 +41,7 @@ PRIOR_AWARE = ("balanced softmax", "class-balanced softmax", "equalization")
 
 _REMIX_NOTE = "instance sampling, as in the program; compare with Remix + CBS"
 
-# Without steps, epochs or generated rows; all settings are the defaults.
+# Without steps, epochs or generated samples; all settings are the defaults.
 CLOSED_FORM = {
     "LongTailClassifier, closed form": LongTailClassifier,
     "LogLinearPool": LogLinearPool,
@@ -45,18 +54,17 @@ _LOSS_NOTES = {
 
 
 def variance_methods(setup):
-    """Return the rows of tables 4 and 5: architectures and variances."""
-    return [
+    """Return the rows of tables 4 and 5: architectures and variances, and ours."""
+    of_thesis = [
         variance_method(architecture, v, setup)
-        for architecture in ("small", "large")
+        for architecture in ARCHITECTURES
         for v in VARIANCES
     ]
-
-
-def table_4_methods(setup):
-    """Return the rows of table 4: architectures and variances, and ours."""
-    columns = {"thesis_variance": "", "variance": ""}
-    return variance_methods(setup) + closed_form_methods(columns)
+    ours = [
+        Method(name, algorithm_1(), columns=_COLUMNS, **generators(setup)[name])
+        for name in ("CVAE (ours)", "ClassGaussian")
+    ]
+    return of_thesis + ours + closed_form_methods(_COLUMNS)
 
 
 def closed_form_methods(columns=None):
@@ -75,19 +83,15 @@ def closed_form_methods(columns=None):
 
 def variance_method(architecture, thesis_variance, setup):
     """Return the row of one CVAE of the thesis."""
-
-    def generator(setup, seed):
-        return setup.thesis_cvae(architecture, thesis_variance)
-
-    note = generators(setup.cvae_epochs)["CVAE (thesis)"][1]
-    columns = {"thesis_variance": thesis_variance, "variance": thesis_variance**2}
+    variances = {"thesis_variance": thesis_variance, "variance": thesis_variance**2}
     return Method(
         f"CVAE (thesis), {architecture}",
         algorithm_1(),
-        generator,
+        lambda seed: setup.thesis_cvae(architecture, thesis_variance, seed),
         thesis=f"{architecture} {thesis_variance}",
-        note=note,
-        columns=columns,
+        note=cvae_note(setup),
+        columns={**_COLUMNS, **variances},
+        trainings=setup.cvaes[architecture],
     )
 
 
@@ -105,12 +109,12 @@ def resampling_methods(setup):
             note="not in the thesis under this name",
         ),
     ]
-    for name, (generator, note) in generators(setup.cvae_epochs).items():
+    for name, generator in generators(setup).items():
         of_thesis = name == "CVAE (thesis)"
         for remix, suffix in ((False, ""), (True, " + Remix")):
             thesis = f"CVAE{suffix}" if of_thesis else None
             head = algorithm_1(remix=remix)
-            rows.append(Method(name + suffix, head, generator, None, thesis, note))
+            rows.append(Method(name + suffix, head, thesis=thesis, **generator))
     return rows + closed_form_methods()
 
 
@@ -129,9 +133,8 @@ def offline_method(name, sampler, setup):
     """Return the row of a sampler that fills up the classes before the training."""
     counts = np.unique(setup.data.y_train, return_counts=True)[1]
     passes = setup.epochs(len(counts) * counts.max())
-    note = (
-        f"{passes} passes over the filled-up rows, the nearest to {setup.n_steps} steps"
-    )
+    nearest = f"the nearest to {setup.n_steps} steps"
+    note = f"{passes} passes over the filled-up samples, {nearest}"
     return Method(name, thesis_head(), sampler=sampler, thesis=name, note=note)
 
 
@@ -151,17 +154,15 @@ def one_loss(name, loss, setup):
         name, name
     )
     rows = [Method(name, thesis_head(**loss), thesis=key, note=note)]
-    for generator_name, (generator, generator_note) in generators(
-        setup.cvae_epochs
-    ).items():
+    for generator_name, generator in generators(setup).items():
         of_thesis = key is not None and generator_name == "CVAE (thesis)"
+        notes = note, generator["note"]
         rows.append(
             Method(
                 f"{name} + {generator_name}",
                 algorithm_1(**loss),
-                generator,
                 thesis=f"{key} + CVAE" if of_thesis else None,
-                note="; ".join(filter(None, (note, generator_note))),
+                **{**generator, "note": "; ".join(filter(None, notes))},
             )
         )
     return rows
@@ -169,10 +170,13 @@ def one_loss(name, loss, setup):
 
 def effective_prior_methods(setup):
     """Return rows that correct what is left of the prior, and our defaults."""
-    sources = generators(setup.cvae_epochs)
+    sources = generators(setup)
     thesis, cvae = sources["CVAE (thesis)"], sources["CVAE (ours)"]
     effective = {"prior_correction": "effective", "target_prior": "uniform"}
     own = {**effective, "sampling": "sqrt", "augment": "inverse", "p_min": 0.2}
+    once = f"prior corrected once; not in the thesis; {thesis['note']}"
+    our_batches = "our default batches, the thesis's head; not in the thesis"
+    defaults = "all defaults, about 2,000 steps; not in the thesis"
     rows = []
     for name in PRIOR_AWARE:
         loss = LOSSES[name]
@@ -180,16 +184,14 @@ def effective_prior_methods(setup):
             Method(
                 f"{name} + CVAE (thesis), effective prior",
                 algorithm_1(**loss, **effective),
-                thesis[0],
-                note=f"prior corrected once; not in the thesis; {thesis[1]}",
+                **{**thesis, "note": once},
             )
         )
         rows.append(
             Method(
                 f"{name} + CVAE (ours), effective prior, sqrt sampling",
                 thesis_head(**loss, **own),
-                cvae[0],
-                note="our default batches, the thesis's head; not in the thesis",
+                **{**cvae, "note": our_batches},
             )
         )
     for name in ("CVAE (ours)", "ClassGaussian"):
@@ -197,8 +199,7 @@ def effective_prior_methods(setup):
             Method(
                 f"LongTailClassifier, defaults, {name}",
                 DEFAULT_HEAD,
-                sources[name][0],
-                note="all defaults, about 2,000 steps; not in the thesis",
+                **{**sources[name], "note": defaults},
             )
         )
     return rows

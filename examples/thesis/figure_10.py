@@ -1,4 +1,4 @@
-"""Figure 10 of the thesis: which share of the balanced rows is covered, by class."""
+"""Figure 10 of the thesis: which share of the balanced samples is covered, by class."""
 
 import typer
 from _figures import (
@@ -9,11 +9,11 @@ from _figures import (
     EpochsOption,
     PNGOption,
     ReferenceOption,
-    balanced_rows,
+    balanced_samples,
     class_values,
     epochs_note,
+    fit_both,
     open_setup,
-    our_cvae,
     show_classes,
     smote,
 )
@@ -28,16 +28,16 @@ DEVIATIONS = (1, 2)
 
 
 def common(data, X, y):
-    """Return rows that no CVAE has made."""
+    """Return samples that no CVAE has made."""
     return {
-        "training rows": (data.X_train, data.y_train),
-        "training rows and SMOTE": smote(data),
+        "training samples": (data.X_train, data.y_train),
+        "training samples and SMOTE": smote(data),
     }
 
 
 def generated(setup, architecture, X, y):
-    """Return as many generated rows as there are balanced ones."""
-    thesis, ours = setup.thesis_cvae(architecture, 1), our_cvae(setup, architecture)
+    """Return as many generated samples as there are balanced ones."""
+    thesis, ours = fit_both(setup, architecture)
     sets = {
         f"CVAE (thesis), variance {d**2}": thesis.sample(
             y=y, variance=d**2, random_state=0
@@ -49,16 +49,17 @@ def generated(setup, architecture, X, y):
     return sets
 
 
-def coverage(rows, X, y):
-    """Return the share of the balanced rows of each class that rows are nearest to."""
-    result = class_nearest_neighbor_coverage(X, rows[0], y_reference=y, y=rows[1])
+def coverage(samples, X, y):
+    """Return the share of each class of X that samples are nearest to."""
+    X_other, y_other = samples
+    result = class_nearest_neighbor_coverage(X, X_other, y_reference=y, y=y_other)
     return result.coverages
 
 
 def half_coverage(X, y):
-    """Return the share of a half of real rows that the other half covers.
+    """Return the share of a half of real samples that the other half covers.
 
-    It is what rows of the same distribution would reach, and no training row helps.
+    It is what samples of the same distribution would reach, without training samples.
     """
     X, X_other, y, y_other = train_test_split(
         X, y, test_size=0.5, stratify=y, random_state=0
@@ -78,14 +79,14 @@ def main(
     print(__doc__, "\n")
     with open_setup(data, cvae_epochs, cache=cache) as setup:
         values = class_values(setup, reference, common, generated, coverage)
-        half = half_coverage(*balanced_rows(setup.data, reference))
+        half = half_coverage(*balanced_samples(setup.data, reference))
     note = epochs_note(setup)
     show_classes(values, ClassCoverageDisplay, setup.data, note, output, figure)
-    print(f"Half of the balanced rows cover {half:.3f} of the other half.")
+    print(f"Half of the balanced samples cover {half:.3f} of the other half.")
     print(f"""
 What differs from the thesis: the embeddings; SMOTE and "ours" are not in it; its CVAEs
-are {note}. Training rows are among the balanced
-ones, and cover themselves. SMOTE's rows hold the training rows, those of CVAEs do not.
+are {note}. Training samples are among the
+balanced ones, and cover themselves. SMOTE's samples hold them, those of CVAEs do not.
 """)
 
 

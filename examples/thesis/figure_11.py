@@ -12,8 +12,8 @@ from _figures import (
     class_values,
     epochs_note,
     fill_up,
+    fit_both,
     open_setup,
-    our_cvae,
     show_classes,
     smote,
 )
@@ -27,17 +27,17 @@ DEVIATIONS = (1, 2)
 
 
 def common(data, X, y):
-    """Return rows that no CVAE has made."""
+    """Return samples that no CVAE has made."""
     return {
-        "balanced rows": (X, y),
-        "training rows": (data.X_train, data.y_train),
-        "training rows and SMOTE": smote(data),
+        "balanced samples": (X, y),
+        "training samples": (data.X_train, data.y_train),
+        "training samples and SMOTE": smote(data),
     }
 
 
 def generated(setup, architecture, X, y):
-    """Return training rows filled up by generated ones, and the balanced ones again."""
-    thesis, ours = setup.thesis_cvae(architecture, 1), our_cvae(setup, architecture)
+    """Return training samples, filled up, and reconstructed balanced samples."""
+    thesis, ours = fit_both(setup, architecture)
     sets = {
         f"filled up, thesis, variance {d**2}": fill_up(thesis, setup.data, y, d**2)
         for d in DEVIATIONS
@@ -47,9 +47,9 @@ def generated(setup, architecture, X, y):
     return sets
 
 
-def radii(rows, X, y):
+def radii(samples, X, y):
     """Return the radius of each class."""
-    return class_bounding_spheres(rows[0], y=rows[1]).radii
+    return class_bounding_spheres(samples[0], y=samples[1]).radii
 
 
 def main(

@@ -1,4 +1,4 @@
-"""Figure 8 of the thesis: test rows in the latent space of CVAE and VAE."""
+"""Figure 8 of the thesis: test samples in the latent space of CVAE and VAE."""
 
 import typer
 from _figures import (
@@ -47,14 +47,15 @@ def main(
     cvae_epochs: EpochsOption = THESIS_CVAE_EPOCHS,
     cache: CacheOption = None,
 ):
-    """Draw the latent means of the test rows, coloured by class."""
+    """Draw the latent means of the test samples, coloured by class."""
     print(__doc__, "\n")
     with open_setup(data, cvae_epochs, cache=cache) as setup:
         draw(list(plane_models(setup, 0)), setup.data, figure)
     print(f"""
 What differs from the thesis: the embeddings; the thesis's models are
 {epochs_note(setup)}; the VAE is the same CVAE, told one
-label for all rows; "ours" is not in the thesis. {MAX_POINTS:,} test rows are drawn.
+label for all samples; "ours" is not in the thesis. {MAX_POINTS:,} test
+samples are drawn.
 """)
 
 

@@ -1,24 +1,24 @@
-"""Figure 9 of the thesis: Fréchet distance of generated rows against the variance."""
+"""Figure 9 of the thesis: Fréchet distance of generated samples by the variance."""
 
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 import typer
+from _anonymization import DataOption
 from _figures import (
     ARCHITECTURES,
     IMAGES,
     CacheOption,
     CSVOption,
-    DataOption,
     EpochsOption,
     PNGOption,
-    balanced_rows,
+    balanced_samples,
     epochs_note,
     finish_panels,
+    fit_both,
     open_panels,
     open_setup,
-    our_cvae,
 )
 from _methods import VARIANCES
 from _thesis import RESULTS, THESIS_CVAE_EPOCHS, write_csv
@@ -27,16 +27,18 @@ from skcvae.inspection import FrechetVarianceDisplay
 from skcvae.metrics import class_frechet_distance
 
 OURS = [variance**2 for variance in VARIANCES]
+WHOSE = ("CVAE (thesis)", "CVAE (ours)")
+REAL = "real samples"
 
 
 def mean_distance(data, X, y):
-    """Return the distance to the test rows, averaged over classes."""
+    """Return the distance to the test samples, averaged over classes."""
     X_test, y_test = data.X_test, data.y_test
     return class_frechet_distance(X_test, X, y_real=y_test, y_synthetic=y).mean
 
 
 def distances(generator, data):
-    """Return the distance of generated rows for each variance."""
+    """Return the distance of generated samples for each variance."""
     found = []
     for variance in OURS:
         X, y = generator.sample(y=data.y_test, variance=variance, random_state=0)
@@ -45,53 +47,68 @@ def distances(generator, data):
 
 
 def real_distance(data, path):
-    """Return the distance of as many real rows as there are test rows: the floor."""
-    X, y = balanced_rows(data, path)
-    order = np.random.RandomState(0).permutation(len(y))
+    """Return the distance of as many real samples as there are test samples.
+
+    It is the least that a generator can reach. None where the reference samples are of
+    other classes than the data, or there are none.
+    """
+    if path is None:
+        return None
+    X, y = balanced_samples(data, path)
     labels, counts = np.unique(data.y_test, return_counts=True)
+    if not np.array_equal(np.unique(y), labels):
+        return None
+    order = np.random.RandomState(0).permutation(len(y))
     drawn = [
         order[y[order] == label][:count]
         for label, count in zip(labels, counts, strict=True)
     ]
-    rows = np.concatenate(drawn)
-    return mean_distance(data, X[rows], y[rows])
+    chosen = np.concatenate(drawn)
+    return mean_distance(data, X[chosen], y[chosen])
 
 
 def compare(setup):
-    """Return for the thesis's objective and for ours the distances by architecture."""
-    makers = {
-        "CVAE (thesis)": lambda name: setup.thesis_cvae(name, 1),
-        "CVAE (ours)": lambda name: our_cvae(setup, name),
-    }
+    """Return by architecture the distances for the thesis's CVAE and for ours."""
     return {
-        whose: {name: distances(make(name), setup.data) for name in ARCHITECTURES}
-        for whose, make in makers.items()
+        architecture: [
+            distances(cvae, setup.data) for cvae in fit_both(setup, architecture)
+        ]
+        for architecture in ARCHITECTURES
     }
 
 
-def table(results, note):
-    """Return the rows of the CSV."""
+def table(name, found, floor, note):
+    """Return the rows of the CSV for one data set."""
     rows = []
-    for whose, by_architecture in results.items():
-        for name, values in by_architecture.items():
-            row = {"model": whose, "architecture": name}
-            for variance, value in zip(OURS, values, strict=True):
-                row[f"variance {variance:g}"] = f"{value:.0f}"
-            of_thesis = whose == "CVAE (thesis)"
-            rows.append({**row, "note": note if of_thesis else "not in the thesis"})
+    for i, (model, about) in enumerate(
+        zip(WHOSE, (note, "not in the thesis"), strict=True)
+    ):
+        for architecture, pair in found.items():
+            row = {"data": name, "model": model, "architecture": architecture}
+            rows.append({**row, **cells(pair[i]), "note": about})
+    if floor is not None:
+        row = {"data": name, "model": REAL, "architecture": ""}
+        rows.append({**row, **cells([floor] * len(OURS)), "note": "not in the thesis"})
     return rows
 
 
-def draw(results, floor, path):
-    """Draw one panel for each objective, with the same vertical axis."""
-    figure, panels = open_panels(len(results), 3.6, sharey=True)
-    for panel, (whose, by_architecture) in zip(panels, results.items(), strict=True):
-        names = list(by_architecture)
-        values = list(by_architecture.values())
-        if floor is not None:
-            names, values = [*names, "real rows"], [*values, [floor] * len(OURS)]
-        panel.set_title(whose)
-        FrechetVarianceDisplay.from_data(OURS, values, names, ax=panel)
+def cells(values):
+    """Return the distances by variance."""
+    return {f"variance {v:g}": f"{d:.0f}" for v, d in zip(OURS, values, strict=True)}
+
+
+def draw(results, path):
+    """Draw two panels for each data set, with the same vertical axis."""
+    figure, panels = open_panels(len(WHOSE) * len(results), 3.6, sharey="row")
+    held = iter(panels)
+    for name, (found, floor) in results.items():
+        for i, model in enumerate(WHOSE):
+            panel, curves = next(held), {a: pair[i] for a, pair in found.items()}
+            if floor is not None:
+                curves[REAL] = [floor] * len(OURS)
+            panel.set_title(f"{name}, {model}", fontsize=10)
+            names, values = list(curves), list(curves.values())
+            FrechetVarianceDisplay.from_data(OURS, values, names, ax=panel)
     finish_panels(figure, panels, path)
 
 
@@ -102,7 +119,7 @@ def main(
         typer.Option(
             exists=True,
             dir_okay=False,
-            help="The rows that the training rows lack (.npz): X and y.",
+            help="The samples that the training samples lack (.npz): X and y.",
         ),
     ] = None,
     output: CSVOption = RESULTS / "figure_9.csv",
@@ -110,27 +127,28 @@ def main(
     cvae_epochs: EpochsOption = THESIS_CVAE_EPOCHS,
     cache: CacheOption = None,
 ):
-    """Draw and print distances of as many generated rows as there are test rows."""
+    """Draw and print distances of as many generated samples as there are to test."""
     print(__doc__, "\n")
-    with open_setup(data, cvae_epochs, cache=cache) as setup:
-        results = compare(setup)
-    rows = table(results, epochs_note(setup))
-    names = [name for name in rows[0] if name.startswith("variance")]
-    print(f"{'':24}{'':14}" + "".join(f"{name:>16}" for name in names))
+    rows, results = [], {}
+    for path in data:
+        with open_setup(path, cvae_epochs, cache=cache) as setup:
+            found, floor = compare(setup), real_distance(setup.data, reference)
+        results[path.stem] = found, floor
+        rows += table(path.stem, found, floor, epochs_note(setup))
     for row in rows:
-        cells = "".join(f"{row[name]:>16}" for name in names)
-        print(f"{row['model']:24}{row['architecture']:14}{cells}")
-    floor = None if reference is None else real_distance(setup.data, reference)
-    if floor is not None:
-        print(f"As many rows of the balanced training set: {floor:.0f}")
+        *about, _note = row.values()
+        print("".join(f"{cell:>22}" for cell in about[:3]), *about[3:], sep="\t")
     print(f"""
-What differs from the thesis: the embeddings; one data set of its four; the thesis's
-CVAEs are {epochs_note(setup)}. "Variance" is what
-multiplies the variance of the latents: the square of what the thesis's program has,
-which is {", ".join(f"{v:g}" for v in VARIANCES)}.
+The columns are {", ".join(list(rows[0])[3:-1])}.
+
+What differs from the thesis: the embeddings; the long-tailed sets of its four; the
+thesis's CVAEs are {epochs_note(setup)}. "Variance" is
+what multiplies the variance of the latents: the square of what the thesis's program
+has, which is {", ".join(f"{v:g}" for v in VARIANCES)}. "{REAL}": as many of the
+balanced training set.
 """)
     write_csv(rows, output)
-    draw(results, floor, figure)
+    draw(results, figure)
 
 
 if __name__ == "__main__":

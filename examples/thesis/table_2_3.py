@@ -30,7 +30,7 @@ def classifier(seed):
 
 
 def measure(model, data, seed):
-    """Return accuracy and error of a model on test rows, and its distances."""
+    """Return accuracy and error of a model on test samples, and its distances."""
     X, y = data.X_test, data.y_test
     Z = model.encode(X, y)
     separability = latent_separability(
@@ -112,14 +112,14 @@ def print_tables(separability, normality, setup):
     print("".join(f"{name:>16}" for name in normality[0]))
     for row in normality:
         print("".join(f"{cell:>16}" for cell in row.values()))
-    n_rows, n_features = setup.data.X_train.shape
+    n_samples, n_features = setup.data.X_train.shape
     print(f"""
 What differs from the thesis:
-- Embeddings of {n_features} features, where the thesis has 768 of DINOv2; {n_rows:,}
-  training rows. MSE is the squared error of a row, summed over features, in units of
-  the ranges of features in the training rows: fewer features, smaller errors.
+- Embeddings of {n_features} features, where the thesis has 768 of DINOv2; {n_samples:,}
+  training samples. MSE is the squared error of a sample, summed over features, in units
+  of the ranges of features in the training samples: fewer features, smaller errors.
 - The thesis's models are {epochs_note(setup)}.
-- The VAE is the same CVAE, told one label for all rows.
+- The VAE is the same CVAE, told one label for all samples.
 - Accuracy is that of five folds, 80 % for the classifier and 20 % for the accuracy; the
   thesis has one such split for each of its 5 runs.
 - Latents are means of the encoder. The thesis does not say whether its are.

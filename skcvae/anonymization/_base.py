@@ -92,11 +92,11 @@ class BaseAnonymizer(
         """
         if self.small_classes != "allow":
             text = f"min_class_size={self.min_class_size} distinct samples"
-            units = [*units, (_distinct_ids(X), self.min_class_size, text)]
+            units = [*units, (distinct_ids(X), self.min_class_size, text)]
         self.suppressed_classes_ = classes[:0]
         small = np.zeros(len(classes), dtype=bool)
         for ids, least, _ in units:
-            small |= _count_in_classes(codes, ids) < least
+            small |= count_in_classes(codes, ids) < least
         too_few = any(len(np.unique(ids)) < least for ids, least, _ in units)
         if not small.any():
             return codes
@@ -147,12 +147,12 @@ def _fingerprints(X):
     return row_hashes(np.asarray(X, dtype=np.float32))
 
 
-def _distinct_ids(X):
+def distinct_ids(X):
     """Return a number for each sample, the same for equal samples."""
     return np.unique(row_hashes(X), return_inverse=True)[1]
 
 
-def _count_in_classes(codes, ids):
+def count_in_classes(codes, ids):
     """Return the number of distinct ids of each class code."""
     n_ids = ids.max() + 1
     return np.bincount(np.unique(codes * n_ids + ids) // n_ids)
@@ -160,9 +160,7 @@ def _count_in_classes(codes, ids):
 
 def _refuse_small_classes(codes, classes, units):
     """Raise an error that names the classes that have too few of a unit."""
-    counts = [
-        (_count_in_classes(codes, ids), least, text) for ids, least, text in units
-    ]
+    counts = [(count_in_classes(codes, ids), least, text) for ids, least, text in units]
     sizes, least, text = next(unit for unit in counts if (unit[0] < unit[1]).any())
     small = sizes < least
     named = [

@@ -20,17 +20,26 @@ from .._generation import (
     draw,
     drawing_seed,
     fit_into,
+    unfrozen,
+)
+from .._label_sets import (
+    check_label_sets,
+    encode_label_sets,
+    is_label_sets,
+    read_label_sets,
 )
 from .._mean_leakage import check_mean_leakage, estimate_mean_leakage, warn_of_leakage
 from .._neighbors import check_min_distance, nearest_neighbors, resolve_min_distance
 from .._seeds import draw_seeds
-from .._validation import forget_fit
+from .._validation import SEVERAL_LABELS, forget_fit
+from .._warnings import warn_user
 from ._base import (
     SUPPRESSED_SENTENCE,
     BaseAnonymizer,
     merge_labels,
     warn_about_single_samples,
 )
+from ._rare_label_sets import settle_rare_label_sets
 from ._release import write_release
 from ._streams import BatchesMixin
 
@@ -61,7 +70,11 @@ class BaseGenerativeAnonymizer(BatchesMixin, BaseAnonymizer):
     `min_class_size`, `memory` and `random_state`.
     """
 
-    _unpickled = (*BaseAnonymizer._unpickled, "_distance_filter")
+    _unpickled = (
+        *BaseAnonymizer._unpickled,
+        "_distance_filter",
+        "published_label_sets_",
+    )
 
     @_fit_context(prefer_skip_nested_validation=False)
     def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
@@ -72,8 +85,8 @@ class BaseGenerativeAnonymizer(BatchesMixin, BaseAnonymizer):
         X : array-like of shape (n_samples, n_features)
             Training samples, at least two.
 
-        y : array-like of shape (n_samples,)
-            Class of each sample.
+        y : array-like of shape (n_samples,) or (n_samples, n_labels)
+            Class of each sample, or its label set of 0 and 1.
 
         Returns
         -------
@@ -95,13 +108,14 @@ class BaseGenerativeAnonymizer(BatchesMixin, BaseAnonymizer):
         X : array-like of shape (n_samples, n_features)
             Training samples, at least two.
 
-        y : array-like of shape (n_samples,)
-            Class of each sample.
+        y : array-like of shape (n_samples,) or (n_samples, n_labels)
+            Class of each sample, or its label set of 0 and 1.
 
         Returns
         -------
         X_synthetic : ndarray of shape (n_samples, n_features)
-            Sample i is drawn for the class `y[i]`, independently of sample i of `X`.
+            Sample i is drawn for the class `y[i]`, independently of sample i of `X`; of
+            label sets, for ``published_label_sets_[i]``. Publish these, and not `y`.
             Samples marked in `suppressed_` hold the mean of all others. Drop them.
 
         Warns
@@ -109,6 +123,7 @@ class BaseGenerativeAnonymizer(BatchesMixin, BaseAnonymizer):
         UserWarning
             If the class means of the samples tell members to an attacker who knows the
             true means with an expected AUC above 0.75, unless ``max_mean_leakage=1``.
+            If label sets were merged.
 
         Raises
         ------
@@ -120,6 +135,8 @@ class BaseGenerativeAnonymizer(BatchesMixin, BaseAnonymizer):
         labels = self._check_and_fit(X, y)
         if self.max_mean_leakage < 1:
             warn_of_leakage(getattr(self, "mean_leakage_", None))
+        if hasattr(self, "published_label_sets_"):
+            self._warn_about_merged(y)
         if not hasattr(self, "suppressed_"):
             return self.sample(y=labels)[0]
         return self._fill_suppressed(self.sample(y=labels[~self.suppressed_])[0])
@@ -143,7 +160,8 @@ class BaseGenerativeAnonymizer(BatchesMixin, BaseAnonymizer):
 
         y : array-like of shape (n_samples,), default=None
             Labels to draw a sample for, in this order. Each must be in `classes_` or
-            `merged_classes_`.
+            `merged_classes_`; label sets, of shape (n_samples, n_labels), must be in
+            `label_sets_`.
 
         variance : float, dict or array-like of shape (n_classes,), default=None
             Replaces the generator's `variance` in this call. Not for tables.
@@ -181,9 +199,12 @@ class BaseGenerativeAnonymizer(BatchesMixin, BaseAnonymizer):
         if random_state is None:
             random_state = drawing_seed(self.generator_, self.random_state)
         draw_samples = partial(draw, self.generator_, variance=variance)
+        if y is not None and hasattr(self.generator_, "label_sets_"):
+            known = self.label_sets_
+            y = known[encode_label_sets(y, self.classes_, known)].astype(int)
         known = merge_labels(y, getattr(self, "merged_classes_", {}))
         X, labels = draw_samples(known, n_samples=n_samples, random_state=random_state)
-        asked = labels if y is None else np.asarray(y)
+        asked = labels if y is None or labels.ndim == 2 else np.asarray(y)
         if self.min_distance is None:
             return X, asked
 
@@ -220,12 +241,13 @@ class BaseGenerativeAnonymizer(BatchesMixin, BaseAnonymizer):
 
         class_prior : {"uniform", "training"} or array-like of shape (n_classes,), \
 default="uniform"
-            How often each class is drawn if the recipient gives no labels. "training"
-            discloses the class distribution of the training samples.
+            How often each class, or label set of `label_sets_`, is drawn if the
+            recipient gives no labels. "training" discloses the class distribution of
+            the training samples.
 
         min_class_size : int, default=2
-            Classes of fewer training samples are left out. The mean of a class of one
-            sample is that sample.
+            Classes and label sets of fewer training samples are left out. The mean of a
+            class of one sample is that sample.
 
         Returns
         -------
@@ -270,7 +292,7 @@ default="uniform"
         statement["class means"] = self.mean_leakage_.sentence()
         if self.min_distance is not None:
             statement["filter"] = _FILTER_SENTENCE
-        if len(self.suppressed_classes_):
+        if self.suppressed_.any():
             statement["not covered"] = SUPPRESSED_SENTENCE
         return statement
 
@@ -288,6 +310,11 @@ default="uniform"
         """Labels that the generator learned, sorted."""
         return self.generator_.classes_
 
+    @property
+    def label_sets_(self) -> NDArray:
+        """Label sets that are drawn, shape (n_sets, n_labels): not for classes."""
+        return self.generator_.label_sets_
+
     @abstractmethod
     def _make_generator(self):
         """Return the unfitted generator."""
@@ -304,19 +331,55 @@ default="uniform"
                 "min_distance compares generated samples with the training samples, "
                 "outside of the generator's differential privacy: set it to None."
             )
-        X, y = check_samples_for(self, generator, X, y)
-        learned = (X, y) if is_private else self._settle_small_classes(generator, X, y)
+        if is_label_sets(y):
+            X, y, labels = self._check_label_sets(generator, X, y)
+            learned = X[~self.suppressed_], y[~self.suppressed_]
+            self.suppressed_classes_ = labels[~y.any(axis=0)]
+        else:
+            X, y = check_samples_for(self, generator, X, y)
+            learned = self._settle_small_classes(generator, X, y)
         if not is_private:
             self.mean_leakage_ = estimate_mean_leakage(*learned)
         fit_into(self, generator, *learned, self.memory)
+        if y.ndim == 2:
+            self.generator_.classes_ = labels
         if self.min_distance is not None:
             self._distance_filter = _DistanceFilter(X, self.min_distance)
         # What is kept of samples beside a private generator would tell of them.
         self._remember(X[:0] if is_private else X)
         return y
 
+    def _check_label_sets(self, generator, X, y):
+        """Return samples, the label sets to learn and publish, and names of labels."""
+        if not hasattr(unfrozen(generator), "_for_label_sets"):
+            raise ValueError(SEVERAL_LABELS)
+        if isinstance(generator, FrozenEstimator):
+            raise ValueError(
+                "A frozen generator has learned its label sets, and rare ones cannot "
+                "be merged or suppressed any more: pass it without FrozenEstimator."
+            )
+        X, sets, labels = check_label_sets(self, X, y)
+        sets, self.suppressed_ = settle_rare_label_sets(
+            X, sets, self.small_classes, self.min_class_size
+        )
+        self.merged_classes_, self.published_label_sets_ = {}, sets.astype(int)
+        return X, sets, labels
+
+    def _warn_about_merged(self, y):
+        """Warn where the label sets to publish are not those of the samples."""
+        changed = self.published_label_sets_ != read_label_sets(y)[0]
+        n_merged = int((changed.any(axis=1) & ~self.suppressed_).sum())
+        if n_merged:
+            warn_user(
+                f"{n_merged} of {len(changed)} samples had rare label sets, and are "
+                "drawn for subsets of these. Publish published_label_sets_ of the "
+                "anonymizer, and not y, which holds the rare ones."
+            )
+
     def _settle_small_classes(self, generator, X, y):
         """Return the samples and labels that the generator learns from."""
+        if hasattr(generator, "privacy_statement"):
+            return X, y
         if self.small_classes == "allow":
             warn_about_single_samples(y)
         classes, codes = np.unique(y, return_inverse=True)
@@ -378,9 +441,11 @@ class _DistanceFilter:
             n_redrawn += len(close)
             seed = draw_seeds(random_state, 1)[0]
             X[close] = sample(y=y[close], random_state=seed)
+        named = ""
+        if y.ndim == 1:
+            named = f", of the classes {np.unique(y[close])[:5].tolist()}"
         raise ValueError(
             f"{len(close)} of {len(X)} samples were still closer than "
-            f"{self._distance:.4g} to a training sample after {_MAX_ROUNDS} draws, of "
-            f"the classes {np.unique(y[close])[:5].tolist()}. Lower min_distance, or "
-            "raise variance."
+            f"{self._distance:.4g} to a training sample after {_MAX_ROUNDS} draws"
+            f"{named}. Lower min_distance, or raise variance."
         )

@@ -105,7 +105,8 @@ class CVAEAnonymizer(BaseGenerativeAnonymizer):
         - "suppress" leaves them out: drop the samples marked in `suppressed_`.
         - "allow" draws from them.
 
-        :class:`GenerativeAnonymizer` has the details.
+        :class:`GenerativeAnonymizer` has the details, also for label sets. Those need a
+        number as `hidden_dim`.
 
     min_class_size : int, default=10
         Least number of distinct samples of a class. Near copies count as distinct.
@@ -163,6 +164,9 @@ class CVAEAnonymizer(BaseGenerativeAnonymizer):
 
     suppressed_classes_ : ndarray
         Labels of suppressed classes. Not with `epsilon`.
+
+    label_sets_, published_label_sets_ : ndarray
+        Only with label sets, see :class:`GenerativeAnonymizer`.
 
     mean_leakage_ : MeanLeakage
         What class means tell about members, as in :class:`GenerativeAnonymizer`. Not

@@ -74,8 +74,16 @@ class GenerativeAnonymizer(BaseGenerativeAnonymizer):
           and their labels.
         - "allow" draws from them.
 
+        Label sets, `y` of shape (n_samples, n_labels), are treated in the same way, but
+        for "merge": from the sets of most labels on, a rare one loses the label that
+        fewest samples have, until enough samples share what is left. Samples that are
+        rare without any label are suppressed. What is drawn, released or asked for is
+        a set of `label_sets_`. Publish `published_label_sets_` with the samples of
+        `fit_transform`: `y` holds the rare combinations.
+
     min_class_size : int, default=10
-        Least number of distinct samples of a class. Near copies count as distinct.
+        Least number of distinct samples of a class or label set. Near copies count as
+        distinct.
 
     max_mean_leakage : float, default=0.9
         Largest expected AUC, for any class, with which class means may tell members to
@@ -110,7 +118,16 @@ class GenerativeAnonymizer(BaseGenerativeAnonymizer):
         True for suppressed samples. Not with a private generator.
 
     suppressed_classes_ : ndarray
-        Labels of suppressed classes. Not with a private generator.
+        Labels of suppressed classes, or labels that no learned label set has. Not with
+        a private generator.
+
+    label_sets_ : ndarray of shape (n_sets, n_labels)
+        Label sets that can be drawn, bool. Only with label sets, as what follows;
+        `classes_` are then the names of the labels.
+
+    published_label_sets_ : ndarray of shape (n_samples, n_labels)
+        Label set of 0 and 1 that each sample of `fit_transform` is drawn for; without
+        labels where it is suppressed. It is not pickled.
 
     mean_leakage_ : MeanLeakage
         What class means tell about members, predicted from the training samples:

@@ -252,16 +252,25 @@ def _is_private(statement):
     )
 
 
+def _check_release(release):
+    """Refuse what is no loaded release of classes."""
+    if not isinstance(release, Release):
+        raise TypeError(
+            "merge_releases takes what skcvae.anonymization.load returns, got "
+            f"{type(release).__name__}."
+        )
+    if hasattr(release, "label_sets_"):
+        raise ValueError(
+            "Releases of label sets cannot be merged: draw from each of them."
+        )
+
+
 def _check_releases(releases):
     """Refuse what is no loaded release, and releases that do not fit together."""
     if not releases:
         raise ValueError("merge_releases needs at least one release.")
     for release in releases:
-        if not isinstance(release, Release):
-            raise TypeError(
-                "merge_releases takes what skcvae.anonymization.load returns, got "
-                f"{type(release).__name__}."
-            )
+        _check_release(release)
     sizes = [release.n_features_in_ for release in releases]
     if len(set(sizes)) > 1:
         raise ValueError(

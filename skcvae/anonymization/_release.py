@@ -1,5 +1,6 @@
 """Released generators: writing them to a file, and drawing samples from the file."""
 
+import copy
 import os
 from pathlib import Path
 from typing import Any
@@ -8,9 +9,11 @@ import numpy as np
 import torch
 
 from .._devices import drawing_device, resolve_device
+from .._label_sets import encode_label_sets
 from .._thin_covariance import check_size
 from ..generators import DecoderMixin
 from ..generators._base import SamplingMixin
+from ..generators._label_set_generator import LabelSetMixin
 from ..generators._released import (
     build_sampler,
     can_be_released,
@@ -35,7 +38,7 @@ _PER_CLASS = (
 )
 
 
-class Release(BatchesMixin, DecoderMixin, SamplingMixin):
+class Release(LabelSetMixin, BatchesMixin, DecoderMixin, SamplingMixin):
     """A loaded release; it draws samples as the released generator does.
 
     :func:`load` creates it.
@@ -53,8 +56,12 @@ class Release(BatchesMixin, DecoderMixin, SamplingMixin):
 
     Attributes
     ----------
-    classes_ : ndarray of shape (n_classes,)
-        Labels of the classes.
+    classes_ : ndarray of shape (n_classes,) or (n_labels,)
+        Labels of the classes, or of the label sets.
+
+    label_sets_ : ndarray of shape (n_sets, n_labels)
+        Label sets that can be drawn, bool. Only of a release of label sets, where each
+        is a class of what is named below.
 
     class_prior_ : ndarray of shape (n_classes,)
         Probability of each class when no labels are given.
@@ -86,6 +93,9 @@ class Release(BatchesMixin, DecoderMixin, SamplingMixin):
     ) -> None:
         self.manifest_ = manifest
         self.classes_ = labels_from_json(manifest["classes"], manifest["label_type"])
+        if "label_sets" in manifest:
+            self.classes_ = labels_from_json(*manifest["label_sets"])
+            self.label_sets_ = tensors["label_sets"].numpy().astype(bool)
         self.n_features_in_ = manifest["n_features"]
         self.scale_ = tensors["scale"].numpy()
         self.class_prior_ = tensors["class_prior"].numpy().astype(np.float64)
@@ -96,8 +106,9 @@ class Release(BatchesMixin, DecoderMixin, SamplingMixin):
         self._output_dtype = np.dtype(np.float32)
 
     def __repr__(self) -> str:
-        n_classes, n_features = len(self.classes_), self.n_features_in_
-        return f"<Release of {n_classes} classes and {n_features} features>"
+        n_classes, n_features = len(self.class_prior_), self.n_features_in_
+        kind = "label sets" if hasattr(self, "label_sets_") else "classes"
+        return f"<Release of {n_classes} {kind} and {n_features} features>"
 
     def privacy_statement(self) -> dict[str, Any]:
         """Return the publisher's statement on the training samples.
@@ -122,6 +133,17 @@ class Release(BatchesMixin, DecoderMixin, SamplingMixin):
         }
         sampler.load_state_dict(state, assign=True)
         return sampler.eval()
+
+    def _of_codes(self):
+        if not hasattr(self, "label_sets_"):
+            return self
+        view = copy.copy(self)
+        view.classes_ = np.arange(len(self.label_sets_))
+        del view.label_sets_
+        return view
+
+    def _view(self, Y):
+        return self._of_codes(), encode_label_sets(Y, self.classes_, self.label_sets_)
 
     def _class_weights(self):
         return self.class_prior_
@@ -206,11 +228,9 @@ def write_release(generator, path, class_prior, min_class_size, privacy):
     path = Path(path)
     if path.suffix != ".safetensors":
         raise ValueError(f"The file must end in .safetensors, got {path.name!r}.")
-    if hasattr(generator, "label_sets_"):
-        raise ValueError(
-            "A generator that was fitted to label sets cannot be released: rare "
-            "combinations of labels identify samples."
-        )
+    of_labels, label_sets = generator.classes_, getattr(generator, "label_sets_", None)
+    if label_sets is not None:
+        generator = generator._of_codes()
     sampler = _open_sampler(generator)
     check_spectrum(generator)
     kept = np.flatnonzero(generator.class_count_ >= min_class_size)
@@ -230,6 +250,9 @@ def write_release(generator, path, class_prior, min_class_size, privacy):
         "privacy": privacy,
     }
     tensors = _gather(generator, sampler, prior, kept)
+    if label_sets is not None:
+        manifest["label_sets"] = labels_to_json(of_labels)
+        tensors["label_sets"] = torch.tensor(label_sets[kept], dtype=torch.float32)
     write_release_file(path, manifest, tensors)
     return path
 

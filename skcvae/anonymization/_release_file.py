@@ -17,6 +17,7 @@ import torch
 
 from .. import __version__
 from .._files import open_regular, write_whole
+from .._label_sets import unique_label_sets
 from ..generators._released import (
     ARCHITECTURES,
     bound_draws,
@@ -65,6 +66,8 @@ def expected_tensors(manifest):
         "variance": ("F32", [n_classes]),
         "class_prior": ("F32", [n_classes]),
     }
+    if "label_sets" in manifest:
+        expected["label_sets"] = "F32", [n_classes, len(manifest["label_sets"][0])]
     for name, value in build_sampler(manifest).state_dict().items():
         expected[f"sampler.{name}"] = _DTYPE_NAMES[value.dtype], list(value.shape)
     return expected
@@ -246,7 +249,21 @@ def _check_manifest(manifest):
         raise ValueError("noise must be true or false")
     if architecture == "conv":
         check_images(manifest)
-    _check_classes(manifest)
+    classes = manifest["classes"], manifest["label_type"]
+    _check_labels(*classes, manifest["n_classes"])
+    _check_names_of_labels(manifest)
+
+
+def _check_names_of_labels(manifest):
+    """Refuse names of the labels of label sets that are not two or more."""
+    if "label_sets" not in manifest:
+        return
+    named = manifest["label_sets"]
+    if not (isinstance(named, list) and len(named) == 2 and isinstance(named[0], list)):
+        raise ValueError("its label_sets are not labels and their type")
+    if len(named[0]) < 2:
+        raise ValueError("its label sets have fewer than two labels")
+    _check_labels(*named, len(named[0]))
 
 
 def _check_entries(manifest):
@@ -260,21 +277,22 @@ def _check_entries(manifest):
             f"{SCHEMA_VERSION}"
         )
     of_images = {"image_shape"} if manifest.get("architecture") == "conv" else set()
-    odd = sorted(manifest.keys() ^ (_KEYS | of_images))
+    of_sets = manifest.keys() & {"label_sets"}
+    odd = sorted(manifest.keys() ^ (_KEYS | of_images | of_sets))
     if odd:
         raise ValueError(f"its manifest has missing or unknown entries: {odd[:5]}")
     if not all(isinstance(manifest[n], dict) for n in ("privacy", "versions")):
         raise ValueError("privacy and versions must be objects")
 
 
-def _check_classes(manifest):
-    classes, label_type = manifest["classes"], manifest["label_type"]
+def _check_labels(classes, label_type, n_classes):
+    """Refuse what is not a list of so many different labels of a known type."""
     known = isinstance(label_type, str) and label_type in _LABEL_TYPES
     if not known or not isinstance(classes, list):
         raise ValueError("its classes are not a list of labels of a known type")
     if any(type(label) is not _LABEL_TYPES[label_type] for label in classes):
         raise ValueError(f"its classes are not all of the type {label_type}")
-    if len(classes) != manifest["n_classes"] or len(set(classes)) != len(classes):
+    if len(classes) != n_classes or len(set(classes)) != len(classes):
         raise ValueError("it does not have as many different classes as it says")
     if label_type == "str" and len(classes) * 4 * max(map(len, classes)) > (
         _MAX_LABEL_BYTES
@@ -301,6 +319,16 @@ def _check_values(tensors):
             raise ValueError(f"the tensor {name!r} holds negative values")
     if not tensors["class_prior"].sum() > 0:
         raise ValueError("its class prior is zero")
+    if "label_sets" in tensors:
+        _check_label_sets(tensors["label_sets"].numpy())
+
+
+def _check_label_sets(sets):
+    """Refuse label sets of other values than 0 and 1, and equal ones."""
+    if not np.isin(sets, (0, 1)).all():
+        raise ValueError("its label sets hold other values than 0 and 1")
+    if len(unique_label_sets(sets.astype(bool))[0]) != len(sets):
+        raise ValueError("its label sets are not different")
 
 
 def labels_to_json(classes):

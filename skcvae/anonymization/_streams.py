@@ -91,7 +91,8 @@ class BatchesMixin:
 class SyntheticDataset(IterableDataset):
     """Endless batches of synthetic samples as tensors, for torch's DataLoader.
 
-    Each worker of a loader draws its own samples.
+    Targets are class codes, int64, or label sets of 0 and 1, float32. Each worker of a
+    loader draws its own samples.
 
     Parameters
     ----------
@@ -133,5 +134,8 @@ class SyntheticDataset(IterableDataset):
             seeds = check_random_state(worker.seed % 2**32 if seed is None else seed)
             seed = draw_seeds(seeds, worker.id + 1)[-1]
         for X, y in self.source.batches(self.batch_size, random_state=seed):
-            codes = torch.from_numpy(encode_labels(y, self.source.classes_))
-            yield torch.as_tensor(X, dtype=torch.float32), codes
+            if y.ndim == 2:
+                targets = torch.as_tensor(y, dtype=torch.float32)
+            else:
+                targets = torch.from_numpy(encode_labels(y, self.source.classes_))
+            yield torch.as_tensor(X, dtype=torch.float32), targets

@@ -73,6 +73,7 @@ def _fit_width(cvae, width, Z, codes, seed):
     """Return a copy of a CVAE of one width, fitted to scaled samples."""
     candidate = clone(cvae).set_params(net_params=_of_trial(cvae.net_params))
     candidate.classes_, candidate.n_features_in_ = cvae.classes_, cvae.n_features_in_
+    candidate.class_count_ = np.bincount(codes)
     candidate.hidden_dim_ = width
     candidate._progress_title = f"trying width {width}"
     NetGenerator._fit(candidate, Z, codes, seed)

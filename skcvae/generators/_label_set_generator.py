@@ -106,7 +106,7 @@ class LabelSetMixin:
                 None,
                 seed,
                 np.arange(len(self.label_sets_)),
-                self.class_count_,
+                self._class_weights(),
                 self._default_n_samples,
             )
             view, sets = self._of_codes(), self.label_sets_
@@ -114,13 +114,15 @@ class LabelSetMixin:
         if n_samples is not None:
             raise ValueError("Give either n_samples or y, not both.")
         view, codes = self._view(y)
-        n_new = int((view.class_count_ == 0).sum())
+        sets = check_new_label_sets(y, self.classes_)
+        distinct, _ = unique_label_sets(sets)
+        n_new = int((find_label_sets(distinct, self.label_sets_) < 0).sum())
         if n_new:
             warn_user(
-                f"{n_new} of {len(view.class_count_)} label sets are not among the "
+                f"{n_new} of {len(distinct)} label sets are not among the "
                 "training samples: their means are sums of the effects of their labels."
             )
-        return view, codes, check_new_label_sets(y, self.classes_).astype(int)
+        return view, codes, sets.astype(int)
 
     def make_decoder(self, device=None):
         """Return the decoder; with label sets, its codes are those of `label_sets_`."""
@@ -142,9 +144,8 @@ class LabelSetMixin:
         """
         if not hasattr(self, "label_sets_"):
             return super().make_stream(classes, device, variance=variance)
-        sets = check_new_label_sets(classes, self.classes_)
-        view = self._for_label_sets(sets)
-        return view.make_stream(view.classes_, device, variance=variance)
+        view, codes = self._view(classes)
+        return view.make_stream(codes, device, variance=variance)
 
     def _auto_variance(self):
         if self._leverage is None:

@@ -14,6 +14,7 @@ from sklearn.utils._param_validation import (
     validate_params,
 )
 
+from .._label_sets import is_label_sets
 from .._neighbors import nearest_neighbors
 from .._record_sets import same_size, scale_by
 from .._seeds import draw_seeds
@@ -30,6 +31,7 @@ from ._audit_membership import (
 )
 from ._audit_parts import check_parts, has_decoder, synthesize, train_clone
 from ._audit_report import PrivacyAudit
+from ._audited_sets import name_label_sets
 from ._closeness import distance_to_closest_record_share, exact_copies
 from ._membership import label_inference_gap, scaler_attack
 from ._sample_attacks import SAMPLE_ATTACKS, SampleAttacks
@@ -42,7 +44,8 @@ _SETS = ("members", "nonmembers", "reference")
 @validate_params(
     {
         "synthetic": [tuple, list, HasMethods("sample")],
-        **{f"{part}_{name}": ["array-like", None] for part in "Xy" for name in _SETS},
+        **{f"X_{name}": ["array-like", None] for name in _SETS},
+        **{f"y_{name}": ["array-like", "sparse matrix", None] for name in _SETS},
         **{f"groups_{name}": ["array-like", None] for name in _SETS},
         "attacks": [StrOptions({"default"}), tuple, list],
         "extremes": [tuple, list, None],
@@ -95,8 +98,10 @@ def privacy_audit(  # noqa: PLR0913  three sets of records, and the release
     X_members : array-like of shape (n_members, n_features)
         Samples that the release was made from, at least 20; 500 for a useful answer.
 
-    y_members : array-like of shape (n_members,)
-        Their labels.
+    y_members : array-like of shape (n_members,) or (n_members, n_labels)
+        Their labels, or their label sets of 0 and 1, as all targets then are. Each set
+        that the release draws is a class; in samples that are given, each set of 20
+        samples. A sample with another set counts for the largest such subset.
 
     X_nonmembers : array-like of shape (n_nonmembers, n_features)
         Hold-out: samples of the same distribution that neither training nor model
@@ -183,6 +188,12 @@ def privacy_audit(  # noqa: PLR0913  three sets of records, and the release
     >>> audit.maximum.low > 0.95
     True
     """
+    if is_label_sets(y_members):
+        random_state = check_random_state(random_state)
+        targets = y_members, y_nonmembers, y_reference
+        synthetic, y_members, y_nonmembers, y_reference = name_label_sets(
+            synthetic, targets, retrain, random_state
+        )
     parts = check_parts(
         (X_members, y_members, groups_members),
         (X_nonmembers, y_nonmembers, groups_nonmembers),
