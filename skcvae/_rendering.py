@@ -50,6 +50,8 @@ def to_images(samples, decoder=None, image_shape=None):
             f"{source} must give images of shape (h, w), (h, w, 1) or (h, w, 3), got "
             f"{images.shape[1:]}. The axis of channels comes last."
         )
+    if images.dtype.kind not in "biuf" or not np.isfinite(images).all():
+        raise ValueError(f"{source} must give finite numbers.")
     return images
 
 

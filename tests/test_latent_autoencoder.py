@@ -133,6 +133,30 @@ def test_the_seed_decides_on_the_noise(model):
     assert (one[0] != one[1]).any()
 
 
+def test_the_seed_decides_on_the_noise_that_a_scheduler_adds(model):
+    params = {"denoiser": perfect, "scheduler": diffusers.DDPMScheduler()}
+    autoencoder = make(model, n_steps=5, random_state=0, **params).fit()
+    one, again = (autoencoder.inverse_transform(np.zeros((2, 256))) for _ in range(2))
+    assert_array_equal(one, again)
+
+
+@pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning")
+def test_a_denoiser_gets_latents_in_the_units_of_the_scheduler(model):
+    seen = []
+
+    def denoiser(latents, step):
+        seen.append(latents.clone())
+        return torch.zeros_like(latents)
+
+    scheduler = diffusers.EulerDiscreteScheduler()
+    params = {"denoiser": denoiser, "scheduler": scheduler, "random_state": 0}
+    make(model, n_steps=25, **params).fit().inverse_transform(np.zeros((40, 256)))
+    # Latents with noise of the deviation s, over the square root of s squared plus 1.
+    sigma = float(scheduler.sigmas[25])
+    expected = sigma / (sigma**2 + 1) ** 0.5
+    assert float(seen[0].std()) == pytest.approx(expected, rel=0.05)
+
+
 def test_it_renders_what_generators_and_fusion_make(model):
     autoencoder = make(model).fit()
     Z, y = autoencoder.transform(IMAGES), np.repeat([0, 1], [8, 4])

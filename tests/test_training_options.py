@@ -151,6 +151,15 @@ def test_validation_sets_that_cannot_be_used_are_refused(make):
         fit(X_val[:0], y_val[:0])
 
 
+def test_validation_samples_may_be_lists():
+    histories = [
+        CVAE(max_epochs=3, net_params=early_stopping(*val), **FAST).fit(X, y).history_
+        for val in ((X_val, y_val), (X_val.tolist(), y_val.tolist()))
+    ]
+    array, listed = ([epoch["valid_loss"] for epoch in h] for h in histories)
+    assert array == listed
+
+
 def test_early_stopping_goes_on_with_other_parameters_and_clones():
     net_params = early_stopping(X_val, y_val, patience=2)
     net_params["callbacks"].append(("annealing", KLAnnealing()))
@@ -214,10 +223,24 @@ def test_no_noise_is_added_to_validation_samples():
     assert much["train_kl"] > 10 * none["train_kl"]
 
 
-@pytest.mark.parametrize("std", [-1.0, [0.1] * 9, np.nan])
+@pytest.mark.parametrize("std", [-1.0, [0.1] * 9, np.nan, np.inf])
 def test_noise_that_is_no_deviation_of_each_class_is_refused(std):
     with pytest.raises(ValueError, match="one for each class"):
         with_callback(InputNoise(std)).fit(X, y)
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.5, np.nan])
+def test_annealing_over_no_share_of_the_epochs_is_refused(share):
+    with pytest.raises(ValueError, match=r"share of KLAnnealing must be in \[0, 1\]"):
+        with_callback(KLAnnealing(share)).fit(X, y)
+
+
+@pytest.mark.parametrize("callback", [KLAnnealing(), InputNoise()])
+@pytest.mark.parametrize("make", [FlowMatching, LongTailClassifier])
+def test_callbacks_of_a_cvae_are_refused_elsewhere(make, callback):
+    net_params = {"callbacks": [("tested", callback)]}
+    with pytest.raises(ValueError, match="is for CVAE and VAE"):
+        make(max_epochs=2, net_params=net_params, **FAST).fit(X, y)
 
 
 # Weights of classes

@@ -1,6 +1,8 @@
 """Images to latents of an image autoencoder, and back."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
+from inspect import signature
 from math import prod
 from numbers import Integral
 from os import PathLike
@@ -264,10 +266,15 @@ class LatentAutoencoder(BaseEmbedder):
         steps = self.scheduler.timesteps[-self.n_steps :]
         noise = torch.randn(latents.shape, generator=generator).to(latents.device)
         latents = self.scheduler.add_noise(latents, noise, steps[:1])
+        # Some schedulers add noise in each step, and some want inputs in other units.
+        step_from = self.scheduler.step
+        if "generator" in signature(step_from).parameters:
+            step_from = partial(step_from, generator=generator)
+        scale = getattr(self.scheduler, "scale_model_input", lambda latents, _: latents)
         for step in steps:
-            predicted = self.denoiser(latents, step)
+            predicted = self.denoiser(scale(latents, step), step)
             predicted = getattr(predicted, "sample", predicted)
-            latents = self.scheduler.step(predicted, step, latents).prev_sample
+            latents = step_from(predicted, step, latents).prev_sample
         return latents
 
     def _check_denoiser(self):

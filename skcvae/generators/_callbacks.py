@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
+from sklearn.utils import check_consistent_length
 from skorch.callbacks import Callback, EarlyStopping
 from skorch.dataset import Dataset
 from skorch.helper import predefined_split
@@ -53,6 +54,9 @@ def early_stopping(
     >>> len(cvae.fit(X[:900], y[:900]).history_) < 100
     True
     """
+    check_consistent_length(X_val, y_val)
+    # skorch takes a list for several inputs.
+    X_val, y_val = (np.array(a) if isinstance(a, list) else a for a in (X_val, y_val))
     stopping = EarlyStopping(patience=patience, threshold=0, load_best=True)
     return {
         "train_split": predefined_split(Dataset(X_val, y_val)),
@@ -71,7 +75,12 @@ class KLAnnealing(Callback):
     Parameters
     ----------
     share : float, default=0.3
-        Share of `max_epochs` after which the weight is `beta`.
+        Share of `max_epochs` after which the weight is `beta`, in [0, 1].
+
+    Raises
+    ------
+    ValueError
+        In `fit`: if `share` is out of its range, or the estimator has no KL term.
 
     Examples
     --------
@@ -84,6 +93,11 @@ class KLAnnealing(Callback):
 
     def on_train_begin(self, net, **kwargs):
         """Remember the weight."""
+        if not 0 <= self.share <= 1:
+            raise ValueError(
+                f"share of KLAnnealing must be in [0, 1], got {self.share!r}."
+            )
+        _check_net(self, net)
         self.beta_ = net.criterion_.beta
 
     def on_batch_begin(self, net, batch=None, training=None, **kwargs):
@@ -105,6 +119,11 @@ class InputNoise(Callback):
         in the order of `classes_`. It is in scaled units: those of :math:`(x - o) / s`
         with the `offset_` o and the `scale_` s of the generator.
 
+    Raises
+    ------
+    ValueError
+        In `fit`: if `std` is not as above, or the estimator has no encoder.
+
     Examples
     --------
     More noise for rare classes:
@@ -121,12 +140,15 @@ class InputNoise(Callback):
 
     def on_train_begin(self, net, **kwargs):
         """Check the deviations."""
+        _check_net(self, net)
         n_classes = net.module__n_classes
         std = np.asarray(self.std, dtype=np.float32)
-        if std.shape not in ((), (n_classes,)) or not (std >= 0).all():
+        if std.shape not in ((), (n_classes,)) or not (
+            np.isfinite(std).all() and (std >= 0).all()
+        ):
             raise ValueError(
-                f"std of InputNoise must be a number of at least 0, or {n_classes} of "
-                f"them, one for each class, got {self.std!r}."
+                "std of InputNoise must be a finite number of at least 0, or "
+                f"{n_classes} of them, one for each class, got {self.std!r}."
             )
         self.std_ = torch.from_numpy(np.broadcast_to(std, n_classes).copy())
 
@@ -136,3 +158,11 @@ class InputNoise(Callback):
             inputs, target = batch
             std = self.std_.to(target.device)[inputs["y"]]
             inputs["x"] = target + std[:, None] * torch.randn_like(target)
+
+
+def _check_net(callback, net):
+    """Refuse other estimators, whose batches and losses mean something else."""
+    if not hasattr(net.criterion_, "beta"):
+        raise ValueError(
+            f"{type(callback).__name__} is for CVAE and VAE, whose loss has a KL term."
+        )

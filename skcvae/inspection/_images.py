@@ -6,7 +6,7 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.utils import check_scalar
+from sklearn.utils import check_scalar, column_or_1d
 
 from .._extras import import_pyplot
 from .._generation import draw
@@ -21,7 +21,7 @@ from ._base import (
     spread_by_size,
     thin,
 )
-from ._mosaic import make_scale, show_blocks
+from ._mosaic import has_bytes, make_scale, show_blocks, to_bytes
 
 _MAX_CLASSES = 10
 
@@ -138,8 +138,8 @@ class ImageGridDisplay(BaseDisplay):
         Raises
         ------
         ValueError
-            If both or neither of `decoder` and `image_shape` are given, or what they
-            make of samples are no images.
+            If both or neither of `decoder` and `image_shape` are given, what they make
+            of samples are no images, or a class has no samples.
         """
         import_pyplot(f"{cls.__name__}.from_generator")
         check_renders(decoder, image_shape)
@@ -153,7 +153,7 @@ class ImageGridDisplay(BaseDisplay):
             classes = spread_by_size(y, _MAX_CLASSES)
         elif classes is None:
             classes = thin(source.classes_, _MAX_CLASSES)
-        labels = np.repeat(np.asarray(classes), n_images)
+        labels = np.repeat(column_or_1d(classes), n_images)
         X_new, y_new = draw(source, labels, random_state=random_state)
         return cls._from_sets(
             [(X_new, y_new)] if X is None else [(X_new, y_new), (X, y)],
@@ -242,14 +242,22 @@ class ImageGridDisplay(BaseDisplay):
         samples = check_record_sets(
             **{f"X_{n}": s[0] for n, s in zip(names, sets, strict=True)}
         )
+        bytes_only = how[0] is None and has_bytes(sets[-1][0])
+        labels = column_or_1d(classes).tolist()
         found: dict[str, dict] = {}
         for name, X, (_, y) in zip(names, samples.values(), sets, strict=True):
             y = check_classes(y, X, f"y_{name}")
+            X = to_bytes(X) if bytes_only else X
             found[name] = {
                 label: to_images(thin(X[y == label], n_images), *how)
-                for label in np.asarray(classes).tolist()
+                for label in labels
                 if (y == label).any()
             }
+        missing = [
+            c for c in labels if all(c not in images for images in found.values())
+        ]
+        if missing:
+            raise ValueError(f"No samples are of the classes {missing}.")
         return cls(**found)
 
     def _draw(self, ax, kwargs):

@@ -5,6 +5,16 @@ import numpy as np
 from ._base import with_defaults
 
 
+def has_bytes(samples):
+    """Return whether samples are pixels of type uint8."""
+    return getattr(samples, "dtype", None) == np.uint8
+
+
+def to_bytes(pixels):
+    """Round pixels, and cut them to [0, 255]."""
+    return np.clip(np.rint(pixels), 0, 255).astype(np.uint8)
+
+
 def make_scale(images):
     """Return a function that scales images to [0, 1] by the range of some."""
     images = list(images)

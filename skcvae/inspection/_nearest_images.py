@@ -13,7 +13,7 @@ from .._record_sets import check_one_label_per_sample, check_record_sets
 from .._rendering import check_renders, to_images
 from ..metrics import nearest_neighbors
 from ._base import Axes, BaseDisplay, shorten, thin
-from ._mosaic import make_scale, show_blocks
+from ._mosaic import has_bytes, make_scale, show_blocks, to_bytes
 
 # Side of a photo, in pixels.
 _PHOTO_SIZE = 96
@@ -169,6 +169,8 @@ class NearestImagesDisplay(BaseDisplay):
             labels = check_one_label_per_sample(y_synthetic, S, "y_synthetic")
         S, labels = thin(S, max_samples), thin(labels, max_samples)
         distances, indices = nearest_neighbors(S, M, n_neighbors, metric=metric)
+        if decoder is None and has_bytes(X_train):
+            S, M = to_bytes(S), to_bytes(M)
         synthetic = None
         if can_render:
             synthetic = to_images(S, decoder, image_shape)

@@ -88,7 +88,9 @@ class ValidationSchedule:
     """Move a parameter step by step, as long as the loss of a validation set falls.
 
     For `variance`, `p_min` and `p_max` of :class:`LongTailClassifier`, with a
-    validation set in ``net_params={"train_split": predefined_split(dataset)}``. A part
+    validation set of your own in ``net_params=early_stopping(X_val, y_val)``, see
+    :func:`~skcvae.generators.early_stopping`, or in
+    ``net_params={"train_split": predefined_split(dataset)}`` of skorch. A part
     of the training samples, which the generator has learned from, is refused. Each
     epoch whose validation loss is the lowest so far moves the value one step on. An
     epoch that is not leaves it where it is.
@@ -228,8 +230,8 @@ def check_schedules(classifier, n_epochs):
     if needs_losses and (split is None or isinstance(split, ValidSplit)):
         raise ValueError(
             "A ValidationSchedule needs a validation set that the generator has not "
-            "learned from: net_params={'train_split': "
-            f"skorch.helper.predefined_split(dataset)}}, got {split!r}."
+            "learned from: net_params=skcvae.generators.early_stopping(X_val, y_val), "
+            f"or one with a train_split of predefined_split, got {split!r}."
         )
     for epoch in range(n_epochs):
         # As if each epoch was better than all before it.

@@ -311,7 +311,7 @@ def corruption_scores(
     ------
     ValueError, TypeError
         If images, corruptions or severities are not as above, or a function returns
-        another shape.
+        another shape, or values that are not finite.
 
     NotFittedError
         If the estimator is not fitted.
@@ -436,5 +436,7 @@ def _corrupted(images, name, function, severity, seed):
                 f"The corruption {name!r} returned the shape {values.shape} for an "
                 f"image of the shape {image.shape}."
             )
+        if not np.isfinite(values).all():
+            raise ValueError(f"The corruption {name!r} returned NaN or infinity.")
         corrupted.append(np.clip(np.rint(values), 0, 255).astype(np.uint8))
     return corrupted

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
+from sklearn.utils import column_or_1d
 
 # What rounding errors may take from a whole number.
 _TOLERANCE = 1e-9
@@ -39,7 +40,7 @@ class Strategy(ABC):
         sampling_strategy : dict
             From label to number of samples.
         """
-        labels, counts = np.unique(np.asarray(y), return_counts=True)
+        labels, counts = np.unique(column_or_1d(y), return_counts=True)
         return dict(zip(labels.tolist(), self.sizes(counts).tolist(), strict=True))
 
     def sizes(self, counts):
