@@ -148,11 +148,29 @@ def test_samples_of_any_over_sampler_are_shown():
         ({"decoder": lambda X: X[:1]}, "an image for each sample, got 1 images for 5"),
         ({"decoder": lambda X: X}, r"must give images of shape \(h, w\)"),
         ({"decoder": lambda X: X.reshape(-1, 1, 8, 8)}, "channels comes last"),
+        ({"decoder": lambda X: np.full((len(X), 8, 8), np.nan)}, "finite numbers"),
     ],
 )
 def test_what_makes_no_images_is_refused(gaussian, how, message):
     with pytest.raises(ValueError, match=message):
         ImageGridDisplay.from_generator(gaussian, **how)
+
+
+def test_classes_without_samples_are_refused():
+    with pytest.raises(ValueError, match=r"of the classes \[77\]"):
+        ImageGridDisplay.from_data(X, Y, X, Y, classes=[3, 77], **SHAPE)
+    with pytest.raises(ValueError, match="1d array"):
+        ImageGridDisplay.from_data(X, Y, X, Y, classes=3, **SHAPE)
+
+
+def test_pixels_of_bytes_are_drawn_in_the_range_of_bytes():
+    real, new = np.full((2, 1), 51, dtype=np.uint8), np.array([[102.3], [-3.0]])
+    y, one = np.zeros(2), {"image_shape": (1, 1)}
+    grid = ImageGridDisplay.from_data(real, y, new, y, **one).image_.get_array()
+    assert_allclose(grid[0, [0, 2]], 0.2)
+    assert_allclose(grid[0, [-4, -2]], [0.4, 0])
+    nearest = NearestImagesDisplay.from_data(new, real, n_neighbors=1, **one)
+    assert_allclose(nearest.image_.get_array()[0, [0, -2]], [0.4, 0.2])
 
 
 def test_a_decoder_must_be_a_function(gaussian):

@@ -792,6 +792,11 @@ def test_a_page_has_pictures_of_training_samples_only_where_they_are_given(
     assert "pass this page on to nobody" in path.read_text(encoding="utf-8")
 
 
+def test_a_decoder_that_is_no_function_is_refused(anonymizer, tmp_path):
+    with pytest.raises(TypeError, match="decoder must be a function"):
+        report(tmp_path / "a.html", anonymizer, *TRAIN, **REAL, decoder="vae")
+
+
 def test_a_gallery_needs_an_image_for_each_training_sample(tmp_path, anonymizer):
     path = tmp_path / "gallery.html"
     with pytest.raises(ValueError, match="each of the 70 training samples, got 3"):

@@ -322,6 +322,11 @@ REFUSED_IMAGES = {
         ValueError,
         "'cut' returned the shape",
     ),
+    "not finite": (
+        {"corruptions": {"log": lambda pixels, severity, rng: pixels * np.nan}},
+        ValueError,
+        "'log' returned NaN",
+    ),
     "embedder": ({"embedder": np.mean}, ValueError, "'embedder' parameter"),
 }
 

@@ -12,7 +12,7 @@ from skorch.dataset import ValidSplit
 from skorch.helper import predefined_split
 from torch import nn
 
-from skcvae.generators import ClassGaussian
+from skcvae.generators import ClassGaussian, early_stopping
 from skcvae.long_tail import EpochSchedule, LongTailClassifier, ValidationSchedule
 from skcvae.long_tail._priors import augment_probability, effective_prior
 
@@ -289,3 +289,18 @@ def test_schedules_that_are_none_are_refused():
     for n_steps in (0, 1.5):
         with pytest.raises(ValueError, match="n_steps must be"):
             ValidationSchedule(1, 2, n_steps)
+
+
+def test_a_validation_set_of_early_stopping_will_do():
+    y_val = np.repeat(np.arange(4), 10)
+    schedule = ValidationSchedule(0.5, 1.5, n_steps=3)
+    params = {"generator": ClassGaussian(), "augment": "always", "variance": schedule}
+    one, other = (
+        make(net_params=net_params, **params).fit(X, y).history_
+        for net_params in (
+            early_stopping(X_val, y_val),
+            {**SPLIT, "callbacks__lr_schedule": None},
+        )
+    )
+    losses = [[epoch["valid_loss"] for epoch in history] for history in (one, other)]
+    assert losses[0] == losses[1]

@@ -116,6 +116,11 @@ def test_values_out_of_range_are_refused(value):
         PowerStrategy(value)
 
 
+def test_label_sets_are_not_taken_for_classes():
+    with pytest.raises(ValueError, match="1d array"):
+        RatioStrategy()(np.eye(3, dtype=int))
+
+
 @pytest.mark.parametrize("strategy", [RatioStrategy, PowerStrategy])
 @pytest.mark.parametrize("share", [-0.1, 1.1, np.nan])
 def test_shares_out_of_range_are_refused(strategy, share):

@@ -57,18 +57,20 @@ n_real = np.bincount(y_train)
 #
 # ``RatioStrategy`` has one height for all small classes, ``PowerStrategy`` keeps their
 # order. ``max_synthetic_ratio`` bounds how many samples are made of each real one.
-strategies = [
-    RatioStrategy(0.5),
-    PowerStrategy(0.5),
-    PowerStrategy(0.5, max_synthetic_ratio=2),
-]
+strategies = {
+    "RatioStrategy(0.5)": RatioStrategy(0.5),
+    "PowerStrategy(0.5)": PowerStrategy(0.5),
+    "PowerStrategy(0.5,\nmax_synthetic_ratio=2)": PowerStrategy(
+        0.5, max_synthetic_ratio=2
+    ),
+}
 figure, axes = plt.subplots(1, 3, figsize=(10, 3.2), sharey=True, layout="constrained")
-for ax, strategy in zip(axes, strategies, strict=True):
+for ax, (title, strategy) in zip(axes, strategies.items(), strict=True):
     n_after = np.array(list(strategy(y_train).values()))
     ax.bar(range(10), n_real, color="0.6", label="real")
     ax.bar(range(10), n_after - n_real, bottom=n_real, label="generated")
-    ax.set(title=str(strategy).replace(", max", ",\nmax"), xlabel="class")
-    ax.title.set_fontsize(9)
+    ax.set_xlabel("class")
+    ax.set_title(title, fontsize="medium")
 axes[0].set_ylabel("samples")
 axes[0].legend()
 plt.show()

@@ -83,7 +83,8 @@ plt.show()
 # For the owner of the data only: the nearest training images of generated samples, with
 # their distances. The decoder's smooth samples are shown, because noise hides a copy
 # from the eye. For photos and their embeddings, give the paths as third argument.
+fig, ax = plt.subplots(figsize=(6, 11), layout="constrained")
 NearestImagesDisplay.from_data(
-    smooth[::5], X, y_synthetic=labels[::5], max_samples=10, **pixels
+    smooth[::5], X, y_synthetic=labels[::5], max_samples=10, ax=ax, **pixels
 )
 plt.show()

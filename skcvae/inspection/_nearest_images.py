@@ -19,7 +19,7 @@ from ._mosaic import has_bytes, make_scale, show_blocks, to_bytes
 _PHOTO_SIZE = 96
 _TEXT = {
     "fontsize": "xx-small",
-    "bbox": {"facecolor": "white", "alpha": 0.6, "edgecolor": "none", "pad": 0.5},
+    "bbox": {"facecolor": "white", "alpha": 0.9, "edgecolor": "none", "pad": 0.5},
 }
 
 

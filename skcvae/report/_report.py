@@ -17,6 +17,7 @@ from tqdm.auto import tqdm
 
 from .._extras import import_extra, import_pyplot
 from .._files import check_output, write_whole
+from .._rendering import check_renders
 from .._statistics import Estimate
 from .._tables import find_categorical
 from ._columns import MAX_CATEGORIES, encode_run, measure_columns
@@ -154,10 +155,13 @@ def report(  # noqa: PLR0913  three sets of samples with their groups
     ImportError
         If matplotlib or jinja2 is missing.
 
+    TypeError
+        If `decoder` is no function.
+
     ValueError
         If the file cannot be written, there is not one image for each training sample,
-        the features differ, the model cannot generate
-        samples, or a constraint cannot be applied.
+        the features differ, the model cannot generate samples, or a constraint cannot
+        be applied.
 
     See Also
     --------
@@ -233,6 +237,8 @@ def _check_gallery(images, decoder, X, is_table):
         raise ValueError(
             "Samples of a table have no images: leave out what shows them."
         )
+    if decoder is not None:
+        check_renders(decoder, None)
     if images is not None and len(images) != len(X):
         raise ValueError(
             f"images must hold one image for each of the {len(X)} training samples, "
