@@ -17,6 +17,7 @@ from skcvae._thin_covariance import (
 )
 from skcvae.anonymization import GenerativeAnonymizer, load
 from skcvae.generators import CGAN, CVAE, VAE, ClassGaussian, FlowMatching
+from skcvae.generators._samplers import make_factor
 from skcvae.long_tail import (
     KernelNeighborsClassifier,
     LongTailClassifier,
@@ -232,3 +233,12 @@ def test_no_array_of_features_squared_is_made():
 def test_factors_of_rows_that_never_vary():
     covariance = factor_covariance(np.zeros((6, 3000)))
     assert make_definite(covariance).trace() > 0
+
+
+def test_a_thin_factor_knows_the_lengths_of_its_rows():
+    rng = np.random.RandomState(0)
+    vectors = np.linalg.qr(rng.normal(size=(12, 3)))[0]
+    covariance = ThinCovariance(vectors, np.array([5.0, 2.0, 1.0]), 0.3)
+    factor = make_factor(covariance.rescale(rng.uniform(1, 2, 12)))
+    expected = factor.toarray().norm(dim=1)
+    assert_allclose(factor.row_norms(), expected, rtol=1e-5)

@@ -81,7 +81,7 @@ class LatentDecoder(nn.Module):
             self.register_buffer(name, torch.tensor(values, dtype=torch.float32))
         noise = getattr(sampler, "noise", None)
         if noise is not None:
-            noise = noise.factor.norm(dim=1) * self.scale
+            noise = noise.row_norms() * self.scale
         self.register_buffer("noise_std", noise)
 
     def forward(self, z: torch.Tensor, codes: torch.Tensor) -> torch.Tensor:

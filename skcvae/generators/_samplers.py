@@ -140,6 +140,12 @@ class ThinFactor(nn.Module):
         inside = (e @ self.vectors).mul_(self.stretch) @ self.vectors.T
         return inside.add_(e * self.rest).mul_(self.scale)
 
+    def row_norms(self):
+        """Return the lengths of the factor's rows, shape (n_features,)."""
+        stretch = self.stretch * (self.stretch + 2 * self.rest)
+        squares = self.vectors.square() @ stretch + self.rest**2
+        return squares.sqrt() * self.scale
+
     def toarray(self):
         """Return the factor as a tensor of shape (n_features, n_features)."""
         return self(torch.eye(len(self.scale))).T.contiguous()
@@ -168,6 +174,11 @@ class Coloured(nn.Module):
         """Return standard normal vectors with the covariance L L'."""
         thin = isinstance(self.factor, ThinFactor)
         return self.factor(e) if thin else e @ self.factor.T
+
+    def row_norms(self):
+        """Return the standard deviation of each feature, shape (n_features,)."""
+        thin = isinstance(self.factor, ThinFactor)
+        return self.factor.row_norms() if thin else self.factor.norm(dim=1)
 
     def densify(self):
         """Turn a `ThinFactor` into a tensor."""
