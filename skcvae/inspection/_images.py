@@ -37,11 +37,11 @@ class ImageGridDisplay(BaseDisplay):
 
     Parameters
     ----------
-    real : dict of label to ndarray of shape (n_images, h, w) or (n_images, h, w, 3)
-        Real images of each class; empty where there are none.
-
     synthetic : dict of label to ndarray of shape (n_images, h, w[, 3])
         Generated images of each class.
+
+    real : dict of label to ndarray of shape (n_images, h, w) or (n_images, h, w, 3)
+        Real images of each class; empty where there are none.
 
     Attributes
     ----------

@@ -47,11 +47,11 @@ class NearestImagesDisplay(BaseDisplay):
     indices : ndarray of shape (n_samples, n_neighbors)
         Their positions among the training samples.
 
-    synthetic : ndarray of shape (n_samples, h, w[, 3]) or None
-        Images of the generated samples. None where nothing renders them.
-
     labels : list of str
         Name of each generated sample.
+
+    synthetic : ndarray of shape (n_samples, h, w[, 3]) or None
+        Images of the generated samples. None where nothing renders them.
 
     Attributes
     ----------

@@ -83,16 +83,15 @@ class MultilabelLongTailClassifier(DocLinkMixin, ClassifierMixin, BaseEstimator)
     p_min, p_max : float, default=0.2, 0.7
         Bounds of that probability.
 
-    target_prior : {"train", "uniform"} or array-like of shape (n_labels,), \
-            default="train"
+    target_prior : {"train", "uniform"} or array-like, default="train"
         Share of positives of each label, in (0, 1), for which probabilities are given:
-        that of the training samples, a half each, or numbers in the order of
-        `classes_`.
+        that of the training samples, a half each, or numbers of shape (n_labels,) in
+        the order of `classes_`.
 
-    thresholds : {"calibrated", "f1"}, float or array-like of shape (n_labels,), \
-            default="calibrated"
+    thresholds : {"calibrated", "f1"}, float or array-like, default="calibrated"
         Probability above which a label is predicted: a half; for each label the one
-        that gives the highest F1 on held-out samples; or numbers in [0, 1]. With "f1",
+        that gives the highest F1 on held-out samples; or a number in [0, 1], or one
+        for each label, shape (n_labels,). With "f1",
         labels of fewer than ten held-out positives share one threshold, the best one
         for their pooled F1, and `target_prior` must be "train".
 
