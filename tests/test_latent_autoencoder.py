@@ -206,3 +206,11 @@ def test_a_missing_diffusers_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "diffusers", None)
     with pytest.raises(ImportError, match=r"skcvae\[diffusers\]"):
         make("folder").fit()
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU of CUDA")
+def test_a_gpu_gives_the_latents_of_the_cpu(model):
+    on_gpu = LatentAutoencoder(model, image_size=16, device="cuda").fit_transform(
+        IMAGES
+    )
+    assert_allclose(on_gpu, make(model).fit_transform(IMAGES), atol=1e-2)

@@ -220,8 +220,8 @@ def test_faulty_label_sets_are_refused(labelled):
     for faulty, message in (
         (Y[:, 0], "GenerativeOverSampler"),
         (Y[:, [0]], "GenerativeOverSampler"),
-        (2 * Y, "must hold 1"),
-        (np.where(Y, np.nan, 0), "must hold 1"),
+        (2 * Y, "must hold 0 and 1"),
+        (np.where(Y, np.nan, 0), "must hold 0 and 1"),
         (Y[:, None], "label sets"),
         (Y[:10], "inconsistent numbers of samples"),
         (None, "label sets"),

@@ -418,7 +418,7 @@ REFUSED = {
     ),
     "continuous": ({}, X[:, 0], "continuous"),
     "missing label": ({}, np.array([None, *y[1:]], dtype=object), "missing values"),
-    "multilabel": ({}, np.eye(2, dtype=int)[[0, 1] * 50], "1d array"),
+    "multilabel": ({}, np.eye(2, dtype=int)[[0, 1] * 50], "several labels"),
     "lengths": ({"calibration": "sigmoid"}, y[1:], "inconsistent numbers"),
     "one row": ({"calibration": "sigmoid"}, ONE_ROW, r"\['c'\] with \[1\] samples"),
     "folds": (
