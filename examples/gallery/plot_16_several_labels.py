@@ -95,7 +95,7 @@ for name, model in models.items():
     print(f"average precision {order[-3:].mean():.3f}")
 
 # %%
-# F1 rises, because more rare labels are found, and average precision falls: the order of
+# F1 rises, because more rare labels are found. Average precision falls: the order of
 # the samples is worse than without. Compare with doing nothing before you over-sample
-# label sets. Thresholds for each label, as in ``MultilabelLongTailClassifier(
-# thresholds="f1")``, change the answers and leave the order as it is.
+# label sets. Thresholds for each label, which ``thresholds="f1"`` of
+# ``MultilabelLongTailClassifier`` chooses, change the answers and leave the order.
