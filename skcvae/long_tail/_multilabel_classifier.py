@@ -352,19 +352,13 @@ class MultilabelLongTailClassifier(DocLinkMixin, ClassifierMixin, BaseEstimator)
     def _sigmoid_loss(self):
         params = {**_LOSSES[self.loss], **(self.loss_params or {})}
         if self.loss == "focal":
-            params = dict.fromkeys(
-                ("gamma_positive", "gamma_negative"), params["gamma"]
-            )
+            gamma = params["gamma"]
+            params = {"gamma_positive": gamma, "gamma_negative": gamma}
         return SigmoidLoss(**params)
 
     def _objective(self, samples, whitener):
-        return Objective(
-            samples,
-            whitener,
-            self._sigmoid_loss(),
-            self.loss == "balanced",
-            self.loss == "logit_adjusted",
-        )
+        kinds = self.loss == "balanced", self.loss == "logit_adjusted"
+        return Objective(samples, whitener, self._sigmoid_loss(), *kinds)
 
     def _choose(self, X, sets, metrics, seed):
         """Return the `Choice` of held-out samples."""
@@ -401,15 +395,12 @@ class MultilabelLongTailClassifier(DocLinkMixin, ClassifierMixin, BaseEstimator)
             generator = generator.fit(X, sets.astype(np.int64))
             if keep:
                 self.generator_ = generator
-            drawn = self._draw(generator, sets[chosen], seed)
+            seed = drawing_seed(generator, seed)
+            drawn, _ = draw(generator, sets[chosen].astype(int), random_state=seed)
             Z = np.concatenate([Z, scale_rows(drawn, self.offset_, self.scale_)])
             labels = np.concatenate([sets, sets[chosen]])
             weight = np.append(weight, np.full(len(chosen), weight_drawn))
         return TrainingSamples(Z, labels[:, self.learned_], weight, len(X))
-
-    def _draw(self, generator, sets, seed):
-        seed = drawing_seed(generator, seed)
-        return draw(generator, sets.astype(int), random_state=seed)[0]
 
     def _keep(self, heads, samples, n_samples):
         """Set the attributes of a fit, in the units of `X`."""
