@@ -6,7 +6,8 @@ from itertools import pairwise
 import numpy as np
 from sklearn.utils import check_consistent_length, column_or_1d
 
-from ._validation import check_finite_in_float32, check_targets, refuse_label_sets
+from ._several_labels import refuse_label_sets
+from ._validation import check_finite_in_float32, check_targets
 
 # A memory map of at most so many bytes is read whole, as joblib hands over arrays.
 _MAX_MAPPED = 2**30

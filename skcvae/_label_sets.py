@@ -4,7 +4,8 @@ import numpy as np
 from scipy import sparse
 from sklearn.utils.validation import check_consistent_length
 
-from ._validation import check_samples_alone, is_label_sets
+from ._several_labels import is_label_sets
+from ._validation import check_samples_alone
 
 
 def read_label_sets(Y, name="y", one_label="an estimator of classes"):
@@ -15,12 +16,15 @@ def read_label_sets(Y, name="y", one_label="an estimator of classes"):
     `one_label` as what takes one class for each sample.
     """
     if Y is None:
-        raise ValueError("This requires y to be passed, but the target y is None.")
+        raise ValueError(
+            "This requires y to be passed, but the target y is None. It holds the "
+            "label sets of the samples."
+        )
     if not is_label_sets(Y):
         raise ValueError(
             f"{name} must have a column of 0 and 1 for each of at least two labels, "
-            f"got an array of shape {np.shape(Y)}. For one class for each sample, use "
-            f"{one_label}."
+            f"as label sets have, got an array of shape {np.shape(Y)}. For one class "
+            f"for each sample, use {one_label}."
         )
     columns = getattr(Y, "columns", None)
     if sparse.issparse(Y):

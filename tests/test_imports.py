@@ -30,6 +30,7 @@ LAYERS = [
         "_remix",
         "_rendering",
         "_seeds",
+        "_several_labels",
         "_states",
         "_statistics",
         "_threads",

@@ -31,7 +31,8 @@ from .._label_sets import (
 from .._mean_leakage import check_mean_leakage, estimate_mean_leakage, warn_of_leakage
 from .._neighbors import check_min_distance, nearest_neighbors, resolve_min_distance
 from .._seeds import draw_seeds
-from .._validation import SEVERAL_LABELS, forget_fit
+from .._several_labels import SEVERAL_LABELS
+from .._validation import forget_fit
 from .._warnings import warn_user
 from ._base import (
     SUPPRESSED_SENTENCE,

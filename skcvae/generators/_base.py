@@ -18,12 +18,12 @@ from .._drawing import DrawingMixin
 from .._neighbors import nearest_neighbors
 from .._scaling import estimate_scale, scale_rows
 from .._seeds import draw_seeds
+from .._several_labels import refuse_label_sets
 from .._states import ArrayStateMixin
 from .._validation import (
     check_samples,
     check_variance,
     fitting,
-    refuse_label_sets,
     warn_about_zeros,
 )
 from .._warnings import warn_user

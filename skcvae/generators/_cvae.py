@@ -473,10 +473,7 @@ class CVAE(LabelSetMixin, ImagesMixin, EncoderMixin, DecoderMixin, NetGenerator)
     def _for_label_sets(self, sets):
         view = super()._for_label_sets(sets)
         known = find_label_sets(sets, self.label_sets_)
-        view.latent_prior_ = self.latent_prior_.take(known)
-        for name in ("centre", "factor"):
-            shared = getattr(self._shared_prior, name)
-            getattr(view.latent_prior_, name)[known < 0] = shared
+        view.latent_prior_ = self.latent_prior_.take(known, self._shared_prior)
         view._module_of_sets = set_labels(self.net_.module_, sets, self.label_sets_)
         return view
 

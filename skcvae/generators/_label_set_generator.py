@@ -115,11 +115,11 @@ class LabelSetMixin:
             raise ValueError("Give either n_samples or y, not both.")
         view, codes = self._view(y)
         sets = check_new_label_sets(y, self.classes_)
-        distinct, _ = unique_label_sets(sets)
-        n_new = int((find_label_sets(distinct, self.label_sets_) < 0).sum())
-        if n_new:
+        new = find_label_sets(sets, self.label_sets_) < 0
+        if new.any():
+            n_new, n_sets = len(np.unique(codes[new])), len(np.unique(codes))
             warn_user(
-                f"{n_new} of {len(distinct)} label sets are not among the "
+                f"{n_new} of {n_sets} label sets are not among the "
                 "training samples: their means are sums of the effects of their labels."
             )
         return view, codes, sets.astype(int)

@@ -27,9 +27,13 @@ class LatentPrior:
     centre: np.ndarray
     factor: np.ndarray
 
-    def take(self, codes):
-        """Return the Gaussians of given classes."""
-        return LatentPrior(self.centre[codes], self.factor[codes])
+    def take(self, codes, shared=None):
+        """Return the Gaussians of given classes, the `shared` one for the code -1."""
+        taken = LatentPrior(self.centre[codes], self.factor[codes])
+        if shared is not None:
+            taken.centre[codes < 0] = shared.centre
+            taken.factor[codes < 0] = shared.factor
+        return taken
 
     def to(self, device):
         """Return centre and factor as tensors."""

@@ -7,7 +7,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import _num_samples, check_is_fitted
 
-from .._validation import SEVERAL_LABELS
+from .._several_labels import SEVERAL_LABELS
 from ._cvae import CVAE
 from ._cvae_net import UnconditionalVAE
 from ._samplers import labelled_prior

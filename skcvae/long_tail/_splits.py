@@ -8,7 +8,8 @@ from sklearn.utils import check_random_state, column_or_1d
 from sklearn.utils._param_validation import Interval, validate_params
 from sklearn.utils.multiclass import check_classification_targets
 
-from .._validation import check_labels, refuse_label_sets
+from .._several_labels import refuse_label_sets
+from .._validation import check_labels
 
 
 class LongTailShuffleSplit(BaseShuffleSplit):

@@ -14,7 +14,8 @@ from sklearn.utils.metaestimators import _safe_split
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_method_params, _check_sample_weight
 
-from .._validation import are_new, check_labels, read_tensors, refuse_label_sets
+from .._several_labels import refuse_label_sets
+from .._validation import are_new, check_labels, read_tensors
 from ._priors import check_positive, resolve_target_prior
 from ._trained_prior import Labels, UnknownPriorError, trained_prior
 

@@ -158,15 +158,19 @@ def _shot_accuracy(y_true, y_pred, size_of, few, many):
     classes, codes = np.unique(y_true, return_inverse=True)
     recall = np.bincount(codes, weights=correct) / np.bincount(codes)
     sizes = np.array([size_of.get(label, 0) for label in classes.tolist()])
-    groups = {
-        "overall": np.ones(len(classes), dtype=bool),
+    return {
+        name: float(recall[members].mean()) if members.any() else np.nan
+        for name, members in shot_groups(sizes, few, many).items()
+    }
+
+
+def shot_groups(sizes, few, many):
+    """Return by name which classes or labels of given sizes belong to a group."""
+    return {
+        "overall": np.ones(len(sizes), dtype=bool),
         "many": sizes > many,
         "medium": (sizes >= few) & (sizes <= many),
         "few": sizes < few,
-    }
-    return {
-        name: float(recall[members].mean()) if members.any() else np.nan
-        for name, members in groups.items()
     }
 
 

@@ -10,8 +10,9 @@ from sklearn.utils import Bunch, check_array
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 from sklearn.utils.validation import check_consistent_length
 
-from .._label_sets import read_label_sets
+from .._label_sets import find_label_sets, read_label_sets
 from .._warnings import warn_user
+from ._long_tail import shot_groups
 
 _SETS = ["array-like", "sparse matrix"]
 _SCORES = {"Y_true": _SETS, "Y_score": ["array-like"]}
@@ -288,16 +289,12 @@ def label_set_distance(Y: ArrayLike, Y_generated: ArrayLike) -> Bunch:
     generated = read_label_sets(Y_generated, "Y_generated")[0]
     _check_same_labels(Y=real, Y_generated=generated)
     difference = _joint_frequencies(real) - _joint_frequencies(generated)
-    known = set(map(bytes, np.packbits(real, axis=1)))
-    new = [
-        row for row in map(bytes, np.packbits(generated, axis=1)) if row not in known
-    ]
     return Bunch(
         frequency=float(np.linalg.norm(np.diag(difference))),
         cooccurrence=float(np.linalg.norm(np.triu(difference, 1))),
         cardinality=float(real.sum(1).mean()),
         generated_cardinality=float(generated.sum(1).mean()),
-        n_new_sets=len(new),
+        n_new_sets=int((find_label_sets(generated, real) < 0).sum()),
     )
 
 
@@ -343,10 +340,5 @@ def _nan_mean(values):
 def _groups(counts, values, few, many):
     """Return by name which labels with a score belong to a group."""
     _check_same_labels(Y_train=counts[None], Y_score=values[None])
-    defined = ~np.isnan(values)
-    return {
-        "overall": defined,
-        "many": defined & (counts > many),
-        "medium": defined & (counts >= few) & (counts <= many),
-        "few": defined & (counts < few),
-    }
+    groups = shot_groups(counts, few, many).items()
+    return {name: members & ~np.isnan(values) for name, members in groups}

@@ -19,13 +19,13 @@ from sklearn.utils.validation import (
 from .._blocks import is_blocked
 from .._doc_links import DocLinkMixin
 from .._generation import draw, drawing_seed, fit_into
+from .._several_labels import check_one_hot
 from .._states import ArrayStateMixin
 from .._tables import back_to_polars, to_pandas
 from .._validation import (
     check_finite_in_float32,
     check_labels,
     check_numbers,
-    check_one_hot,
     forget_fit,
 )
 from ._discrete import discrete_ranges, round_discrete

@@ -13,8 +13,8 @@ from .._generation import (
     takes_any_values,
     unfrozen,
 )
+from .._several_labels import check_one_hot
 from .._tables import column_names, read_table
-from .._validation import check_one_hot
 from ..generators import ClassGaussian, TableGenerator
 from ._base import BaseGenerativeOverSampler
 

@@ -15,7 +15,7 @@ from sklearn.utils.validation import validate_data
 
 from .._doc_links import DocLinkMixin
 from .._generation import clone_generator, draw, drawing_seed, fit_into
-from .._label_sets import is_label_sets, read_label_sets
+from .._label_sets import read_label_sets
 from .._states import ArrayStateMixin
 from .._tables import back_to_polars, to_pandas
 from .._validation import check_finite_in_float32, check_numbers, forget_fit
@@ -221,7 +221,8 @@ class MultilabelOverSampler(DocLinkMixin, ArrayStateMixin, BaseEstimator):
     def _check(self, X, y):
         """Return validated samples, label sets and the target count of each label."""
         forget_fit(self)
-        sets, names = _read_label_sets(y)
+        sets, names = read_label_sets(y, one_label="GenerativeOverSampler")
+        names = names.tolist()
         X = check_numbers(X)
         discrete_ranges(X)
         X = validate_data(self, X, ensure_min_samples=2)
@@ -253,18 +254,6 @@ class MultilabelOverSampler(DocLinkMixin, ArrayStateMixin, BaseEstimator):
         tags.target_tags.multi_output = True
         tags.target_tags.single_output = False
         return tags
-
-
-def _read_label_sets(y):
-    """Return label sets as an array of bool, and the names of the labels."""
-    if not is_label_sets(y):
-        raise ValueError(
-            "y must hold label sets, of shape (n_samples, n_labels) with two labels or "
-            f"more, got an array of shape {np.shape(y)}. For one class for each "
-            "sample, use GenerativeOverSampler."
-        )
-    sets, names = read_label_sets(y)
-    return sets, names.tolist()
 
 
 def _find_targets(strategy, sets, names):

@@ -18,7 +18,8 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 
 from .._doc_links import DocLinkMixin
-from .._validation import check_numbers, refuse_label_sets
+from .._several_labels import refuse_label_sets
+from .._validation import check_numbers
 
 
 def _classifier_has(name):
