@@ -4,7 +4,8 @@
 
 FOLDER holds cifar100_lt_vit_tiny.npz, cifar100_rest_vit_tiny.npz,
 cifar10_lt_vit_tiny.npz, clinc150_lt_minilm.npz and mvtec_resnet18.npz. CACHE keeps the
-trained CVAEs. The page "The sources and this library" quotes what is printed here.
+trained CVAEs; with that of run_all.py, none is trained twice. The page "The sources and
+this library" quotes what is printed here.
 """
 
 from dataclasses import dataclass
@@ -14,15 +15,14 @@ from typing import Annotated
 
 import numpy as np
 import typer
+from _figures import balanced_samples
 from _methods import LOSSES
-from _thesis import BATCH_SIZE, PASSES, algorithm_1, load, thesis_head
+from _thesis import PASSES, Setup, algorithm_1, load, thesis_head
 from sklearn.base import BaseEstimator
 from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection import train_test_split
 from sklearn.utils import Bunch
 
-from skcvae._generation import fit_generator
-from skcvae.datasets import load_embeddings
 from skcvae.generators import CVAE, ClassGaussian
 from skcvae.long_tail import LongTailClassifier
 from skcvae.metrics import (
@@ -49,7 +49,7 @@ class Laboratory:
     """Data, trained CVAEs and the number of heads that a result is the mean of."""
 
     folder: Path
-    cache: str | None
+    cache: Path
     seeds: int
 
     @cache  # noqa: B019  it lives as long as the script
@@ -67,15 +67,16 @@ class Laboratory:
     @cache  # noqa: B019
     def balanced(self):
         """Return the samples of CIFAR-100 that its long-tailed set is cut from."""
-        data = self.data(CIFAR_100)
-        rest = load_embeddings(self.folder / "cifar100_rest_vit_tiny.npz")
-        X = np.concatenate([data.X_train, rest.X])
-        return X, np.concatenate([data.y_train, rest.y])
+        path = self.folder / "cifar100_rest_vit_tiny.npz"
+        return balanced_samples(self.data(CIFAR_100), path)
 
     def fit(self, generator, name):
         """Return a generator, fitted to the training samples of a data set."""
-        data = self.data(name)
-        return fit_generator(generator, data.X_train, data.y_train, self.cache)
+        return self.fit_samples(generator, self.data(name))
+
+    def fit_samples(self, generator, data):
+        """Return a generator, fitted to `X_train` and `y_train`, or loaded."""
+        return Setup(data, EPOCHS, self.seeds, self.cache).fit(generator)
 
     def accuracy(self, name, head, generator=None):
         """Return the means over heads of the accuracies, in percent, by group."""
@@ -99,20 +100,8 @@ class Laboratory:
 
 def thesis_cvae(architecture="small", epochs=EPOCHS, **params):
     """Return the thesis's CVAE with given epochs, and whatever else differs."""
-    settings = {
-        "objective": "reference",
-        "architecture": architecture,
-        "latent_dim": 100,
-        "beta": 0.01,
-        "max_epochs": epochs,
-        "lr": 1e-3,
-        "batch_size": BATCH_SIZE,
-        "prior": "standard",
-        "noise": None,
-        "variance": 1.0,
-        "random_state": 0,
-    }
-    return CVAE(**{**settings, **params})
+    plain = Setup(None, epochs, 1, None).thesis_cvae(architecture, 1)
+    return plain.set_params(**params)
 
 
 def large_cvae(lab):
@@ -206,10 +195,10 @@ def balanced(lab):
     data = lab.data(CIFAR_100)
     head_row("", *(f"FD {d}" for d in DEVIATIONS))
     for name, samples, epochs in (
-        ("long-tailed, 93 epochs, 3,999 steps", (data.X_train, data.y_train), 93),
-        ("balanced, 20 epochs, 3,920 steps", (X, y), 20),
+        ("long-tailed, 93 epochs, 3,999 steps", data, 93),
+        ("balanced, 20 epochs, 3,920 steps", Bunch(X_train=X, y_train=y), 20),
     ):
-        generator = fit_generator(thesis_cvae(epochs=epochs), *samples, lab.cache)
+        generator = lab.fit_samples(thesis_cvae(epochs=epochs), samples)
         show(name, distances(generator, data), 0)
 
 
@@ -283,8 +272,9 @@ def losses(lab):
         (CIFAR_100, "large, 500 epochs"): large_cvae(lab),
         (CIFAR_100, "small, 500 epochs"): lab.fit(thesis_cvae(epochs=500), CIFAR_100),
     }
-    for name in (CIFAR_10, CLINC, MVTEC):
-        sources[name, f"small, {EPOCHS} epochs"] = lab.fit(thesis_cvae(), name)
+    for name, epochs in ((CIFAR_10, 500), (CLINC, EPOCHS), (MVTEC, EPOCHS)):
+        generator = lab.fit(thesis_cvae(epochs=epochs), name)
+        sources[name, f"small, {epochs} epochs"] = generator
     for (data, which), generator in sources.items():
         head_row(
             f"{data}, {which}",
@@ -319,9 +309,9 @@ def ldam(lab):
     }
     heads["LDAM, normalised head times 30"] = LOSSES["LDAM (cosine head)"]
     heads["softmax, normalised head"] = {**LOSSES["softmax"], "head": "cosine"}
-    for data, epochs in ((CIFAR_100, 500), (CIFAR_10, EPOCHS)):
-        generator = lab.fit(thesis_cvae(epochs=epochs), data)
-        head_row(f"{data}, CVAE of {epochs} epochs", "alone", "CVAE")
+    for data in (CIFAR_100, CIFAR_10):
+        generator = lab.fit(thesis_cvae(epochs=500), data)
+        head_row(data, "alone", "CVAE")
         for name, loss in heads.items():
             found = (
                 lab.accuracy(data, thesis_head(**loss)),
@@ -379,13 +369,13 @@ EXPERIMENTS = (remix, losses, ldam, online, coverage, balanced, architecture, me
 def main(
     data: Annotated[Path, typer.Option(help="Folder of the embeddings.")],
     cache: Annotated[
-        Path | None, typer.Option(help="Folder that keeps trained CVAEs.")
-    ] = None,
+        Path, typer.Option(help="Folder that keeps trained CVAEs.")
+    ] = Path("thesis_results"),
     only: Annotated[list[str] | None, typer.Option(help="Name of one.")] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Heads of each result.")] = 3,
 ):
     """Run the experiments, or those that are named."""
-    lab = Laboratory(data, None if cache is None else str(cache), seeds)
+    lab = Laboratory(data, cache, seeds)
     known = {experiment.__name__: experiment for experiment in EXPERIMENTS}
     unknown = set(only or ()) - set(known)
     if unknown:
