@@ -131,7 +131,7 @@ def test_an_experiment_prints_a_row_for_each_setting(
     brief = CVAE(max_epochs=1, latent_dim=2, random_state=0)
     monkeypatch.setattr(contradictions, "thesis_cvae", lambda **given: brief)
 
-    contradictions.main(tmp_path, None, ["online"], seeds=1)
+    contradictions.main(tmp_path, tmp_path / "cache", ["online"], seeds=1)
 
     rows = capsys.readouterr().out.splitlines()[-4:]
     assert [row.split(":")[0] for row in rows] == ["online", *["offline"] * 3]
