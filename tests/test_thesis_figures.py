@@ -113,7 +113,7 @@ def test_figure_8_is_drawn(scripts, files, tmp_path, capsys):
     path = tmp_path / "new" / "8.png"
     scripts("figure_8").main(files[0], path, 1, files[2])
     assert is_png(path)
-    assert capsys.readouterr().out.count("standard deviations") == 4
+    assert capsys.readouterr().out.count("standard deviations") == 6
 
 
 def test_figure_7_and_table_1_have_the_sizes_of_the_classes(

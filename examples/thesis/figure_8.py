@@ -2,6 +2,7 @@
 
 import typer
 from _figures import (
+    ARCHITECTURES,
     IMAGES,
     CacheOption,
     DataOption,
@@ -37,7 +38,7 @@ def draw(models, data, path):
         panel.set_aspect("equal", adjustable="box")
         outside = (abs(Z) > LIMIT).any(axis=1).mean()
         spread = " and ".join(f"{s:.2f}" for s in Z.std(axis=0))
-        print(f"{model.name:14} standard deviations {spread}, outside {outside:.2%}")
+        print(f"{model.name:20} standard deviations {spread}, outside {outside:.2%}")
     finish_panels(figure, panels, path, ncols=6, markerscale=2)
 
 
@@ -50,7 +51,8 @@ def main(
     """Draw the latent means of the test samples, coloured by class."""
     print(__doc__, "\n")
     with open_setup(data, cvae_epochs, cache=cache) as setup:
-        draw(list(plane_models(setup, 0)), setup.data, figure)
+        models = list(plane_models(setup, 0, ARCHITECTURES))
+        draw(models, setup.data, figure)
     print(f"""
 What differs from the thesis: the embeddings; the thesis's models are
 {epochs_note(setup)}; the VAE is the same CVAE, told one

@@ -55,7 +55,8 @@ def models_of_planes(setup):
 
 def models_of_figure_8(setup):
     """Return what figure 8 fits."""
-    return [(model.setup, model.unfitted) for model in plane_models(setup, 0)]
+    models = plane_models(setup, 0, ARCHITECTURES)
+    return [(model.setup, model.unfitted) for model in models]
 
 
 def models_of_figure_7(setup):
