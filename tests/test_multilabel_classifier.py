@@ -337,6 +337,13 @@ class TestTargets:
         assert np.isfinite(classifier.predict_proba(X)).all()
 
 
+def test_parameters_that_change_after_fit_change_no_prediction():
+    classifier = MultilabelLongTailClassifier(l2=0.1, loss="focal").fit(X, Y)
+    expected = classifier.predict_proba(X)
+    classifier.set_params(loss="asymmetric", loss_params={"margin": 0.2})
+    assert_array_equal(classifier.predict_proba(X), expected)
+
+
 @pytest.mark.parametrize(
     ("params", "match"),
     [

@@ -16,6 +16,7 @@ from sklearn.multiclass import OneVsRestClassifier
 from sklearn.multioutput import ClassifierChain, MultiOutputClassifier
 
 from skcvae.generators import ClassGaussian
+from skcvae.long_tail import MultilabelLongTailClassifier
 from skcvae.over_sampling import (
     MultilabelOverSampler,
     PowerStrategy,
@@ -207,11 +208,28 @@ def test_labels_without_samples_stay_without(labelled):
         ({0: 5}, "takes none away"),
         (1.5, "sampling_strategy"),
         ("all", "sampling_strategy"),
+        ({3: 77.5}, "whole numbers of samples, got 77.5 for the label 3"),
+        ({3: np.inf}, "whole numbers"),
+        ({3: "many"}, "whole numbers"),
     ],
 )
 def test_faulty_strategies_are_refused(labelled, strategy, message):
     with pytest.raises(ValueError, match=message):
         MultilabelOverSampler(SetMeans(), sampling_strategy=strategy).fit(*labelled)
+
+
+def test_a_function_must_return_a_dict(labelled):
+    sampler = MultilabelOverSampler(SetMeans(), sampling_strategy=lambda Y: [9] * 4)
+    with pytest.raises(TypeError, match="must return a dict"):
+        sampler.fit(*labelled)
+
+
+def test_integer_names_of_a_frame_are_those_of_a_dict(labelled):
+    X, Y = labelled
+    frame = pd.DataFrame(Y, columns=[1, 2, 3, 4])
+    sampler = MultilabelOverSampler(SetMeans(), sampling_strategy={4: 77})
+    new = sampler.fit_resample(X, frame)[1]
+    assert new[4].sum() == 77
 
 
 def test_faulty_label_sets_are_refused(labelled):
@@ -257,6 +275,10 @@ def test_containers_keep_their_types(labelled):
     assert_array_equal(of_polars.to_numpy(), expected_X)
     assert_array_equal(sets.to_numpy(), expected_Y)
     assert_array_equal(sampler.fit_resample(X.tolist(), Y.tolist())[0], expected_X)
+    for dtype in ("category", "Int64", pd.SparseDtype(int, 0)):
+        of_type = sampler.fit_resample(X, pd.DataFrame(Y).astype(dtype))[1]
+        assert (of_type.dtypes == pd.DataFrame(Y).astype(dtype).dtypes).all()
+        assert_array_equal(of_type.astype(int), expected_Y)
 
 
 def test_seeds(labelled):
@@ -275,6 +297,22 @@ def test_a_frozen_generator_is_used_as_it_is(labelled):
     sampler = MultilabelOverSampler(FrozenEstimator(generator), random_state=0)
     sampler.fit(X, Y)
     assert sampler.generator_.estimator is generator
+
+
+def test_a_frozen_generator_knows_the_labels_in_their_order(labelled):
+    X, Y = labelled
+    frame = pd.DataFrame(Y, columns=list("abcd"))
+    frozen = FrozenEstimator(ClassGaussian().fit(X, frame))
+    for estimator in (
+        MultilabelOverSampler(frozen),
+        MultilabelLongTailClassifier(frozen),
+    ):
+        with pytest.raises(ValueError, match="not the labels of fit"):
+            estimator.fit(X, frame[list("dcba")])
+        with pytest.raises(ValueError, match="was fitted to 4 labels, and y has 2"):
+            estimator.fit(X, Y[:, [0, 1]])
+        with pytest.raises(ValueError, match="fitted to 3 features, and X has 2"):
+            estimator.fit(X[:, :2], Y)
 
 
 def test_a_cache_trains_once(labelled, tmp_path):

@@ -42,7 +42,7 @@ class LabelEffects:
     def leverage(self, sets):
         """Return the variance of the means' errors, in that within sets, (n_sets,)."""
         away = sets - self.centre
-        return self.base + np.einsum("ij,jk,ik->i", away, self.inverse, away)
+        return self.base + np.einsum("ij,ij->i", away @ self.inverse, away)
 
 
 def fit_label_effects(Z, sets, codes, k0="auto", covariance_shrinkage="auto"):
