@@ -7,7 +7,7 @@ import pytest
 from imblearn.pipeline import make_pipeline
 from numpy.testing import assert_array_equal
 from scipy import sparse
-from scipy.optimize import LinearConstraint, minimize
+from scipy.optimize import LinearConstraint, linprog, minimize
 from scipy.special import entr
 from sklearn.base import BaseEstimator, clone
 from sklearn.frozen import FrozenEstimator
@@ -107,6 +107,22 @@ def test_the_choice_is_the_minimum_of_the_stated_problem(cost):
     ours = np.concatenate([after, np.maximum(after @ sets - targets, 0)])
     assert (after @ sets >= targets - 1e-3).all()
     assert objective(ours) == pytest.approx(solved.fun, rel=1e-4)
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_high_cost_adds_the_fewest_labels():
+    rng = np.random.RandomState(3)
+    Y = rng.uniform(size=(400, 40)) < np.geomspace(0.7, 0.02, 40)
+    sets, sizes = np.unique(Y, axis=0, return_counts=True)
+    counts = sizes @ sets
+    targets = np.maximum(counts, 150)
+    added = _fractional_counts(sets.astype(float), sizes, counts, targets, 100.0)
+    assert (counts + added @ sets >= targets - 0.01).all()
+    # Without the divergence, the least excess is a linear problem.
+    solved = linprog(
+        sets.sum(axis=1), A_ub=-sets.T.astype(float), b_ub=counts - targets
+    )
+    assert added @ sets.sum(axis=1) == pytest.approx(solved.fun, rel=1e-3)
 
 
 def test_whole_numbers_reach_targets_with_many_rare_sets():
@@ -216,6 +232,11 @@ def test_labels_without_samples_stay_without(labelled):
 def test_faulty_strategies_are_refused(labelled, strategy, message):
     with pytest.raises(ValueError, match=message):
         MultilabelOverSampler(SetMeans(), sampling_strategy=strategy).fit(*labelled)
+
+
+def test_costs_too_high_to_solve_for_are_refused(labelled):
+    with pytest.raises(ValueError, match=r"range \[0.0, 100.0\]"):
+        MultilabelOverSampler(SetMeans(), inflation_cost=1e3).fit(*labelled)
 
 
 def test_a_function_must_return_a_dict(labelled):

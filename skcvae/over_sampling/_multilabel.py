@@ -74,7 +74,7 @@ class MultilabelOverSampler(DocLinkMixin, ArrayStateMixin, BaseEstimator):
         ML-ROS [1]_, whose imbalance ratio is above the mean, and it is reduced to it.
 
     inflation_cost : float, default=1.0
-        The cost :math:`\lambda`, at least 0: for 0, sets of a rare label rise alike;
+        The cost :math:`\lambda`, in [0, 100]: for 0, sets of a rare label rise alike;
         the larger it is, the more those without frequent labels do instead.
 
     memory : str or joblib.Memory, default=None
@@ -137,7 +137,7 @@ class MultilabelOverSampler(DocLinkMixin, ArrayStateMixin, BaseEstimator):
             dict,
             callable,
         ],
-        "inflation_cost": [Interval(Real, 0, None, closed="left")],
+        "inflation_cost": [Interval(Real, 0, 100, closed="both")],
         "memory": [str, Memory, None],
         "random_state": ["random_state"],
     }
