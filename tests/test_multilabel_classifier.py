@@ -21,6 +21,7 @@ from sklearn.model_selection import cross_val_score
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.utils import estimator_checks
 
+from skcvae.generators import ClassGaussian
 from skcvae.long_tail import MultilabelLongTailClassifier
 from skcvae.long_tail._label_fit import batch_samples, f1_thresholds
 from skcvae.long_tail._label_heads import LabelHeads, SigmoidLoss
@@ -259,6 +260,13 @@ class TestGenerator:
 
         with pytest.raises(ValueError, match=r"Wrong.sample\(y=...\) must return"):
             MultilabelLongTailClassifier(Wrong()).fit(X, Y)
+
+    def test_warns_once_of_a_label_without_samples(self):
+        sets = np.column_stack([Y, np.zeros(400, int)])
+        classifier = MultilabelLongTailClassifier(ClassGaussian(), l2=0.1)
+        with pytest.warns(UserWarning) as caught:
+            classifier.fit(X, sets)
+        assert len(caught) == 1
 
 
 class TestThresholds:

@@ -1,5 +1,6 @@
 """The classifier for long-tailed data with several labels per sample."""
 
+import warnings
 from numbers import Real
 from typing import Any, Self
 
@@ -374,7 +375,10 @@ class MultilabelLongTailClassifier(DocLinkMixin, ClassifierMixin, BaseEstimator)
         Z, labels = scale_rows(X, self.offset_, self.scale_), sets
         if augment is not None:
             generator = clone_generator(self.generator, self.random_state, seed=seed)
-            generator = fit_generator(generator, X, sets.astype(np.int64))
+            with warnings.catch_warnings():
+                # Of such labels, there is a warning already, or they are held out.
+                warnings.filterwarnings("ignore", ".* labels have no training sample")
+                generator = fit_generator(generator, X, sets.astype(np.int64))
             if keep:
                 self.generator_ = generator
             seed = drawing_seed(generator, seed)
