@@ -206,7 +206,10 @@ class MultilabelOverSampler(DocLinkMixin, ArrayStateMixin, BaseEstimator):
         ValueError
             If `y` has one dimension or one column, or other values than 0 and 1; if
             `sampling_strategy` is a dict with unknown labels, labels without samples,
-            or counts below those of `y`.
+            or counts that are below those of `y`, or no whole numbers.
+
+        TypeError
+            If a function as `sampling_strategy` returns no dict.
         """
         frames = to_pandas(X), to_pandas(y)
         checked, sets, targets = self._check(*frames)
