@@ -266,6 +266,9 @@ def variance_ratio(covariance, scatter, explained, rank, weight):
     if not size:
         # No variance within the classes: their means are exact.
         return 0.0
+    if not weight:
+        # Nothing that differs between samples tells of a variance between.
+        return np.inf
     within, between = _in_metric(covariance, _JITTER * size, scatter.matrix, explained)
     within /= scatter.freedom
     between = (between.sum() - rank * within) / weight

@@ -18,7 +18,7 @@ from threadpoolctl import threadpool_limits
 from . import __version__
 from ._blocks import Blocks, refuse_blocks
 from ._files import make_private_folder
-from ._label_sets import is_label_sets, read_label_sets
+from ._label_sets import check_label_names, is_label_sets, read_label_sets
 from ._seeds import draw_seeds
 from ._threads import available_threads
 from ._validation import check_private_samples, check_samples, check_variance
@@ -222,19 +222,37 @@ def check_frozen(estimator, X, y):
             f"The frozen {type(estimator).__name__} was fitted to {n_features} "
             f"features, and X has {X.shape[1]}."
         )
+    labels = getattr(estimator, "classes_", y)
+    if is_label_sets(y):
+        # `sample` says which label sets it does not know.
+        if hasattr(estimator, "label_sets_") and len(labels) != y.shape[1]:
+            raise ValueError(
+                f"The frozen {type(estimator).__name__} was fitted to {len(labels)} "
+                f"labels, and y has {y.shape[1]}."
+            )
+        return
+    if hasattr(estimator, "label_sets_"):
+        raise ValueError(
+            f"The frozen {type(estimator).__name__} draws label sets, and one class "
+            "for each sample is asked for."
+        )
     if hasattr(estimator, "privacy_statement"):
         # An error would tell of a label. Private fits leave out unknown ones, too.
         return
-    if is_label_sets(y):
-        # Label sets: `sample` says which of them it does not know.
-        return
-    known = set(np.asarray(getattr(estimator, "classes_", y)).tolist())
+    known = set(np.asarray(labels).tolist())
     lacking = [label for label in np.unique(y).tolist() if label not in known]
     if lacking:
         raise ValueError(
             f"The frozen {type(estimator).__name__} was fitted without the classes "
             f"{lacking[:5]} of y."
         )
+
+
+def check_frozen_names(generator, Y):
+    """Refuse a frozen generator that learned labels of other names than a frame has."""
+    inner = unfrozen(generator)
+    if inner is not generator and hasattr(inner, "label_sets_"):
+        check_label_names(Y, inner.classes_)
 
 
 def fit_into(estimator, generator, X, y, memory, X_unlabeled=None):

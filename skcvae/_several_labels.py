@@ -13,15 +13,20 @@ SEVERAL_LABELS = (
 )
 
 
+def shape_of(y):
+    """Return the shape of targets; None for lists of different lengths."""
+    if hasattr(y, "shape"):
+        return y.shape
+    try:
+        return np.shape(y)
+    except ValueError:
+        return None
+
+
 def is_label_sets(y):
     """Tell whether targets have two columns or more."""
-    shape = getattr(y, "shape", None)
-    if shape is None:
-        try:
-            shape = np.asarray(y).shape
-        except ValueError:
-            return False
-    return len(shape) == 2 and shape[1] > 1
+    shape = shape_of(y)
+    return shape is not None and len(shape) == 2 and shape[1] > 1
 
 
 def refuse_label_sets(y):
@@ -36,6 +41,6 @@ def check_one_hot(y):
     imbalanced-learn reads one-hot labels as classes, and no label as the first class.
     """
     if is_label_sets(y):
-        values = np.asarray(y)
+        values = y.toarray() if hasattr(y, "toarray") else np.asarray(y)
         if not (np.isin(values, (0, 1)).all() and (values.sum(axis=1) == 1).all()):
             refuse_label_sets(values)

@@ -390,7 +390,7 @@ def test_classes_are_not_drawn_from_a_release_of_label_sets(tmp_path):
     release = load(clone(MERGING).fit(X, Y).release(tmp_path / "a.safetensors"))
     y = np.repeat(np.arange(6), [200, 40, 40, 40, 40, 40])
     sampler = GenerativeOverSampler(FrozenEstimator(release))
-    with pytest.raises(ValueError, match="y must have a column of 0 and 1"):
+    with pytest.raises(ValueError, match="The frozen Release draws label sets"):
         sampler.fit_resample(X, y)
     with pytest.raises(ValueError, match="This Release draws label sets"):
         release.sample.plan_blocks(release, y, 0, 1000)
@@ -409,6 +409,19 @@ def test_a_file_holds_no_count(tmp_path):
     shapes = {name: entry["shape"] for name, entry in manifest["tensors"].items()}
     assert shapes["label_sets"] == [n_sets, 6]
     assert not any(len(X) in shape for shape in shapes.values())
+
+
+def test_numbers_of_released_sets_do_not_tell_of_one_that_is_left_out(tmp_path):
+    X, _ = draw_data(81)
+    Y = np.repeat([[1, 0], [0, 1], [0, 0]], [40, 1, 40], axis=0)
+    fitted = GenerativeAnonymizer(
+        small_classes="allow", max_mean_leakage=1, random_state=0
+    )
+    with pytest.warns(UserWarning, match="1 label sets have a single sample"):
+        fitted.fit(X, Y)
+    release = load(fitted.release(tmp_path / "a.safetensors"))
+    assert_array_equal(release.label_sets_, [[1, 0], [0, 0]])
+    assert release.manifest_["classes"] == [0, 1]
 
 
 FORGED_NAMES = [
@@ -537,11 +550,29 @@ def test_what_an_audit_cannot_compare_is_refused(parts):
     with pytest.raises(ValueError, match="leave it out for label sets"):
         privacy_audit(release, *parts, retrain=MERGING)
     fewer = [*parts[:3], parts[3][:, :4], *parts[4:]]
-    with pytest.raises(ValueError, match="have 4 labels, and others 6"):
+    with pytest.raises(ValueError, match="'y_members': 6, 'y_nonmembers': 4"):
         privacy_audit(release, *fewer)
+    with pytest.raises(ValueError, match="'y_reference': 4, 'label_sets_': 6"):
+        privacy_audit(release, *[p[:, :4] if i % 2 else p for i, p in enumerate(parts)])
     mixed = [*parts[:3], parts[3][:, 0], *parts[4:]]
     with pytest.raises(ValueError, match="y_nonmembers must have a column"):
         privacy_audit(release, *mixed)
+
+
+def test_columns_of_an_audit_have_one_order(parts):
+    named = [
+        pd.DataFrame(part, columns=list("abcdef")) if i % 2 else part
+        for i, part in enumerate(parts)
+    ]
+    release = clone(MERGING).fit(*named[:2])
+    mixed = [*named[:3], named[3][list("fedcba")], *named[4:]]
+    samples = named[0], release.published_label_sets_
+    for source in (release, samples):
+        with pytest.raises(ValueError, match="must be the same labels, in one order"):
+            privacy_audit(source, *mixed)
+    turned = [p[list("fedcba")] if i % 2 else p for i, p in enumerate(named)]
+    with pytest.raises(ValueError, match="not the labels of fit"):
+        privacy_audit(release, *turned)
 
 
 @pytest.mark.parametrize(

@@ -9,16 +9,18 @@ import pytest
 import torch
 from scipy import sparse
 from sklearn.base import clone
+from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression, Ridge
 
 import skcvae
 from skcvae._generation import draw, fit_generator
 from skcvae._label_sets import unique_label_sets
-from skcvae.generators import CVAE, VAE, ClassGaussian
+from skcvae.generators import CVAE, VAE, ClassGaussian, early_stopping
 from skcvae.generators._label_effects import (
     fit_label_effects,
     leave_one_out_of_sets,
 )
+from skcvae.long_tail import LongTailClassifier
 from skcvae.over_sampling import GenerativeOverSampler
 
 N_LABELS = 6
@@ -220,6 +222,97 @@ def test_faulty_label_sets_are_refused(Y, message):
         ClassGaussian().fit(X, Y)
 
 
+@pytest.mark.parametrize(
+    "Y", [np.full((20, 3), "1"), np.full((20, 3), "1", object), np.ones((20, 3)) * 1j]
+)
+def test_strings_and_complex_numbers_are_no_labels(Y):
+    X = np.random.RandomState(0).normal(size=(20, 4))
+    with pytest.raises(ValueError, match="0 and 1 alone"):
+        ClassGaussian().fit(X, Y)
+
+
+def test_names_of_labels_are_strings_or_integers():
+    X, Y, _, _ = additive(60)
+    numbered = pd.DataFrame(Y, columns=[10, 20, 30, 40, 50, 60])
+    assert ClassGaussian().fit(X, numbered).classes_.tolist() == list(numbered)
+    generator = ClassGaussian(random_state=0).fit(X, pd.DataFrame(Y))
+    with pytest.raises(ValueError, match=r"labels of fit, in their order: \[0, 1, 2"):
+        generator.sample(y=pd.DataFrame(Y)[[5, 4, 3, 2, 1, 0]])
+    for names in (list("aabcde"), [1, 1, 2, 3, 4, 5]):
+        with pytest.raises(ValueError, match=r"Several columns of y have the names"):
+            generator.fit(X, pd.DataFrame(Y, columns=names))
+
+
+@BOTH
+def test_variances_of_single_sets_are_refused(generator):
+    X, Y, _, _ = additive(60)
+    generator = clone(generator).fit(X, Y)
+    n_drawn = len(np.unique(Y[:9], axis=0))
+    for variance in ({0: 2.0}, np.ones(n_drawn)):
+        with pytest.raises(ValueError, match="variance must be one number"):
+            generator.sample(y=Y[:9], variance=variance)
+    with pytest.raises(ValueError, match="variance must be one number"):
+        generator.set_params(variance={0: 2.0}).sample(9)
+
+
+def test_sets_that_do_not_differ_are_drawn_around_their_mean(recwarn):
+    X, _, _, _ = additive(400)
+    generator = ClassGaussian(random_state=0).fit(X, np.ones((400, 2)))
+    assert not len(recwarn)
+    assert generator.mean_shrinkage_ == np.inf
+    drawn, _ = generator.sample(4000)
+    np.testing.assert_allclose(drawn.mean(axis=0), X.mean(axis=0), atol=0.2)
+
+
+def test_validation_samples_have_label_sets():
+    X, Y, _, _ = additive(200)
+    common = np.array([(row == Y).all(axis=1).sum() > 5 for row in Y])
+    X_val, Y_val = X[common][:20] + 0.1, Y[common][:20]
+
+    def fit(Y_val):
+        net_params = early_stopping(X_val, Y_val, patience=2)
+        return clone(FAST_CVAE).set_params(net_params=net_params).fit(X, Y)
+
+    assert "valid_loss" in fit(Y_val).history_[-1]
+    # The loss is that of the sets, and not of codes 0 and 1.
+    sets, codes = unique_label_sets(Y.astype(bool))
+    chosen = Y_val.copy()
+    chosen[:] = sets[np.bincount(codes).argmax()]
+    assert fit(chosen).history_[0, "valid_loss"] != fit(Y_val).history_[0, "valid_loss"]
+    with pytest.raises(ValueError, match="at least two labels"):
+        fit(Y_val[:, 0])
+    with pytest.raises(ValueError, match="20 of 20 validation samples have label sets"):
+        fit(np.ones_like(Y_val))
+
+
+def test_weights_of_classes_are_refused():
+    X, Y, _, _ = additive(60)
+    n_sets = len(np.unique(Y, axis=0))
+    net_params = {"criterion__class_weight": np.ones(n_sets)}
+    with pytest.raises(ValueError, match="is for classes"):
+        clone(FAST_CVAE).set_params(net_params=net_params).fit(X, Y)
+
+
+def test_a_frozen_generator_of_label_sets_draws_no_classes():
+    X, Y, _, _ = additive(60)
+    frozen = FrozenEstimator(ClassGaussian().fit(X, Y))
+    for wrapper in (GenerativeOverSampler(frozen), LongTailClassifier(frozen)):
+        act = getattr(wrapper, "fit_resample", wrapper.fit)
+        with pytest.raises(ValueError, match="The frozen ClassGaussian draws label"):
+            act(X, Y.sum(axis=1))
+
+
+def test_one_hot_classes_may_be_sparse():
+    X, Y, _, _ = additive(60)
+    one_hot = np.eye(2, dtype=int)[Y[:, 0]]
+    sampler = GenerativeOverSampler(random_state=0)
+    expected = sampler.fit_resample(X, one_hot)
+    found = sampler.fit_resample(X, sparse.csr_array(one_hot))
+    np.testing.assert_array_equal(found[0], expected[0])
+    with pytest.raises(ValueError, match="MultilabelOverSampler"):
+        sampler.fit_resample(X, sparse.csr_array(Y))
+
+
 def test_one_column_is_a_class():
     X, Y, _, _ = additive(60)
     with pytest.warns(match="column-vector"):
@@ -296,8 +389,9 @@ def test_reconstructions_and_ways_of_label_sets():
     np.testing.assert_array_equal(generator.reconstruct(X, Y), decoded)
     one = generator.reconstruct(X[:1], Y[:1])
     np.testing.assert_allclose(one, decoded[:1], rtol=1e-5, atol=1e-5)
-    ways = generator.interpolate(X[:2], X[2:4], Y[:2], n_steps=3)
-    np.testing.assert_allclose(ways[:, 0], decoded[:2], rtol=1e-5, atol=1e-5)
+    for labels in (Y[:2], sparse.csr_array(Y[:2])):
+        ways = generator.interpolate(X[:2], X[2:4], labels, n_steps=3)
+        np.testing.assert_allclose(ways[:, 0], decoded[:2], rtol=1e-5, atol=1e-5)
 
 
 def test_residuals_are_those_of_fits_without_the_sample():

@@ -21,6 +21,7 @@ from sklearn.model_selection import cross_val_score
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.utils import estimator_checks
 
+from skcvae.generators import ClassGaussian
 from skcvae.long_tail import MultilabelLongTailClassifier
 from skcvae.long_tail._label_fit import batch_samples, f1_thresholds
 from skcvae.long_tail._label_heads import LabelHeads, SigmoidLoss
@@ -260,6 +261,13 @@ class TestGenerator:
         with pytest.raises(ValueError, match=r"Wrong.sample\(y=...\) must return"):
             MultilabelLongTailClassifier(Wrong()).fit(X, Y)
 
+    def test_warns_once_of_a_label_without_samples(self):
+        sets = np.column_stack([Y, np.zeros(400, int)])
+        classifier = MultilabelLongTailClassifier(ClassGaussian(), l2=0.1)
+        with pytest.warns(UserWarning) as caught:
+            classifier.fit(X, sets)
+        assert len(caught) == 1
+
 
 class TestThresholds:
     def test_of_f1_are_the_best_ones(self):
@@ -335,6 +343,13 @@ class TestTargets:
         classifier = MultilabelLongTailClassifier().fit(X[:2], [[1, 0], [0, 1]])
         assert classifier.l2_path_ is None
         assert np.isfinite(classifier.predict_proba(X)).all()
+
+
+def test_parameters_that_change_after_fit_change_no_prediction():
+    classifier = MultilabelLongTailClassifier(l2=0.1, loss="focal").fit(X, Y)
+    expected = classifier.predict_proba(X)
+    classifier.set_params(loss="asymmetric", loss_params={"margin": 0.2})
+    assert_array_equal(classifier.predict_proba(X), expected)
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,10 @@ from sklearn.multiclass import OneVsRestClassifier
 from skcvae.metrics import (
     label_set_distance,
     make_multilabel_shot_scorer,
+    make_shot_scorer,
     mean_average_precision_score,
     mean_roc_auc_score,
+    shot_accuracy_score,
     shot_mean_average_precision,
 )
 
@@ -147,6 +149,48 @@ def test_faulty_input_is_refused(truth, score, match):
     for function in (mean_average_precision_score, mean_roc_auc_score):
         with pytest.raises(ValueError, match=match):
             function(truth, score)
+
+
+def test_frames_have_their_labels_in_one_order():
+    names = list("abcde")
+    truth, score = (pd.DataFrame(values, columns=names) for values in (Y, SCORE))
+    expected = mean_average_precision_score(Y, SCORE)
+    for given in (score, SCORE, pd.DataFrame(SCORE)):
+        assert mean_average_precision_score(truth, given) == expected
+    other = names[::-1]
+    forest = RandomForestClassifier(2, random_state=0).fit(SCORE, Y)
+    for compare in (
+        lambda: mean_average_precision_score(truth, score[other]),
+        lambda: mean_roc_auc_score(truth[other], score),
+        lambda: shot_mean_average_precision(truth, SCORE, Y_train=truth[other]),
+        lambda: label_set_distance(truth, truth[other]),
+        lambda: make_multilabel_shot_scorer(truth)(forest, SCORE, truth[other]),
+    ):
+        with pytest.raises(ValueError, match="columns of"):
+            compare()
+
+
+def test_lists_of_labels_are_sent_to_the_binarizer():
+    with pytest.raises(ValueError, match="lists of different lengths"):
+        mean_average_precision_score([["a"], ["a", "b"]], SCORE[:2])
+
+
+def test_distance_of_no_sets_is_refused():
+    with pytest.raises(ValueError, match="at least one sample each"):
+        label_set_distance(Y, Y[:0])
+
+
+def test_groups_do_not_overlap():
+    bounds = {"few": 30, "many": 20}
+    y = np.arange(9) % 3
+    for score in (
+        lambda: shot_mean_average_precision(Y, SCORE, Y_train=Y, **bounds),
+        lambda: make_multilabel_shot_scorer(Y, **bounds),
+        lambda: shot_accuracy_score(y, y, y_train=y, **bounds),
+        lambda: make_shot_scorer(y, **bounds),
+    ):
+        with pytest.raises(ValueError, match="few=30 must not be above many=20"):
+            score()
 
 
 def test_groups_of_other_labels_are_refused():

@@ -7,7 +7,7 @@ import pytest
 from imblearn.pipeline import make_pipeline
 from numpy.testing import assert_array_equal
 from scipy import sparse
-from scipy.optimize import LinearConstraint, minimize
+from scipy.optimize import LinearConstraint, linprog, minimize
 from scipy.special import entr
 from sklearn.base import BaseEstimator, clone
 from sklearn.frozen import FrozenEstimator
@@ -16,6 +16,7 @@ from sklearn.multiclass import OneVsRestClassifier
 from sklearn.multioutput import ClassifierChain, MultiOutputClassifier
 
 from skcvae.generators import ClassGaussian
+from skcvae.long_tail import MultilabelLongTailClassifier
 from skcvae.over_sampling import (
     MultilabelOverSampler,
     PowerStrategy,
@@ -106,6 +107,22 @@ def test_the_choice_is_the_minimum_of_the_stated_problem(cost):
     ours = np.concatenate([after, np.maximum(after @ sets - targets, 0)])
     assert (after @ sets >= targets - 1e-3).all()
     assert objective(ours) == pytest.approx(solved.fun, rel=1e-4)
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_high_cost_adds_the_fewest_labels():
+    rng = np.random.RandomState(3)
+    Y = rng.uniform(size=(400, 40)) < np.geomspace(0.7, 0.02, 40)
+    sets, sizes = np.unique(Y, axis=0, return_counts=True)
+    counts = sizes @ sets
+    targets = np.maximum(counts, 150)
+    added = _fractional_counts(sets.astype(float), sizes, counts, targets, 100.0)
+    assert (counts + added @ sets >= targets - 0.01).all()
+    # Without the divergence, the least excess is a linear problem.
+    solved = linprog(
+        sets.sum(axis=1), A_ub=-sets.T.astype(float), b_ub=counts - targets
+    )
+    assert added @ sets.sum(axis=1) == pytest.approx(solved.fun, rel=1e-3)
 
 
 def test_whole_numbers_reach_targets_with_many_rare_sets():
@@ -207,11 +224,33 @@ def test_labels_without_samples_stay_without(labelled):
         ({0: 5}, "takes none away"),
         (1.5, "sampling_strategy"),
         ("all", "sampling_strategy"),
+        ({3: 77.5}, "whole numbers of samples, got 77.5 for the label 3"),
+        ({3: np.inf}, "whole numbers"),
+        ({3: "many"}, "whole numbers"),
     ],
 )
 def test_faulty_strategies_are_refused(labelled, strategy, message):
     with pytest.raises(ValueError, match=message):
         MultilabelOverSampler(SetMeans(), sampling_strategy=strategy).fit(*labelled)
+
+
+def test_costs_too_high_to_solve_for_are_refused(labelled):
+    with pytest.raises(ValueError, match=r"range \[0.0, 100.0\]"):
+        MultilabelOverSampler(SetMeans(), inflation_cost=1e3).fit(*labelled)
+
+
+def test_a_function_must_return_a_dict(labelled):
+    sampler = MultilabelOverSampler(SetMeans(), sampling_strategy=lambda Y: [9] * 4)
+    with pytest.raises(TypeError, match="must return a dict"):
+        sampler.fit(*labelled)
+
+
+def test_integer_names_of_a_frame_are_those_of_a_dict(labelled):
+    X, Y = labelled
+    frame = pd.DataFrame(Y, columns=[1, 2, 3, 4])
+    sampler = MultilabelOverSampler(SetMeans(), sampling_strategy={4: 77})
+    new = sampler.fit_resample(X, frame)[1]
+    assert new[4].sum() == 77
 
 
 def test_faulty_label_sets_are_refused(labelled):
@@ -257,6 +296,10 @@ def test_containers_keep_their_types(labelled):
     assert_array_equal(of_polars.to_numpy(), expected_X)
     assert_array_equal(sets.to_numpy(), expected_Y)
     assert_array_equal(sampler.fit_resample(X.tolist(), Y.tolist())[0], expected_X)
+    for dtype in ("category", "Int64", pd.SparseDtype(int, 0)):
+        of_type = sampler.fit_resample(X, pd.DataFrame(Y).astype(dtype))[1]
+        assert (of_type.dtypes == pd.DataFrame(Y).astype(dtype).dtypes).all()
+        assert_array_equal(of_type.astype(int), expected_Y)
 
 
 def test_seeds(labelled):
@@ -275,6 +318,22 @@ def test_a_frozen_generator_is_used_as_it_is(labelled):
     sampler = MultilabelOverSampler(FrozenEstimator(generator), random_state=0)
     sampler.fit(X, Y)
     assert sampler.generator_.estimator is generator
+
+
+def test_a_frozen_generator_knows_the_labels_in_their_order(labelled):
+    X, Y = labelled
+    frame = pd.DataFrame(Y, columns=list("abcd"))
+    frozen = FrozenEstimator(ClassGaussian().fit(X, frame))
+    for estimator in (
+        MultilabelOverSampler(frozen),
+        MultilabelLongTailClassifier(frozen),
+    ):
+        with pytest.raises(ValueError, match="not the labels of fit"):
+            estimator.fit(X, frame[list("dcba")])
+        with pytest.raises(ValueError, match="was fitted to 4 labels, and y has 2"):
+            estimator.fit(X, Y[:, [0, 1]])
+        with pytest.raises(ValueError, match="fitted to 3 features, and X has 2"):
+            estimator.fit(X[:, :2], Y)
 
 
 def test_a_cache_trains_once(labelled, tmp_path):

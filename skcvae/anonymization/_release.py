@@ -1,6 +1,5 @@
 """Released generators: writing them to a file, and drawing samples from the file."""
 
-import copy
 import os
 from pathlib import Path
 from typing import Any
@@ -137,10 +136,7 @@ class Release(LabelSetMixin, BatchesMixin, DecoderMixin, SamplingMixin):
     def _of_codes(self):
         if not hasattr(self, "label_sets_"):
             return self
-        view = copy.copy(self)
-        view.classes_ = np.arange(len(self.label_sets_))
-        del view.label_sets_
-        return view
+        return self._with_codes(len(self.label_sets_))
 
     def _view(self, Y):
         return self._of_codes(), encode_label_sets(Y, self.classes_, self.label_sets_)
@@ -239,7 +235,11 @@ def write_release(generator, path, class_prior, min_class_size, privacy):
             f"No class has min_class_size={min_class_size} samples: nothing to release."
         )
     prior = _resolve_prior(class_prior, generator)
-    labels, label_type = labels_to_json(generator.classes_[kept])
+    if label_sets is None:
+        labels, label_type = labels_to_json(generator.classes_[kept])
+    else:
+        # Anew: a gap would tell of a rare set between two others.
+        labels, label_type = labels_to_json(np.arange(len(kept)))
     manifest = {
         **describe_sampler(sampler),
         "n_features": generator.n_features_in_,

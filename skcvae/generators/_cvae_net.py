@@ -431,7 +431,7 @@ class CVAENet(TrainingNet):
 
 def build_net(cvae, n_samples, n_classes, device, label_sets=None):
     """Return the untrained net of a CVAE; its `net_params` win."""
-    _check_class_weight(cvae, n_classes)
+    _check_class_weight(cvae, n_classes, label_sets)
     named = isinstance(cvae.architecture, str)
     params = {
         "module": cvae._module,
@@ -462,11 +462,16 @@ def count_epochs(cvae, n_samples):
     return resolve_max_epochs(cvae, n_samples, _AUTO_STEPS)
 
 
-def _check_class_weight(cvae, n_classes):
+def _check_class_weight(cvae, n_classes, label_sets):
     """Refuse class weights of the loss that are not one positive number a class."""
     weight = (cvae.net_params or {}).get("criterion__class_weight")
     if weight is None:
         return
+    if label_sets is not None:
+        raise ValueError(
+            "net_params['criterion__class_weight'] is for classes: with several labels "
+            "for each sample, leave it out."
+        )
     weight = np.asarray(weight)
     if weight.shape != (n_classes,) or not (np.isfinite(weight) & (weight > 0)).all():
         raise ValueError(

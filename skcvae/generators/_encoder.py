@@ -115,6 +115,9 @@ class EncoderMixin:
         """
         check_scalar(n_steps, "n_steps", Integral, min_val=2)
         check_consistent_length(X1, X2, y)
+        if hasattr(self, "label_sets_"):
+            view, codes = self._view(y)
+            return view.interpolate(X1, X2, codes, n_steps=n_steps)
         ends = np.stack([self.encode(X1, y), self.encode(X2, y)], axis=1)
         share = np.linspace(0, 1, n_steps, dtype=np.float32)[:, None]
         z = (1 - share) * ends[:, :1] + share * ends[:, 1:]

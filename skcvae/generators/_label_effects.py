@@ -42,7 +42,7 @@ class LabelEffects:
     def leverage(self, sets):
         """Return the variance of the means' errors, in that within sets, (n_sets,)."""
         away = sets - self.centre
-        return self.base + np.einsum("ij,jk,ik->i", away, self.inverse, away)
+        return self.base + np.einsum("ij,ij->i", away @ self.inverse, away)
 
 
 def fit_label_effects(Z, sets, codes, k0="auto", covariance_shrinkage="auto"):
@@ -92,8 +92,9 @@ def fit_label_effects(Z, sets, codes, k0="auto", covariance_shrinkage="auto"):
         k0 = variance_ratio(
             covariance, scatter, directions, rank, values[explained].sum()
         )
-    effects = _shrunk_effects(values, vectors, turned, explained, k0)
-    inverse = (vectors * _inverse(values, explained, k0)) @ vectors.T
+    weights = _inverse(values, explained, k0)
+    effects = vectors @ (np.where(explained, weights, 0)[:, None] * turned)
+    inverse = (vectors * weights) @ vectors.T
     found = LabelEffects(
         overall - centre @ effects, effects, inverse, centre, 1 / n_samples
     )
@@ -130,11 +131,6 @@ def _inverse(values, explained, k0):
     """Return 1 / (d + k0) of each eigenvalue d, and 0 where that is not finite."""
     total = np.where(explained, values, 0) + k0
     return np.divide(1, total, out=np.zeros_like(total), where=total > 0)
-
-
-def _shrunk_effects(values, vectors, turned, explained, k0):
-    weights = np.where(explained, _inverse(values, explained, k0), 0)
-    return vectors @ (weights[:, None] * turned)
 
 
 def _effects_of_classes(Z, sets, codes, means):

@@ -51,11 +51,21 @@ class LabelSetMixin:
 
     def _check_label_set_parameters(self):
         """Refuse parameters that are for classes only."""
-        if not (np.isscalar(self.variance) or self.variance is None):
+        _check_one_variance(self.variance)
+
+    def _convert_validation(self, X, y, device):
+        """Return validation samples whose codes are those of the training's sets."""
+        if not hasattr(self, "label_sets_"):
+            return super()._convert_validation(X, y, device)
+        sets = check_new_label_sets(y, self.classes_)
+        codes = find_label_sets(sets, self.label_sets_)
+        if (codes < 0).any():
             raise ValueError(
-                "With several labels for each sample, variance must be one number, "
-                f"or 'auto', got {self.variance!r}."
+                f"{(codes < 0).sum()} of {len(codes)} validation samples have label "
+                "sets that no training sample has: leave them out."
             )
+        view = self._with_codes(len(self.label_sets_))
+        return view._convert_validation(X, codes, device)
 
     def _fit_effects(self, Z, codes, *how):
         """Return the `ClassMeans` of the label sets, and keep the labels' effects."""
@@ -79,17 +89,22 @@ class LabelSetMixin:
             return self
         return self._for_label_sets(self.label_sets_)
 
+    def _with_codes(self, n_sets):
+        """Return a copy whose classes are the numbers of label sets."""
+        view = copy.copy(self)
+        view.classes_ = np.arange(n_sets)
+        del view.label_sets_
+        return view
+
     def _for_label_sets(self, sets):
         """Return a copy that draws by class codes: the positions of distinct sets."""
         effects, known = self._effects(), find_label_sets(sets, self.label_sets_)
-        view = copy.copy(self)
-        view.classes_ = np.arange(len(sets))
+        view = self._with_codes(len(sets))
         means = effects.means(sets)
         means[known >= 0] = self.class_means_[known[known >= 0]]
         view.class_means_ = means
         view.class_count_ = np.where(known >= 0, self.class_count_[known], 0)
         view._leverage = effects.leverage(sets)
-        del view.label_sets_
         return view
 
     def _view(self, Y):
@@ -147,7 +162,21 @@ class LabelSetMixin:
         view, codes = self._view(classes)
         return view.make_stream(codes, device, variance=variance)
 
+    def _resolve_variance(self, variance=None):
+        if self._leverage is not None:
+            _check_one_variance(self.variance if variance is None else variance)
+        return super()._resolve_variance(variance)
+
     def _auto_variance(self):
         if self._leverage is None:
             return super()._auto_variance()
         return 1 + self._leverage
+
+
+def _check_one_variance(variance):
+    """Refuse variances of classes: label sets have no order that a user knows."""
+    if not np.isscalar(variance):
+        raise ValueError(
+            "With several labels for each sample, variance must be one number, or "
+            f"'auto', got {variance!r}."
+        )

@@ -1,5 +1,7 @@
 """Linear heads for several labels: their losses, and the fit of all at once."""
 
+from numbers import Real
+
 import numpy as np
 import torch
 from scipy.optimize import minimize
@@ -7,10 +9,36 @@ from scipy.special import logit
 from sklearn.utils import gen_batches
 from torch.nn import functional as F
 
+#: Parameters of a SigmoidLoss: by default those of the papers.
+LOSSES: dict[str, dict[str, float]] = {
+    "cross_entropy": {},
+    "balanced": {},
+    "logit_adjusted": {},
+    "focal": {"gamma": 2.0},
+    "asymmetric": {"gamma_positive": 0.0, "gamma_negative": 4.0, "margin": 0.05},
+}
 # Logits that are held at a time: 16 MiB in float32.
 _BLOCK_NUMBERS = 2**22
 # Keeps powers of a probability differentiable at 0.
 _TINY = 1e-12
+
+
+def resolve_loss(loss, given):
+    """Return the parameters of the `SigmoidLoss` of a name; refuse unknown ones."""
+    known = LOSSES[loss]
+    params = {**known, **(given or {})}
+    wrong = sorted(set(params) - set(known))
+    if wrong:
+        raise ValueError(
+            f"loss={loss!r} has no parameters {wrong}; it has {sorted(known)}."
+        )
+    for name, value in params.items():
+        bound = 0.3 if name == "margin" else np.inf
+        if not (isinstance(value, Real) and 0 <= value <= bound):
+            raise ValueError(f"{name} must be in [0, {bound}], got {value!r}.")
+    if loss == "focal":
+        return dict.fromkeys(("gamma_positive", "gamma_negative"), params["gamma"])
+    return params
 
 
 class SigmoidLoss:

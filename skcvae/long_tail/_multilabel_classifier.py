@@ -1,5 +1,6 @@
 """The classifier for long-tailed data with several labels per sample."""
 
+import warnings
 from numbers import Real
 from typing import Any, Self
 
@@ -9,12 +10,16 @@ from scipy.special import expit, logit
 from sklearn.base import BaseEstimator, ClassifierMixin, _fit_context
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
-from sklearn.utils.validation import (
-    check_is_fitted,
-)
+from sklearn.utils.validation import check_is_fitted
 
 from .._doc_links import DocLinkMixin
-from .._generation import clone_generator, draw, drawing_seed
+from .._generation import (
+    check_frozen_names,
+    clone_generator,
+    draw,
+    drawing_seed,
+    fit_generator,
+)
 from .._label_sets import check_label_sets
 from .._scaling import estimate_scale, inverse_scale, scale_rows
 from .._validation import check_samples_alone, fitting
@@ -29,18 +34,9 @@ from ._label_fit import (
     metrics_of,
     rarest_labels,
 )
-from ._label_heads import SigmoidLoss
+from ._label_heads import LOSSES, SigmoidLoss, resolve_loss
 from ._priors import SAMPLING_EXPONENTS
 from ._regularization import FALLBACK, stratified_splits
-
-# Parameters of a SigmoidLoss: by default those of the papers.
-_LOSSES: dict[str, dict[str, float]] = {
-    "cross_entropy": {},
-    "balanced": {},
-    "logit_adjusted": {},
-    "focal": {"gamma": 2.0},
-    "asymmetric": {"gamma_positive": 0.0, "gamma_negative": 4.0, "margin": 0.05},
-}
 
 
 class MultilabelLongTailClassifier(DocLinkMixin, ClassifierMixin, BaseEstimator):
@@ -107,7 +103,8 @@ class MultilabelLongTailClassifier(DocLinkMixin, ClassifierMixin, BaseEstimator)
     Attributes
     ----------
     classes_ : ndarray of shape (n_labels,)
-        Names of the labels: the columns of a frame, else 0 to n_labels - 1.
+        Names of the labels: the columns of a frame, if all are strings or all are
+        integers, else 0 to n_labels - 1.
 
     label_count_ : ndarray of shape (n_labels,)
         Number of training samples that have each label.
@@ -208,7 +205,7 @@ class MultilabelLongTailClassifier(DocLinkMixin, ClassifierMixin, BaseEstimator)
 
     _parameter_constraints: dict = {
         "generator": [HasMethods(["fit", "sample"]), None],
-        "loss": [StrOptions(set(_LOSSES))],
+        "loss": [StrOptions(set(LOSSES))],
         "loss_params": [dict, None],
         "sampling": [
             StrOptions(set(SAMPLING_EXPONENTS)),
@@ -286,10 +283,12 @@ class MultilabelLongTailClassifier(DocLinkMixin, ClassifierMixin, BaseEstimator)
         X, sets, self.classes_ = check_label_sets(
             self, X, Y, one_label="LongTailClassifier"
         )
+        check_frozen_names(self.generator, Y)
         self.label_count_ = sets.sum(0)
         self.learned_ = (self.label_count_ > 0) & (self.label_count_ < len(sets))
         self._check_labels()
         self._check_parameters()
+        self._loss_params = resolve_loss(self.loss, self.loss_params)
         self.offset_, self.scale_ = estimate_scale(X)
         seed = check_random_state(self.random_state).randint(2**31)
         metrics = metrics_of(scale_rows(X, self.offset_, self.scale_))
@@ -323,16 +322,6 @@ class MultilabelLongTailClassifier(DocLinkMixin, ClassifierMixin, BaseEstimator)
         n_labels = len(self.classes_)
         if self.p_min > self.p_max:
             raise ValueError(f"p_min={self.p_min} is above p_max={self.p_max}.")
-        known = _LOSSES[self.loss]
-        wrong = sorted(set(self.loss_params or {}) - set(known))
-        if wrong:
-            raise ValueError(
-                f"loss={self.loss!r} has no parameters {wrong}; it has {sorted(known)}."
-            )
-        for name, value in (self.loss_params or {}).items():
-            bound = 0.3 if name == "margin" else np.inf
-            if not (isinstance(value, Real) and 0 <= value <= bound):
-                raise ValueError(f"{name} must be in [0, {bound}], got {value!r}.")
         target = self.target_prior
         self.target_prior_ = None
         if not isinstance(target, str) or target == "uniform":
@@ -349,16 +338,10 @@ class MultilabelLongTailClassifier(DocLinkMixin, ClassifierMixin, BaseEstimator)
                 "F1 of the training prior alone."
             )
 
-    def _sigmoid_loss(self):
-        params = {**_LOSSES[self.loss], **(self.loss_params or {})}
-        if self.loss == "focal":
-            gamma = params["gamma"]
-            params = {"gamma_positive": gamma, "gamma_negative": gamma}
-        return SigmoidLoss(**params)
-
     def _objective(self, samples, whitener):
         kinds = self.loss == "balanced", self.loss == "logit_adjusted"
-        return Objective(samples, whitener, self._sigmoid_loss(), *kinds)
+        loss = SigmoidLoss(**self._loss_params)
+        return Objective(samples, whitener, loss, *kinds)
 
     def _choose(self, X, sets, metrics, seed):
         """Return the `Choice` of held-out samples."""
@@ -392,7 +375,10 @@ class MultilabelLongTailClassifier(DocLinkMixin, ClassifierMixin, BaseEstimator)
         Z, labels = scale_rows(X, self.offset_, self.scale_), sets
         if augment is not None:
             generator = clone_generator(self.generator, self.random_state, seed=seed)
-            generator = generator.fit(X, sets.astype(np.int64))
+            with warnings.catch_warnings():
+                # Of such labels, there is a warning already, or they are held out.
+                warnings.filterwarnings("ignore", ".* labels have no training sample")
+                generator = fit_generator(generator, X, sets.astype(np.int64))
             if keep:
                 self.generator_ = generator
             seed = drawing_seed(generator, seed)
@@ -440,7 +426,8 @@ class MultilabelLongTailClassifier(DocLinkMixin, ClassifierMixin, BaseEstimator)
         learned = self.learned_
         log_odds = np.zeros((len(X), len(self.classes_)))
         logits = X @ self.coef_[learned].T + self.intercept_[learned]
-        log_odds[:, learned] = self.slope_ * self._sigmoid_loss().log_odds(logits)
+        loss = SigmoidLoss(**self._loss_params)
+        log_odds[:, learned] = self.slope_ * loss.log_odds(logits)
         return log_odds + self.log_odds_shift_
 
     def predict_proba(self, X: ArrayLike) -> NDArray[np.float64]:

@@ -129,6 +129,7 @@ def make_shot_scorer(
     >>> search.cv_results_["mean_test_few"].round(2).tolist()
     [0.0, 0.67]
     """
+    check_shots(few, many)
     return _ShotScorer(_class_sizes(y_train), few, many)
 
 
@@ -164,8 +165,15 @@ def _shot_accuracy(y_true, y_pred, size_of, few, many):
     }
 
 
+def check_shots(few, many):
+    """Refuse bounds by which a class would have few and many samples at once."""
+    if few > many:
+        raise ValueError(f"few={few} must not be above many={many}.")
+
+
 def shot_groups(sizes, few, many):
     """Return by name which classes or labels of given sizes belong to a group."""
+    check_shots(few, many)
     return {
         "overall": np.ones(len(sizes), dtype=bool),
         "many": sizes > many,

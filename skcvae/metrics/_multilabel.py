@@ -10,9 +10,15 @@ from sklearn.utils import Bunch, check_array
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 from sklearn.utils.validation import check_consistent_length
 
-from .._label_sets import find_label_sets, read_label_sets
+from .._label_sets import (
+    check_label_names,
+    check_same_labels,
+    find_label_sets,
+    label_names,
+    read_label_sets,
+)
 from .._warnings import warn_user
-from ._long_tail import shot_groups
+from ._long_tail import check_shots, shot_groups
 
 _SETS = ["array-like", "sparse matrix"]
 _SCORES = {"Y_true": _SETS, "Y_score": ["array-like"]}
@@ -170,6 +176,7 @@ def shot_mean_average_precision(
     (0.833, 1.0, 1)
     """
     counts = read_label_sets(Y_train, "Y_train")[0].sum(0)
+    check_same_labels(Y_train=Y_train, Y_true=Y_true)
     values = mean_average_precision_score(Y_true, Y_score, average=None)
     groups = _groups(counts, values, few, many)
     return Bunch(
@@ -223,20 +230,23 @@ def make_multilabel_shot_scorer(
     >>> sorted(cross_validate(model, X, Y, scoring=scorer, cv=3))[2:]
     ['test_few', 'test_many', 'test_medium', 'test_overall']
     """
-    return _MultilabelShotScorer(
-        read_label_sets(Y_train, "Y_train")[0].sum(0), few, many
-    )
+    check_shots(few, many)
+    counts = read_label_sets(Y_train, "Y_train")[0].sum(0)
+    return _MultilabelShotScorer(counts, label_names(Y_train), few, many)
 
 
 class _MultilabelShotScorer:
     """Scorer of several metrics: average precisions by the counts of labels."""
 
-    def __init__(self, counts, few, many):
+    def __init__(self, counts, names, few, many):
         self.counts = counts
+        self.names = names
         self.few = few
         self.many = many
 
     def __call__(self, estimator, X, Y):
+        if self.names is not None:
+            check_label_names(Y, self.names)
         if hasattr(estimator, "decision_function"):
             scores = estimator.decision_function(X)
         else:
@@ -287,7 +297,9 @@ def label_set_distance(Y: ArrayLike, Y_generated: ArrayLike) -> Bunch:
     """
     real = read_label_sets(Y, "Y")[0]
     generated = read_label_sets(Y_generated, "Y_generated")[0]
-    _check_same_labels(Y=real, Y_generated=generated)
+    if not (len(real) and len(generated)):
+        raise ValueError("Y and Y_generated must have at least one sample each.")
+    check_same_labels(Y=Y, Y_generated=Y_generated)
     difference = _joint_frequencies(real) - _joint_frequencies(generated)
     return Bunch(
         frequency=float(np.linalg.norm(np.diag(difference))),
@@ -307,14 +319,8 @@ def _check_scores(Y_true, Y_score):
     truth = read_label_sets(Y_true, "Y_true")[0]
     scores = check_array(Y_score, dtype=[np.float64, np.float32], input_name="Y_score")
     check_consistent_length(truth, scores)
-    _check_same_labels(Y_true=truth, Y_score=scores)
+    check_same_labels(Y_true=Y_true, Y_score=Y_score)
     return truth, scores
-
-
-def _check_same_labels(**arrays):
-    widths = {name: array.shape[1] for name, array in arrays.items()}
-    if len(set(widths.values())) > 1:
-        raise ValueError(f"All arrays must have the same labels, got {widths} of them.")
 
 
 def _per_label(truth, scores, metric, defined):
@@ -339,6 +345,6 @@ def _nan_mean(values):
 
 def _groups(counts, values, few, many):
     """Return by name which labels with a score belong to a group."""
-    _check_same_labels(Y_train=counts[None], Y_score=values[None])
+    check_same_labels(Y_train=counts[None], Y_score=values[None])
     groups = shot_groups(counts, few, many).items()
     return {name: members & ~np.isnan(values) for name, members in groups}

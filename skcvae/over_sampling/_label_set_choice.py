@@ -42,7 +42,7 @@ def choose_label_sets(Y, targets, inflation_cost, rng):
         without samples have the target 0.
 
     inflation_cost : float
-        The cost :math:`\lambda`, at least 0.
+        The cost :math:`\lambda`, in [0, 100].
 
     rng : RandomState
         Draws the sets that whole numbers leave open.
@@ -75,11 +75,14 @@ def _fractional_counts(sets, sizes, counts, targets, cost):
     # The optimum is below: there, the sets of a label suffice without those of others.
     largest = np.log(np.maximum(targets, 1) / np.maximum(counts, 1))
     largest += cost * (sets.sum(axis=1).max() - 1)
+    # No set rises above the largest target: on from there, psi may go straight.
+    top = np.log(targets.max())
 
     def negative_dual(mu):
         u = sets @ mu
-        growth = np.exp(np.maximum(u, 0))
-        value = sizes @ (np.minimum(u, 0) + growth - 1) - mu @ targets
+        growth = np.exp(u.clip(0, top))
+        value = sizes @ (np.minimum(u, 0) + growth * (1 + np.maximum(u - top, 0)) - 1)
+        value -= mu @ targets
         slope = (sizes * growth) @ sets - targets
         return value / n_samples, slope / n_samples
 

@@ -14,8 +14,14 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import validate_data
 
 from .._doc_links import DocLinkMixin
-from .._generation import clone_generator, draw, drawing_seed, fit_into
-from .._label_sets import read_label_sets
+from .._generation import (
+    check_frozen_names,
+    clone_generator,
+    draw,
+    drawing_seed,
+    fit_into,
+)
+from .._label_sets import find_label_sets, read_label_sets
 from .._states import ArrayStateMixin
 from .._tables import back_to_polars, to_pandas
 from .._validation import check_finite_in_float32, check_numbers, forget_fit
@@ -61,13 +67,14 @@ class MultilabelOverSampler(DocLinkMixin, ArrayStateMixin, BaseEstimator):
     sampling_strategy : {"auto"}, float, dict, callable, default="auto"
         How many samples a label shall have at least. A number in (0, 1] is a share of
         the most frequent label. :class:`PowerStrategy` and :class:`RatioStrategy`
-        compute it from the counts. A dict goes from label, the name or the number of
-        its column, to the count; a function returns such a dict for `Y`. "auto" is the
+        compute it from the counts. A dict goes from label, the name of its column in a
+        frame, else its number, to the count; a function returns such a dict for `Y`,
+        an array. "auto" is the
         harmonic mean of the counts of labels with samples. These are the labels of
         ML-ROS [1]_, whose imbalance ratio is above the mean, and it is reduced to it.
 
     inflation_cost : float, default=1.0
-        The cost :math:`\lambda`, at least 0: for 0, sets of a rare label rise alike;
+        The cost :math:`\lambda`, in [0, 100]: for 0, sets of a rare label rise alike;
         the larger it is, the more those without frequent labels do instead.
 
     memory : str or joblib.Memory, default=None
@@ -130,7 +137,7 @@ class MultilabelOverSampler(DocLinkMixin, ArrayStateMixin, BaseEstimator):
             dict,
             callable,
         ],
-        "inflation_cost": [Interval(Real, 0, None, closed="left")],
+        "inflation_cost": [Interval(Real, 0, 100, closed="both")],
         "memory": [str, Memory, None],
         "random_state": ["random_state"],
     }
@@ -199,7 +206,10 @@ class MultilabelOverSampler(DocLinkMixin, ArrayStateMixin, BaseEstimator):
         ValueError
             If `y` has one dimension or one column, or other values than 0 and 1; if
             `sampling_strategy` is a dict with unknown labels, labels without samples,
-            or counts below those of `y`.
+            or counts that are below those of `y`, or no whole numbers.
+
+        TypeError
+            If a function as `sampling_strategy` returns no dict.
         """
         frames = to_pandas(X), to_pandas(y)
         checked, sets, targets = self._check(*frames)
@@ -214,7 +224,9 @@ class MultilabelOverSampler(DocLinkMixin, ArrayStateMixin, BaseEstimator):
         self.n_added_ = len(new_sets)
         before = sets.sum(axis=0)
         self.label_counts_ = np.stack([before, before + new_sets.sum(axis=0)])
-        extended = _extend(frames[0], drawn), _extend(frames[1], new_sets)
+        # Samples of these sets tell how they are written: 1, 1.0, True or a category.
+        places = find_label_sets(new_sets, sets)
+        extended = _extend(frames[0], drawn), _repeat(frames[1], places)
         X_resampled, y_resampled = map(back_to_polars, extended, (X, y))
         return X_resampled, y_resampled
 
@@ -223,6 +235,7 @@ class MultilabelOverSampler(DocLinkMixin, ArrayStateMixin, BaseEstimator):
         forget_fit(self)
         sets, names = read_label_sets(y, one_label="GenerativeOverSampler")
         names = names.tolist()
+        check_frozen_names(self.generator, y)
         X = check_numbers(X)
         discrete_ranges(X)
         X = validate_data(self, X, ensure_min_samples=2)
@@ -265,6 +278,11 @@ def _find_targets(strategy, sets, names):
         strategy = RatioStrategy(strategy)
     if not isinstance(strategy, Strategy):
         asked = strategy if isinstance(strategy, Mapping) else strategy(sets * 1)
+        if not isinstance(asked, Mapping):
+            raise TypeError(
+                "sampling_strategy must return a dict from label to number of samples, "
+                f"got {type(asked).__name__}."
+            )
         return _read_targets(asked, counts, names)
     targets, known = counts.copy(), counts > 0
     if known.any():
@@ -280,6 +298,11 @@ def _read_targets(asked, counts, names):
     targets = counts.copy()
     for label, target in asked.items():
         place = names.index(label)
+        if not (isinstance(target, Real) and float(target).is_integer()):
+            raise ValueError(
+                "sampling_strategy must ask for whole numbers of samples, got "
+                f"{target!r} for the label {label!r}."
+            )
         if target < counts[place]:
             raise ValueError(
                 f"sampling_strategy asks for {target} samples with the label "
@@ -294,15 +317,24 @@ def _read_targets(asked, counts, names):
     return targets
 
 
-def _extend(original, new):
-    """Return samples or label sets with new ones, in the type of the original."""
-    if hasattr(original, "iloc"):
+def _extend(X, drawn):
+    """Return samples with new ones, in the type of `X`."""
+    if hasattr(X, "iloc"):
         import pandas as pd
 
-        added = pd.DataFrame(new, columns=original.columns).astype(original.dtypes)
-        return pd.concat([original, added], ignore_index=True)
-    if sparse.issparse(original):
-        added = sparse.csr_array(new.astype(original.dtype))
-        return type(original)(sparse.vstack([original, added], format=original.format))
-    original = np.asarray(original)
-    return np.concatenate([original, new.astype(original.dtype)])
+        drawn = pd.DataFrame(drawn, columns=X.columns).astype(X.dtypes)
+        return pd.concat([X, drawn], ignore_index=True)
+    X = np.asarray(X)
+    return np.concatenate([X, drawn.astype(X.dtype)])
+
+
+def _repeat(y, places):
+    """Return label sets and those at some places once more, in the type of `y`."""
+    if not hasattr(y, "shape"):
+        y = np.asarray(y)
+    places = np.append(np.arange(y.shape[0]), places)
+    if hasattr(y, "iloc"):
+        return y.iloc[places].reset_index(drop=True)
+    if sparse.issparse(y):
+        return type(y)(y.tocsr()[places].asformat(y.format))
+    return np.asarray(y)[places]

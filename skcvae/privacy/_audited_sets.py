@@ -3,7 +3,12 @@
 import numpy as np
 
 from .._generation import draw
-from .._label_sets import read_label_sets, unique_label_sets
+from .._label_sets import (
+    check_label_names,
+    check_same_labels,
+    read_label_sets,
+    unique_label_sets,
+)
 from .._validation import encode_labels
 from ._audit_membership import MIN_RECORDS
 
@@ -21,17 +26,20 @@ def name_label_sets(synthetic, targets, retrain, seed):
         raise ValueError(
             "retrain takes one class for each sample: leave it out for label sets."
         )
-    read = [
-        read_label_sets(Y, f"y_{name}")[0]
-        for name, Y in zip(("members", "nonmembers", "reference"), targets, strict=True)
-    ]
+    names = "y_members", "y_nonmembers", "y_reference"
+    given = dict(zip(names, targets, strict=True))
+    read = [read_label_sets(Y, name)[0] for name, Y in given.items()]
     if hasattr(synthetic, "label_sets_"):
+        check_same_labels(**given, label_sets_=synthetic.label_sets_)
+        for Y in targets:
+            check_label_names(Y, synthetic.classes_)
         named = _SetNames(synthetic.label_sets_.astype(bool), synthetic.classes_)
         return _NamedRelease(synthetic, named), *map(named.of, read)
     if not isinstance(synthetic, tuple | list):
         synthetic = draw(synthetic, read[0].astype(int), random_state=seed)
     X, Y = synthetic
     released, labels = read_label_sets(Y, "y of synthetic")
+    check_same_labels(**given, **{"y of synthetic": Y})
     distinct, codes = unique_label_sets(released)
     named = _SetNames(distinct[np.bincount(codes) >= MIN_RECORDS], labels)
     return (X, named.of(released)), *map(named.of, read)
@@ -46,11 +54,6 @@ class _SetNames:
 
     def of(self, sets):
         """Return the name for each label set."""
-        if sets.shape[1] != len(self.labels):
-            raise ValueError(
-                f"Samples of one audit have {sets.shape[1]} labels, and others "
-                f"{len(self.labels)}."
-            )
         distinct, codes = unique_label_sets(sets)
         sizes = self.sets.sum(axis=1)
         common = distinct.astype(float) @ self.sets.T.astype(float)
