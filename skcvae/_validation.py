@@ -472,9 +472,13 @@ def check_weighted_samples(estimator, X, y, sample_weight):
     )
     counted = weight > 0
     X, y, weight = X[counted], y[counted], weight[counted]
-    n_classes = len(np.unique(y))
-    if n_classes < 2:
-        raise ValueError(
-            f"A classifier needs at least two classes, and y has {n_classes} class."
-        )
+    check_two_classes(np.unique(y))
     return X, y, weight
+
+
+def check_two_classes(classes):
+    """Refuse fewer than two classes."""
+    if len(classes) < 2:
+        raise ValueError(
+            f"A classifier needs at least two classes, and y has {len(classes)} class."
+        )
