@@ -109,6 +109,11 @@ def nearest_neighbors(
     return distances, indices
 
 
+def nearest_distances(X, Y, **options):
+    """Return the distance of each sample of X to the nearest sample of Y."""
+    return nearest_neighbors(X, Y, **options)[0][:, 0]
+
+
 def _search(search, rows, n_candidates, distances, indices):
     """Fill in the neighbours of samples; return which ones may have nearer ones."""
     n_neighbors = distances.shape[1]

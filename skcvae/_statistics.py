@@ -79,6 +79,11 @@ def proportion(n_success, n_total, confidence=0.95):
     return Estimate(float(share), float(low), float(high))
 
 
+def share_of(found):
+    """Estimate the probability of True by independent values, as `proportion` does."""
+    return proportion(np.count_nonzero(found), len(found))
+
+
 def difference(first, second):
     """Estimate `first` minus `second`, independent estimates of the same confidence.
 

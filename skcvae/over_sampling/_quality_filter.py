@@ -12,7 +12,7 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
 from .._class_means import make_definite
 from .._generation import check_frozen, seed_all, unfrozen
-from .._neighbors import check_min_distance, nearest_neighbors, resolve_min_distance
+from .._neighbors import check_min_distance, nearest_distances, resolve_min_distance
 from .._scaling import scale_rows
 from .._thin_covariance import ThinCovariance, gaussian_log_density
 from ..generators import ClassGaussian
@@ -335,8 +335,7 @@ class NearDuplicates:
     def _far_from(self, others, drawn):
         if not len(drawn) or not len(others):
             return drawn
-        nearest, _ = nearest_neighbors(drawn, others)
-        return drawn[nearest[:, 0] >= self._distance]
+        return drawn[nearest_distances(drawn, others) >= self._distance]
 
     def _far_from_earlier(self, drawn):
         """Return the samples that are far from all samples kept before them."""

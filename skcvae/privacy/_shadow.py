@@ -16,7 +16,7 @@ from sklearn.utils._param_validation import (
     validate_params,
 )
 
-from .._neighbors import nearest_neighbors
+from .._neighbors import nearest_distances
 from .._record_sets import array_likes, check_one_label_per_sample, scale_by
 from .._seeds import draw_seeds
 from ._attack_result import AttackResult, attack_result
@@ -308,7 +308,7 @@ def _nearest_scores(S, X, y_S, y):
     for label in np.unique(y):
         rows, of_class = y == label, y_S == label
         if of_class.any():
-            distances = nearest_neighbors(X[rows], S[of_class])[0][:, 0]
+            distances = nearest_distances(X[rows], S[of_class])
             least = _MIN_DISTANCE * np.sqrt(X.shape[1])
             scores[rows] = -np.log(np.maximum(distances, least))
     return scores

@@ -12,12 +12,12 @@ from scipy import stats
 from sklearn.utils import Bunch
 
 from .._class_means import raw_class_means
+from .._neighbors import nearest_distances
 from .._statistics import Estimate, quantile
 from ..metrics import (
     class_frechet_distance,
     frechet_distance,
     linear_probe,
-    nearest_neighbors,
     precision_recall_density_coverage,
     shot_accuracy_score,
 )
@@ -344,7 +344,7 @@ def _median_distances(run):
     if not len(run.compared["test"].y):
         return None
     generated, test = (
-        quantile(nearest_neighbors(run.compared[name].X, run.train.X)[0][:, 0])
+        quantile(nearest_distances(run.compared[name].X, run.train.X))
         for name in ("synthetic", "test")
     )
     return generated, test
