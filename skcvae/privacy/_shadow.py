@@ -1,6 +1,7 @@
 """Membership attack that trains copies of the generator: LiRA."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from numbers import Integral
 
 import numpy as np
@@ -274,13 +275,13 @@ def _check_complete(scores, y):
         )
 
 
+@dataclass
 class _Statistic:
     """Score of samples against a release; NaN where it has no samples of a class."""
 
-    def __init__(self, score, reference, labels):
-        self.score = score
-        self.reference = reference
-        self.labels = labels
+    score: str | Callable
+    reference: np.ndarray
+    labels: np.ndarray
 
     def __call__(self, release, X, y, seed):
         if self.score == "nearest":
