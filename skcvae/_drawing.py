@@ -78,7 +78,7 @@ class DrawingMixin(metaclass=ABCMeta):
         self._check_ready()
         label_seed, sample_seed = self._draw_seeds(random_state)
         source, codes, labels = self._resolve_labels(n_samples, y, label_seed)
-        return source._draw_in_chunks(codes, variance, sample_seed, out), labels
+        return source._make_fill(variance)(codes, sample_seed, out), labels
 
     sample.into = _sample_into  # type: ignore[attr-defined]
 
@@ -192,9 +192,6 @@ class DrawingMixin(metaclass=ABCMeta):
         import torch
 
         return torch.device("cpu")
-
-    def _draw_in_chunks(self, codes, variance, seed, out=None):
-        return self._make_fill(variance)(codes, seed, out)
 
     def _make_fill(self, variance):
         """Return a function of codes, seed, array or None, and number of chunks before.

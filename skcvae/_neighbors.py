@@ -109,6 +109,11 @@ def nearest_neighbors(
     return distances, indices
 
 
+def nearest_distances(X, Y, **options):
+    """Return the distance of each sample of X to the nearest sample of Y."""
+    return nearest_neighbors(X, Y, **options)[0][:, 0]
+
+
 def _search(search, rows, n_candidates, distances, indices):
     """Fill in the neighbours of samples; return which ones may have nearer ones."""
     n_neighbors = distances.shape[1]
@@ -249,24 +254,16 @@ def _unit_length(X, name):
 
 def check_min_distance(min_distance):
     """Refuse what is neither None, a distance, nor ("quantile", q)."""
-    if min_distance is None or (
-        isinstance(min_distance, Real)
-        and not isinstance(min_distance, bool)
-        and min_distance >= 0
-    ):
-        return
-    if (
-        isinstance(min_distance, tuple)
-        and len(min_distance) == 2
-        and min_distance[0] == "quantile"
-        and isinstance(min_distance[1], Real)
-        and 0 <= min_distance[1] <= 1
-    ):
-        return
-    raise ValueError(
-        "min_distance must be None, a distance of at least 0, or ('quantile', q) with "
-        f"q in [0, 1], got {min_distance!r}."
-    )
+    is_pair = isinstance(min_distance, tuple) and len(min_distance) == 2
+    value, largest = min_distance, np.inf
+    if is_pair and min_distance[0] == "quantile":
+        value, largest = min_distance[1], 1
+    is_number = isinstance(value, Real) and not isinstance(value, bool)
+    if min_distance is not None and not (is_number and 0 <= value <= largest):
+        raise ValueError(
+            "min_distance must be None, a distance of at least 0, or ('quantile', q) "
+            f"with q in [0, 1], got {min_distance!r}."
+        )
 
 
 def resolve_min_distance(X, min_distance):

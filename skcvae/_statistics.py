@@ -1,5 +1,7 @@
 """Estimates with intervals: shares, quantiles, and what an attack reached."""
 
+import math
+from dataclasses import fields, is_dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -23,6 +25,25 @@ class Estimate(NamedTuple):
     value: float
     low: float
     high: float
+
+
+def to_plain(value):
+    """Return a value as JSON has it: no arrays, no tuples, no NaN."""
+    if is_dataclass(value):
+        return {f.name: to_plain(getattr(value, f.name)) for f in fields(value)}
+    if isinstance(value, Estimate):
+        return to_plain(value._asdict())
+    if isinstance(value, dict):
+        return {str(name): to_plain(entry) for name, entry in value.items()}
+    if isinstance(value, np.ndarray | np.generic):
+        value = value.tolist()
+    if isinstance(value, list | tuple):
+        return [to_plain(entry) for entry in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return (
+        value if value is None or isinstance(value, str | int | float) else str(value)
+    )
 
 
 def proportion(n_success, n_total, confidence=0.95):
@@ -56,6 +77,11 @@ def proportion(n_success, n_total, confidence=0.95):
     low = 0.0 if n_success == 0 else center - half
     high = 1.0 if n_success == n_total else center + half
     return Estimate(float(share), float(low), float(high))
+
+
+def share_of(found):
+    """Estimate the probability of True by independent values, as `proportion` does."""
+    return proportion(np.count_nonzero(found), len(found))
 
 
 def difference(first, second):

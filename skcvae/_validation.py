@@ -50,6 +50,8 @@ VARIANCE_CONSTRAINT = [
     dict,
     "array-like",
 ]
+# Samples as scikit-learn's checks return them: float32 and float64 are kept.
+_AS_FLOATS = {"dtype": [np.float64, np.float32], "order": "C"}
 
 
 def check_variance(variance, classes):
@@ -327,18 +329,15 @@ def fitting(estimator):
         raise
 
 
-def check_samples(estimator, X, y, reset=True) -> tuple[NDArray, NDArray]:
-    """Validate samples and labels of an estimator; float32 and float64 are kept."""
+def check_samples(
+    estimator, X, y, reset=True, min_samples=2
+) -> tuple[NDArray, NDArray]:
+    """Validate samples and labels of an estimator; a fit takes `min_samples`."""
     X = check_numbers(X)
     check_targets(y)
+    least = min_samples if reset else 1
     X, y = validate_data(
-        estimator,
-        X,
-        y,
-        reset=reset,
-        dtype=[np.float64, np.float32],
-        order="C",
-        ensure_min_samples=2 if reset else 1,
+        estimator, X, y, reset=reset, ensure_min_samples=least, **_AS_FLOATS
     )
     check_finite_in_float32(X, getattr(estimator, "feature_names_in_", None))
     return X, y
@@ -346,14 +345,8 @@ def check_samples(estimator, X, y, reset=True) -> tuple[NDArray, NDArray]:
 
 def check_samples_alone(estimator, X, reset=False) -> NDArray:
     """Validate samples of an estimator that come without labels, as the others."""
-    X = validate_data(
-        estimator,
-        check_numbers(X),
-        reset=reset,
-        dtype=[np.float64, np.float32],
-        order="C",
-        ensure_min_samples=2 if reset else 1,
-    )
+    X, least = check_numbers(X), 2 if reset else 1
+    X = validate_data(estimator, X, reset=reset, ensure_min_samples=least, **_AS_FLOATS)
     check_finite_in_float32(X, getattr(estimator, "feature_names_in_", None))
     return X
 
@@ -408,7 +401,7 @@ def check_private_samples(estimator, X, y, classes) -> tuple[NDArray, NDArray]:
     Without, `y` must be as for `check_samples`, because the classes are read from it.
     """
     X = check_numbers(X)
-    form = {"dtype": [np.float64, np.float32], "order": "C", "ensure_all_finite": False}
+    form = {**_AS_FLOATS, "ensure_all_finite": False}
     if classes is None:
         check_targets(y)
         return validate_data(estimator, X, y, **form)
@@ -473,18 +466,19 @@ def check_weighted_samples(estimator, X, y, sample_weight):
 
     They must be finite, also in float32, and of more than one class.
     """
-    X = check_numbers(X)
-    check_targets(y)
-    X, y = validate_data(estimator, X, y, dtype=[np.float64, np.float32], order="C")
-    check_finite_in_float32(X, getattr(estimator, "feature_names_in_", None))
+    X, y = check_samples(estimator, X, y, min_samples=1)
     weight = _check_sample_weight(
         sample_weight, X, dtype=np.float64, ensure_non_negative=True
     )
     counted = weight > 0
     X, y, weight = X[counted], y[counted], weight[counted]
-    n_classes = len(np.unique(y))
-    if n_classes < 2:
-        raise ValueError(
-            f"A classifier needs at least two classes, and y has {n_classes} class."
-        )
+    check_two_classes(np.unique(y))
     return X, y, weight
+
+
+def check_two_classes(classes):
+    """Refuse fewer than two classes."""
+    if len(classes) < 2:
+        raise ValueError(
+            f"A classifier needs at least two classes, and y has {len(classes)} class."
+        )

@@ -29,10 +29,7 @@ from skcvae.over_sampling.fusion._activation_maps import (
     pool_positions,
     specific_units,
 )
-from skcvae.over_sampling.fusion._iterated_learning import (
-    SimplicialAutoencoder,
-    SimplicialEmbedding,
-)
+from skcvae.over_sampling.fusion._iterated_learning import SimplicialAutoencoder
 
 FAST = {
     "n_groups": 6,
@@ -63,12 +60,14 @@ def fuse(X, labels=CODES, **params):
     return sampler, X_resampled[len(X) :], y_resampled[len(X) :]
 
 
-def test_simplicial_embedding_by_hand():
+def test_simplices_by_hand():
+    module = SimplicialAutoencoder(3, 2, 2, 2)
     h = torch.tensor([[0.0, np.log(2.0)], [1.0, 1.0]])
     expected = [[1 / 3, 2 / 3], [1 / 2, 1 / 2]]
-    assert_allclose(SimplicialEmbedding()(h), expected, rtol=1e-6)
+    assert_allclose(module.to_simplices(h), expected, rtol=1e-6)
     # Half the temperature squares the ratios.
-    assert_allclose(SimplicialEmbedding(0.5)(h)[0], [1 / 5, 4 / 5], rtol=1e-6)
+    module.temperature = 0.5
+    assert_allclose(module.to_simplices(h)[0], [1 / 5, 4 / 5], rtol=1e-6)
 
 
 @each_layout

@@ -459,6 +459,13 @@ def test_the_given_generator_stays_unfitted():
     assert sampler.generator_.random_state == 8
 
 
+@pytest.mark.parametrize("method", ["fit", "fit_resample"])
+def test_parameters_of_the_generator_are_checked(method):
+    sampler = GenerativeOverSampler(ClassGaussian(covariance_type="spherical"))
+    with pytest.raises(ValueError, match="covariance_type"):
+        getattr(sampler, method)(X, y)
+
+
 def test_an_integer_of_the_generator_wins_over_that_of_the_sampler():
     generator = ClassGaussian(random_state=1)
     expected = GenerativeOverSampler(generator).fit_resample(X, y)[0]

@@ -9,6 +9,7 @@ from sklearn.utils import get_tags
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from .._class_means import indices_of_classes
 from .._doc_links import DocLinkMixin
 from .._record_sets import row_hashes
 from .._validation import check_numbers
@@ -233,10 +234,8 @@ def _fill_rate(sets, least):
 
 def means_by_label(X, labels):
     """Return the mean of the samples of each label 0, 1, ..., in float64."""
-    counts = np.bincount(labels)
-    members = np.split(np.argsort(labels, kind="stable"), np.cumsum(counts)[:-1])
-    means = np.empty((len(counts), X.shape[1]))
-    for mean, own in zip(means, members, strict=True):
+    means = np.empty((labels.max() + 1, X.shape[1]))
+    for mean, own in zip(means, indices_of_classes(labels, len(means)), strict=True):
         values = X[own].astype(np.float64)
         # Relative to one sample: the mean of identical samples is exactly their value.
         mean[:] = values[0] + (values - values[0]).mean(axis=0)

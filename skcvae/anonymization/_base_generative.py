@@ -29,7 +29,7 @@ from .._label_sets import (
     read_label_sets,
 )
 from .._mean_leakage import check_mean_leakage, estimate_mean_leakage, warn_of_leakage
-from .._neighbors import check_min_distance, nearest_neighbors, resolve_min_distance
+from .._neighbors import check_min_distance, nearest_distances, resolve_min_distance
 from .._seeds import draw_seeds
 from .._several_labels import SEVERAL_LABELS
 from .._validation import forget_fit
@@ -435,8 +435,8 @@ class _DistanceFilter:
         n_redrawn, close = 0, np.arange(len(X))
         for _ in range(_MAX_ROUNDS):
             if len(close):
-                nearest, _ = nearest_neighbors(X[close], self._training)
-                close = close[nearest[:, 0] < self._distance]
+                nearest = nearest_distances(X[close], self._training)
+                close = close[nearest < self._distance]
             if not len(close):
                 return n_redrawn
             n_redrawn += len(close)

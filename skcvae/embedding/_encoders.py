@@ -2,7 +2,7 @@
 
 import json
 from copy import deepcopy
-from functools import lru_cache
+from functools import lru_cache, partial
 from math import prod
 from pathlib import Path
 
@@ -10,12 +10,11 @@ import torch
 from PIL import Image
 from torch import nn
 
-from .._devices import fork_torch_rng
+from .._devices import CPU, fork_torch_rng
 from .._extras import import_extra
 from ._backbone import Backbone
 
 _TRANSFORMERS, _OPEN_CLIP = "transformers:", "open_clip:"
-_CPU = torch.device("cpu")
 
 
 class TransformersVision(nn.Module):
@@ -64,16 +63,6 @@ class TransformersVision(nn.Module):
         return self._tower(pixel_values=images).last_hidden_state
 
 
-class ProcessorTransform:
-    """An image processor of transformers as a function from an image to a tensor."""
-
-    def __init__(self, processor):
-        self.processor = processor
-
-    def __call__(self, image):
-        return self.processor(images=image, return_tensors="pt")["pixel_values"][0]
-
-
 class OpenClipVision(nn.Module):
     """The images' part of a model of open_clip, called as other modules are."""
 
@@ -107,7 +96,7 @@ def load_hub_model(name, weights, stamp, device):
     """
     library, _, source = name.partition(":")
     # Both draw random weights before they load others.
-    with fork_torch_rng(0, _CPU):
+    with fork_torch_rng(0, CPU):
         if library == "transformers":
             if weights is not None:
                 raise ValueError(
@@ -191,9 +180,14 @@ def _wrap_transformers(model, transform, has_pooler=True):
     description = [type(model).__name__, model.config.to_json_string(), has_pooler]
     if _is_processor(transform):
         description.append(transform.to_json_string())
-        transform = ProcessorTransform(transform)
+        transform = partial(_process, transform)
     model = TransformersVision(model.cpu(), transform, has_pooler)
     return model, transform, json.dumps(description)
+
+
+def _process(processor, image):
+    """Return the tensor that an image processor of transformers makes of an image."""
+    return processor(images=image, return_tensors="pt")["pixel_values"][0]
 
 
 def _processor_of(model):

@@ -8,11 +8,10 @@ import torch
 from PIL import Image
 from torch.utils.data import Dataset
 
-from .._devices import fork_torch_rng
+from .._devices import CPU, fork_torch_rng
 from .._files import printable
 from ._images import ImageReadError, fingerprint, read_image
 
-_CPU = torch.device("cpu")
 _MAX_ASPECT = 100
 
 
@@ -40,7 +39,7 @@ class View:
     def open(self) -> Image.Image:
         """Return the view, an RGB image of PIL."""
         image = read_image(self.source)
-        with fork_torch_rng(self.seed, _CPU):
+        with fork_torch_rng(self.seed, CPU):
             view = self.augment(image)
         if not isinstance(view, Image.Image):
             raise TypeError(

@@ -273,7 +273,7 @@ def warn_about_generation(generator, Z, codes, seed, means=None):
     if means is None:
         means = raw_class_means(Z, codes, len(class_count))
     chosen = np.random.RandomState(seed).choice(eligible, _N_SAMPLES)
-    drawn = generator._draw_in_chunks(codes[chosen], 1.0, seed)
+    drawn = generator._make_fill(1.0)(codes[chosen], seed)
     # Images may be whole numbers.
     drawn = drawn.astype(np.result_type(drawn, np.float32), copy=False)
     with np.errstate(over="ignore", invalid="ignore"):

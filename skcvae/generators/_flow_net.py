@@ -166,11 +166,7 @@ class FlowSampler(NoiseSampler):
         self.guidance = guidance
         self.register_buffer("factor", factor)
         self.register_buffer("colouring", colouring)
-
-    @property
-    def latent_dim(self):
-        """Dimension of the latent vectors."""
-        return len(self.colouring)
+        self.latent_dim = len(colouring)
 
     def decode(self, e, codes):
         """Return samples for standard normal vectors e of shape (n, latent_dim)."""

@@ -256,11 +256,7 @@ class ClassCovarianceSampler(NoiseSampler):
         self.register_buffer("rest", rest)
         self.register_buffer("factor", factor)
         self.register_buffer("colouring", colouring)
-
-    @property
-    def latent_dim(self):
-        """Dimension of the latent vectors."""
-        return self.colouring.shape[1]
+        self.latent_dim = colouring.shape[1]
 
     def decode(self, e, codes):
         """Return samples for standard normal vectors e of shape (n, latent_dim)."""
@@ -287,11 +283,7 @@ class CVAESampler(nn.Module):
         self.noise = noise
         self.register_buffer("centre", centre)
         self.register_buffer("factor", factor)
-
-    @property
-    def latent_dim(self):
-        """Dimension of the latent vectors."""
-        return self.centre.shape[1]
+        self.latent_dim = centre.shape[1]
 
     def decode(self, e, codes):
         """Return samples for standard normal vectors e of shape (n, latent_dim)."""

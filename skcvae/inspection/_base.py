@@ -98,6 +98,13 @@ def with_defaults(kwargs, artist, **defaults):
     return {**defaults, **normalize_kwargs(kwargs, artist)}
 
 
+def line_defaults(kwargs, **defaults):
+    """Return defaults of a line, replaced by the arguments of a user."""
+    from matplotlib.lines import Line2D
+
+    return with_defaults(kwargs, Line2D, **defaults)
+
+
 def add_legend(ax, **kwargs):
     """Add a nearly opaque legend where it covers least."""
     defaults = {"fontsize": "small", "framealpha": 0.8, "edgecolor": "none"}

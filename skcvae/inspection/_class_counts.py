@@ -18,7 +18,7 @@ from ._base import (
     check_classes,
     label_classes,
     label_logarithmic,
-    with_defaults,
+    line_defaults,
 )
 
 # Up to this number of classes, each is drawn as a pair of markers.
@@ -119,8 +119,6 @@ class ClassCountDisplay(BaseDisplay):
         return display.plot(ax=ax, **kwargs)
 
     def _draw(self, ax, kwargs):
-        from matplotlib.lines import Line2D
-
         ranks = np.arange(1, len(self.labels) + 1)
         styles = _MANY
         if len(ranks) <= _MAX_MARKERS:
@@ -129,7 +127,7 @@ class ClassCountDisplay(BaseDisplay):
         self.lines_ = {}
         for i, name in enumerate(("before", "after")):
             style = {**styles[name], "color": COLORS[i], "label": name}
-            style = with_defaults(kwargs, Line2D, **style)
+            style = line_defaults(kwargs, **style)
             (self.lines_[name],) = ax.plot(ranks, getattr(self, name), **style)
         counts = np.concatenate([self.before, self.after])
         if counts.min():

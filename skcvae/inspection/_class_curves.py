@@ -18,9 +18,9 @@ from ._base import (
     bands,
     by_size,
     label_classes,
+    line_defaults,
     line_style,
     plain_text,
-    with_defaults,
 )
 
 _N_BANDS = 25
@@ -125,12 +125,10 @@ class _ClassCurvesDisplay(BaseDisplay):
         """Refuse impossible values."""
 
     def _draw(self, ax, kwargs):
-        from matplotlib.lines import Line2D
-
         self.lines_ = {}
         for i, (method, values) in enumerate(self.values.items()):
             style = {**line_style(i), "markevery": max(1, len(values) // 25)}
-            style = with_defaults(kwargs, Line2D, **style, label=plain_text(method))
+            style = line_defaults(kwargs, **style, label=plain_text(method))
             (line,) = ax.plot(self.ranks, values, **style)
             self.lines_[method] = line
             if self.low is not None:

@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .._extras import import_pyplot
+from .._neighbors import nearest_distances
 from .._record_sets import check_disjoint, check_record_sets
-from ..metrics import nearest_neighbors
-from ._base import COLORS, LINES, Axes, BaseDisplay, add_legend, with_defaults
+from ._base import COLORS, LINES, Axes, BaseDisplay, add_legend, line_defaults
 
 _LABELS = {
     "synthetic": "generated to members",
@@ -118,20 +118,17 @@ class NearestNeighborDistanceDisplay(BaseDisplay):
         ).values()
         check_disjoint(X_members=M, X_holdout=H)
         distances = {
-            "synthetic": nearest_neighbors(S, M, metric=metric),
-            "holdout": nearest_neighbors(H, M, metric=metric),
-            "members": nearest_neighbors(M, M, exclude_self=True, metric=metric),
+            "synthetic": nearest_distances(S, M, metric=metric),
+            "holdout": nearest_distances(H, M, metric=metric),
+            "members": nearest_distances(M, M, exclude_self=True, metric=metric),
         }
-        distances = {name: found[0][:, 0] for name, found in distances.items()}
         return cls(distances=distances, metric=metric).plot(ax=ax, **kwargs)
 
     def _draw(self, ax, kwargs):
-        from matplotlib.lines import Line2D
-
         self.lines_ = {}
         for i, (name, distances) in enumerate(self.distances.items()):
-            style = with_defaults(
-                kwargs, Line2D, color=COLORS[i], linestyle=LINES[i], label=_LABELS[name]
+            style = line_defaults(
+                kwargs, color=COLORS[i], linestyle=LINES[i], label=_LABELS[name]
             )
             self.lines_[name] = ax.ecdf(distances, **style)
         # A single sample that is far away must not stretch the axis.

@@ -15,9 +15,9 @@ from ._base import (
     add_legend,
     label_logarithmic,
     letters_across,
+    line_defaults,
     line_style,
     plain_text,
-    with_defaults,
 )
 
 
@@ -118,13 +118,9 @@ class FrechetVarianceDisplay(BaseDisplay):
         ).plot(ax=ax, **kwargs)
 
     def _draw(self, ax, kwargs):
-        from matplotlib.lines import Line2D
-
         self.lines_ = {}
         for i, (name, distances) in enumerate(self.distances.items()):
-            style = with_defaults(
-                kwargs, Line2D, **line_style(i), label=plain_text(name)
-            )
+            style = line_defaults(kwargs, **line_style(i), label=plain_text(name))
             (line,) = ax.plot(self.variances, distances, **style)
             self.lines_[name] = line
             if self.errors is not None:

@@ -12,7 +12,7 @@ from ._base import (
     BaseDisplay,
     add_legend_below,
     fitted_generator,
-    with_defaults,
+    line_defaults,
 )
 
 # Columns of the history, after "train_" or "valid_".
@@ -145,14 +145,11 @@ class TrainingHistoryDisplay(BaseDisplay):
 
     def _style(self, part, term, kwargs):
         """Return how to draw a curve: validation has hollow markers."""
-        from matplotlib.lines import Line2D
-
         label = _LABELS[term] + (" (right)" if term == "kl" else "")
         # A single epoch makes no line.
         markers = {"marker": "o"} if len(self.epochs) == 1 else {}
-        return with_defaults(
+        return line_defaults(
             kwargs,
-            Line2D,
             color=COLORS[list(_TERMS).index(term)],
             linestyle=_STYLES[term],
             label=label,

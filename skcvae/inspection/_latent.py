@@ -16,12 +16,12 @@ from ._base import (
     add_legend_beside,
     check_classes,
     fitted_generator,
+    line_defaults,
     line_style,
     principal_plane,
     shorten,
     spread_by_size,
     thin,
-    with_defaults,
 )
 
 # Radius of the circle that holds 95 % of a standard normal distribution in the plane.
@@ -188,17 +188,15 @@ class LatentSpaceDisplay(BaseDisplay):
         ).plot(ax=ax, **kwargs)
 
     def _draw(self, ax, kwargs):
-        from matplotlib.lines import Line2D
-
         common = {"linestyle": "none", "markersize": 3.5, "alpha": 0.6}
         if len(self.others):
-            style = with_defaults(kwargs, Line2D, **common, marker=".")
+            style = line_defaults(kwargs, **common, marker=".")
             label = f"{self.n_others} other classes"
             ax.plot(*self.others.T, **{**style, "color": GREY, "label": label})
         self.lines_ = {}
         for i, (label, points) in enumerate(self.points.items()):
             style = {**line_style(i), **common, "markeredgewidth": 0}
-            style = with_defaults(kwargs, Line2D, **style, label=shorten(label))
+            style = line_defaults(kwargs, **style, label=shorten(label))
             (self.lines_[label],) = ax.plot(*points.T, **style)
         angle = np.linspace(0, 2 * np.pi, 200)
         circle = _RADIUS * np.cos(angle), _RADIUS * np.sin(angle)

@@ -16,8 +16,8 @@ from ._base import (
     Axes,
     BaseDisplay,
     add_legend,
+    line_defaults,
     plain_text,
-    with_defaults,
 )
 
 
@@ -132,14 +132,11 @@ class MembershipROCDisplay(BaseDisplay):
         ).plot(ax=ax, **kwargs)
 
     def _draw(self, ax, kwargs):
-        from matplotlib.lines import Line2D
-
         self.lines_ = {}
         for i, (name, fpr) in enumerate(self.fpr.items()):
             value, low, high = self.auc[name]
-            style = with_defaults(
+            style = line_defaults(
                 kwargs,
-                Line2D,
                 color=COLORS[i % len(COLORS)],
                 linestyle=LINES[i % len(LINES)],
                 drawstyle="steps-post",

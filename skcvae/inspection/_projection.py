@@ -18,11 +18,11 @@ from ._base import (
     add_legend_beside,
     all_labels,
     check_classes,
+    line_defaults,
     principal_plane,
     shorten,
     spread_by_size,
     thin,
-    with_defaults,
 )
 
 _MARKERS = {"real": "o", "synthetic": "x"}
@@ -151,14 +151,11 @@ class ProjectionDisplay(BaseDisplay):
         return display.plot(ax=ax, **kwargs)
 
     def _draw(self, ax, kwargs):
-        from matplotlib.lines import Line2D
-
         self.lines_ = {}
         for source, points_of in (("real", self.real), ("synthetic", self.synthetic)):
             for i, (label, points) in enumerate(points_of.items()):
-                style = with_defaults(
+                style = line_defaults(
                     kwargs,
-                    Line2D,
                     linestyle="none",
                     marker=_MARKERS[source],
                     color=COLORS[i],

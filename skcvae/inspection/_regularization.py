@@ -7,7 +7,7 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from .._extras import import_pyplot
-from ._base import Axes, BaseDisplay, add_legend, line_style, with_defaults
+from ._base import Axes, BaseDisplay, add_legend, line_defaults, line_style
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -100,9 +100,7 @@ class RegularizationPathDisplay(BaseDisplay):
         return display.plot(ax=ax, **kwargs)
 
     def _draw(self, ax, kwargs):
-        from matplotlib.lines import Line2D
-
-        style = with_defaults(kwargs, Line2D, **line_style(0), label="tried")
+        style = line_defaults(kwargs, **line_style(0), label="tried")
         (line,) = ax.plot(self.l2, self.loss, **style)
         self.lines_ = {"tried": line}
         color = line_style(1)["color"]

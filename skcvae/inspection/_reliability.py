@@ -10,7 +10,7 @@ from sklearn.utils.validation import check_is_fitted
 from .._extras import import_pyplot
 from .._statistics import proportion
 from ..metrics import expected_calibration_error
-from ._base import COLORS, GREY, Axes, BaseDisplay, add_legend, with_defaults
+from ._base import COLORS, GREY, Axes, BaseDisplay, add_legend, line_defaults
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -207,8 +207,6 @@ class ReliabilityDisplay(BaseDisplay):
         ).plot(ax=ax, **kwargs)
 
     def _draw(self, ax, kwargs):
-        from matplotlib.lines import Line2D
-
         width = np.diff(self.edges)
         self.bars_ = ax.bar(
             self.edges[:-1],
@@ -222,9 +220,8 @@ class ReliabilityDisplay(BaseDisplay):
         ax.plot([0, 1], [0, 1], color="0.5", linewidth=1, label="perfectly calibrated")
         filled = self.share > 0
         confidence, accuracy = self.confidence[filled], self.accuracy[filled]
-        style = with_defaults(
+        style = line_defaults(
             kwargs,
-            Line2D,
             color=COLORS[0],
             marker="o",
             markersize=5,

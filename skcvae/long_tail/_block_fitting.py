@@ -6,6 +6,7 @@ import torch
 from .._block_loader import BlockedSamples, check_unsplit
 from .._blocks import check_blocks, refuse_blocks
 from .._scaling import scale_of_moments, scale_rows
+from .._validation import check_two_classes
 from ..generators import ClassMoments
 
 
@@ -24,8 +25,7 @@ def check_block_fit(classifier, X, y, **given):
     check_unsplit(classifier.net_params)
     blocks = check_blocks(X, y)
     classifier.n_features_in_ = blocks.shape[1]
-    if len(np.unique(blocks.y)) < 2:
-        raise ValueError("A classifier needs at least two classes, and y has 1 class.")
+    check_two_classes(np.unique(blocks.y))
     return blocks, np.ones(len(blocks))
 
 

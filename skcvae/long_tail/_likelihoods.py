@@ -14,6 +14,7 @@ from .._scaling import estimate_scale, scale_rows
 from .._validation import (
     check_samples,
     check_samples_alone,
+    check_two_classes,
     fitting,
     warn_about_zeros,
 )
@@ -111,10 +112,7 @@ class BaseLikelihoodClassifier(
     def _check_and_fit(self, X, y):
         X, y = check_samples(self, X, y)
         self.classes_, codes = np.unique(y, return_inverse=True)
-        if len(self.classes_) < 2:
-            raise ValueError(
-                "A classifier needs at least two classes, and y has 1 class."
-            )
+        check_two_classes(self.classes_)
         self.class_count_ = np.bincount(codes)
         self.target_prior_ = resolve_target_prior(self.target_prior, self.class_count_)
         warn_about_zeros(X)

@@ -29,7 +29,7 @@ from sklearn.utils.validation import check_is_fitted
 from .._doc_links import DocLinkMixin
 from .._generation import seed_all
 from .._seeds import draw_seeds
-from .._validation import forget_fit, read_tensors
+from .._validation import check_two_classes, forget_fit, read_tensors
 from ._classifier import LongTailClassifier
 from ._exponents import (
     add_offset,
@@ -277,10 +277,7 @@ class LogLinearPool(
         """
         forget_fit(self)
         X, y, classes, codes = check_passed(X, y)
-        if len(classes) < 2:
-            raise ValueError(
-                "A classifier needs at least two classes, and y has 1 class."
-            )
+        check_two_classes(classes)
         self._check_named()
         check_weights(self.weights, len(self._named()))
         routed = self._route(params)

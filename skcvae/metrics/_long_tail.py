@@ -1,6 +1,7 @@
 """Scores in which each class counts once."""
 
 from collections.abc import Callable
+from functools import partial
 from numbers import Real
 
 import numpy as np
@@ -130,20 +131,12 @@ def make_shot_scorer(
     [0.0, 0.67]
     """
     check_shots(few, many)
-    return _ShotScorer(_class_sizes(y_train), few, many)
+    return partial(_score_shots, _class_sizes(y_train), few, many)
 
 
-class _ShotScorer:
-    """Scorer of several metrics: shot-wise accuracies of what an estimator predicts."""
-
-    def __init__(self, size_of, few, many):
-        self.size_of = size_of
-        self.few = few
-        self.many = many
-
-    def __call__(self, estimator, X, y):
-        y_pred = estimator.predict(X)
-        return _shot_accuracy(y, y_pred, self.size_of, self.few, self.many)
+def _score_shots(size_of, few, many, estimator, X, y):
+    """Return the shot-wise accuracies of what an estimator predicts."""
+    return _shot_accuracy(y, estimator.predict(X), size_of, few, many)
 
 
 def _class_sizes(y_train):

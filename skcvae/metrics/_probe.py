@@ -1,6 +1,6 @@
 """Utility of synthetic samples: a linear head learns from them, and is scored."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from numbers import Integral, Real
 
 import numpy as np
@@ -24,6 +24,7 @@ from sklearn.utils._param_validation import (
 from .._devices import resolve_device
 from .._record_sets import array_likes
 from .._seeds import draw_seeds
+from .._statistics import to_plain
 from ._probe_training import prepare_data, train_head
 
 _SCORES = ("accuracy", "balanced_accuracy", "auroc", "f1", "kappa")
@@ -46,12 +47,7 @@ class ProbeResult:
 
     def to_dict(self) -> dict:
         """Return all fields as plain numbers, lists and dicts for JSON; NaN is None."""
-        result = {name: _none_for_nan(v) for name, v in asdict(self).items()}
-        result["robustness"] = [
-            {name: _none_for_nan(v) for name, v in row.items()}
-            for row in self.robustness
-        ]
-        return result
+        return to_plain(self)
 
     def __str__(self):
         lines = [f"{'noise':>8}" + "".join(f"{name:>19}" for name in _SCORES)]
@@ -381,7 +377,3 @@ def _check_noise_levels(noise_levels):
             f"got {noise_levels!r}."
         )
     return levels.tolist()
-
-
-def _none_for_nan(value):
-    return None if isinstance(value, float) and np.isnan(value) else value

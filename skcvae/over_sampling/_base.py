@@ -8,6 +8,7 @@ import numpy as np
 from imblearn.over_sampling.base import BaseOverSampler
 from imblearn.utils import check_sampling_strategy, check_target_type
 from numpy.typing import ArrayLike
+from sklearn import config_context
 from sklearn.base import _fit_context
 from sklearn.utils import get_tags
 from sklearn.utils.validation import (
@@ -162,6 +163,11 @@ class BaseDenseOverSampler(DocLinkMixin, ArrayStateMixin, BaseOverSampler):
         return np.repeat(np.array(list(missing), dtype=y.dtype), list(missing.values()))
 
     def _fit_resample(self, X, y):
+        # imbalanced-learn switches off the checks of the parameters of nested ones.
+        with config_context(skip_parameter_validation=False):
+            return self._resample(X, y)
+
+    def _resample(self, X, y):
         labels = self._missing_labels(y)
         drawn, labels = self._draw_samples(X, y, labels)
         drawn = round_discrete(drawn, X.dtype, self._discrete)
@@ -208,10 +214,10 @@ class BaseGenerativeOverSampler(StreamingMixin, BaseDenseOverSampler):
         parts = zip(*self.iter_resample(X, y), strict=True)
         return tuple(np.concatenate(part) for part in parts)
 
-    def _fit_resample(self, X, y):
+    def _resample(self, X, y):
         plain = not self._discrete and X.dtype in (np.float32, np.float64)
         if not (plain and self._draws_plainly()):
-            return super()._fit_resample(X, y)
+            return super()._resample(X, y)
         labels = self._missing_labels(y)
         self._train(X, y)
         seed = drawing_seed(self.generator_, self.random_state)

@@ -4,7 +4,6 @@ from collections import Counter
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn import config_context
 from sklearn.utils._param_validation import InvalidParameterError
 
 from ._composition import BaseComposedOverSampler, largest_remainder
@@ -139,17 +138,15 @@ class EnsembleOverSampler(BaseComposedOverSampler):
         self.samplers_, self.n_added_ = {}, {}
         drawn, made_by = {c: [X[:0]] for c in missing}, {c: [] for c in missing}
         seeds = self._draw_member_seeds()
-        # imbalanced-learn switches off the checks of the parameters of nested ones.
-        with config_context(skip_parameter_validation=False):
-            for i, (name, sampler) in enumerate(self.samplers):
-                counts = {c: int(n[i]) for c, n in parts.items() if n[i]}
-                if not counts:
-                    continue
-                source = make_source(sampler, X, y, seeds[i])
-                for label, samples in _draw_all(source, counts, name).items():
-                    drawn[label].append(samples)
-                    made_by[label].append(np.full(len(samples), i))
-                self.samplers_[name], self.n_added_[name] = source.sampler, counts
+        for i, (name, sampler) in enumerate(self.samplers):
+            counts = {c: int(n[i]) for c, n in parts.items() if n[i]}
+            if not counts:
+                continue
+            source = make_source(sampler, X, y, seeds[i])
+            for label, samples in _draw_all(source, counts, name).items():
+                drawn[label].append(samples)
+                made_by[label].append(np.full(len(samples), i))
+            self.samplers_[name], self.n_added_[name] = source.sampler, counts
         origin = [np.full(len(X), -1), *(a for of in made_by.values() for a in of)]
         self.sampler_indices_ = np.concatenate(origin)
         parts = [part for of_class in drawn.values() for part in of_class]

@@ -150,9 +150,9 @@ class GenerativeOverSampler(BaseGenerativeOverSampler):
         self._discrete = []
         return X, y, binarize_y
 
-    def _fit_resample(self, X, y):
+    def _resample(self, X, y):
         if not self._makes_tables():
-            return super()._fit_resample(X, y)
+            return super()._resample(X, y)
         labels = self._missing_labels(y)
         self._train(X, y)
         seed = drawing_seed(self.generator_, self.random_state)

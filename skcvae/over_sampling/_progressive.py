@@ -4,7 +4,6 @@ from collections import Counter
 from numbers import Real
 
 import numpy as np
-from sklearn import config_context
 from sklearn.utils._param_validation import InvalidParameterError
 
 from .._warnings import warn_user
@@ -137,16 +136,14 @@ class ProgressiveOverSampler(BaseComposedOverSampler):
         self.samplers_, self.n_added_, self.skip_reasons_ = {}, {}, {}
         found = {label: [X[:0]] for label in missing}
         seeds = self._draw_member_seeds()
-        # imbalanced-learn switches off the checks of the parameters of nested ones.
-        with config_context(skip_parameter_validation=False):
-            for (name, sampler), seed in zip(self.steps, seeds, strict=True):
-                counts = self._counts_of_step(name, missing, n_real)
-                if not counts:
-                    continue
-                source = make_source(sampler, X, y, seed)
-                for label, drawn in self._run_step(name, source, counts).items():
-                    found[label].append(drawn)
-                    missing[label] -= len(drawn)
+        for (name, sampler), seed in zip(self.steps, seeds, strict=True):
+            counts = self._counts_of_step(name, missing, n_real)
+            if not counts:
+                continue
+            source = make_source(sampler, X, y, seed)
+            for label, drawn in self._run_step(name, source, counts).items():
+                found[label].append(drawn)
+                missing[label] -= len(drawn)
         self._check_filled(missing)
         parts = [part for of_class in found.values() for part in of_class]
         return np.concatenate([X[:0], *parts]), labels

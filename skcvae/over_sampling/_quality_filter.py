@@ -6,14 +6,13 @@ from inspect import signature
 from numbers import Real
 
 import numpy as np
-from sklearn import config_context
 from sklearn.base import BaseEstimator, clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
 from .._class_means import make_definite
 from .._generation import check_frozen, seed_all, unfrozen
-from .._neighbors import check_min_distance, nearest_neighbors, resolve_min_distance
+from .._neighbors import check_min_distance, nearest_distances, resolve_min_distance
 from .._scaling import scale_rows
 from .._thin_covariance import ThinCovariance, gaussian_log_density
 from ..generators import ClassGaussian
@@ -215,17 +214,15 @@ class QualityFilter(BaseDenseOverSampler):
             )
             for label, n in Counter(labels.tolist()).items()
         }
-        # imbalanced-learn switches off the checks of the parameters of nested ones.
-        with config_context(skip_parameter_validation=False):
-            source = make_source(self._given_sampler(), X, y, self.random_state)
-            score = self._fit_scorer(source.generator, X, y)
-            distances = self._make_distances(X)
-            while counts := {k: n for k, c in classes.items() if (n := c.n_to_draw())}:
-                for label, drawn in source.draw(counts).items():
-                    drawn = round_discrete(drawn, X.dtype, self._discrete)
-                    own = np.full(len(drawn), label, dtype=y.dtype)
-                    scores = _checked(score, drawn, own) if len(drawn) else []
-                    classes[label].take(drawn, scores, counts[label], distances)
+        source = make_source(self._given_sampler(), X, y, self.random_state)
+        score = self._fit_scorer(source.generator, X, y)
+        distances = self._make_distances(X)
+        while counts := {k: n for k, c in classes.items() if (n := c.n_to_draw())}:
+            for label, drawn in source.draw(counts).items():
+                drawn = round_discrete(drawn, X.dtype, self._discrete)
+                own = np.full(len(drawn), label, dtype=y.dtype)
+                scores = _checked(score, drawn, own) if len(drawn) else []
+                classes[label].take(drawn, scores, counts[label], distances)
         self.sampler_ = source.sampler
         self._report(classes)
         return np.concatenate([X[:0], *(c.kept for c in classes.values())]), labels
@@ -338,8 +335,7 @@ class NearDuplicates:
     def _far_from(self, others, drawn):
         if not len(drawn) or not len(others):
             return drawn
-        nearest, _ = nearest_neighbors(drawn, others)
-        return drawn[nearest[:, 0] >= self._distance]
+        return drawn[nearest_distances(drawn, others) >= self._distance]
 
     def _far_from_earlier(self, drawn):
         """Return the samples that are far from all samples kept before them."""

@@ -15,7 +15,7 @@ from sklearn.utils._param_validation import (
 )
 
 from .._label_sets import is_label_sets
-from .._neighbors import nearest_neighbors
+from .._neighbors import nearest_distances
 from .._record_sets import same_size, scale_by
 from .._seeds import draw_seeds
 from .._statistics import quantile
@@ -310,5 +310,5 @@ def _audit_closeness(S, parts, seed):
         "near_members": copies.near_members,
         "near_nonmembers": copies.near_nonmembers,
         "share": share,
-        **{n: quantile(nearest_neighbors(*p)[0][:, 0]) for n, p in pairs.items()},
+        **{n: quantile(nearest_distances(*p)) for n, p in pairs.items()},
     }

@@ -3,10 +3,10 @@
 import numpy as np
 from scipy import stats
 
-from .._neighbors import nearest_neighbors
+from .._neighbors import nearest_distances
 from .._record_sets import scale_by
 from .._seeds import draw_seeds
-from .._statistics import Estimate, auc, proportion
+from .._statistics import Estimate, auc, share_of
 from ._attack_result import attack_result
 from ._audit_parts import (
     SyntheticSamples,
@@ -99,8 +99,7 @@ def _found_by_any(scores):
         return None
     # A comparison with NaN is false.
     found = [members > np.nanmax(others) for members, others in scores.values()]
-    found = np.logical_or.reduce(found)
-    return proportion(np.count_nonzero(found), len(found))
+    return share_of(np.logical_or.reduce(found))
 
 
 class _PlantedReleases:
@@ -151,8 +150,8 @@ class _PlantedReleases:
 def _find_isolated(parts):
     """Return which members and non-members are the most isolated ones."""
     M, H = scale_by(parts.reference.X, parts.members.X, parts.nonmembers.X)
-    of_members = nearest_neighbors(M, M, exclude_self=True)[0][:, 0]
-    of_others = nearest_neighbors(H, M)[0][:, 0]
+    of_members = nearest_distances(M, M, exclude_self=True)
+    of_others = nearest_distances(H, M)
     threshold = np.quantile(of_members, 1 - _SHARE_ISOLATED)
     return of_members >= threshold, of_others >= threshold
 

@@ -1,11 +1,8 @@
 """The result of a privacy audit, as plain data and as text."""
 
-import math
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass
 
-import numpy as np
-
-from .._statistics import Estimate
+from .._statistics import Estimate, to_plain
 from ._attack_result import AttackResult
 from ._headline import HeadlineFigure
 from ._planted import NO_LEAK
@@ -186,7 +183,11 @@ class PrivacyAudit:
     def to_dict(self) -> dict:
         """Return all fields as plain numbers, strings, lists and dicts for JSON."""
         return {
-            **_plain(self),
+            **to_plain(self),
+            "headline": [
+                {**to_plain(figure), "beyond_chance": figure.beyond_chance}
+                for figure in self.headline
+            ],
             "dead_end": " ".join(self.dead_end),
             "closing": _CLOSING,
         }
@@ -384,24 +385,3 @@ def _table(rows):
         "  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip()
         for row in cells
     ]
-
-
-def _plain(value):
-    """Return a value as JSON has it: no arrays, no tuples, no NaN."""
-    if isinstance(value, HeadlineFigure):
-        return {**vars(value), "beyond_chance": value.beyond_chance}
-    if is_dataclass(value):
-        return {f.name: _plain(getattr(value, f.name)) for f in fields(value)}
-    if isinstance(value, Estimate):
-        return _plain(value._asdict())
-    if isinstance(value, dict):
-        return {str(name): _plain(entry) for name, entry in value.items()}
-    if isinstance(value, np.ndarray | np.generic):
-        value = value.tolist()
-    if isinstance(value, list | tuple):
-        return [_plain(entry) for entry in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return (
-        value if value is None or isinstance(value, str | int | float) else str(value)
-    )

@@ -8,15 +8,10 @@ from scipy.linalg import cholesky, solve, solve_triangular
 from sklearn.covariance import ledoit_wolf
 from sklearn.utils._param_validation import StrOptions, validate_params
 
-from .._record_sets import (
-    array_likes,
-    check_disjoint,
-    check_one_label_per_sample,
-    check_record_sets,
-    scale_by,
-)
+from .._record_sets import array_likes, check_one_label_per_sample
 from .._validation import find_codes
 from ._attack_result import AttackResult, attack_result
+from ._membership import scaled_sets
 
 # Share of the mean variance that is added to each feature, for constant ones.
 _JITTER = 1e-6
@@ -123,14 +118,7 @@ def class_gaussian_attack(
     >>> bool(result.auc.value > 0.8)
     True
     """
-    sets = check_record_sets(
-        X_synthetic=X_synthetic,
-        X_members=X_members,
-        X_nonmembers=X_nonmembers,
-        X_reference=X_reference,
-    )
-    check_disjoint(**{n: rows for n, rows in sets.items() if n != "X_synthetic"})
-    S, M, H, R = scale_by(sets["X_reference"], *sets.values())
+    S, M, H, R = scaled_sets(X_synthetic, X_members, X_nonmembers, X_reference)
     y_S, y_M, y_H, y_R = (
         check_one_label_per_sample(y, rows, f"y_{name}")
         for name, y, rows in zip(

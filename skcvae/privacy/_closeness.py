@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike
 from sklearn.utils import Bunch, check_random_state
 from sklearn.utils._param_validation import Interval, validate_params
 
-from .._neighbors import nearest_neighbors
+from .._neighbors import nearest_distances, nearest_neighbors
 from .._record_sets import (
     array_likes,
     check_disjoint,
@@ -16,7 +16,7 @@ from .._record_sets import (
     same_size,
     scale_by,
 )
-from .._statistics import Estimate, difference, proportion, quantile
+from .._statistics import Estimate, difference, proportion, quantile, share_of
 
 _SETS = {
     **array_likes("X_synthetic", "X_members", "X_nonmembers"),
@@ -92,10 +92,9 @@ def exact_copies(
     )
     if X_nonmembers is not None:
         S, M, H = _scaled(X_synthetic, X_members, X_nonmembers, X_reference)
-        copies.threshold = float(np.quantile(_closest(H, M), 0.01))
+        copies.threshold = float(np.quantile(nearest_distances(H, M), 0.01))
         copies.near_members, copies.near_nonmembers = (
-            proportion(np.count_nonzero(_closest(X, S) < copies.threshold), len(X))
-            for X in (M, H)
+            share_of(nearest_distances(X, S) < copies.threshold) for X in (M, H)
         )
     return copies
 
@@ -320,15 +319,11 @@ def identifiability(
     S, M, H = _scaled(X_synthetic, X_members, X_nonmembers, X_reference)
     M, H = same_size(M, H, check_random_state(random_state))
     members, nonmembers = (
-        proportion(np.count_nonzero(_closest(X, S) < _isolation(X)), len(X))
+        share_of(nearest_distances(X, S) < nearest_distances(X, X, exclude_self=True))
         for X in (M, H)
     )
     gap = difference(members, nonmembers)
     return Bunch(members=members, nonmembers=nonmembers, difference=gap)
-
-
-def _isolation(X):
-    return nearest_neighbors(X, X, exclude_self=True)[0][:, 0]
 
 
 def _scaled(X_synthetic, X_members, X_nonmembers, X_reference):
@@ -342,7 +337,3 @@ def _scaled(X_synthetic, X_members, X_nonmembers, X_reference):
     S, M, H = (sets[f"X_{name}"] for name in ("synthetic", "members", "nonmembers"))
     check_disjoint(X_members=M, X_nonmembers=H)
     return scale_by(sets.get("X_reference", H), S, M, H)
-
-
-def _closest(rows, others):
-    return nearest_neighbors(rows, others)[0][:, 0]

@@ -57,17 +57,9 @@ def find_headline(scores, copies, n_attacks):
     the highest scores of others a hypergeometric one. The level of each test is 5 %
     over the number of tests (Bonferroni), three for each attack and two for copies.
 
-    Parameters
-    ----------
-    scores : dict
-        Name of each attack, and its scores of members and of others, without NaN.
-
-    copies : dict
-        `exact` and `near`: numbers of members and of others that a released sample
-        equals, or is very near to; `sizes`, their numbers.
-
-    n_attacks : int
-        Number of attacks to correct for.
+    `scores` are those of members and of others by the name of an attack, without NaN.
+    `copies` is what :meth:`SampleAttacks.count_copies` returns. `n_attacks` is the
+    number to correct for.
     """
     level = _FALSE_ALARMS / (_FIGURES_OF_ATTACK * n_attacks + _FIGURES_OF_COPIES)
     figures = []

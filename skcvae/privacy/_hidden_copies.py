@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .._neighbors import nearest_neighbors
+from .._neighbors import nearest_distances, nearest_neighbors
 from ._membership import distance_ratio
 
 # Directions of less covariance than this share of the largest are rounding errors.
@@ -32,13 +32,8 @@ def aligned_copy_scores(S, M, H, R):
     map_released, map_real = _fit_similarity(sources, targets)
     released, reference = map_released(S), map_real(R)
     of_members, of_others = (
-        distance_ratio(
-            *(
-                nearest_neighbors(map_real(X), others)[0][:, 0]
-                for others in (released, reference)
-            )
-        )
-        for X in (M[attacked], H)
+        distance_ratio(*(nearest_distances(X, rows) for rows in (released, reference)))
+        for X in map(map_real, (M[attacked], H))
     )
     scores = np.full(len(M), np.nan)
     scores[attacked] = of_members

@@ -10,7 +10,7 @@ from sklearn.utils._param_validation import (
     validate_params,
 )
 
-from .._neighbors import nearest_neighbors
+from .._neighbors import nearest_distances, nearest_neighbors
 from .._record_sets import (
     array_likes,
     check_disjoint,
@@ -18,7 +18,7 @@ from .._record_sets import (
     check_record_sets,
     scale_by,
 )
-from .._statistics import difference, proportion
+from .._statistics import difference, share_of
 from ._attack_result import AttackResult, attack_result
 
 
@@ -107,7 +107,7 @@ def nearest_neighbor_attack(
             "non-members. Without them, use calibrate=False."
         )
     sets = (X_synthetic, X_members, X_nonmembers, X_reference)
-    S, M, H, R = _scaled(*sets, scale)
+    S, M, H, R = scaled_sets(*sets, scale)
     scores = (_nearest_scores(S, R if calibrate else None, rows) for rows in (M, H))
     name = "nearest_neighbor" if scale == "common" else "nearest_by_feature"
     return attack_result(name if calibrate else f"{name}_uncalibrated", *scores)
@@ -115,12 +115,8 @@ def nearest_neighbor_attack(
 
 def _nearest_scores(S, R, X):
     """Return minus the distance to S, over that to R."""
-    distance = nearest_neighbors(X, S)[0][:, 0]
-    return (
-        -distance
-        if R is None
-        else distance_ratio(distance, nearest_neighbors(X, R)[0][:, 0])
-    )
+    distance = nearest_distances(X, S)
+    return -distance if R is None else distance_ratio(distance, nearest_distances(X, R))
 
 
 def distance_ratio(to_release, to_reference):
@@ -187,7 +183,7 @@ def scaler_attack(
     check_disjoint(X_members=M, X_nonmembers=H)
     varying = (low < high).ravel()
     accused = [((low == X) | (high == X))[:, varying].any(axis=1) for X in (M, H)]
-    tpr, fpr = (proportion(np.count_nonzero(one), len(one)) for one in accused)
+    tpr, fpr = map(share_of, accused)
     return Bunch(tpr=tpr, fpr=fpr)
 
 
@@ -268,7 +264,7 @@ def label_inference_gap(
     >>> accuracies.members.value, accuracies.nonmembers.value
     (1.0, 0.5)
     """
-    S, M, H, _ = _scaled(X_synthetic, X_members, X_nonmembers, X_reference)
+    S, M, H, _ = scaled_sets(X_synthetic, X_members, X_nonmembers, X_reference)
     y_S, y_M, y_H = (
         check_one_label_per_sample(y, rows, name)
         for y, rows, name in (
@@ -283,14 +279,13 @@ def label_inference_gap(
         fitted = clone(estimator).fit(S, y_S)
         predicted = [fitted.predict(X) for X in (M, H)]
     members, nonmembers = (
-        proportion(np.count_nonzero(labels == y), len(y))
-        for labels, y in zip(predicted, (y_M, y_H), strict=True)
+        share_of(labels == y) for labels, y in zip(predicted, (y_M, y_H), strict=True)
     )
     gap = difference(members, nonmembers)
     return Bunch(members=members, nonmembers=nonmembers, difference=gap)
 
 
-def _scaled(X_synthetic, X_members, X_nonmembers, X_reference, scale="common"):
+def scaled_sets(X_synthetic, X_members, X_nonmembers, X_reference, scale="common"):
     """Return checked samples, scaled by the reference or else by the synthetic ones."""
     sets = check_record_sets(
         X_synthetic=X_synthetic,

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .._neighbors import nearest_neighbors
+from .._neighbors import nearest_distances, nearest_neighbors
 from .._record_sets import is_among, scale_by
 from ._class_gaussian import SCORES, fit_class_gaussians
 from ._hidden_copies import aligned_copy_scores
@@ -35,8 +35,7 @@ class SampleAttacks:
             for scale in _SCALES.values()
         }
         self._to_reference = {
-            scale: nearest_neighbors(*both)[0][:, 0]
-            for scale, both in self._real.items()
+            scale: nearest_distances(*both) for scale, both in self._real.items()
         }
         X, R = self._real["common"]
         self._reference = fit_class_gaussians(R, parts.reference.y, self._labels)
@@ -74,7 +73,7 @@ class SampleAttacks:
         if scale == "common" and self._latest[0] is released:
             return self._latest[1]
         X, _ = self._real[scale]
-        distances = nearest_neighbors(X, self._scaled(released.X, scale))[0][:, 0]
+        distances = nearest_distances(X, self._scaled(released.X, scale))
         if scale == "common":
             # Copies of the same release are counted next.
             self._latest = released, distances

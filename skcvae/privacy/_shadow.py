@@ -1,6 +1,7 @@
 """Membership attack that trains copies of the generator: LiRA."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from numbers import Integral
 
 import numpy as np
@@ -16,7 +17,7 @@ from sklearn.utils._param_validation import (
     validate_params,
 )
 
-from .._neighbors import nearest_neighbors
+from .._neighbors import nearest_distances
 from .._record_sets import array_likes, check_one_label_per_sample, scale_by
 from .._seeds import draw_seeds
 from ._attack_result import AttackResult, attack_result
@@ -274,13 +275,13 @@ def _check_complete(scores, y):
         )
 
 
+@dataclass
 class _Statistic:
     """Score of samples against a release; NaN where it has no samples of a class."""
 
-    def __init__(self, score, reference, labels):
-        self.score = score
-        self.reference = reference
-        self.labels = labels
+    score: str | Callable
+    reference: np.ndarray
+    labels: np.ndarray
 
     def __call__(self, release, X, y, seed):
         if self.score == "nearest":
@@ -308,7 +309,7 @@ def _nearest_scores(S, X, y_S, y):
     for label in np.unique(y):
         rows, of_class = y == label, y_S == label
         if of_class.any():
-            distances = nearest_neighbors(X[rows], S[of_class])[0][:, 0]
+            distances = nearest_distances(X[rows], S[of_class])
             least = _MIN_DISTANCE * np.sqrt(X.shape[1])
             scores[rows] = -np.log(np.maximum(distances, least))
     return scores

@@ -164,12 +164,9 @@ def _is_release(model):
 
 def find_table_generator(model: Any) -> TableGenerator | None:
     """Return the generator of tables that a model is or holds, or None."""
-    for name in ("generator_", "generator"):
-        inner = unfrozen(getattr(model, name, None))
-        if isinstance(inner, TableGenerator):
-            return inner
-    inner = unfrozen(model)
-    return inner if isinstance(inner, TableGenerator) else None
+    held = (getattr(model, name, None) for name in ("generator_", "generator"))
+    inner = map(unfrozen, (*held, model))
+    return next((g for g in inner if isinstance(g, TableGenerator)), None)
 
 
 def _check_samples(train, test, reference, model, is_table):

@@ -11,12 +11,13 @@ import numpy as np
 from scipy import stats
 from sklearn.utils import Bunch
 
+from .._class_means import raw_class_means
+from .._neighbors import nearest_distances
 from .._statistics import Estimate, quantile
 from ..metrics import (
     class_frechet_distance,
     frechet_distance,
     linear_probe,
-    nearest_neighbors,
     precision_recall_density_coverage,
     shot_accuracy_score,
 )
@@ -64,8 +65,7 @@ def describe_data(run: Run) -> dict[str, Any]:
         ("classes", len(run.classes)),
         ("imbalance ratio, largest to smallest class", counts.max() / counts.min()),
     ]
-    columns = {"training": counts, "test": run.counts(run.test)}
-    columns |= _generated_counts(run)
+    columns = _count_classes(run)
     is_summary = len(run.classes) > _MAX_LISTED
     if is_summary:
         table = _summarise(columns)
@@ -81,11 +81,11 @@ def describe_data(run: Run) -> dict[str, Any]:
     return {"facts": facts, "table": table, "is_summary": is_summary}
 
 
-def _generated_counts(run):
-    """Return the column of generated samples by its name."""
-    if run.added is None:
-        return {"generated": run.counts(run.synthetic)}
-    return {"added": run.counts(run.added)}
+def _count_classes(run):
+    """Return the numbers of samples of each class by the name of their column."""
+    made = {"generated": run.synthetic} if run.added is None else {"added": run.added}
+    parts = {"training": run.train, "test": run.test, **made}
+    return {name: run.counts(part) for name, part in parts.items()}
 
 
 def _summarise(columns):
@@ -212,21 +212,17 @@ def _compare(test, samples):
 
 def _variance_within(samples):
     """Return the mean variance of the features around the means of the classes."""
-    X = samples.X
     classes, codes = np.unique(samples.y, return_inverse=True)
-    if len(codes) <= len(classes):
+    freedom = len(codes) - len(classes)
+    if freedom <= 0:
         return 0.0
-    squares = sum(
-        ((X[codes == c] - X[codes == c].mean(axis=0, dtype=np.float64)) ** 2).sum()
-        for c in range(len(classes))
-    )
-    return float(squares / ((len(codes) - len(classes)) * X.shape[1]))
+    residuals = samples.X - raw_class_means(samples.X, codes, len(classes))[codes]
+    return float(np.square(residuals).sum() / (freedom * residuals.shape[1]))
 
 
 def _by_class(run, generated, training):
     """Return a dict for each class: its numbers of samples and Fréchet distances."""
-    columns = {"training": run.counts(run.train), "test": run.counts(run.test)}
-    columns |= _generated_counts(run)
+    columns = _count_classes(run)
     return [
         {
             "name": name,
@@ -348,7 +344,7 @@ def _median_distances(run):
     if not len(run.compared["test"].y):
         return None
     generated, test = (
-        quantile(nearest_neighbors(run.compared[name].X, run.train.X)[0][:, 0])
+        quantile(nearest_distances(run.compared[name].X, run.train.X))
         for name in ("synthetic", "test")
     )
     return generated, test

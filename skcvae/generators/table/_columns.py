@@ -16,18 +16,8 @@ _LARGEST = np.nextafter(2.0**64, 0)
 class CategoryColumn:
     """Categories: each is a state, and so is a missing value.
 
-    Parameters
-    ----------
-    name : str or int
-        Name of the column.
-
-    categories : list or None
-        All categories. None reads them from the training samples.
-
-    Attributes
-    ----------
-    states : Series or ndarray
-        A value of each state.
+    Without `categories`, they are read from the training samples. `states` holds a
+    value of each state.
     """
 
     is_number = False
@@ -70,25 +60,11 @@ class NumberColumn:
     State 0 is a number with a score. A number that many samples share is a state of its
     own, and so is a missing value: they have no score.
 
-    Parameters
-    ----------
-    name : str or int
-        Name of the column.
-
-    bounds : tuple or None
-        Lowest and highest value. None is the observed range.
-
-    max_discrete : int or None
-        Least number of distinct values that are not all states. Without, none is a
-        state, and scores are linear within the bounds.
-
-    Attributes
-    ----------
-    states : Series or ndarray
-        A value of each state.
-
-    low, high : float
-        Range, counted from the lowest integer, date or duration.
+    `bounds` are the lowest and the highest value, by default those observed.
+    `max_discrete` is the least number of distinct values that are not all states;
+    without it, none is a state, and scores are linear within the bounds. `states` holds
+    a value of each state; `low` and `high` are counted from the lowest integer, date or
+    duration.
     """
 
     is_number = True
@@ -97,16 +73,7 @@ class NumberColumn:
         self.name, self._bounds, self._max_discrete = name, bounds, max_discrete
 
     def fit(self, values):
-        """Learn the states and the range.
-
-        Returns
-        -------
-        states : ndarray of shape (n_samples,)
-            State of each value.
-
-        numbers : ndarray of shape (n_samples,)
-            Its number, NaN for missing ones.
-        """
+        """Return the state of each value, and its number, NaN for missing ones."""
         missing = find_missing(values)
         present = take(values, ~missing)
         self._is_integer = _holds_integers(present)

@@ -13,20 +13,9 @@ _MAX_CODES = 50
 class TableEncoding:
     """Scores of the numbers and states of all columns of a table.
 
-    Parameters
-    ----------
-    table : DataFrame or ndarray of shape (n_samples, n_columns)
-        Training samples.
-
-    is_categorical : ndarray of shape (n_columns,)
-        Marks the columns of categories.
-
-    bounds, categories : dict
-        Range of numbers and list of categories for some columns.
-
-    max_discrete : int or None
-        See :class:`TableGenerator`. None lets the encoding depend on nothing but the
-        bounds and categories, which all columns then need.
+    The parameters are those of :class:`TableGenerator`. `max_discrete=None` lets the
+    encoding depend on nothing but the bounds and categories, which all columns then
+    need.
     """
 
     def __init__(self, table, is_categorical, bounds, categories, max_discrete):
@@ -67,18 +56,10 @@ class TableEncoding:
                 )
 
     def fit(self, table, rng, is_private=False):
-        """Learn the columns.
+        """Learn the columns; return scores, states and numbers of the samples.
 
-        Returns
-        -------
-        scores : ndarray of shape (n_samples, n_numbers)
-            Scores of the training samples, NaN for numbers that are states.
-
-        states : ndarray of shape (n_samples, n_columns)
-            State of each value, -1 for categories that are not listed.
-
-        numbers : ndarray of shape (n_samples, n_numbers)
-            The numbers themselves, NaN for missing ones.
+        Scores are NaN for numbers that are states. The state is -1 for categories that
+        are not listed. Missing numbers are NaN.
         """
         states = np.zeros(table.shape, dtype=np.intp)
         numbers = np.zeros((len(table), self.n_numbers))

@@ -18,19 +18,9 @@ _N_SHIFTS = 30
 class OneHot:
     """The states of all columns as zeros and ones.
 
-    The states of a column that are rarer than its `max_codes - 1` most frequent ones
-    share an entry.
-
-    Parameters
-    ----------
-    states : ndarray of shape (n_samples, n_columns)
-        States of the training samples, -1 for none.
-
-    n_states : list of int
-        Number of states of each column.
-
-    max_codes : int
-        Largest number of entries of a column.
+    The states of a column that are rarer than its `max_codes - 1` most frequent ones in
+    the training samples share an entry. `states`, of shape (n_samples, n_columns), are
+    -1 for none.
     """
 
     def __init__(self, states, n_states, max_codes):
@@ -75,18 +65,8 @@ class CodeDecoder:
 
     Generated codes of a class scatter as its real ones do: zeros and ones. A draw with
     codes as probabilities would scatter twice, and weaken associations. The shifts are
-    such that each entry is the largest as often as its share.
-
-    Parameters
-    ----------
-    one_hot : OneHot
-        The columns.
-
-    codes : ndarray of shape (n, n_codes)
-        Generated codes of a class.
-
-    shares : ndarray of shape (n_codes,) or None
-        Shares of the entries in the class. None takes the means of the codes.
+    such that each entry is the largest as often as its share in the class, by default
+    the mean of its codes.
     """
 
     def __init__(self, one_hot, codes, shares=None):
@@ -165,17 +145,9 @@ def regress_on_codes(filled, codes, labels):
     A class of more samples than codes may differ from all others, as far as samples
     left out confirm it. The slopes correct generated scores: for jointly normal scores
     z and codes c with the slopes B of z on c, z + (a - c) B has the distribution of z
-    given that the codes are a [1]_.
-
-    Returns
-    -------
-    slopes : ndarray of shape (n_classes, n_codes, n_numbers)
-        The slopes B of each class.
-
-    References
-    ----------
-    .. [1] Y. Hoffman and E. Ribak, "Constrained realizations of Gaussian fields: a
-       simple algorithm", Astrophysical Journal 380, L5-L8, 1991.
+    given that the codes are a (Y. Hoffman and E. Ribak, "Constrained realizations of
+    Gaussian fields: a simple algorithm", Astrophysical Journal 380, L5-L8, 1991). They
+    have the shape (n_classes, n_codes, n_numbers).
     """
     if not (filled.size and codes.size):
         return np.zeros((labels.max() + 1, codes.shape[1], filled.shape[1]))
@@ -201,13 +173,7 @@ class Calibration:
 
     The weight of the real quantiles is that of a James-Stein estimator: it is 0 where
     they differ from the generated ones by no more than chance, and nears 1 for many
-    samples.
-
-    Parameters
-    ----------
-    real, generated : ndarray
-        Scores of the training samples of a class in a column, and generated ones. NaN
-        is left out.
+    samples. Scores that are NaN are left out.
     """
 
     def __init__(self, real, generated):

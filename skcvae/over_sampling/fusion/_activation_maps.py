@@ -82,21 +82,16 @@ def _features_last(X):
 
 
 @torch.no_grad()
-def encode_all(module, Z):
-    """Return the codes of samples, (n, n_positions, n_groups, group_size)."""
-    parts = [
-        module.encode(torch.from_numpy(Z[part])).numpy()
-        for part in chunks(*Z.shape[:2])
-    ]
-    return np.concatenate(parts)
+def encoded(module, Z):
+    """Yield slices of samples, and codes (n, n_positions, n_groups, group_size)."""
+    for part in chunks(*Z.shape[:2]):
+        yield part, module.encode(torch.from_numpy(Z[part]))
 
 
-@torch.no_grad()
 def mean_code(module, Z):
     """Return the code averaged over samples and positions, (n_groups, group_size)."""
     total = sum(
-        module.encode(torch.from_numpy(Z[part])).sum(dim=(0, 1), dtype=torch.float64)
-        for part in chunks(*Z.shape[:2])
+        codes.sum(dim=(0, 1), dtype=torch.float64) for _, codes in encoded(module, Z)
     )
     return (total / (Z.shape[0] * Z.shape[1])).float()
 
@@ -124,17 +119,12 @@ def class_activation(module, codes, labels, mean):
     return by_group[:, 0] if codes.shape[1] == 1 else by_group.sum(dim=-1)
 
 
-@torch.no_grad()
 def all_activations(module, Z, labels, mean):
     """Return the activation maps of all samples for given classes, (n, n_units)."""
+    labels = torch.from_numpy(labels)
     parts = [
-        class_activation(
-            module,
-            module.encode(torch.from_numpy(Z[part])),
-            torch.from_numpy(labels[part]),
-            mean,
-        ).numpy()
-        for part in chunks(*Z.shape[:2])
+        class_activation(module, codes, labels[part], mean).numpy()
+        for part, codes in encoded(module, Z)
     ]
     return np.concatenate(parts)
 

@@ -14,6 +14,7 @@ from ._activation_maps import (
     all_activations,
     chunks,
     draw_partners,
+    encoded,
     mean_code,
     pool_positions,
     specific_units,
@@ -101,10 +102,9 @@ class Fusion:
     def _learn_residuals(self):
         """Split what the decoder leaves out into shrunk class means and the rest."""
         residuals = np.empty_like(self.Z[:, 0])
-        for part in chunks(*self.Z.shape[:2]):
-            Z = self.Z[part]
-            decoded = self.module.decode(self.module.encode(torch.from_numpy(Z)))
-            residuals[part] = (Z - decoded.numpy())[:, 0]
+        for part, codes in encoded(self.module, self.Z):
+            decoded = self.module.decode(codes).numpy()
+            residuals[part] = (self.Z[part] - decoded)[:, 0]
         means = fit_class_means(residuals, self.codes, self.codes.max() + 1).shrunk
         self._residual_means = means.astype(np.float32)
         self._residuals = residuals - self._residual_means[self.codes]

@@ -20,7 +20,7 @@ from ..._seeds import draw_seeds
 from ..._training import LabelledTensors, check_net_params
 from ..._validation import check_numbers, encode_labels
 from .._base import BaseDenseOverSampler
-from ._activation_maps import PositionScaler, all_activations, encode_all, mean_code
+from ._activation_maps import PositionScaler, all_activations, encoded, mean_code
 from ._fusion import Fusion, fit_agreement, redraw_refused, share_labels
 from ._iterated_learning import RESERVED, build_net
 
@@ -265,7 +265,8 @@ class HeadTailFusionSampler(BaseDenseOverSampler):
             Numbers of a group are at least 0 and sum to 1.
         """
         Z = self._check_new(X)
-        codes = encode_all(self.net_.module_, Z)
+        parts = encoded(self.net_.module_, Z)
+        codes = np.concatenate([part.numpy() for _, part in parts])
         return codes.reshape(len(Z), *self._scaler.grid, *codes.shape[2:])
 
     def activation_maps(self, X: ArrayLike, y: ArrayLike) -> NDArray[np.float32]:

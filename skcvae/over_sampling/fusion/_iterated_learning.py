@@ -31,25 +31,6 @@ _BATCH_POSITIONS = 4096
 _BATCH_SIZES = (16, 256)
 
 
-class SimplicialEmbedding(nn.Module):
-    r"""Groups of numbers, each put on a simplex by a softmax with a temperature.
-
-    .. math:: s_{lv} = \frac{\exp(h_{lv} / \tau)}{\sum_w \exp(h_{lw} / \tau)}
-
-    The smaller the temperature, the closer each group is to a choice of one of its
-    entries (Lavoie et al., "Simplicial Embeddings in Self-Supervised Learning and
-    Downstream Classification", ICLR 2023). Shapes are (..., n_groups, group_size).
-    """
-
-    def __init__(self, temperature=1.0):
-        super().__init__()
-        self.temperature = temperature
-
-    def forward(self, h):
-        """Return the codes."""
-        return (h / self.temperature).softmax(dim=-1)
-
-
 class SimplicialAutoencoder(nn.Module):
     """Encoder to simplicial codes, decoder, and a linear classifier of the codes.
 
@@ -79,7 +60,7 @@ class SimplicialAutoencoder(nn.Module):
             nn.Linear(hidden_dim, n_codes),
             nn.Unflatten(-1, (n_groups, group_size)),
         )
-        self.embedding = SimplicialEmbedding(temperature)
+        self.temperature = temperature
         self.decoder = nn.Sequential(
             nn.Linear(n_codes, hidden_dim),
             nn.ReLU(),
@@ -93,7 +74,18 @@ class SimplicialAutoencoder(nn.Module):
 
     def encode(self, x):
         """Return the codes, ``(n, n_positions, n_groups, group_size)``."""
-        return self.embedding(self(x))
+        return self.to_simplices(self(x))
+
+    def to_simplices(self, groups):
+        r"""Return groups of numbers as codes, each on a simplex.
+
+        .. math:: s_{lv} = \frac{\exp(h_{lv} / \tau)}{\sum_w \exp(h_{lw} / \tau)}
+
+        The smaller the temperature, the closer each group is to a choice of one of its
+        entries (Lavoie et al., "Simplicial Embeddings in Self-Supervised Learning and
+        Downstream Classification", ICLR 2023).
+        """
+        return (groups / self.temperature).softmax(dim=-1)
 
     def decode(self, codes):
         """Return samples, ``(n, n_positions, n_features)``."""
@@ -198,7 +190,7 @@ class IteratedNet(TrainingNet):
             loss = self._imitation_loss(y_pred, X["x"])
             terms = (loss,)
         else:
-            codes = self.module_.embedding(y_pred)
+            codes = self.module_.to_simplices(y_pred)
             loss, *terms = self.criterion_(
                 self.module_.decode(codes), self.module_.classify(codes), X["x"], X["y"]
             )
@@ -216,7 +208,7 @@ class IteratedNet(TrainingNet):
             shares = self.teach_(x)
             # The first of exponential clocks that run at these rates.
             drawn = (shares / torch.empty_like(shares).exponential_()).argmax(dim=-1)
-        groups = groups / self.module_.embedding.temperature
+        groups = groups / self.module_.temperature
         return cross_entropy(groups.flatten(0, -2), drawn.flatten())
 
 
