@@ -377,6 +377,8 @@ class InterpolationDisplay(BaseDisplay):
         check_renders(decoder, image_shape)
         source = fitted_generator(estimator, "interpolate")
         ways = source.interpolate(X1, X2, y, n_steps=n_steps)
+        if decoder is None and has_bytes(X1):
+            ways = to_bytes(ways)
         images = to_images(ways.reshape(-1, ways.shape[2]), decoder, image_shape)
         images = images.reshape(*ways.shape[:2], *images.shape[1:])
         return cls(images=images).plot(ax=ax, **kwargs)
