@@ -274,10 +274,14 @@ def test_nearest_images_say_that_they_are_not_for_publication(photos):
 
 def test_photos_must_belong_to_the_training_samples(photos):
     paths, embeddings = photos
-    with pytest.raises(ValueError, match="one image for each of the 12 samples"):
+    with pytest.raises(ValueError, match="each of the 12 training samples, got 5"):
         NearestImagesDisplay.from_data(embeddings, embeddings, paths[:5])
     with pytest.raises(ValueError, match="Give either image_shape"):
         NearestImagesDisplay.from_data(embeddings, embeddings)
+    paths[11].unlink()
+    # The last photo is not among the nearest, and is missed all the same.
+    with pytest.raises(ValueError, match=r"images\[11\] cannot be read: the file"):
+        NearestImagesDisplay.from_data(embeddings[:1], embeddings, np.array(paths))
     paths[0].unlink()
     with pytest.raises(
         ValueError, match=r"images\[0\] cannot be read: the file does not exist"
