@@ -214,7 +214,12 @@ def _noise(pixels, level, rng):
 
 
 def _brightness(pixels, level, rng):
-    return pixels + 255.0 * level
+    """Raise the largest channel, and the others so that hue and saturation stay."""
+    if pixels.ndim == 2:
+        return pixels + 255.0 * level
+    value = pixels.max(axis=2, keepdims=True).astype(float)
+    raised = np.minimum(value + 255 * level, 255)
+    return np.where(value > 0, pixels * raised / np.maximum(value, 1), raised)
 
 
 def _contrast(pixels, level, rng):
@@ -288,8 +293,9 @@ def corruption_scores(
     corruptions : sequence of str or dict
         Names of corruptions, by default all of "blur", "noise", "brightness",
         "contrast" and "jpeg"; or a dict from names to functions of your own, which take
-        the pixels of an image, a severity and a :class:`numpy.random.RandomState`, and
-        return pixels of the same shape. They are rounded and cut to [0, 255].
+        the pixels of an image as floats from 0 to 255, a severity and a
+        :class:`numpy.random.RandomState`, and return pixels of the same shape. They are
+        rounded and cut to [0, 255].
 
     severities : sequence of int, default=(1, 3, 5)
         From 1 to 5 for the named corruptions, and any values for your own.
@@ -404,7 +410,7 @@ def _check_corruptions(corruptions, severities):
     if len(corruptions) == 0 or len(severities) == 0:
         raise ValueError("There must be at least one corruption and one severity.")
     if isinstance(corruptions, Mapping):
-        return dict(corruptions)
+        return {name: _own(function) for name, function in corruptions.items()}
     unknown = [name for name in corruptions if name not in _CORRUPTIONS]
     if isinstance(corruptions, str) or unknown:
         raise ValueError(
@@ -424,13 +430,20 @@ def _named(name):
     return corrupt
 
 
+def _own(function):
+    def corrupt(pixels, severity, rng):
+        # Sums of bytes would wrap around, and the function may write into its argument.
+        return function(pixels.astype(np.float64), severity, rng)
+
+    return corrupt
+
+
 def _corrupted(images, name, function, severity, seed):
     """Return the pixels of corrupted images."""
     rng = np.random.RandomState(seed)
     corrupted = []
     for image in images:
-        # A function of the user may write into its argument.
-        values = np.asarray(function(image.copy(), severity, rng))
+        values = np.asarray(function(image, severity, rng))
         if values.shape != image.shape:
             raise ValueError(
                 f"The corruption {name!r} returned the shape {values.shape} for an "
