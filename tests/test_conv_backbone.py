@@ -331,6 +331,16 @@ def test_a_cache_returns_the_same_images(digits, tmp_path):
 
 
 @for_generators
+def test_another_architecture_counts_from_the_next_fit_on(name, digits):
+    X, y = digits
+    for fitted, other in ((DIGITS, "small"), ("small", DIGITS)):
+        generator = clone(GENERATORS[name]).set_params(architecture=fitted).fit(X, y)
+        expected = generator.sample(20)[0]
+        generator.set_params(architecture=other)
+        assert_array_equal(generator.sample(20)[0], expected)
+
+
+@for_generators
 def test_stored_generators_draw_the_same_images(name, digits, tmp_path):
     generator = clone(GENERATORS[name]).fit(*digits)
     expected = generator.sample(20, random_state=1)[0]

@@ -289,7 +289,7 @@ class CGAN(ImagesMixin, DecoderMixin, NetGenerator):
 
     def _make_sampler(self):
         network = copy.deepcopy(self.net_.module_.average.module)
-        if self._images is not None:
+        if not hasattr(self, "output_factor_"):
             prior = standard_prior(len(self.classes_), self.latent_dim)
             return CVAESampler(network.decoder, *prior.to("cpu"))
         factor, shift = (
