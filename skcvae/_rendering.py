@@ -31,6 +31,14 @@ def are_fractions(pixels):
     return bool(within) and not np.isin(pixels, (0, 1)).all()
 
 
+def is_image_shape(shape):
+    """Tell whether a shape is one of two or three integers above 0."""
+    known = isinstance(shape, tuple | list) and len(shape) in (2, 3)
+    return known and all(
+        isinstance(n, Integral) and not isinstance(n, bool) and n > 0 for n in shape
+    )
+
+
 def hint_channels(shape):
     """Return a hint for the shape of an image whose channels come first, or ""."""
     if len(shape) == 3 and shape[0] in (1, 3) and shape[2] not in (1, 3):
@@ -47,10 +55,7 @@ def check_renders(decoder, image_shape):
         )
     if decoder is not None and not callable(decoder):
         raise TypeError(f"decoder must be a function, got {decoder!r}.")
-    is_shape = isinstance(image_shape, tuple | list) and len(image_shape) in (2, 3)
-    if decoder is None and not (
-        is_shape and all(isinstance(n, Integral) and n > 0 for n in image_shape)
-    ):
+    if decoder is None and not is_image_shape(image_shape):
         raise ValueError(
             "image_shape must be two or three integers above 0, (h, w) or (h, w, 3), "
             f"got {image_shape!r}."

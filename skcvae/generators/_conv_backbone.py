@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from .._rendering import are_fractions, hint_channels
+from .._rendering import are_fractions, hint_channels, is_image_shape
 from ._conv_net import ConvNet
 
 _SIDES = (8, 64)
@@ -207,8 +207,7 @@ class ConvBackbone:
 
 def check_image_shape(shape):
     """Return the shape of images as a tuple of int; refuse what networks lack."""
-    known = isinstance(shape, tuple | list) and len(shape) in (2, 3)
-    if not known or not all(_is_int(side) for side in shape):
+    if not is_image_shape(shape):
         raise ValueError(
             "image_shape must be (height, width) or (height, width, channels), got "
             f"{shape!r}."
@@ -229,7 +228,8 @@ def check_image_shape(shape):
 
 def check_width(width):
     """Refuse a number of channels that is none, or too large."""
-    if not _is_int(width) or not 1 <= width <= _MAX_WIDTH:
+    is_int = isinstance(width, Integral) and not isinstance(width, bool)
+    if not is_int or not 1 <= width <= _MAX_WIDTH:
         raise ValueError(
             f"width must be an integer from 1 to {_MAX_WIDTH}, got {width!r}."
         )
@@ -251,10 +251,6 @@ def _check_range(value_range):
             "its distance from 0. Subtract the lowest value, and divide by the range."
         )
     return low, high
-
-
-def _is_int(value):
-    return isinstance(value, Integral) and not isinstance(value, bool)
 
 
 class ImagesMixin:

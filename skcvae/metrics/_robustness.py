@@ -192,14 +192,6 @@ def _like(X, values):
     return type(X)(values, columns=X.columns, index=X.index)
 
 
-# The levels of ImageNet-C (Hendrycks and Dietterich 2019), from 1 to 5.
-_LEVELS = {
-    "blur": (1, 2, 3, 4, 6),
-    "noise": (0.08, 0.12, 0.18, 0.26, 0.38),
-    "brightness": (0.1, 0.2, 0.3, 0.4, 0.5),
-    "contrast": (0.4, 0.3, 0.2, 0.1, 0.05),
-    "jpeg": (25, 18, 15, 10, 7),
-}
 # The side of the images that the radius of the blur is for.
 _BLUR_SIDE = 224
 
@@ -234,12 +226,13 @@ def _jpeg(pixels, level, rng):
         return np.asarray(image)
 
 
+# Functions, and their levels from 1 to 5 (Hendrycks and Dietterich 2019).
 _CORRUPTIONS = {
-    "blur": _blur,
-    "noise": _noise,
-    "brightness": _brightness,
-    "contrast": _contrast,
-    "jpeg": _jpeg,
+    "blur": (_blur, (1, 2, 3, 4, 6)),
+    "noise": (_noise, (0.08, 0.12, 0.18, 0.26, 0.38)),
+    "brightness": (_brightness, (0.1, 0.2, 0.3, 0.4, 0.5)),
+    "contrast": (_contrast, (0.4, 0.3, 0.2, 0.1, 0.05)),
+    "jpeg": (_jpeg, (25, 18, 15, 10, 7)),
 }
 
 
@@ -420,12 +413,12 @@ def _check_corruptions(corruptions, severities):
         raise ValueError(
             f"severities must be integers from 1 to 5, got {severities!r}."
         )
-    return {name: _named(name) for name in corruptions}
+    return {name: _named(*_CORRUPTIONS[name]) for name in corruptions}
 
 
-def _named(name):
+def _named(function, levels):
     def corrupt(pixels, severity, rng):
-        return _CORRUPTIONS[name](pixels, _LEVELS[name][severity - 1], rng)
+        return function(pixels, levels[severity - 1], rng)
 
     return corrupt
 
