@@ -192,6 +192,15 @@ def test_frames_and_strips_of_bytes_are_drawn_in_the_range_of_bytes():
     assert_allclose(drawn, expected.clip(0), atol=0.5 / 255 + 1e-9)
 
 
+def test_ones_of_images_in_black_and_white_are_drawn_white():
+    real, new = np.array([[1], [0]], dtype=np.uint8), np.array([[0.2], [0.8]])
+    y, one = np.zeros(2), {"image_shape": (1, 1)}
+    grid = ImageGridDisplay.from_data(real, y, new, y, **one).image_.get_array()
+    assert_allclose(grid[0, [0, 2, -4, -2]], [1, 0, 0.2, 0.8])
+    nearest = NearestImagesDisplay.from_data(new, real, n_neighbors=1, **one)
+    assert_allclose(nearest.image_.get_array()[[0, 2], 0], [0.2, 0.8])
+
+
 def test_bytes_beside_fractions_are_refused():
     real = (X * 15).astype(np.uint8)
     with pytest.raises(ValueError, match="Give all from 0 to 255"):

@@ -53,9 +53,9 @@ class ImageGridDisplay(BaseDisplay):
 
     Notes
     -----
-    Images of bytes are drawn in 0..255, others in 0..1 if the real ones lie there, and
-    else between the least and the largest value of the real ones; without real ones,
-    of the generated ones.
+    Images of bytes above 1 are drawn in 0..255, others in 0..1 if the real ones lie
+    there, and else between the least and the largest value of the real ones; without
+    real ones, of the generated ones.
 
     See Also
     --------

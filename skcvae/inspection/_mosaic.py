@@ -7,8 +7,9 @@ from ._base import with_defaults
 
 
 def has_bytes(samples):
-    """Return whether samples are pixels of type uint8."""
-    return np.asarray(samples).dtype == np.uint8
+    """Return whether samples are pixels of type uint8, other than black and white."""
+    pixels = np.asarray(samples)
+    return pixels.dtype == np.uint8 and pixels.max(initial=0) > 1
 
 
 def to_bytes(pixels):
