@@ -1,6 +1,7 @@
 """Images of samples, by a function of the user or by the shape of their pixels."""
 
 import math
+from numbers import Integral
 
 import numpy as np
 from sklearn.utils import gen_batches
@@ -24,6 +25,27 @@ def render(decoder, samples):
     return np.concatenate(images) if images else np.empty(0)
 
 
+def are_fractions(pixels):
+    """Tell whether pixels lie in [0, 1], and not only at its ends."""
+    within = pixels.size and pixels.min() >= 0 and pixels.max() <= 1
+    return bool(within) and not np.isin(pixels, (0, 1)).all()
+
+
+def is_image_shape(shape):
+    """Tell whether a shape is one of two or three integers above 0."""
+    known = isinstance(shape, tuple | list) and len(shape) in (2, 3)
+    return known and all(
+        isinstance(n, Integral) and not isinstance(n, bool) and n > 0 for n in shape
+    )
+
+
+def hint_channels(shape):
+    """Return a hint for the shape of an image whose channels come first, or ""."""
+    if len(shape) == 3 and shape[0] in (1, 3) and shape[2] not in (1, 3):
+        return ". Channels come last: call X = np.moveaxis(X, 1, -1) first."
+    return ""
+
+
 def check_renders(decoder, image_shape):
     """Refuse both or neither of a decoder and the shape of images."""
     if (decoder is None) == (image_shape is None):
@@ -33,6 +55,11 @@ def check_renders(decoder, image_shape):
         )
     if decoder is not None and not callable(decoder):
         raise TypeError(f"decoder must be a function, got {decoder!r}.")
+    if decoder is None and not is_image_shape(image_shape):
+        raise ValueError(
+            "image_shape must be two or three integers above 0, (h, w) or (h, w, 3), "
+            f"got {image_shape!r}."
+        )
 
 
 def to_images(samples, decoder=None, image_shape=None):

@@ -20,6 +20,7 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
+from ._rendering import hint_channels
 from ._several_labels import SEVERAL_LABELS
 from ._warnings import warn_user
 
@@ -94,11 +95,13 @@ def check_numbers(X, allow_nd=False):
         return X
     values = read_values(X)
     if values.ndim > 2 and not allow_nd:
+        shape = values.shape[1:]
+        how = f"architecture=ConvBackbone(image_shape={shape}) of a generator models"
         raise ValueError(
             f"Found array with dim {values.ndim}, shape {values.shape}; an estimator "
             "expects one vector for each sample. If these are images, pass "
-            "X.reshape(len(X), -1); architecture=ConvBackbone(image_shape="
-            f"{values.shape[1:]}) of a generator models them as images."
+            "X.reshape(len(X), -1)"
+            + (hint_channels(shape) or f"; {how} them as images.")
         )
     if values.dtype == object and values.ndim == 2:
         held = _examples(values)

@@ -24,6 +24,7 @@ from skcvae.generators import (
     ConvBackbone,
     _cvae_net,
     _held_out,
+    early_stopping,
 )
 from skcvae.generators._base import warn_about_generation
 from skcvae.over_sampling import (
@@ -114,6 +115,7 @@ def test_parts_of_a_batch_give_what_the_batch_gives():
         ({"image_shape": (7, 8)}, "from 8 to 64 pixels"),
         ({"image_shape": (8, 65)}, "from 8 to 64 pixels"),
         ({"image_shape": (3, 28, 28)}, "from 8 to 64 pixels"),
+        ({"image_shape": (3, 28, 28)}, "Channels come last"),
         ({"image_shape": (8, 8, 2)}, "1 or 3 channels"),
         ({"image_shape": (8, 8), "width": 0}, "width must be"),
         ({"image_shape": (8, 8), "width": 1.5}, "width must be"),
@@ -160,6 +162,61 @@ def test_images_that_are_no_vectors_are_refused_with_a_remedy(shape):
         with pytest.raises(ValueError, match=r"X.reshape\(len\(X\), -1\)") as error:
             fit(X, y)
         assert f"ConvBackbone(image_shape={shape[1:]})" in str(error.value)
+
+
+@pytest.mark.parametrize("n_channels", [1, 3])
+def test_channels_that_come_first_are_refused_with_a_remedy(n_channels):
+    X = np.zeros((40, n_channels, 28, 28))
+    with pytest.raises(ValueError, match=r"moveaxis\(X, 1, -1\)") as error:
+        CVAE().fit(X, np.arange(40) % 2)
+    assert "image_shape" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["CVAE", "VAE", "CGAN"])
+def test_new_images_in_other_units_are_refused(name, digits):
+    X, y = digits
+    generator = clone(GENERATORS[name]).set_params(
+        architecture=ConvBackbone((8, 8), width=2)
+    )
+    generator.fit(X / 16, y)
+    read = generator.score_samples if name == "CGAN" else generator.encode
+    with pytest.raises(ValueError, match="far outside of the range"):
+        read(X, y)
+    # A little more than the training images have, and pixels that were constant.
+    assert np.isfinite(read(X / 16 * 1.5 - 0.2, y)).all()
+
+
+def test_validation_images_in_other_units_are_refused(digits):
+    X, y = digits
+    net_params = early_stopping(X, y)
+    with pytest.raises(ValueError, match="far outside of the range"):
+        clone(GENERATORS["CVAE"]).set_params(
+            architecture=ConvBackbone((8, 8), width=2), net_params=net_params
+        ).fit(X / 16, y)
+
+
+def test_a_range_in_other_units_is_refused(digits):
+    backbone = ConvBackbone((8, 8), value_range=(0, 255))
+    with pytest.raises(ValueError, match="next to nothing of value_range"):
+        CVAE(architecture=backbone, **FAST).fit(digits[0] / 16, digits[1])
+
+
+def test_fractions_are_not_rounded_away(digits):
+    X, y = digits
+    backbone = ConvBackbone((8, 8), width=2, dtype="uint8")
+    with pytest.raises(ValueError, match=r"np.rint\(255 \* X\)"):
+        CVAE(architecture=backbone, **FAST).fit(X / 16, y)
+    # Images in black and white are whole numbers.
+    X_new, _ = CVAE(architecture=backbone, **FAST).fit(X > 8, y).sample(100)
+    assert set(np.unique(X_new)) <= {0, 1}
+
+
+@pytest.mark.parametrize("architecture", ["small", DIGITS])
+def test_a_vae_is_not_released_and_the_reason_is_given(architecture, digits, tmp_path):
+    vae = VAE(architecture=architecture, **FAST)
+    anonymizer = GenerativeAnonymizer(vae, max_mean_leakage=1).fit(*digits)
+    with pytest.raises(ValueError, match="networks of a VAE are not"):
+        anonymizer.release(tmp_path / "a.safetensors")
 
 
 @for_generators
@@ -271,6 +328,16 @@ def test_a_cache_returns_the_same_images(digits, tmp_path):
     sampler = CVAEOverSampler(architecture=DIGITS, memory=str(tmp_path), **FAST)
     first = sampler.fit_resample(X, y)[0]
     assert_array_equal(clone(sampler).fit_resample(X, y)[0], first)
+
+
+@for_generators
+def test_another_architecture_counts_from_the_next_fit_on(name, digits):
+    X, y = digits
+    for fitted, other in ((DIGITS, "small"), ("small", DIGITS)):
+        generator = clone(GENERATORS[name]).set_params(architecture=fitted).fit(X, y)
+        expected = generator.sample(20)[0]
+        generator.set_params(architecture=other)
+        assert_array_equal(generator.sample(20)[0], expected)
 
 
 @for_generators

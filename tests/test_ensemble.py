@@ -272,6 +272,46 @@ class Lazy(SMOTE):
         return X, y
 
 
+class Broken(SMOTE):
+    """Adds samples that are not finite."""
+
+    def fit_resample(self, X, y):
+        X_resampled, y_resampled = super().fit_resample(X, y)
+        return np.r_[X, np.full_like(X_resampled[len(X) :], np.nan)], y_resampled
+
+
+class Wide(Constant):
+    """Generator of samples with one feature more."""
+
+    def sample(self, n_samples=None, *, y=None, random_state=None):
+        return np.zeros((len(y), self.X_.shape[1] + 1)), y
+
+
+def test_what_a_member_must_not_add_is_refused_and_the_member_named():
+    for member, message in (
+        (Broken(k_neighbors=2), "'a' of .* failed: .* contains NaN"),
+        (
+            GenerativeOverSampler(Wide()),
+            r"'a' of .* failed: .*\(5,\), and the training",
+        ),
+    ):
+        sampler = EnsembleOverSampler([("a", member), ("b", S)], random_state=0)
+        with pytest.raises(ValueError, match=f"(?s){message}"):
+            sampler.fit_resample(X, y)
+        # One after the other, the next one steps in.
+        steps = ProgressiveOverSampler([("a", member), ("b", S)], random_state=0)
+        with pytest.warns(UserWarning, match="could fill none"):
+            assert np.isfinite(steps.fit_resample(X, y)[0]).all()
+
+
+def test_nothing_to_add_runs_no_sampler():
+    sampler = EnsembleOverSampler([("a", SMOTE(k_neighbors=50)), ("b", S)])
+    balanced = np.repeat([0, 1], 35)
+    assert_array_equal(sampler.fit_resample(X, balanced)[0], X)
+    assert sampler.samplers_ == sampler.n_added_ == {}
+    assert_array_equal(sampler.sampler_indices_, np.full(70, -1))
+
+
 def test_a_sampler_that_adds_too_few_is_refused():
     sampler = EnsembleOverSampler([("lazy", Lazy()), ("b", S)])
     with pytest.raises(ValueError, match=r"'lazy' of .* drew 0 of 11 samples of"):

@@ -73,6 +73,7 @@ PRIVATE_IMPORTS = {
     ): _RELEASE,
     ("skcvae.anonymization._release_file", "skcvae.generators._released"): _RELEASE,
     ("skcvae.inspection._nearest_images", "skcvae.embedding._images"): _PHOTOS,
+    ("skcvae.report._report", "skcvae.inspection._nearest_images"): _PHOTOS,
     ("skcvae.report._figures", "skcvae.privacy._sample_attacks"): _SECTIONS,
     ("skcvae.report._figures", "skcvae.privacy._audit_parts"): _SECTIONS,
     ("skcvae.report._privacy", "skcvae.privacy._audit_report"): _SECTIONS,

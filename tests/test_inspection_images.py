@@ -8,6 +8,7 @@ matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 from numpy.testing import assert_allclose, assert_array_equal
@@ -145,6 +146,9 @@ def test_samples_of_any_over_sampler_are_shown():
         ({}, "Give either image_shape"),
         ({"decoder": colour, **SHAPE}, "Give either image_shape"),
         ({"image_shape": (8, 9)}, r"has 72 values, and a sample has 64.*decoder"),
+        ({"image_shape": 64}, "two or three integers above 0"),
+        ({"image_shape": (-8, -8)}, "two or three integers above 0"),
+        ({"image_shape": (8.0, 8.0)}, "two or three integers above 0"),
         ({"decoder": lambda X: X[:1]}, "an image for each sample, got 1 images for 5"),
         ({"decoder": lambda X: X}, r"must give images of shape \(h, w\)"),
         ({"decoder": lambda X: X.reshape(-1, 1, 8, 8)}, "channels comes last"),
@@ -171,6 +175,38 @@ def test_pixels_of_bytes_are_drawn_in_the_range_of_bytes():
     assert_allclose(grid[0, [-4, -2]], [0.4, 0])
     nearest = NearestImagesDisplay.from_data(new, real, n_neighbors=1, **one)
     assert_allclose(nearest.image_.get_array()[0, [0, -2]], [0.4, 0.2])
+
+
+def test_frames_and_strips_of_bytes_are_drawn_in_the_range_of_bytes():
+    real = pd.DataFrame(np.full((2, 1), 51, dtype=np.uint8))
+    y, one = np.zeros(2), {"image_shape": (1, 1)}
+    grid = ImageGridDisplay.from_data(real, y, real, y, **one).image_.get_array()
+    assert_allclose(grid[0, 0], 0.2)
+    nearest = NearestImagesDisplay.from_data(real, real, n_neighbors=1, **one)
+    assert_allclose(nearest.image_.get_array()[0, 0], 0.2)
+    dark = (X * 6).astype(np.uint8)
+    cvae = CVAE(max_epochs=1, device="cpu", random_state=0).fit(dark, Y)
+    strip = InterpolationDisplay.from_estimator(cvae, dark[:1], dark[:1], [0], **SHAPE)
+    expected = cvae.interpolate(dark[:1], dark[:1], [0])[0, 0].reshape(8, 8) / 255
+    drawn = strip.image_.get_array()[:8, :8]
+    assert_allclose(drawn, expected.clip(0), atol=0.5 / 255 + 1e-9)
+
+
+def test_ones_of_images_in_black_and_white_are_drawn_white():
+    real, new = np.array([[1], [0]], dtype=np.uint8), np.array([[0.2], [0.8]])
+    y, one = np.zeros(2), {"image_shape": (1, 1)}
+    grid = ImageGridDisplay.from_data(real, y, new, y, **one).image_.get_array()
+    assert_allclose(grid[0, [0, 2, -4, -2]], [1, 0, 0.2, 0.8])
+    nearest = NearestImagesDisplay.from_data(new, real, n_neighbors=1, **one)
+    assert_allclose(nearest.image_.get_array()[[0, 2], 0], [0.2, 0.8])
+
+
+def test_bytes_beside_fractions_are_refused():
+    real = (X * 15).astype(np.uint8)
+    with pytest.raises(ValueError, match="Give all from 0 to 255"):
+        ImageGridDisplay.from_data(real, Y, X / 16, Y, **SHAPE)
+    with pytest.raises(ValueError, match="Give all from 0 to 255"):
+        NearestImagesDisplay.from_data(X[:3] / 16, real, **SHAPE)
 
 
 def test_a_decoder_must_be_a_function(gaussian):
@@ -247,10 +283,14 @@ def test_nearest_images_say_that_they_are_not_for_publication(photos):
 
 def test_photos_must_belong_to_the_training_samples(photos):
     paths, embeddings = photos
-    with pytest.raises(ValueError, match="one image for each of the 12 samples"):
+    with pytest.raises(ValueError, match="each of the 12 training samples, got 5"):
         NearestImagesDisplay.from_data(embeddings, embeddings, paths[:5])
     with pytest.raises(ValueError, match="Give either image_shape"):
         NearestImagesDisplay.from_data(embeddings, embeddings)
+    paths[11].unlink()
+    # The last photo is not among the nearest, and is missed all the same.
+    with pytest.raises(ValueError, match=r"images\[11\] cannot be read: the file"):
+        NearestImagesDisplay.from_data(embeddings[:1], embeddings, np.array(paths))
     paths[0].unlink()
     with pytest.raises(
         ValueError, match=r"images\[0\] cannot be read: the file does not exist"

@@ -140,6 +140,55 @@ def test_the_seed_decides_on_the_noise_that_a_scheduler_adds(model):
     assert_array_equal(one, again)
 
 
+@pytest.mark.parametrize("kind", ["DDIMScheduler", "DDPMScheduler"])
+def test_the_noise_of_a_sample_depends_on_it_and_on_no_batch(model, kind):
+    # The denoiser takes nothing away: what is left of a latent is its noise.
+    scheduler = getattr(diffusers, kind)(clip_sample=False)
+    params = {"denoiser": lambda z, step: z, "scheduler": scheduler, "n_steps": 20}
+    Z = np.random.RandomState(0).normal(size=(7, 256)).astype(np.float32) / 100
+    whole, parts, other = (
+        make(model, batch_size=n, random_state=seed, **params).fit().inverse_transform
+        for n, seed in [(7, 0), (2, 0), (2, 1)]
+    )
+    expected = whole(Z).astype(float)
+    assert_allclose(parts(Z), expected, atol=1)
+    assert_allclose(parts(Z[::-1])[::-1], expected, atol=1)
+    # As displays call it, once for each class.
+    assert_allclose(np.concatenate([parts(z[None]) for z in Z]), expected, atol=1)
+    assert np.abs(other(Z) - expected).max() > 5
+    apart = np.abs(expected[:, None] - expected[None]).max(axis=(2, 3, 4))
+    assert apart[~np.eye(7, dtype=bool)].min() > 5
+
+
+def test_images_of_two_classes_have_noise_of_their_own(model):
+    params = {"denoiser": lambda z, step: z, "scheduler": SCHEDULER, "n_steps": 20}
+    autoencoder = make(model, random_state=0, **params).fit()
+    Z = np.random.RandomState(0).normal(size=(140, 256)) / 100
+    display = ImageGridDisplay.from_data(
+        Z,
+        np.arange(140) // 70,
+        Z,
+        np.arange(140) // 70,
+        n_images=70,
+        decoder=autoencoder.inverse_transform,
+    )
+    images = np.concatenate([*display.real.values()])
+    assert len(np.unique(images, axis=0)) == 140
+    apart = np.abs(images[:70].astype(float) - images[70:]).max(axis=(1, 2, 3))
+    assert apart.min() > 5
+
+
+def test_the_model_of_the_user_stays_as_it_is(model):
+    model.train().requires_grad_(True)
+    try:
+        fitted = make(model).fit().model_
+        assert model.training
+        assert all(part.requires_grad for part in model.parameters())
+        assert not fitted.training
+    finally:
+        model.eval()
+
+
 @pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning")
 def test_a_denoiser_gets_latents_in_the_units_of_the_scheduler(model):
     seen = []

@@ -187,6 +187,10 @@ def test_searches_that_tell_nothing_are_refused():
         rule(results_of([[0, 0.0], [np.nan, 1]]))
     with pytest.raises(ValueError, match="'p' returns to a value"):
         rule(results_of([[0, 0.0]] * 3, values=[1, 2, 1]))
+    # As a random search tries them.
+    with pytest.raises(ValueError, match="rises and falls"):
+        rule(results_of([[0, 0.0]] * 3, values=[0.1, 0.9, 0.5]))
+    assert rule(results_of([[0, 0.0], [1, 1], [1, 1]], values=[3, 2.0, 1])) == 1
     for value in (-1, np.nan, np.inf):
         with pytest.raises(ValueError, match="n_errors must be"):
             RaiseWhileBetter(value)

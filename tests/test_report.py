@@ -802,3 +802,23 @@ def test_a_gallery_needs_an_image_for_each_training_sample(tmp_path, anonymizer)
     with pytest.raises(ValueError, match="each of the 70 training samples, got 3"):
         report(path, anonymizer, *TRAIN, **REAL, images=["a.png"] * 3)
     assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    ("gallery", "error", "message"),
+    [
+        ({"images": [*"ab"] * 35}, ValueError, r"images\[0\] cannot be read: the file"),
+        ({"images": np.zeros((70, 8, 8))}, ValueError, "must be uint8"),
+        ({"images": [1.0] * 70}, TypeError, "list of float"),
+        ({"decoder": lambda X: X}, ValueError, "decoder must give images"),
+        ({"decoder": lambda X: X[:0]}, ValueError, "an image for each sample"),
+    ],
+)
+def test_what_cannot_be_shown_is_refused_before_the_work(
+    gallery, error, message, anonymizer, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(_report, "_measure", lambda *args: pytest.fail("too late"))
+    path = tmp_path / "gallery.html"
+    with pytest.raises(error, match=message):
+        report(path, anonymizer, *TRAIN, **REAL, **gallery)
+    assert not path.exists()

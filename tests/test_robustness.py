@@ -1,5 +1,6 @@
 """Scores under noise and corruptions: closed forms, and what is left alone."""
 
+import colorsys
 import io
 
 import numpy as np
@@ -199,11 +200,23 @@ def corrupted(name, images, severity):
     return disturbed.astype(float)
 
 
+def lighter(images, share):
+    """Raise the value of hue, saturation and value, as ImageNet-C does."""
+    if images.ndim == 3:
+        return np.minimum(images + 255 * share, 255)
+    found = np.empty(images.shape)
+    for place in np.ndindex(images.shape[:3]):
+        hue, saturation, value = colorsys.rgb_to_hsv(*images[place] / 255)
+        raised = min(value + share, 1)
+        found[place] = 255 * np.array(colorsys.hsv_to_rgb(hue, saturation, raised))
+    return found
+
+
 @pytest.mark.parametrize("images", [GREY, COLOUR], ids=["grey", "colour"])
 def test_corruptions_by_hand(images):
     plain = images.astype(float)
     brighter = corrupted("brightness", images, 2)
-    assert_array_equal(brighter, np.minimum(plain + 51, 255))
+    assert_allclose(brighter, lighter(images, 0.2), atol=0.5 + 1e-9)
     mean = plain.mean(axis=(1, 2), keepdims=True)
     flat = corrupted("contrast", images, 3)
     assert_allclose(flat, mean + 0.2 * (plain - mean), atol=0.5 + 1e-9)
@@ -281,6 +294,21 @@ def test_corruptions_of_your_own_and_images_left_alone():
     assert_array_equal(classifier.given[0][:, 3:], GREY[:, 3:])
     assert not classifier.given[0][:, :3].any()
     assert not classifier.given[1].any()
+
+
+def test_sums_of_a_corruption_of_your_own_do_not_wrap_around():
+    classifier = Brightness()
+    own = {"lighter": lambda pixels, severity, rng: pixels + 40 * severity}
+    corruption_scores(
+        classifier, None, GREY, LABELS, corruptions=own, severities=[1, 4]
+    )
+    assert_array_equal(classifier.given[0], np.minimum(GREY + 40.0, 255))
+    assert_array_equal(classifier.given[1], np.minimum(GREY + 160.0, 255))
+
+
+def test_black_pixels_of_colour_become_grey():
+    black = np.zeros((6, 4, 4, 3), dtype=np.uint8)
+    assert_allclose(corrupted("brightness", black, 2), lighter(black, 0.2))
 
 
 def test_severities_share_their_noise_and_seeds_reproduce():

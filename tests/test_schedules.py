@@ -158,6 +158,30 @@ def test_the_prior_is_that_of_the_last_epoch():
     assert_allclose(stopped.effective_prior_, prior(0.9 - 0.8 * last / 4))
 
 
+@pytest.mark.parametrize(
+    "p_min", [EpochSchedule(0.9, 0.1), ValidationSchedule(0.9, 0.1, n_steps=50)]
+)
+def test_the_prior_is_that_of_the_epoch_that_is_restored(p_min):
+    # Some labels are wrong: the surer the head gets, the more they cost.
+    y_val = np.repeat(np.arange(4), 10)
+    y_val[::4] = 0
+    classifier = make(
+        p_min=p_min,
+        p_max=0.9,
+        generated_weight=3.0,
+        max_epochs=30,
+        net_params=early_stopping(X_val, y_val, patience=4),
+    ).fit(X, y)
+    losses = classifier.history_[:, "valid_loss"]
+    best = int(np.argmin(losses))
+    assert 0 < best == len(losses) - 5
+    history = (best, 30, losses[:best])
+    value = p_min(*history[: 2 + isinstance(p_min, ValidationSchedule)])
+    p_augment = augment_probability("inverse", SIZES.astype(float), value, 0.9)
+    drawn = SIZES**0.5 / np.sum(SIZES**0.5)
+    assert_allclose(classifier.effective_prior_, effective_prior(drawn, p_augment, 3.0))
+
+
 def test_the_validation_loss_moves_the_value(asked):
     schedule = ValidationSchedule(1.0, 2.0, n_steps=4)
     classifier = make(
@@ -242,6 +266,7 @@ REFUSED = {
     "negative": ({"variance": ramp(1, -1)}, "finite and not negative"),
     "no number": ({"p_min": lambda e, n: None}, "must be numbers"),
     "NaN": ({"p_min": lambda e, n: np.nan}, "must be numbers"),
+    "nothing": ({"variance": lambda e, n: None}, "variance must return a value"),
     "shape": ({"variance": lambda e, n: [1.0] * (e + 1)}, "got shape"),
     "no validation set": (
         {"variance": ValidationSchedule(1, 2)},

@@ -116,6 +116,35 @@ def test_a_way_leads_from_one_reconstruction_to_the_other(fitted):
     assert_allclose(ways[:, 3], fitted.decode(Z, y), rtol=1e-5)
 
 
+def test_missing_labels_are_asked_for_in_plain_words(fitted):
+    Z = fitted.encode(X[:2], Y[:2])
+    calls = [lambda: fitted.decode(Z, None)]
+    if type(fitted) is CVAE:
+        calls += [
+            lambda: fitted.encode(X[:2], None),
+            lambda: fitted.reconstruct(X[:2], None),
+            lambda: fitted.interpolate(X[:2], X[2:4], None),
+        ]
+    for call in calls:
+        with pytest.raises(ValueError, match="y is None: give the label of each"):
+            call()
+    sets = np.eye(10, dtype=int)[Y]
+    of_sets = make(CVAE).fit(X, sets)
+    for call in (of_sets.encode, of_sets.reconstruct):
+        with pytest.raises(ValueError, match="y is None: give the label of each"):
+            call(X[:2], None)
+    with pytest.raises(ValueError, match="y is None: give the label of each"):
+        make(CGAN).fit(X, Y).score_samples(X[:2], None)
+
+
+def test_latents_in_any_order_of_memory_are_decoded(fitted):
+    Z = fitted.encode(X[:4], Y[:4])
+    expected = fitted.decode(Z, Y[:4])
+    Z.setflags(write=False)
+    assert_allclose(fitted.decode(Z[::-1], Y[3::-1])[::-1], expected, rtol=1e-6)
+    assert_allclose(fitted.decode(np.asfortranarray(Z), Y[:4]), expected, rtol=1e-6)
+
+
 def test_interpolation_refuses_sets_of_different_lengths(fitted):
     with pytest.raises(ValueError, match="inconsistent numbers of samples"):
         fitted.interpolate(X[:3], X[:2], Y[:3])

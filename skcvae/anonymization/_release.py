@@ -10,7 +10,7 @@ import torch
 from .._devices import drawing_device, resolve_device
 from .._label_sets import encode_label_sets
 from .._thin_covariance import check_size
-from ..generators import DecoderMixin
+from ..generators import VAE, DecoderMixin
 from ..generators._base import SamplingMixin
 from ..generators._label_set_generator import LabelSetMixin
 from ..generators._released import (
@@ -279,6 +279,12 @@ def _open_sampler(generator):
     if can_be_released(sampler):
         densify(sampler)
         return sampler
+    if isinstance(generator, VAE):
+        raise ValueError(
+            "A VAE cannot be released as a file: a release holds a decoder that is "
+            "told the class, and the networks of a VAE are not. Use a CVAE, whose "
+            "samples are better, or share samples of sample()."
+        )
     if callable(getattr(generator, "architecture", None)):
         raise ValueError(
             "An architecture of your own cannot be released: the file holds no code. "

@@ -188,6 +188,24 @@ def read_bytes(source: Any) -> bytes | None:
     return data
 
 
+def check_files(sources: Any) -> None:
+    """Refuse paths in a list or array without a file to read; read none of them.
+
+    Other data sets are not looked at: they may decode each image.
+    """
+    items = sources._items if isinstance(sources, _Items) else sources
+    if not isinstance(items, list | tuple | np.ndarray):
+        return
+    for position, source in enumerate(sources):
+        is_path = isinstance(source, str | os.PathLike)
+        if is_path and not os.path.isfile(os.path.expanduser(source)):
+            try:
+                read_bytes(source)
+            except ImageReadError as error:
+                where = f"images[{position}]"
+                raise ValueError(f"{where} cannot be read: {error}.") from error
+
+
 def _pick(mapping):
     """Return the bytes of a dict, or its path if it has no bytes."""
     if not {"bytes", "path"} & set(mapping):

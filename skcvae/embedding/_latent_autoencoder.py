@@ -1,7 +1,10 @@
 """Images to latents of an image autoencoder, and back."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator
+from copy import deepcopy
 from functools import partial
+from hashlib import sha256
 from inspect import signature
 from math import prod
 from numbers import Integral
@@ -70,7 +73,9 @@ class LatentAutoencoder(BaseEmbedder):
         "auto" is the GPU that torch reports, else the CPU.
 
     random_state : int, RandomState instance or None, default=None
-        Seed of the noise of the denoiser.
+        Seed of the noise of the denoiser. With an integer, the noise of a latent
+        depends on that, on its values, and on the number of equal ones before it in the
+        same call: `batch_size` and the other latents do not matter.
 
     Attributes
     ----------
@@ -166,7 +171,10 @@ class LatentAutoencoder(BaseEmbedder):
         self._check_denoiser()
         self.device_ = resolve_device(self.device)
         model: Any = self.model
-        if not isinstance(model, torch.nn.Module):
+        if isinstance(model, torch.nn.Module):
+            # The model of the user stays as it is.
+            model = deepcopy(model)
+        else:
             diffusers = import_extra("diffusers", "diffusers", type(self).__name__)
             model = diffusers.AutoencoderKL.from_pretrained(
                 model, local_files_only=True
@@ -237,39 +245,43 @@ class LatentAutoencoder(BaseEmbedder):
             If `Z` has another shape.
         """
         check_is_fitted(self)
-        latents = check_array(Z, dtype=np.float32, allow_nd=True, input_name="Z")
+        latents = check_array(
+            Z, dtype=np.float32, order="C", allow_nd=True, input_name="Z"
+        )
         if latents.shape[1:] not in ((prod(self.latent_shape_),), self.latent_shape_):
             raise ValueError(
                 f"Latents must have the shape {self.latent_shape_}, or be vectors of "
                 f"{prod(self.latent_shape_)} values, got {latents.shape[1:]}."
             )
-        maps = torch.from_numpy(latents.reshape(-1, *self.latent_shape_))
+        maps = torch.tensor(latents.reshape(-1, *self.latent_shape_))
         return np.concatenate(list(self._decode(maps)))
 
     @torch.inference_mode()
     def _decode(self, maps: torch.Tensor) -> Iterator[NDArray]:
         """Yield batches of images."""
         (seed,) = draw_seeds(check_random_state(self.random_state), 1)
-        generator = torch.Generator().manual_seed(seed)
+        n_equal: Counter[bytes] = Counter()
         shift, factor = self._units()
         for batch in maps.split(self.batch_size):
-            latents = self._denoise(batch.to(self.device_), generator)
+            generators = [_make_generator(seed, latent, n_equal) for latent in batch]
+            latents = self._denoise(batch.to(self.device_), generators)
             decoded = self.model_.decode(latents / factor + shift).sample
             pixels = (127.5 * (decoded + 1)).round_().clamp_(0, 255)
             yield pixels.permute(0, 2, 3, 1).to(torch.uint8).cpu().numpy()
 
-    def _denoise(self, latents, generator):
+    def _denoise(self, latents, generators):
         """Add the noise of the last steps of the schedule, and take it away."""
         if not self.n_steps:
             return latents
         self.scheduler.set_timesteps(self.n_schedule_steps)
         steps = self.scheduler.timesteps[-self.n_steps :]
-        noise = torch.randn(latents.shape, generator=generator).to(latents.device)
+        noise = [torch.randn(latents.shape[1:], generator=g) for g in generators]
+        noise = torch.stack(noise).to(latents.device)
         latents = self.scheduler.add_noise(latents, noise, steps[:1])
         # Some schedulers add noise in each step, and some want inputs in other units.
         step_from = self.scheduler.step
         if "generator" in signature(step_from).parameters:
-            step_from = partial(step_from, generator=generator)
+            step_from = partial(step_from, generator=generators)
         scale = getattr(self.scheduler, "scale_model_input", lambda latents, _: latents)
         for step in steps:
             predicted = self.denoiser(scale(latents, step), step)
@@ -310,3 +322,15 @@ class LatentAutoencoder(BaseEmbedder):
         tags = super().__sklearn_tags__()
         tags.requires_fit = True
         return tags
+
+
+def _make_generator(seed, latent, n_equal):
+    """Return the source of noise of a latent, and count those of the same values.
+
+    A display renders images in several calls, which must not share their noise.
+    """
+    content = latent.numpy().tobytes()
+    n_equal[content] += 1
+    parts = f"{seed} {n_equal[content]} ".encode() + content
+    digest = sha256(parts).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "little"))

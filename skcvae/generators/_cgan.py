@@ -9,12 +9,9 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import solve_triangular
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import check_is_fitted
 
 from .._class_means import residual_factor
-from .._scaling import scale_rows
 from .._thin_covariance import check_size
-from .._validation import check_samples, encode_labels
 from .._warnings import warn_user
 from ._cgan_net import build_net
 from ._conv_backbone import ConvBackbone, ImagesMixin
@@ -236,13 +233,9 @@ class CGAN(ImagesMixin, DecoderMixin, NetGenerator):
         scores : ndarray of shape (n_samples,)
             Score of each sample.
         """
-        check_is_fitted(self)
-        X, y = check_samples(self, X, y, reset=False)
-        codes = encode_labels(y, self.classes_)
-        Z = scale_rows(X, self.offset_, self.scale_) - self.class_means_[codes]
-        x = torch.from_numpy(Z.astype(np.float32))
+        x, codes = self._to_tensors(X, y)
         with torch.inference_mode():
-            return self.net_.module_.critic(x, torch.from_numpy(codes)).numpy()
+            return self.net_.module_.critic(x, codes).numpy()
 
     _plain_forward = False
 
@@ -296,7 +289,7 @@ class CGAN(ImagesMixin, DecoderMixin, NetGenerator):
 
     def _make_sampler(self):
         network = copy.deepcopy(self.net_.module_.average.module)
-        if self._images is not None:
+        if not hasattr(self, "output_factor_"):
             prior = standard_prior(len(self.classes_), self.latent_dim)
             return CVAESampler(network.decoder, *prior.to("cpu"))
         factor, shift = (

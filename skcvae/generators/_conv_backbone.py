@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from .._rendering import are_fractions, hint_channels, is_image_shape
 from ._conv_net import ConvNet
 
 _SIDES = (8, 64)
@@ -18,6 +19,10 @@ _USUAL_RANGES = ((0.0, 1.0), (-1.0, 1.0), (0.0, 255.0))
 # How far from 0 a range may lie, in multiples of itself: rounding of values beside
 # their ends must not lead beyond.
 _MAX_OFFSET = 10
+# New images farther from the middle of the range, of width 1, have other units.
+_MAX_FROM_MIDDLE = 1.5
+# So have training images that fill less of a given range.
+_LEAST_FILLED = 0.01
 
 
 @dataclass(frozen=True)
@@ -64,12 +69,13 @@ class ConvBackbone:
     dtype : {"uint8"}, default=None
         Type of the images that `sample` of a generator returns. "uint8" rounds them to
         whole numbers, and needs a range within [0, 255]. None is the floating-point
-        type of the training samples.
+        type of the training samples. Loaded releases draw floating-point numbers.
 
     Raises
     ------
     ValueError
-        If a parameter has another value.
+        If a parameter has another value. In `fit`: if samples are not in the units of
+        `value_range` or `dtype`.
 
     See Also
     --------
@@ -147,6 +153,11 @@ class ConvBackbone:
         """Return lowest value and range of each feature; 0 for a constant one."""
         self._check_features(X.shape[1])
         low, high = self._resolve_range(float(X.min()), float(X.max()))
+        if self.dtype == "uint8" and are_fractions(X):
+            raise ValueError(
+                "dtype='uint8' would round the pixels of X, which are fractions from 0 "
+                "to 1. Give them from 0 to 255: np.rint(255 * X)."
+            )
         if self.dtype == "uint8" and not 0 <= low <= high <= 255:
             raise ValueError(
                 f"dtype='uint8' needs values from 0 to 255, and the range is [{low:g}, "
@@ -165,6 +176,12 @@ class ConvBackbone:
                 raise ValueError(
                     f"value_range={self.value_range} does not hold X, whose values are "
                     f"from {lowest:g} to {highest:g}."
+                )
+            if 0 < highest - lowest < _LEAST_FILLED * (high - low):
+                raise ValueError(
+                    f"The values of X are from {lowest:g} to {highest:g}, which is "
+                    f"next to nothing of value_range={self.value_range}. Give both in "
+                    "the same units."
                 )
             return low, high
         for low, high in _USUAL_RANGES:
@@ -190,8 +207,7 @@ class ConvBackbone:
 
 def check_image_shape(shape):
     """Return the shape of images as a tuple of int; refuse what networks lack."""
-    known = isinstance(shape, tuple | list) and len(shape) in (2, 3)
-    if not known or not all(_is_int(side) for side in shape):
+    if not is_image_shape(shape):
         raise ValueError(
             "image_shape must be (height, width) or (height, width, channels), got "
             f"{shape!r}."
@@ -200,7 +216,8 @@ def check_image_shape(shape):
     if not all(smallest <= side <= largest for side in shape[:2]):
         raise ValueError(
             f"image_shape must have sides from {smallest} to {largest} pixels, got "
-            f"{shape!r}. Resize larger images, or embed them with FoundationEmbedder."
+            f"{shape!r}"
+            + (hint_channels(shape) or ". Resize images, or use FoundationEmbedder.")
         )
     if len(shape) == 3 and shape[2] not in _CHANNELS:
         raise ValueError(
@@ -211,7 +228,8 @@ def check_image_shape(shape):
 
 def check_width(width):
     """Refuse a number of channels that is none, or too large."""
-    if not _is_int(width) or not 1 <= width <= _MAX_WIDTH:
+    is_int = isinstance(width, Integral) and not isinstance(width, bool)
+    if not is_int or not 1 <= width <= _MAX_WIDTH:
         raise ValueError(
             f"width must be an integer from 1 to {_MAX_WIDTH}, got {width!r}."
         )
@@ -235,10 +253,6 @@ def _check_range(value_range):
     return low, high
 
 
-def _is_int(value):
-    return isinstance(value, Integral) and not isinstance(value, bool)
-
-
 class ImagesMixin:
     """Mixin of generators whose `architecture` may be a `ConvBackbone`.
 
@@ -259,6 +273,14 @@ class ImagesMixin:
         if self._images is None:
             return super()._estimate_scaling(X)
         return self._images._estimate_scaling(X)
+
+    def _residuals(self, Z, codes):
+        if self._images is not None and (np.abs(Z - 0.5) > _MAX_FROM_MIDDLE).any():
+            raise ValueError(
+                "The pixels of X lie far outside of the range of the training images. "
+                "Give them in the same units."
+            )
+        return super()._residuals(Z, codes)
 
     def _centre(self, Z, codes):
         if self._images is None:

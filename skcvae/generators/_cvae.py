@@ -489,8 +489,8 @@ class CVAE(LabelSetMixin, ImagesMixin, EncoderMixin, DecoderMixin, NetGenerator)
     def _make_sampler(self):
         module = self._module_to_draw()
         noise = None
-        if self.noise is not None and self._images is None:
-            factor = self.noise_factor_
+        factor = getattr(self, "noise_factor_", None)
+        if self.noise is not None and factor is not None:
             if isinstance(factor, ThinCovariance):
                 factor = ThinFactor(factor)
             else:

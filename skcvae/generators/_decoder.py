@@ -100,8 +100,11 @@ class DecoderMixin:
         """
         import torch
 
+        require_labels(y)
         decoder = self.make_decoder("cpu")
-        latents = check_array(z, dtype=np.float32, ensure_min_samples=0, input_name="z")
+        latents = check_array(
+            z, dtype=np.float32, order="C", ensure_min_samples=0, input_name="z"
+        )
         codes = encode_labels(y, decoder.classes)
         if latents.shape != (len(codes), decoder.latent_dim):
             raise ValueError(
@@ -116,4 +119,13 @@ class DecoderMixin:
             decode = getattr(decoder.sampler, "decode_latents", decode)
         codes = torch.from_numpy(codes)
         with torch.inference_mode():
-            return to_units(decode(torch.from_numpy(latents), codes), codes).numpy()
+            return to_units(decode(torch.tensor(latents), codes), codes).numpy()
+
+
+def require_labels(y):
+    """Refuse labels that are not given."""
+    if y is None:
+        raise ValueError(
+            "y is None: give the label of each sample. Only encode, reconstruct and "
+            "interpolate of a VAE, whose networks see no labels, need none."
+        )

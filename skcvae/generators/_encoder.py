@@ -7,10 +7,6 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_consistent_length, check_scalar
-from sklearn.utils.validation import check_is_fitted
-
-from .._scaling import scale_rows
-from .._validation import check_samples, encode_labels
 
 
 class EncoderMixin:
@@ -124,11 +120,3 @@ class EncoderMixin:
         labels = np.repeat(np.asarray(y), n_steps, axis=0)
         decoded = self.decode(z.reshape(-1, z.shape[2]), labels)
         return decoded.reshape(len(z), n_steps, -1)
-
-    def _to_tensors(self, X, y):
-        """Return scaled residuals and class codes of labelled samples."""
-        check_is_fitted(self)
-        X, y = check_samples(self, X, y, reset=False)
-        codes = encode_labels(y, self.classes_)
-        Z = scale_rows(X, self.offset_, self.scale_) - self.class_means_[codes]
-        return torch.from_numpy(Z.astype(np.float32)), torch.from_numpy(codes)

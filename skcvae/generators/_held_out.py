@@ -31,21 +31,14 @@ def choose_width(cvae, Z, codes, seed):
     for "gaussian", a `ClassGaussian`, are the mean log-likelihood of training and of
     held-out samples, or its lower bound, in nats.
     """
-    held_out = hold_out(codes, seed)
-    if np.count_nonzero(held_out) < _MIN_HELD_OUT:
+    parts = _split(Z, codes, seed)
+    if parts is None:
         return _WIDTHS[0], {}
-    parts = [(Z[mask], codes[mask]) for mask in (~held_out, held_out)]
     means = fit_class_means(*parts[0], codes.max() + 1)
-    scores = {"gaussian": _means(gaussian_log_likelihood(means, *p) for p in parts)}
-    chosen, best = _WIDTHS[0], None
-    for width in _WIDTHS:
-        candidate = _fit_width(cvae, width, *parts[0], seed)
-        bounds = [log_likelihood_bound(candidate, *part, seed) for part in parts]
-        scores[width] = _means(bounds)
-        if best is not None and not is_worth(bounds[0] - best[0], bounds[1] - best[1]):
-            break
-        chosen, best = width, bounds
-    return chosen, scores
+    gaussian = _means(gaussian_log_likelihood(means, *p) for p in parts)
+    tried = {width: (width, {}) for width in _WIDTHS}
+    chosen, scores = _raise(cvae, parts, seed, tried, is_worth)
+    return chosen, {"gaussian": gaussian, **scores}
 
 
 def choose_epochs(cvae, Z, codes, seed):
@@ -57,23 +50,36 @@ def choose_epochs(cvae, Z, codes, seed):
     in `choose_width`, for each number of epochs that was tried.
     """
     usual = count_epochs(cvae, len(Z))
+    numbers = [max(usual // divisor, 1) for divisor in _EPOCH_DIVISORS]
+    parts = _split(Z, codes, seed)
+    if parts is None:
+        return numbers[0], {}
+    tried = {n: (cvae.architecture.width, {"max_epochs": n}) for n in numbers}
+    return _raise(cvae, parts, seed, tried, generalises)
+
+
+def _split(Z, codes, seed):
+    """Return training and held-out samples with their codes, or None if too few."""
     held_out = hold_out(codes, seed)
-    chosen = max(usual // _EPOCH_DIVISORS[0], 1)
     if np.count_nonzero(held_out) < _MIN_HELD_OUT:
-        return chosen, {}
-    parts = [(Z[mask], codes[mask]) for mask in (~held_out, held_out)]
-    scores, best = {}, None
-    for divisor in _EPOCH_DIVISORS:
-        n_epochs = max(usual // divisor, 1)
-        width = cvae.architecture.width
-        candidate = _fit_width(cvae, width, *parts[0], seed, max_epochs=n_epochs)
+        return None
+    return [(Z[mask], codes[mask]) for mask in (~held_out, held_out)]
+
+
+def _raise(cvae, parts, seed, tried, gains):
+    """Return the last candidate before one that gains nothing, and all scores.
+
+    `tried` has width and parameters of each. `gains` compares the log-likelihoods of
+    training and of held-out samples with those of the candidate before.
+    """
+    scores, chosen, best = {}, None, None
+    for name, (width, params) in tried.items():
+        candidate = _fit_width(cvae, width, *parts[0], seed, **params)
         bounds = [log_likelihood_bound(candidate, *part, seed) for part in parts]
-        scores[n_epochs] = _means(bounds)
-        if best is not None and not generalises(
-            bounds[0] - best[0], bounds[1] - best[1]
-        ):
+        scores[name] = _means(bounds)
+        if best is not None and not gains(bounds[0] - best[0], bounds[1] - best[1]):
             break
-        chosen, best = n_epochs, bounds
+        chosen, best = name, bounds
     return chosen, scores
 
 

@@ -13,6 +13,7 @@ from .._label_sets import (
     unique_label_sets,
 )
 from .._warnings import warn_user
+from ._decoder import require_labels
 from ._label_effects import LabelEffects, fit_label_effects
 
 
@@ -109,6 +110,7 @@ class LabelSetMixin:
 
     def _view(self, Y):
         """Return a view of label sets, and the code of each sample in it."""
+        require_labels(Y)
         sets, codes = unique_label_sets(check_new_label_sets(Y, self.classes_))
         return self._for_label_sets(sets), codes
 

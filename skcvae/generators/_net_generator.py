@@ -9,6 +9,7 @@ from numbers import Integral, Real
 import numpy as np
 import torch
 from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted
 from skorch.callbacks import LRScheduler, PassthroughScoring
 from torch.optim.lr_scheduler import OneCycleLR
 
@@ -27,9 +28,15 @@ from .._training import (
     check_net_params,
     make_net,
 )
-from .._validation import VARIANCE_CONSTRAINT, check_validation
+from .._validation import (
+    VARIANCE_CONSTRAINT,
+    check_samples,
+    check_validation,
+    encode_labels,
+)
 from ._base import BaseGenerator
 from ._block_net import fit_net_to_blocks
+from ._decoder import require_labels
 
 _AUTO_EPOCHS = (10, 300)
 # What a generator's own parameters set: a second value would contradict the schedule.
@@ -135,6 +142,15 @@ class NetGenerator(BaseGenerator):
             self._new_to_net(self._residuals(Z, codes).astype(np.float32))
         )
         return _place(x, codes, device)
+
+    def _to_tensors(self, X, y):
+        """Return of samples of the user what the networks model, and class codes."""
+        require_labels(y)
+        check_is_fitted(self)
+        X, y = check_samples(self, X, y, reset=False)
+        codes = encode_labels(y, self.classes_)
+        Z = self._residuals(scale_rows(X, self.offset_, self.scale_), codes)
+        return torch.from_numpy(Z.astype(np.float32)), torch.from_numpy(codes)
 
     def _residuals(self, Z, codes):
         """Return of new scaled samples what the networks model."""

@@ -53,9 +53,9 @@ class ImageGridDisplay(BaseDisplay):
 
     Notes
     -----
-    Images of bytes are drawn in 0..255, others in 0..1 if the real ones lie there, and
-    else between the least and the largest value of the real ones; without real ones,
-    of the generated ones.
+    Images of bytes above 1 are drawn in 0..255, others in 0..1 if the real ones lie
+    there, and else between the least and the largest value of the real ones; without
+    real ones, of the generated ones.
 
     See Also
     --------
@@ -377,6 +377,8 @@ class InterpolationDisplay(BaseDisplay):
         check_renders(decoder, image_shape)
         source = fitted_generator(estimator, "interpolate")
         ways = source.interpolate(X1, X2, y, n_steps=n_steps)
+        if decoder is None and has_bytes(X1):
+            ways = to_bytes(ways)
         images = to_images(ways.reshape(-1, ways.shape[2]), decoder, image_shape)
         images = images.reshape(*ways.shape[:2], *images.shape[1:])
         return cls(images=images).plot(ax=ax, **kwargs)

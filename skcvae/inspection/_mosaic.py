@@ -2,16 +2,23 @@
 
 import numpy as np
 
+from .._rendering import are_fractions
 from ._base import with_defaults
 
 
 def has_bytes(samples):
-    """Return whether samples are pixels of type uint8."""
-    return getattr(samples, "dtype", None) == np.uint8
+    """Return whether samples are pixels of type uint8, other than black and white."""
+    pixels = np.asarray(samples)
+    return pixels.dtype == np.uint8 and pixels.max(initial=0) > 1
 
 
 def to_bytes(pixels):
-    """Round pixels, and cut them to [0, 255]."""
+    """Round pixels, and cut them to [0, 255]; refuse those of other units."""
+    if are_fractions(pixels):
+        raise ValueError(
+            "Some samples are pixels of bytes, and others fractions from 0 to 1. Give "
+            "all from 0 to 255."
+        )
     return np.clip(np.rint(pixels), 0, 255).astype(np.uint8)
 
 

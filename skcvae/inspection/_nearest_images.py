@@ -163,7 +163,7 @@ class NearestImagesDisplay(BaseDisplay):
             check_renders(decoder, image_shape)
         check_scalar(max_samples, "max_samples", Integral, min_val=1)
         S, M = check_record_sets(X_synthetic=X_synthetic, X_train=X_train).values()
-        sources = None if images is None else _check_photos(images, len(M))
+        sources = None if images is None else check_photos(images, len(M))
         labels = np.arange(len(S))
         if y_synthetic is not None:
             labels = check_one_label_per_sample(y_synthetic, S, "y_synthetic")
@@ -210,16 +210,17 @@ class NearestImagesDisplay(BaseDisplay):
         ax.set_ylabel("generated sample")
 
 
-def _check_photos(images, n_samples):
-    """Return a source for each sample, without reading any."""
-    from ..embedding._images import as_sources
+def check_photos(images, n_samples):
+    """Return a source for each sample; refuse missing files, without reading any."""
+    from ..embedding._images import as_sources, check_files
 
     sources = as_sources(images)
     if len(sources) != n_samples:
         raise ValueError(
-            f"images must hold one image for each of the {n_samples} samples of "
-            f"X_train, got {len(sources)}."
+            f"images must hold one image for each of the {n_samples} training samples, "
+            f"got {len(sources)}."
         )
+    check_files(sources)
     return sources
 
 

@@ -269,8 +269,8 @@ class HeadFittingMixin:
         if not net.n_finished_epochs_:
             raise KeyboardInterrupt
         self.history_ = copy.deepcopy(net.history)
-        # Training may have been stopped before the last epoch that was asked for.
-        self._correct_logits(priors, net.n_finished_epochs_ - 1)
+        # Training may have been stopped, and an earlier epoch restored.
+        self._correct_logits(priors, net.kept_epoch())
         net.release_training_state()
         self.net_, self.head_ = net, net.module_
         if net.interrupted_:

@@ -86,6 +86,13 @@ class HeadNet(TrainingNet):
         ]
         self.criterion_ = self.loss_at(len(self.history) - 1).to(self.device)
 
+    def kept_epoch(self):
+        """Return the epoch, from 0 on, that the weights are of."""
+        for _, callback in self.callbacks_:
+            if getattr(callback, "best_model_weights_", None) is not None:
+                return callback.best_epoch_ - 1
+        return self.n_finished_epochs_ - 1
+
     def get_loss(self, y_pred, y_true, X=None, training=False):
         """Return the weighted mean over the samples, and over both labels of each."""
         labels = y_true

@@ -240,6 +240,10 @@ def check_schedules(classifier, n_epochs):
         variance = value_at(classifier.variance, *history)
         if variance is not None:
             check_variance(variance, classifier.classes_)
+        elif callable(classifier.variance):
+            raise ValueError(
+                f"variance must return a value, got None in epoch {epoch}."
+            )
 
 
 class ScheduledStream:

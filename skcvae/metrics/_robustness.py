@@ -192,14 +192,6 @@ def _like(X, values):
     return type(X)(values, columns=X.columns, index=X.index)
 
 
-# The levels of ImageNet-C (Hendrycks and Dietterich 2019), from 1 to 5.
-_LEVELS = {
-    "blur": (1, 2, 3, 4, 6),
-    "noise": (0.08, 0.12, 0.18, 0.26, 0.38),
-    "brightness": (0.1, 0.2, 0.3, 0.4, 0.5),
-    "contrast": (0.4, 0.3, 0.2, 0.1, 0.05),
-    "jpeg": (25, 18, 15, 10, 7),
-}
 # The side of the images that the radius of the blur is for.
 _BLUR_SIDE = 224
 
@@ -214,7 +206,12 @@ def _noise(pixels, level, rng):
 
 
 def _brightness(pixels, level, rng):
-    return pixels + 255.0 * level
+    """Raise the largest channel, and the others so that hue and saturation stay."""
+    if pixels.ndim == 2:
+        return pixels + 255.0 * level
+    value = pixels.max(axis=2, keepdims=True).astype(float)
+    raised = np.minimum(value + 255 * level, 255)
+    return np.where(value > 0, pixels * raised / np.maximum(value, 1), raised)
 
 
 def _contrast(pixels, level, rng):
@@ -229,12 +226,13 @@ def _jpeg(pixels, level, rng):
         return np.asarray(image)
 
 
+# Functions, and their levels from 1 to 5 (Hendrycks and Dietterich 2019).
 _CORRUPTIONS = {
-    "blur": _blur,
-    "noise": _noise,
-    "brightness": _brightness,
-    "contrast": _contrast,
-    "jpeg": _jpeg,
+    "blur": (_blur, (1, 2, 3, 4, 6)),
+    "noise": (_noise, (0.08, 0.12, 0.18, 0.26, 0.38)),
+    "brightness": (_brightness, (0.1, 0.2, 0.3, 0.4, 0.5)),
+    "contrast": (_contrast, (0.4, 0.3, 0.2, 0.1, 0.05)),
+    "jpeg": (_jpeg, (25, 18, 15, 10, 7)),
 }
 
 
@@ -288,8 +286,9 @@ def corruption_scores(
     corruptions : sequence of str or dict
         Names of corruptions, by default all of "blur", "noise", "brightness",
         "contrast" and "jpeg"; or a dict from names to functions of your own, which take
-        the pixels of an image, a severity and a :class:`numpy.random.RandomState`, and
-        return pixels of the same shape. They are rounded and cut to [0, 255].
+        the pixels of an image as floats from 0 to 255, a severity and a
+        :class:`numpy.random.RandomState`, and return pixels of the same shape. They are
+        rounded and cut to [0, 255].
 
     severities : sequence of int, default=(1, 3, 5)
         From 1 to 5 for the named corruptions, and any values for your own.
@@ -404,7 +403,7 @@ def _check_corruptions(corruptions, severities):
     if len(corruptions) == 0 or len(severities) == 0:
         raise ValueError("There must be at least one corruption and one severity.")
     if isinstance(corruptions, Mapping):
-        return dict(corruptions)
+        return {name: _own(function) for name, function in corruptions.items()}
     unknown = [name for name in corruptions if name not in _CORRUPTIONS]
     if isinstance(corruptions, str) or unknown:
         raise ValueError(
@@ -414,12 +413,20 @@ def _check_corruptions(corruptions, severities):
         raise ValueError(
             f"severities must be integers from 1 to 5, got {severities!r}."
         )
-    return {name: _named(name) for name in corruptions}
+    return {name: _named(*_CORRUPTIONS[name]) for name in corruptions}
 
 
-def _named(name):
+def _named(function, levels):
     def corrupt(pixels, severity, rng):
-        return _CORRUPTIONS[name](pixels, _LEVELS[name][severity - 1], rng)
+        return function(pixels, levels[severity - 1], rng)
+
+    return corrupt
+
+
+def _own(function):
+    def corrupt(pixels, severity, rng):
+        # Sums of bytes would wrap around, and the function may write into its argument.
+        return function(pixels.astype(np.float64), severity, rng)
 
     return corrupt
 
@@ -429,8 +436,7 @@ def _corrupted(images, name, function, severity, seed):
     rng = np.random.RandomState(seed)
     corrupted = []
     for image in images:
-        # A function of the user may write into its argument.
-        values = np.asarray(function(image.copy(), severity, rng))
+        values = np.asarray(function(image, severity, rng))
         if values.shape != image.shape:
             raise ValueError(
                 f"The corruption {name!r} returned the shape {values.shape} for an "

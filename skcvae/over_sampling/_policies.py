@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -137,14 +138,15 @@ class RaiseWhileBetter:
         so that the standard error is too small: 2 is a strict choice.
 
     scoring : str, default="score"
-        Name of the score, where the search has several.
+        Name of the score, where the search has several. Higher must be better, as for
+        all scorers of scikit-learn.
 
     Raises
     ------
     ValueError
         If `n_errors` is negative or not finite. In a search: if there are fewer than
         two splits, a score is missing, or a parameter returns to a value that it had
-        before, so that candidates have no order.
+        before, or both rises and falls, so that candidates have no order.
 
     See Also
     --------
@@ -229,11 +231,20 @@ class RaiseWhileBetter:
 def _check_order(candidates):
     """Refuse a grid of several parameters: its candidates are in no order."""
     for name in sorted({name for params in candidates for name in params}):
-        values = [id(params.get(name)) for params in candidates]
-        runs = [value for value, _ in groupby(values)]
-        if len(set(runs)) < len(runs):
+        values = [params.get(name) for params in candidates]
+        runs = [value for value, _ in groupby(map(id, values))]
+        if len(set(runs)) < len(runs) or _turns(values):
             raise ValueError(
                 "RaiseWhileBetter needs candidates from the least to the most "
-                f"augmentation, and {name!r} returns to a value that it had before. "
-                "Search over one parameter, or a list of grids of one candidate each."
+                f"augmentation, and {name!r} returns to a value that it had before, or "
+                "rises and falls. Search over one parameter in order, or a list of "
+                "grids of one candidate each."
             )
+
+
+def _turns(values):
+    """Tell whether numbers both rise and fall, as those of a random search do."""
+    if not all(isinstance(value, Real) for value in values):
+        return False
+    steps = np.diff(np.array(values, dtype=float))
+    return (steps < 0).any() and (steps > 0).any()

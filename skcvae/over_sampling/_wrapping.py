@@ -7,7 +7,7 @@ from numbers import Integral
 import numpy as np
 from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
-from sklearn.utils import check_random_state
+from sklearn.utils import assert_all_finite, check_random_state
 
 from .._generation import (
     check_frozen,
@@ -88,6 +88,13 @@ class _Source(ABC):
         Each call draws with another seed.
         """
         samples, labels = self._draw(counts)
+        name = type(self.sampler).__name__
+        if samples.shape[1:] != self._X.shape[1:]:
+            raise ValueError(
+                f"{name} drew samples of shape {samples.shape[1:]}, and the training "
+                f"samples have {self._X.shape[1:]}."
+            )
+        assert_all_finite(samples, estimator_name=name, input_name="drawn samples")
         order = np.argsort(labels, kind="stable")
         classes, starts = np.unique(labels[order], return_index=True)
         groups = np.split(samples[order], starts[1:])

@@ -17,9 +17,10 @@ from tqdm.auto import tqdm
 
 from .._extras import import_extra, import_pyplot
 from .._files import check_output, write_whole
-from .._rendering import check_renders
+from .._rendering import check_renders, to_images
 from .._statistics import Estimate
 from .._tables import find_categorical
+from ..inspection._nearest_images import check_photos
 from ._columns import MAX_CATEGORIES, encode_run, measure_columns
 from ._figures import MAX_CLASS_IMAGES, draw_classes, draw_figures, draw_gallery
 from ._privacy import audit, describe_privacy
@@ -160,8 +161,8 @@ def report(  # noqa: PLR0913  three sets of samples with their groups
 
     ValueError
         If the file cannot be written, there is not one image for each training sample,
-        the features differ, the model cannot generate samples, or a constraint cannot
-        be applied.
+        a file of an image is missing, `decoder` returns no images, the features differ,
+        the model cannot generate samples, or a constraint cannot be applied.
 
     See Also
     --------
@@ -212,6 +213,8 @@ def report(  # noqa: PLR0913  three sets of samples with their groups
             random_state,
             is_table=tables is not None,
         )
+        if decoder is not None:
+            to_images(run.train.X[:1], decoder)
         if tables is not None:
             listed = find_categorical(run.train.X, tables.categorical_features)
             rules = tables.constraints if constraints is None else constraints
@@ -239,11 +242,8 @@ def _check_gallery(images, decoder, X, is_table):
         )
     if decoder is not None:
         check_renders(decoder, None)
-    if images is not None and len(images) != len(X):
-        raise ValueError(
-            f"images must hold one image for each of the {len(X)} training samples, "
-            f"got {len(images)}."
-        )
+    if images is not None:
+        check_photos(images, len(X))
 
 
 def _measure(run, groups, device, messages, verbose):
