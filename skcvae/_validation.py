@@ -20,6 +20,7 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
+from ._class_values import refuse_index
 from ._several_labels import SEVERAL_LABELS
 from ._warnings import warn_user
 
@@ -66,6 +67,7 @@ def check_variance(variance, classes):
         if unknown:
             raise ValueError(f"variance names classes that y lacks: {unknown}.")
         variance = [variance.get(label, 1.0) for label in classes.tolist()]
+    refuse_index(variance, "variance")
     values = np.asarray(variance, dtype=float)
     if values.ndim and values.shape != (len(classes),):
         raise ValueError(

@@ -3,10 +3,10 @@
 import copy
 import math
 
-import numpy as np
 import torch
 from torch import nn
 
+from .._class_values import check_class_values
 from .._training import TrainingNet, gradient_clipping
 from ._net_generator import (
     assemble_net,
@@ -402,7 +402,12 @@ OBJECTIVES = {"elbo": NegativeELBO, "reference": ReferenceLoss}
 
 
 class CVAENet(TrainingNet):
-    """skorch net that records reconstruction and KL beside the loss."""
+    """skorch net that records reconstruction and KL beside the loss.
+
+    `unit` is that of its samples, in scaled features.
+    """
+
+    unit = 1.0
 
     def initialize_optimizer(self, *args, **kwargs):
         """Make the optimizer; its steps do not cost more with many classes."""
@@ -472,12 +477,7 @@ def _check_class_weight(cvae, n_classes, label_sets):
             "net_params['criterion__class_weight'] is for classes: with several labels "
             "for each sample, leave it out."
         )
-    weight = np.asarray(weight)
-    if weight.shape != (n_classes,) or not (np.isfinite(weight) & (weight > 0)).all():
-        raise ValueError(
-            "net_params['criterion__class_weight'] must hold one positive number for "
-            f"each of {n_classes} classes, in the order of classes_."
-        )
+    check_class_values(weight, n_classes, "net_params['criterion__class_weight']")
 
 
 def _callbacks(cvae, n_steps):
