@@ -9,18 +9,22 @@ from sklearn.datasets import load_digits
 from skorch.callbacks import Callback
 from skorch.dataset import Dataset
 from skorch.helper import predefined_split
+from torch.utils.data import Subset
 
 from skcvae.anonymization import CVAEAnonymizer
 from skcvae.generators import (
     CVAE,
     VAE,
     ClassGaussian,
+    ConvBackbone,
     FlowMatching,
     InputNoise,
     KLAnnealing,
     early_stopping,
 )
+from skcvae.generators._net_generator import NetGenerator
 from skcvae.long_tail import LongTailClassifier
+from skcvae.over_sampling import CVAEOverSampler, HeadTailFusionSampler
 
 X, y = load_digits(return_X_y=True)
 X, X_val, y, y_val = X[:600], X[600:900], y[:600], y[600:900]
@@ -133,6 +137,69 @@ def test_validation_samples_may_be_a_frame_with_the_columns_of_training():
         CVAE(max_epochs=1, net_params=net_params, **FAST).fit(frames[0], y)
 
 
+@pytest.mark.parametrize("make", [CVAEAnonymizer, CVAEOverSampler])
+def test_validation_frame_of_a_wrapped_generator_has_the_columns_of_training(make):
+    names = [f"pixel{i}" for i in range(64)]
+    frames = [pd.DataFrame(part, columns=names) for part in (X, X_val)]
+
+    def fit(val):
+        net_params = early_stopping(val, y_val)
+        estimator = make(max_epochs=1, hidden_dim=16, net_params=net_params, **FAST)
+        return estimator.fit(frames[0], y).generator_.history_[:, "valid_loss"]
+
+    assert fit(frames[1]) == fit(X_val)
+    with pytest.raises(ValueError, match="feature names should match"):
+        fit(frames[1][names[::-1]])
+
+
+def test_validation_label_sets_may_be_a_frame_with_the_labels_of_training():
+    sets = pd.DataFrame({name: y % 3 == i for i, name in enumerate("abc")}).astype(int)
+    val = pd.DataFrame({name: y_val % 3 == i for i, name in enumerate("abc")})
+
+    def fit(val):
+        cvae = CVAE(max_epochs=1, net_params=early_stopping(X_val, val), **FAST)
+        return cvae.fit(X, sets).history_[:, "valid_loss"]
+
+    assert fit(val) == fit(val.to_numpy())
+    with pytest.raises(ValueError, match="columns of y are not the labels of fit"):
+        fit(val[["c", "b", "a"]])
+
+
+@pytest.mark.parametrize(
+    "net_params",
+    [
+        early_stopping(X_val, y_val + 1),
+        early_stopping(X_val[:, :63], y_val),
+        {"train_split": 5},
+        {"callbacks": [("noise", InputNoise([0.1, 0.2]))]},
+        {"callbacks": [("annealing", KLAnnealing(2.0))]},
+    ],
+    ids=["labels", "features", "split", "noise", "annealing"],
+)
+@pytest.mark.parametrize("kind", ["width", "epochs", "head"])
+def test_options_are_refused_before_anything_is_trained(kind, net_params, monkeypatch):
+    def train(*args):
+        raise AssertionError("A generator was trained.")
+
+    monkeypatch.setattr(NetGenerator, "_train", train)
+    params = {"net_params": net_params, **FAST}
+    if kind == "width":
+        estimator = CVAE(hidden_dim="auto", **params)
+    elif kind == "epochs":
+        backbone = ConvBackbone((8, 8), width=4)
+        estimator = CVAE(architecture=backbone, hidden_dim="auto", **params)
+    else:
+        estimator = LongTailClassifier(CVAE(**FAST), solver="sgd", **params)
+    with pytest.raises(ValueError):
+        estimator.fit(X, y)
+
+
+def test_a_training_without_use_for_validation_samples_refuses_them():
+    sampler = HeadTailFusionSampler(net_params=early_stopping(X_val, y_val), **FAST)
+    with pytest.raises(ValueError, match="takes no validation samples"):
+        sampler.fit(X, y)
+
+
 @pytest.mark.parametrize(
     "make", [CVAE, lambda **params: LongTailClassifier(solver="sgd", **params)]
 )
@@ -143,6 +210,9 @@ def test_validation_sets_that_cannot_be_used_are_refused(make):
 
     with pytest.raises(ValueError, match="no labels"):
         fit(X_val)
+    with pytest.raises(ValueError, match="no labels"):
+        split = predefined_split(Subset(Dataset(X_val), range(9)))
+        make(max_epochs=1, net_params={"train_split": split}, **FAST).fit(X, y)
     with pytest.raises(ValueError, match="unseen labels"):
         fit(X_val, y_val + 1)
     with pytest.raises(ValueError, match="X_val contains NaN"):

@@ -105,7 +105,7 @@ class KLAnnealing(Callback):
     def __init__(self, share: float = 0.3) -> None:
         self.share = share
 
-    def check(self, estimator, n_classes):
+    def check_estimator(self, estimator, n_classes):
         """Refuse a share out of range, and an estimator or loss without a KL term."""
         if not (isinstance(self.share, Real) and 0 <= self.share <= 1):
             raise ValueError(
@@ -115,7 +115,7 @@ class KLAnnealing(Callback):
 
     def on_train_begin(self, net, **kwargs):
         """Remember the weight."""
-        self.check(net.criterion_, None)
+        self.check_estimator(net.criterion_, None)
         self.beta_ = net.criterion_.beta
 
     def on_batch_begin(self, net, batch=None, training=None, **kwargs):
@@ -161,7 +161,7 @@ class InputNoise(Callback):
     def __init__(self, std: ArrayLike = 0.1) -> None:
         self.std = std
 
-    def check(self, estimator, n_classes):
+    def check_estimator(self, estimator, n_classes):
         """Return the deviation of each class, or refuse it, or the estimator."""
         _check_kl_term(self, estimator)
         std = check_class_values(
@@ -172,7 +172,7 @@ class InputNoise(Callback):
     def on_train_begin(self, net, **kwargs):
         """Read the deviations, in the units of the samples of the net."""
         n_classes = getattr(net, "module__n_classes", None)
-        std = self.check(net.criterion_, n_classes)
+        std = self.check_estimator(net.criterion_, n_classes)
         if np.ndim(self.std) and getattr(net, "module__label_sets", None) is not None:
             raise ValueError(
                 "With several labels for each sample, std of InputNoise must be one "

@@ -31,6 +31,8 @@ def choose_width(cvae, Z, codes, seed):
     for "gaussian", a `ClassGaussian`, are the mean log-likelihood of training and of
     held-out samples, or its lower bound, in nats.
     """
+    # Callbacks and validation samples, which the trials leave out.
+    cvae._check_net_params()
     held_out = hold_out(codes, seed)
     if np.count_nonzero(held_out) < _MIN_HELD_OUT:
         return _WIDTHS[0], {}
@@ -56,6 +58,7 @@ def choose_epochs(cvae, Z, codes, seed):
     have memorised. Either counts where chance does not explain it. The scores are as
     in `choose_width`, for each number of epochs that was tried.
     """
+    cvae._check_net_params()
     usual = count_epochs(cvae, len(Z))
     held_out = hold_out(codes, seed)
     chosen = max(usual // _EPOCH_DIVISORS[0], 1)
