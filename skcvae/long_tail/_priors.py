@@ -116,7 +116,7 @@ class BatchPriors:
     def replaced(self, epoch):
         """Return the probability that a sample is replaced in an epoch, by class."""
         if callable(self.p_augment):
-            return self.p_augment(epoch, self.valid_losses)
+            return self.p_augment(epoch, self.valid_losses[:epoch])
         return self.p_augment
 
     def drawn(self, epoch):
