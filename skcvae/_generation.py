@@ -265,7 +265,7 @@ def fit_into(estimator, generator, X, y, memory, X_unlabeled=None):
     When training is interrupted, `generator_` is the generator after the last finished
     epoch, if there was one.
     """
-    _check_validation_names(estimator, generator)
+    check_validation_names(estimator, generator)
     try:
         estimator.generator_ = fit_generator(generator, X, y, memory, X_unlabeled)
     except KeyboardInterrupt:
@@ -274,7 +274,7 @@ def fit_into(estimator, generator, X, y, memory, X_unlabeled=None):
         raise
 
 
-def _check_validation_names(estimator, generator):
+def check_validation_names(estimator, generator):
     """Refuse validation samples of a generator in other columns than those of `fit`.
 
     The generator gets arrays, and does not know the columns.

@@ -449,6 +449,40 @@ def test_values_of_classes_in_the_order_of_a_pandas_index_are_refused(make):
 # No scaling
 
 
+def test_an_output_between_0_and_1_of_unscaled_samples_is_refused():
+    with pytest.raises(ValueError, match="is for objective='reference'"):
+        CVAE(net_params={"module__bounded": True}, **FAST).fit(X, y)
+
+
+def test_a_width_without_a_half_is_refused():
+    with pytest.raises(ValueError, match="hidden_dim of at least 2"):
+        CVAE(architecture="large", hidden_dim=1, **FAST).fit(X, y)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        early_stopping(X_val + 1, y_val, patience=1),
+        early_stopping(X_val, y_val, patience=2),
+        {"callbacks": [("noise", InputNoise(0.1))]},
+        {"callbacks": [("noise", InputNoise(0.2))]},
+        {"criterion__class_weight": np.arange(1.0, 11.0)},
+    ],
+    ids=["samples", "patience", "noise", "std", "weight"],
+)
+def test_a_cache_tells_training_options_apart(change, tmp_path):
+    params = {"max_epochs": 2, "hidden_dim": 16, "memory": str(tmp_path), **FAST}
+
+    def fit(net_params):
+        sampler = CVAEOverSampler(net_params=net_params, **params).fit(X, y)
+        return [epoch["dur"] for epoch in sampler.generator_.history_]
+
+    first = fit(early_stopping(X_val, y_val, patience=1))
+    # What was measured comes back from the cache only.
+    assert fit(early_stopping(X_val.copy(), y_val.copy(), patience=1)) == first
+    assert fit(change) != first
+
+
 def test_the_reference_objective_without_scaling_sees_the_samples_as_they_are():
     constant = np.column_stack([X, np.full(len(X), 5.0)])
     batches = []

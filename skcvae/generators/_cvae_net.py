@@ -437,6 +437,7 @@ class CVAENet(TrainingNet):
 def build_net(cvae, n_samples, n_classes, device, label_sets=None):
     """Return the untrained net of a CVAE; its `net_params` win."""
     _check_class_weight(cvae, n_classes, label_sets)
+    _check_module_params(cvae)
     named = isinstance(cvae.architecture, str)
     params = {
         "module": cvae._module,
@@ -465,6 +466,15 @@ def build_net(cvae, n_samples, n_classes, device, label_sets=None):
 def count_epochs(cvae, n_samples):
     """Return the number of epochs that `max_epochs` of a CVAE stands for."""
     return resolve_max_epochs(cvae, n_samples, _AUTO_STEPS)
+
+
+def _check_module_params(cvae):
+    """Refuse a width without a half, and bounds without a scaling to them."""
+    if cvae.architecture == "large" and cvae.hidden_dim_ < 2:
+        raise ValueError("architecture='large' needs a hidden_dim of at least 2.")
+    bounded = (cvae.net_params or {}).get("module__bounded", False)
+    if bounded and cvae.objective != "reference":
+        raise ValueError("net_params['module__bounded'] is for objective='reference'.")
 
 
 def _check_class_weight(cvae, n_classes, label_sets):
