@@ -155,11 +155,11 @@ def check_net_params(net_params, reserved, owner, *, plain_forward=True):
             "net_params['callbacks'] must be a list, to be added to the estimator's "
             "own."
         )
-    if not callable(params.get("train_split", callable)) and params["train_split"]:
+    split = params.get("train_split")
+    if split is not None and not callable(split):
         raise ValueError(
             "net_params['train_split'] must be a function that splits, such as "
-            "skorch.helper.predefined_split(dataset), got "
-            f"{type(params['train_split']).__name__}."
+            f"skorch.helper.predefined_split(dataset), got {type(split).__name__}."
         )
 
 

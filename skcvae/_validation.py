@@ -275,15 +275,17 @@ def check_labels(y):
         raise TypeError("The labels in y must be uniformly strings or numbers.")
 
 
-def encode_labels(y, classes):
+def encode_labels(y, classes, name="y"):
     """Return the positions of labels in `classes`; refuse a label that it lacks."""
     y = np.asarray(y)
     if y.ndim != 1:
-        raise ValueError(f"y should be a 1d array, got an array of shape {y.shape}.")
+        raise ValueError(
+            f"{name} should be a 1d array, got an array of shape {y.shape}."
+        )
     codes = find_codes(y, classes)
     if (codes < 0).any():
         unseen = list(dict.fromkeys(y[codes < 0].tolist()))
-        raise ValueError(f"y contains previously unseen labels: {unseen[:5]}")
+        raise ValueError(f"{name} contains previously unseen labels: {unseen[:5]}")
     return codes
 
 
@@ -436,7 +438,7 @@ def check_validation(estimator, X, y):
             f"features, and the training samples {estimator.n_features_in_}."
         )
     check_finite_in_float32(X)
-    return X, encode_labels(y, estimator.classes_)
+    return X, encode_labels(y, estimator.classes_, "y_val")
 
 
 def check_finite_in_float32(X, feature_names=None):

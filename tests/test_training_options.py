@@ -171,10 +171,11 @@ def test_validation_label_sets_may_be_a_frame_with_the_labels_of_training():
         early_stopping(X_val, y_val + 1),
         early_stopping(X_val[:, :63], y_val),
         {"train_split": 5},
+        {"train_split": np.ones(3)},
         {"callbacks": [("noise", InputNoise([0.1, 0.2]))]},
         {"callbacks": [("annealing", KLAnnealing(2.0))]},
     ],
-    ids=["labels", "features", "split", "noise", "annealing"],
+    ids=["labels", "features", "split", "array", "noise", "annealing"],
 )
 @pytest.mark.parametrize("kind", ["width", "epochs", "head"])
 def test_options_are_refused_before_anything_is_trained(kind, net_params, monkeypatch):

@@ -23,7 +23,8 @@ def early_stopping(
     `net_params` to them, and for :class:`~skcvae.long_tail.LongTailClassifier`. The
     weights of the epoch with the lowest validation loss are kept, and the learning rate
     is constant. Nothing else is learned from validation samples. Set `max_epochs` of
-    the estimator to more than it will need: "auto" may end the training before.
+    the estimator to more than it will need: "auto" may end the training before. Give a
+    number as `hidden_dim`: "auto" tries each width for all of `max_epochs`.
 
     Parameters
     ----------
