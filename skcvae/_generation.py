@@ -12,7 +12,11 @@ from filelock import FileLock
 from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils import assert_all_finite, check_random_state, get_tags
-from sklearn.utils.validation import check_is_fitted, check_memory
+from sklearn.utils.validation import (
+    _check_feature_names,
+    check_is_fitted,
+    check_memory,
+)
 from threadpoolctl import threadpool_limits
 
 from . import __version__
@@ -261,12 +265,28 @@ def fit_into(estimator, generator, X, y, memory, X_unlabeled=None):
     When training is interrupted, `generator_` is the generator after the last finished
     epoch, if there was one.
     """
+    check_validation_names(estimator, generator)
     try:
         estimator.generator_ = fit_generator(generator, X, y, memory, X_unlabeled)
     except KeyboardInterrupt:
         if hasattr(generator, "classes_"):
             estimator.generator_ = generator
         raise
+
+
+def check_validation_names(estimator, generator):
+    """Refuse validation samples of a generator in other columns than those of `fit`.
+
+    The generator gets arrays, and does not know the columns.
+    """
+    net_params = getattr(generator, "net_params", None) or {}
+    if "train_split" not in net_params or not hasattr(estimator, "feature_names_in_"):
+        return
+    from ._training import given_validation
+
+    valid = given_validation(net_params)
+    if valid is not None:
+        _check_feature_names(estimator, valid[0], reset=False)
 
 
 def draw(source, y=None, *, n_samples=None, variance=None, random_state=None, out=None):

@@ -18,7 +18,7 @@ def shape_of(y):
     if hasattr(y, "shape"):
         return y.shape
     try:
-        return np.shape(y)
+        return np.asarray(y).shape
     except ValueError:
         return None
 

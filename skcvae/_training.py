@@ -62,20 +62,31 @@ class GivenValidation:
     def __call__(self, dataset, y=None, **fit_params):
         """Return the training set and the validation set."""
         train, valid = self.split(dataset, y, **fit_params)
-        inner = valid
-        while not isinstance(inner, LabelledTensors) and hasattr(inner, "dataset"):
-            inner = inner.dataset
-        if valid is None or isinstance(inner, LabelledTensors):
-            return train, valid
-        if type(valid) is SkorchDataset:
-            # Its pairs would hide the columns of a frame, and that labels are missing.
-            if valid.y is None:
-                raise ValueError("The validation set of net_params has no labels.")
-            return train, self.convert(valid.X, np.asarray(valid.y))
-        pairs = [valid[index] for index in range(len(valid))]
-        labels = [y.item() if hasattr(y, "item") else y for _, y in pairs]
-        X = [x for x, _ in pairs]
-        return train, self.convert(X, np.array(labels))
+        raw = _read_validation(valid)
+        return train, valid if raw is None else self.convert(*raw)
+
+
+def given_validation(net_params):
+    """Return samples and labels of a predefined validation set, or None without one."""
+    split = (net_params or {}).get("train_split")
+    return _read_validation(getattr(split, "keywords", {}).get("valid_ds"))
+
+
+def _read_validation(valid):
+    """Return samples and labels of a set of the user; None for others."""
+    inner = valid
+    while not isinstance(inner, LabelledTensors) and hasattr(inner, "dataset"):
+        inner = inner.dataset
+    if valid is None or isinstance(inner, LabelledTensors):
+        return None
+    # Its pairs would hide that labels are missing, and the columns of a frame.
+    if isinstance(inner, SkorchDataset) and inner.y is None:
+        raise ValueError("The validation set of net_params has no labels.")
+    if type(valid) is SkorchDataset:
+        return valid.X, valid.y
+    pairs = [valid[index] for index in range(len(valid))]
+    labels = [y.item() if hasattr(y, "item") else y for _, y in pairs]
+    return [x for x, _ in pairs], np.array(labels)
 
 
 class TensorLoader:
@@ -144,6 +155,21 @@ def check_net_params(net_params, reserved, owner, *, plain_forward=True):
             "net_params['callbacks'] must be a list, to be added to the estimator's "
             "own."
         )
+    split = params.get("train_split")
+    if split is not None and not callable(split):
+        raise ValueError(
+            "net_params['train_split'] must be a function that splits, such as "
+            f"skorch.helper.predefined_split(dataset), got {type(split).__name__}."
+        )
+
+
+def check_callbacks(estimator, n_classes=None):
+    """Let callbacks of ours refuse an estimator before it is trained."""
+    for callback in (estimator.net_params or {}).get("callbacks") or []:
+        part = callback[-1] if isinstance(callback, tuple) else callback
+        # skorch takes classes as well, and sets their parameters later.
+        if hasattr(part, "check_estimator") and not isinstance(part, type):
+            part.check_estimator(estimator, n_classes)
 
 
 class TrainingNet(NeuralNet):

@@ -20,6 +20,7 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
+from ._class_values import refuse_index
 from ._rendering import hint_channels
 from ._several_labels import SEVERAL_LABELS
 from ._warnings import warn_user
@@ -69,6 +70,7 @@ def check_variance(variance, classes):
         if unknown:
             raise ValueError(f"variance names classes that y lacks: {unknown}.")
         variance = [variance.get(label, 1.0) for label in classes.tolist()]
+    refuse_index(variance, "variance")
     values = np.asarray(variance, dtype=float)
     if values.ndim and values.shape != (len(classes),):
         raise ValueError(
@@ -278,15 +280,17 @@ def check_labels(y):
         raise TypeError("The labels in y must be uniformly strings or numbers.")
 
 
-def encode_labels(y, classes):
+def encode_labels(y, classes, name="y"):
     """Return the positions of labels in `classes`; refuse a label that it lacks."""
     y = np.asarray(y)
     if y.ndim != 1:
-        raise ValueError(f"y should be a 1d array, got an array of shape {y.shape}.")
+        raise ValueError(
+            f"{name} should be a 1d array, got an array of shape {y.shape}."
+        )
     codes = find_codes(y, classes)
     if (codes < 0).any():
         unseen = list(dict.fromkeys(y[codes < 0].tolist()))
-        raise ValueError(f"y contains previously unseen labels: {unseen[:5]}")
+        raise ValueError(f"{name} contains previously unseen labels: {unseen[:5]}")
     return codes
 
 
@@ -430,7 +434,7 @@ def check_validation(estimator, X, y):
             f"features, and the training samples {estimator.n_features_in_}."
         )
     check_finite_in_float32(X)
-    return X, encode_labels(y, estimator.classes_)
+    return X, encode_labels(y, estimator.classes_, "y_val")
 
 
 def check_finite_in_float32(X, feature_names=None):

@@ -38,6 +38,7 @@ LAYERS = [
     },
     {
         "_class_means",
+        "_class_values",
         "_mean_leakage",
         "_neighbors",
         "_npz",

@@ -9,11 +9,12 @@ import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import cross_val_predict
-from skorch.callbacks import Callback, EarlyStopping
+from skorch.callbacks import Callback, Checkpoint, EarlyStopping
 from skorch.dataset import ValidSplit
 from torch import nn
 
 from skcvae import CVAE
+from skcvae.generators import early_stopping
 from skcvae.long_tail import LongTailClassifier, MLPHead
 
 SIZES = np.array([60, 30, 12, 5])
@@ -224,6 +225,35 @@ def test_priors_are_those_of_the_last_epoch_that_was_trained(separated_classes):
     finished = make_classifier(**params).fit(X, y)
     assert_allclose(finished.effective_prior_, 0.25)
     assert_allclose(finished.logit_correction_, 0, atol=1e-12)
+
+
+@pytest.mark.parametrize("kind", ["early_stopping", "checkpoint"])
+def test_priors_are_those_of_the_epoch_whose_weights_are_kept(
+    kind, separated_classes, tmp_path
+):
+    X, y = separated_classes
+    # Labels that say nothing: the head can only get worse on other samples.
+    chance = np.random.RandomState(0).permutation(y)
+    net_params = early_stopping(X, np.random.RandomState(1).permutation(y), patience=9)
+    if kind == "checkpoint":
+        saving = Checkpoint("valid_loss_best", dirname=tmp_path, load_best=True)
+        net_params["callbacks"] = [saving]
+    params = {"sampling": "progressive", "loss": "cross_entropy", "max_epochs": 9}
+    classifier = make_classifier(**params, net_params=net_params).fit(X, chance)
+    best = int(np.argmin(classifier.history_[:, "valid_loss"]))
+    assert best < 8
+    expected = (1 - best / 8) * SIZES / SIZES.sum() + best / 8 * 0.25
+    assert_allclose(classifier.effective_prior_, expected)
+    assert_allclose(classifier.logit_correction_, np.log(0.25) - np.log(expected))
+
+
+def test_the_validation_loss_is_the_same_function_in_all_epochs(separated_classes):
+    X, y = separated_classes
+    params = {"sampling": "progressive", "loss": "balanced_softmax", "max_epochs": 4}
+    # Nothing is learned, so that a change would be one of the function.
+    net_params = early_stopping(X, y)
+    classifier = make_classifier(**params, lr=1e-12, net_params=net_params).fit(X, y)
+    assert_allclose(np.ptp(classifier.history_[:, "valid_loss"]), 0, atol=1e-6)
 
 
 # What skorch offers

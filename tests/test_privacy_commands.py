@@ -8,6 +8,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from typer.testing import CliRunner
 
+from skcvae import metrics
 from skcvae.anonymization import CVAEAnonymizer, GenerativeAnonymizer, KSameAnonymizer
 from skcvae.anonymization import load as load_release
 from skcvae.cli import anonymize, app, audit, probe, release
@@ -271,6 +272,9 @@ def test_validation_samples_may_come_from_another_file(source, tmp_path, monkeyp
     output = tmp_path / "out.npz"
     with pytest.raises(ValueError, match="has no validation samples"):
         anonymize(tmp_path / "train.npz", output, "cvae", **options)
+    with pytest.raises(ValueError, match="Give another file"):
+        own = {"validation": tmp_path / "train.npz", **options}
+        anonymize(tmp_path / "train.npz", output, "cvae", **own)
     with pytest.raises(ValueError, match="is for --patience"):
         anonymize(source, output, "cvae", validation=source)
     with pytest.raises(ValueError, match="k-same takes"):
@@ -573,10 +577,23 @@ def test_the_probe_prints_the_average_minimum_distance(source, tmp_path, lines):
     assert f"average_min_distance: {expected:.3g}" in lines
     decoder = tmp_path / "decoder.safetensors"
     release(source, decoder, "gaussian", seed=0)
-    probe(decoder, source, source, training=source, epochs=1, output=output)
-    again = json.loads(output.read_text())["average_min_distance"]
+    distances = []
+    for _ in range(2):
+        probe(decoder, source, source, training=source, epochs=1, output=output)
+        distances.append(json.loads(output.read_text())["average_min_distance"])
     # As many draws as there are training samples, of the same distribution.
-    assert again == pytest.approx(expected, rel=0.2)
+    assert distances[0] == pytest.approx(expected, rel=0.2)
+    assert distances[0] == distances[1]
+
+
+def test_the_probe_refuses_other_training_samples_before_it_trains(
+    source, tmp_path, monkeypatch
+):
+    other = tmp_path / "other.npz"
+    np.savez(other, X_train=np.ones((5, 3)), y_train=np.arange(5))
+    monkeypatch.setattr(metrics, "linear_probe", None)
+    with pytest.raises(ValueError, match="features"):
+        probe(source, source, source, training=other)
 
 
 def test_a_release_is_written_probed_and_audited(

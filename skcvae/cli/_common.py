@@ -237,10 +237,11 @@ def _read_validation(given, source):
             raise ValueError("--validation is for --patience: give both.")
         return
     found = read_samples(path or source, "val")
-    if path is None and source.is_file() and found.names[0] != "X_val":
+    is_source = source.is_file() and (path is None or source.samefile(path))
+    if is_source and found.names[0] != "X_val":
         raise ValueError(
-            f"{source} has no validation samples (X_val) for --patience. Give a file "
-            "with some by --validation."
+            f"{source} has no validation samples (X_val) for --patience. Give another "
+            "file with some by --validation."
         )
     given["net_params"] = early_stopping(*found.labelled, patience=patience)
 

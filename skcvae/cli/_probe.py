@@ -69,6 +69,14 @@ def probe(
         raise ValueError(f"{source} is a database: only a release takes --variance.")
     else:
         trained_on = read_samples(source, "train").labelled
+    further = {}
+    if training is not None:
+        # Before the head is trained: the samples may not fit to each other.
+        real = read_samples(training, "train").X
+        made = trained_on
+        if is_release(source):
+            made = trained_on.sample(len(real), random_state=seed)
+        further["average_min_distance"] = metrics.average_min_distance(made[0], real)
     result = metrics.linear_probe(
         trained_on,
         *read_samples(validation, "val").labelled,
@@ -78,9 +86,4 @@ def probe(
         device=device,
         random_state=seed,
     )
-    further = {}
-    if training is not None:
-        real = read_samples(training, "train").X
-        made = trained_on.sample(len(real)) if is_release(source) else trained_on
-        further["average_min_distance"] = metrics.average_min_distance(made[0], real)
     echo_result(result, output, as_json, **further)

@@ -1,5 +1,6 @@
 """Options of the training of nets: early stopping, KL annealing, noise on inputs."""
 
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,8 @@ from sklearn.utils import check_consistent_length
 from skorch.callbacks import Callback, EarlyStopping
 from skorch.dataset import Dataset
 from skorch.helper import predefined_split
+
+from .._class_values import check_class_values
 
 
 def early_stopping(
@@ -20,7 +23,8 @@ def early_stopping(
     `net_params` to them, and for :class:`~skcvae.long_tail.LongTailClassifier`. The
     weights of the epoch with the lowest validation loss are kept, and the learning rate
     is constant. Nothing else is learned from validation samples. Set `max_epochs` of
-    the estimator to more than it will need: "auto" may end the training before.
+    the estimator to more than it will need: "auto" may end the training before. Give a
+    number as `hidden_dim`: "auto" tries each width for all of `max_epochs`.
 
     Parameters
     ----------
@@ -32,12 +36,18 @@ def early_stopping(
         Their labels; `fit` refuses labels that the training samples lack.
 
     patience : int, default=15
-        Epochs without a lower validation loss after which training stops.
+        Epochs without a lower validation loss after which training stops, at least 1.
 
     Returns
     -------
     net_params : dict
         With `train_split`, `callbacks` and `callbacks__lr_schedule`.
+
+    Raises
+    ------
+    ValueError
+        If `patience` is out of its range, or samples and labels differ in number. The
+        `fit` of the estimator says what else is wrong with them, before any training.
 
     Notes
     -----
@@ -54,9 +64,13 @@ def early_stopping(
     >>> len(cvae.fit(X[:900], y[:900]).history_) < 100
     True
     """
+    if not (isinstance(patience, Integral) and patience >= 1):
+        raise ValueError(f"patience must be an int of at least 1, got {patience!r}.")
     check_consistent_length(X_val, y_val)
     # skorch takes a list for several inputs.
-    X_val, y_val = (np.array(a) if isinstance(a, list) else a for a in (X_val, y_val))
+    X_val, y_val = (
+        np.array(a) if isinstance(a, list | tuple) else a for a in (X_val, y_val)
+    )
     stopping = EarlyStopping(patience=patience, threshold=0, load_best=True)
     return {
         "train_split": predefined_split(Dataset(X_val, y_val)),
@@ -69,13 +83,14 @@ def early_stopping(
 class KLAnnealing(Callback):
     r"""Callback of a CVAE: the weight of the KL term rises from 0 to `beta`.
 
-    It rises linearly over the first epochs. The validation loss has the whole `beta`,
-    so that its values can be compared.
+    It rises linearly over the first epochs, from one epoch to the next. The validation
+    loss has the whole `beta`, so that its values can be compared.
 
     Parameters
     ----------
     share : float, default=0.3
-        Share of `max_epochs` after which the weight is `beta`, in [0, 1].
+        Share of `max_epochs` after which the weight is `beta`, in [0, 1]. Where that is
+        less than one epoch, or there is one epoch only, the weight is always `beta`.
 
     Raises
     ------
@@ -91,20 +106,25 @@ class KLAnnealing(Callback):
     def __init__(self, share: float = 0.3) -> None:
         self.share = share
 
-    def on_train_begin(self, net, **kwargs):
-        """Remember the weight."""
-        if not 0 <= self.share <= 1:
+    def check_estimator(self, estimator, n_classes):
+        """Refuse a share out of range, and an estimator or loss without a KL term."""
+        if not (isinstance(self.share, Real) and 0 <= self.share <= 1):
             raise ValueError(
                 f"share of KLAnnealing must be in [0, 1], got {self.share!r}."
             )
-        _check_net(self, net)
+        _check_kl_term(self, estimator)
+
+    def on_train_begin(self, net, **kwargs):
+        """Remember the weight."""
+        self.check_estimator(net.criterion_, None)
         self.beta_ = net.criterion_.beta
 
     def on_batch_begin(self, net, batch=None, training=None, **kwargs):
         """Set the weight of this batch."""
-        done = len(net.history) - 1
-        rise = min(1.0, done / max(self.share * net.max_epochs, 1))
-        net.criterion_.beta = self.beta_ * (rise if training else 1.0)
+        n_epochs = self.share * net.max_epochs
+        rises = training and n_epochs >= 1 and net.max_epochs > 1
+        rise = min(1.0, (len(net.history) - 1) / n_epochs) if rises else 1.0
+        net.criterion_.beta = self.beta_ * rise
 
 
 class InputNoise(Callback):
@@ -116,13 +136,17 @@ class InputNoise(Callback):
     ----------
     std : float or array-like of shape (n_classes,), default=0.1
         Standard deviation of the noise, at least 0: one number, or one for each class
-        in the order of `classes_`. It is in scaled units: those of :math:`(x - o) / s`
-        with the `offset_` o and the `scale_` s of the generator.
+        in the order of `classes_`; with several labels for each sample, one number. It
+        is in scaled units: those of :math:`(x - o) / s` with the `offset_` o and the
+        `scale_` s of the generator.
 
     Raises
     ------
     ValueError
         In `fit`: if `std` is not as above, or the estimator has no encoder.
+
+    TypeError
+        In `fit`: if `std` is a pandas object, whose order may be another one.
 
     Examples
     --------
@@ -138,19 +162,24 @@ class InputNoise(Callback):
     def __init__(self, std: ArrayLike = 0.1) -> None:
         self.std = std
 
+    def check_estimator(self, estimator, n_classes):
+        """Return the deviation of each class, or refuse it, or the estimator."""
+        _check_kl_term(self, estimator)
+        std = check_class_values(
+            self.std, n_classes, "std of InputNoise", positive=False
+        )
+        return torch.tensor(np.broadcast_to(std, n_classes), dtype=torch.float32)
+
     def on_train_begin(self, net, **kwargs):
-        """Check the deviations."""
-        _check_net(self, net)
-        n_classes = net.module__n_classes
-        std = np.asarray(self.std, dtype=np.float32)
-        if std.shape not in ((), (n_classes,)) or not (
-            np.isfinite(std).all() and (std >= 0).all()
-        ):
+        """Read the deviations, in the units of the samples of the net."""
+        n_classes = getattr(net, "module__n_classes", None)
+        std = self.check_estimator(net.criterion_, n_classes)
+        if np.ndim(self.std) and getattr(net, "module__label_sets", None) is not None:
             raise ValueError(
-                "std of InputNoise must be a finite number of at least 0, or "
-                f"{n_classes} of them, one for each class, got {self.std!r}."
+                "With several labels for each sample, std of InputNoise must be one "
+                f"number, got {self.std!r}."
             )
-        self.std_ = torch.from_numpy(np.broadcast_to(std, n_classes).copy())
+        self.std_ = std / net.unit
 
     def on_batch_begin(self, net, batch=None, training=None, **kwargs):
         """Add noise to the input of this batch."""
@@ -160,9 +189,9 @@ class InputNoise(Callback):
             inputs["x"] = target + std[:, None] * torch.randn_like(target)
 
 
-def _check_net(callback, net):
+def _check_kl_term(callback, estimator):
     """Refuse other estimators, whose batches and losses mean something else."""
-    if not hasattr(net.criterion_, "beta"):
+    if not hasattr(estimator, "beta"):
         raise ValueError(
             f"{type(callback).__name__} is for CVAE and VAE, whose loss has a KL term."
         )

@@ -396,8 +396,8 @@ class CVAE(LabelSetMixin, ImagesMixin, EncoderMixin, DecoderMixin, NetGenerator)
         additive = None if sets is None or have_one_label(sets) else sets
         net = build_net(self, n_samples, len(self.class_count_), device, additive)
         if self._coordinates is not None:
-            n_coordinates = self._coordinates.coordinates.shape[1]
-            net.set_params(module__n_features=n_coordinates)
+            net.set_params(module__n_features=self._coordinates.coordinates.shape[1])
+            net.unit = float(self._coordinates.scale)
         return net
 
     def _check_label_set_parameters(self):

@@ -3,10 +3,10 @@
 import copy
 import math
 
-import numpy as np
 import torch
 from torch import nn
 
+from .._class_values import check_class_values
 from .._training import TrainingNet, gradient_clipping
 from ._net_generator import (
     assemble_net,
@@ -402,7 +402,12 @@ OBJECTIVES = {"elbo": NegativeELBO, "reference": ReferenceLoss}
 
 
 class CVAENet(TrainingNet):
-    """skorch net that records reconstruction and KL beside the loss."""
+    """skorch net that records reconstruction and KL beside the loss.
+
+    `unit` is that of its samples, in scaled features.
+    """
+
+    unit = 1.0
 
     def initialize_optimizer(self, *args, **kwargs):
         """Make the optimizer; its steps do not cost more with many classes."""
@@ -432,6 +437,7 @@ class CVAENet(TrainingNet):
 def build_net(cvae, n_samples, n_classes, device, label_sets=None):
     """Return the untrained net of a CVAE; its `net_params` win."""
     _check_class_weight(cvae, n_classes, label_sets)
+    _check_module_params(cvae)
     named = isinstance(cvae.architecture, str)
     params = {
         "module": cvae._module,
@@ -462,6 +468,15 @@ def count_epochs(cvae, n_samples):
     return resolve_max_epochs(cvae, n_samples, _AUTO_STEPS)
 
 
+def _check_module_params(cvae):
+    """Refuse a width without a half, and bounds without a scaling to them."""
+    if cvae.architecture == "large" and cvae.hidden_dim_ < 2:
+        raise ValueError("architecture='large' needs a hidden_dim of at least 2.")
+    bounded = (cvae.net_params or {}).get("module__bounded", False)
+    if bounded and cvae.objective != "reference":
+        raise ValueError("net_params['module__bounded'] is for objective='reference'.")
+
+
 def _check_class_weight(cvae, n_classes, label_sets):
     """Refuse class weights of the loss that are not one positive number a class."""
     weight = (cvae.net_params or {}).get("criterion__class_weight")
@@ -472,12 +487,7 @@ def _check_class_weight(cvae, n_classes, label_sets):
             "net_params['criterion__class_weight'] is for classes: with several labels "
             "for each sample, leave it out."
         )
-    weight = np.asarray(weight)
-    if weight.shape != (n_classes,) or not (np.isfinite(weight) & (weight > 0)).all():
-        raise ValueError(
-            "net_params['criterion__class_weight'] must hold one positive number for "
-            f"each of {n_classes} classes, in the order of classes_."
-        )
+    check_class_values(weight, n_classes, "net_params['criterion__class_weight']")
 
 
 def _callbacks(cvae, n_steps):

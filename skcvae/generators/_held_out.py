@@ -31,6 +31,8 @@ def choose_width(cvae, Z, codes, seed):
     for "gaussian", a `ClassGaussian`, are the mean log-likelihood of training and of
     held-out samples, or its lower bound, in nats.
     """
+    # Callbacks and validation samples, which the trials leave out.
+    cvae._check_net_params()
     parts = _split(Z, codes, seed)
     if parts is None:
         return _WIDTHS[0], {}
@@ -49,6 +51,7 @@ def choose_epochs(cvae, Z, codes, seed):
     have memorised. Either counts where chance does not explain it. The scores are as
     in `choose_width`, for each number of epochs that was tried.
     """
+    cvae._check_net_params()
     usual = count_epochs(cvae, len(Z))
     numbers = [max(usual // divisor, 1) for divisor in _EPOCH_DIVISORS]
     parts = _split(Z, codes, seed)

@@ -54,10 +54,10 @@ class LabelSetMixin:
         """Refuse parameters that are for classes only."""
         _check_one_variance(self.variance)
 
-    def _convert_validation(self, X, y, device):
+    def _read_validation(self, X, y):
         """Return validation samples whose codes are those of the training's sets."""
         if not hasattr(self, "label_sets_"):
-            return super()._convert_validation(X, y, device)
+            return super()._read_validation(X, y)
         sets = check_new_label_sets(y, self.classes_)
         codes = find_label_sets(sets, self.label_sets_)
         if (codes < 0).any():
@@ -66,7 +66,7 @@ class LabelSetMixin:
                 "sets that no training sample has: leave them out."
             )
         view = self._with_codes(len(self.label_sets_))
-        return view._convert_validation(X, codes, device)
+        return view._read_validation(X, codes)
 
     def _fit_effects(self, Z, codes, *how):
         """Return the `ClassMeans` of the label sets, and keep the labels' effects."""

@@ -25,7 +25,9 @@ from .._scaling import scale_rows
 from .._training import (
     LabelledTensors,
     TensorLoader,
+    check_callbacks,
     check_net_params,
+    given_validation,
     make_net,
 )
 from .._validation import (
@@ -83,6 +85,7 @@ class NetGenerator(BaseGenerator):
     def _learn_blocks(self, blocks):
         if not self._reads_blocks:
             super()._learn_blocks(blocks)
+        self.classes_, self.class_count_ = np.unique(blocks.y, return_counts=True)
         self._check_net_params()
         fit_net_to_blocks(self, blocks)
 
@@ -91,6 +94,10 @@ class NetGenerator(BaseGenerator):
         check_net_params(
             self.net_params, _RESERVED, owner, plain_forward=self._plain_forward
         )
+        check_callbacks(self, len(self.class_count_))
+        valid = given_validation(self.net_params)
+        if valid is not None:
+            self._read_validation(*valid)
 
     def _train(self, data, sample, device, seed):
         """Train the networks, and learn how to sample.
@@ -134,9 +141,13 @@ class NetGenerator(BaseGenerator):
         """Return the same of samples that the networks are not trained on."""
         return residuals
 
+    def _read_validation(self, X, y):
+        """Return checked samples of the user, and the codes of their labels."""
+        return check_validation(self, X, y)
+
     def _convert_validation(self, X, y, device):
         """Return samples and labels of the user as the networks read them."""
-        X, codes = check_validation(self, X, y)
+        X, codes = self._read_validation(X, y)
         Z = scale_rows(X, self.offset_, self.scale_)
         x = torch.from_numpy(
             self._new_to_net(self._residuals(Z, codes).astype(np.float32))

@@ -176,7 +176,8 @@ class LongTailClassifier(
         The fitted generator, where `augment` is not None.
 
     effective_prior_ : ndarray of shape (n_classes,)
-        Class prior of the batches of the last epoch.
+        Class prior of the batches of the last epoch, or of that whose weights a
+        callback restored.
 
     target_prior_ : ndarray of shape (n_classes,) or None
         Class prior for which predictions are made.

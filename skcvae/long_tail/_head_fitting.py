@@ -17,7 +17,7 @@ from .._generation import (
 )
 from .._scaling import estimate_scale, inverse_scale, scale_rows
 from .._seeds import draw_seeds
-from .._training import check_net_params
+from .._training import check_callbacks, check_net_params, given_validation
 from .._validation import (
     check_unlabeled,
     check_validation,
@@ -64,6 +64,9 @@ class HeadFittingMixin:
         priors = self._batch_priors(len(X), self.class_count_, self.augment_)
         check_schedules(self, priors.n_epochs)
         self.temperature_ = 1.0
+        valid = given_validation(self.net_params)
+        if valid is not None:
+            check_validation(self, *valid)
         # A wrong argument of the loss shows before the generator is fitted.
         self._correct_logits(priors, priors.n_epochs - 1)
         fit_seed, stream_seed, head_seed = draw_seeds(
@@ -182,6 +185,7 @@ class HeadFittingMixin:
         check_net_params(
             self.net_params, RESERVED, "the classifier (criterion: `loss`)"
         )
+        check_callbacks(self)
         if not scheduled(self):
             shares_at(self, 0, 1, ())
         if self.calibration is not None and self.target_prior is None:
@@ -269,7 +273,7 @@ class HeadFittingMixin:
         if not net.n_finished_epochs_:
             raise KeyboardInterrupt
         self.history_ = copy.deepcopy(net.history)
-        # Training may have been stopped, and an earlier epoch restored.
+        # Training may have been stopped, or weights of an earlier epoch restored.
         self._correct_logits(priors, net.kept_epoch())
         net.release_training_state()
         self.net_, self.head_ = net, net.module_

@@ -71,12 +71,20 @@ def build_loss(loss, loss_params, priors, epoch):
 class HeadNet(TrainingNet):
     """skorch net for mixed labels, whose loss may change from epoch to epoch.
 
-    `loss_at` takes the epoch, from 0 on, and returns the loss to train with.
+    `loss_at` takes the epoch, from 0 on, and returns the loss to train with. Validation
+    has the loss of the last epoch, so that its values can be compared.
     """
 
     def __init__(self, *args, loss_at=None, **kwargs):
         super().__init__(*args, **kwargs)
         self.loss_at = loss_at
+
+    def on_train_begin(self, *args, **kwargs):
+        """Prepare the loss of validation."""
+        super().on_train_begin(*args, **kwargs)
+        # skorch takes modules in attributes for parts of the net.
+        last = self.loss_at(self.max_epochs - 1).to(self.device)
+        vars(self)["last_loss"] = last
 
     def on_epoch_begin(self, net, *args, **kwargs):
         """Exchange the loss, which may follow the prior of the epoch's batches."""
@@ -86,22 +94,16 @@ class HeadNet(TrainingNet):
         ]
         self.criterion_ = self.loss_at(len(self.history) - 1).to(self.device)
 
-    def kept_epoch(self):
-        """Return the epoch, from 0 on, that the weights are of."""
-        for _, callback in self.callbacks_:
-            if getattr(callback, "best_model_weights_", None) is not None:
-                return callback.best_epoch_ - 1
-        return self.n_finished_epochs_ - 1
-
     def get_loss(self, y_pred, y_true, X=None, training=False):
         """Return the weighted mean over the samples, and over both labels of each."""
         labels = y_true
-        losses = self.criterion_(y_pred, labels.y)
+        loss = self.criterion_ if training else self.last_loss
+        losses = loss(y_pred, labels.y)
         share = 1.0 if labels.share is None else labels.share
         weight = share if labels.weight is None else share * labels.weight
         total, mass = (losses * weight).sum(), _sum(weight, len(losses))
         if labels.share is not None:
-            losses = self.criterion_(y_pred, labels.partner_y)
+            losses = loss(y_pred, labels.partner_y)
             weight = 1 - share
             if labels.partner_weight is not None:
                 weight = weight * labels.partner_weight
@@ -109,10 +111,23 @@ class HeadNet(TrainingNet):
             mass = mass + _sum(weight, len(losses))
         return total / mass
 
+    def kept_epoch(self):
+        """Return the epoch, from 0 on, that a callback went back to, or the last."""
+        for _, callback in self.callbacks_:
+            if not getattr(callback, "load_best", False):
+                continue
+            # That of EarlyStopping, or the epochs that Checkpoint saved.
+            best = getattr(callback, "best_epoch_", 0)
+            event = getattr(callback, "event_name", None)
+            saved = [row["epoch"] for row in self.history if row.get(event)]
+            if best or saved:
+                return (best or saved[-1]) - 1
+        return self.n_finished_epochs_ - 1
+
     def release_training_state(self):
         """Keep what predictions need."""
         super().release_training_state()
-        self.loss_at = None
+        self.loss_at = self.last_loss = None
         # The source of generated samples has no place in a pickle.
         self.iterator_train__priors = self.iterator_train__stream = None
 

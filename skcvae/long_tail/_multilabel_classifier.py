@@ -15,6 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 from .._doc_links import DocLinkMixin
 from .._generation import (
     check_frozen_names,
+    check_validation_names,
     clone_generator,
     draw,
     drawing_seed,
@@ -375,6 +376,7 @@ class MultilabelLongTailClassifier(DocLinkMixin, ClassifierMixin, BaseEstimator)
         Z, labels = scale_rows(X, self.offset_, self.scale_), sets
         if augment is not None:
             generator = clone_generator(self.generator, self.random_state, seed=seed)
+            check_validation_names(self, generator)
             with warnings.catch_warnings():
                 # Of such labels, there is a warning already, or they are held out.
                 warnings.filterwarnings("ignore", ".* labels have no training sample")

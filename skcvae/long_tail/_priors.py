@@ -7,6 +7,8 @@ from functools import cached_property
 import numpy as np
 from scipy.special import betainc, softmax
 
+from .._class_values import refuse_index
+
 # Exponents b of the sampling weights n_c^-b.
 SAMPLING_EXPONENTS = {"instance": 0.0, "sqrt": 0.5, "balanced": 1.0}
 
@@ -216,11 +218,7 @@ def move_prior(proba, prior, target_prior):
 
 def _check_prior(values, n_classes, name):
     """Return the numbers as float64, or say what is wrong with them."""
-    if hasattr(values, "iloc"):
-        raise TypeError(
-            f"{name} is a pandas object, whose order may differ from that of the "
-            f"classes: pass {name}.sort_index().to_numpy()."
-        )
+    refuse_index(values, name)
     try:
         prior = np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError) as error:

@@ -17,7 +17,12 @@ from sklearn.utils.validation import (
 from ..._devices import fork_torch_rng, place_samples, resolve_device
 from ..._rendering import render
 from ..._seeds import draw_seeds
-from ..._training import LabelledTensors, check_net_params
+from ..._training import (
+    LabelledTensors,
+    check_callbacks,
+    check_net_params,
+    given_validation,
+)
 from ..._validation import check_numbers, encode_labels
 from .._base import BaseDenseOverSampler
 from ._activation_maps import PositionScaler, all_activations, encoded, mean_code
@@ -322,6 +327,12 @@ class HeadTailFusionSampler(BaseDenseOverSampler):
             )
         owner = f"the {type(self).__name__}"
         check_net_params(self.net_params, RESERVED, owner, plain_forward=False)
+        check_callbacks(self)
+        if given_validation(self.net_params) is not None:
+            raise ValueError(
+                f"{owner} takes no validation samples in net_params: each of its "
+                "phases must be trained to its end."
+            )
         return X, y, binarize_y
 
     def _train(self, X, y):
