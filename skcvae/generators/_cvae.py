@@ -317,18 +317,19 @@ class CVAE(LabelSetMixin, ImagesMixin, EncoderMixin, DecoderMixin, NetGenerator)
     def _fit(self, Z, codes, seed):
         if self._images is None:
             check_size(*Z.shape, type(self).__name__)
-        self.hidden_dim_, self.held_out_scores_ = self._resolve_width(Z, codes, seed)
-        self._chosen_epochs = None
-        if self._images is not None and "auto" == self.hidden_dim == self.max_epochs:
-            self._chosen_epochs, self.held_out_scores_ = choose_epochs(
-                self, Z, codes, seed
-            )
         try:
             super()._fit(Z, codes, seed)
         finally:
             # They tell of each sample, and must not outlive a training that failed.
             vars(self).pop("_coordinates", None)
         self._warn_about_unused()
+
+    def _choose_settings(self, Z, codes, seed):
+        self.hidden_dim_, scores = self._resolve_width(Z, codes, seed)
+        self._chosen_epochs = None
+        if self._images is not None and "auto" == self.hidden_dim == self.max_epochs:
+            self._chosen_epochs, scores = choose_epochs(self, Z, codes, seed)
+        self.held_out_scores_ = scores
 
     def _check_images(self):
         """Refuse what does not go with a `ConvBackbone`."""
@@ -347,7 +348,7 @@ class CVAE(LabelSetMixin, ImagesMixin, EncoderMixin, DecoderMixin, NetGenerator)
             refuse_blocks("hidden_dim='auto'", "Use a number")
         if is_wide(*blocks.shape):
             refuse_blocks("a fit to more features than samples", "Use fewer features")
-        self.hidden_dim_, self.held_out_scores_ = self._resolve_width(None, None, None)
+        self._choose_settings(None, None, None)
         super()._learn_blocks(blocks)
         self._warn_about_unused()
 
@@ -488,8 +489,7 @@ class CVAE(LabelSetMixin, ImagesMixin, EncoderMixin, DecoderMixin, NetGenerator)
 
     def _make_sampler(self):
         module = self._module_to_draw()
-        noise = None
-        factor = getattr(self, "noise_factor_", None)
+        noise, factor = None, getattr(self, "noise_factor_", None)
         if self.noise is not None and factor is not None:
             if isinstance(factor, ThinCovariance):
                 factor = ThinFactor(factor)

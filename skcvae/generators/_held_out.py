@@ -8,7 +8,6 @@ from sklearn.base import clone
 from .._class_means import fit_class_means, indices_of_classes, make_definite
 from .._thin_covariance import ThinCovariance, gaussian_log_density
 from ._cvae_net import NegativeELBO, count_epochs
-from ._net_generator import NetGenerator
 
 # Wider nets had a higher likelihood still on one of three data sets. They disclosed
 # more, and classifiers trained on their samples were no better.
@@ -31,8 +30,6 @@ def choose_width(cvae, Z, codes, seed):
     for "gaussian", a `ClassGaussian`, are the mean log-likelihood of training and of
     held-out samples, or its lower bound, in nats.
     """
-    # Callbacks and validation samples, which the trials leave out.
-    cvae._check_net_params()
     parts = _split(Z, codes, seed)
     if parts is None:
         return _WIDTHS[0], {}
@@ -51,7 +48,6 @@ def choose_epochs(cvae, Z, codes, seed):
     have memorised. Either counts where chance does not explain it. The scores are as
     in `choose_width`, for each number of epochs that was tried.
     """
-    cvae._check_net_params()
     usual = count_epochs(cvae, len(Z))
     numbers = [max(usual // divisor, 1) for divisor in _EPOCH_DIVISORS]
     parts = _split(Z, codes, seed)
@@ -129,7 +125,7 @@ def _fit_width(cvae, width, Z, codes, seed, **params):
     candidate.class_count_ = np.bincount(codes)
     candidate.hidden_dim_ = width
     candidate._progress_title = f"trying {params or {'width': width}}"
-    NetGenerator._fit(candidate, Z, codes, seed)
+    candidate._fit_net(Z, codes, seed)
     return candidate
 
 

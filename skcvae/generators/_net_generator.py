@@ -76,7 +76,16 @@ class NetGenerator(BaseGenerator):
     }
 
     def _fit(self, Z, codes, seed):
+        # Callbacks and validation samples, too, before anything is trained.
         self._check_net_params()
+        self._choose_settings(Z, codes, seed)
+        self._fit_net(Z, codes, seed)
+
+    def _choose_settings(self, Z, codes, seed):
+        """Choose by the samples what "auto" leaves open."""
+
+    def _fit_net(self, Z, codes, seed):
+        """Train the networks on samples in memory."""
         device = resolve_device(self.device)
         x = torch.from_numpy(self._to_net(self._centre(Z, codes)))
         data = _place(x, codes, device)
