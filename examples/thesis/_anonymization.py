@@ -8,7 +8,13 @@ from typing import Annotated
 
 import numpy as np
 import typer
-from _thesis import RESULTS, THESIS_CVAE_EPOCHS, n_batches
+from _thesis import (
+    RESULTS,
+    THESIS_CVAE_EPOCHS,
+    THESIS_LATENTS,
+    THESIS_TRAINING,
+    n_batches,
+)
 from sklearn.model_selection import train_test_split
 from sklearn.utils import Bunch
 
@@ -27,17 +33,6 @@ StepsOption = Annotated[
     int | None,
     typer.Option(min=1, help="Most steps of the thesis's CVAE; else 500 epochs."),
 ]
-
-# Section 4.1 of the thesis; its latents are drawn from a standard normal distribution.
-_THESIS = {
-    "objective": "reference",
-    "latent_dim": 100,
-    "beta": 0.01,
-    "lr": 1e-3,
-    "batch_size": 256,
-    "prior": "standard",
-    "noise": None,
-}
 
 # Okabe and Ito's colours, which the colour-blind can tell apart; lines differ as well.
 _COLORS = ("#000000", "#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -139,7 +134,8 @@ def thesis_cvae(architecture, n_rows, most_steps, seed):
         architecture=architecture,
         max_epochs=max_epochs,
         random_state=seed,
-        **_THESIS,
+        **THESIS_TRAINING,
+        **THESIS_LATENTS,
         **ALLOW,
     )
 

@@ -14,8 +14,8 @@ from _anonymization import IMAGES, number
 from _methods import make_smote
 from _thesis import (
     ARCHITECTURES,
-    BATCH_SIZE,
     THESIS_CVAE_EPOCHS,
+    THESIS_TRAINING,
     Setup,
     load,
     write_csv,
@@ -56,15 +56,7 @@ CacheOption = Annotated[
 ]
 
 # Section 4.2 of the thesis, which does not name the architecture.
-_THESIS_PLANE = {
-    "objective": "reference",
-    "latent_dim": 2,
-    "beta": 0.1,
-    "lr": 1e-3,
-    "batch_size": BATCH_SIZE,
-    "prior": "standard",
-    "noise": None,
-}
+_THESIS_PLANE = {**THESIS_TRAINING, "latent_dim": 2, "beta": 0.1}
 # Tables 2 and 3 are of the small one.
 _WHOSE = {"small": "thesis", "large": "thesis, large"}
 

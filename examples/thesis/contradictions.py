@@ -13,6 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated
 
+import _thesis
 import numpy as np
 import typer
 from _figures import balanced_samples
@@ -100,8 +101,7 @@ class Laboratory:
 
 def thesis_cvae(architecture="small", epochs=EPOCHS, **params):
     """Return the thesis's CVAE with given epochs, and whatever else differs."""
-    plain = Setup(None, epochs, 1, None).thesis_cvae(architecture, 1)
-    return plain.set_params(**params)
+    return _thesis.thesis_cvae(architecture, 1, epochs).set_params(**params)
 
 
 def large_cvae(lab):
