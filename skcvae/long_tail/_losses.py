@@ -1,17 +1,13 @@
 """Losses of long-tailed classification, as functions of logits and class codes."""
 
 from numbers import Real
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from sklearn.utils._param_validation import (
-    Interval,
-    StrOptions,
-    validate_parameter_constraints,
-)
-from torch import nn
+from sklearn.utils._param_validation import Interval
+
+from ._loss_base import CountedLoss, LongTailLoss, PriorLoss, cross_entropy
 
 _NON_NEGATIVE = [Interval(Real, 0, np.inf, closed="left")]
 _POSITIVE = [Interval(Real, 0, np.inf, closed="neither")]
@@ -33,128 +29,7 @@ def effective_number_weights(class_count, beta):
     return weights * (len(weights) / weights.sum())
 
 
-def _check_positive(name, values):
-    """Return one finite number above 0 for each class, in float64."""
-    values = np.asarray(values, dtype=np.float64)
-    if values.ndim != 1 or len(values) == 0:
-        raise ValueError(f"{name} must have shape (n_classes,). Got {values.shape}.")
-    bad = np.flatnonzero(~(np.isfinite(values) & (values > 0)))
-    if len(bad):
-        raise ValueError(
-            f"{name} must be finite and above 0 for every class. Got {values[bad[0]]} "
-            f"for class {bad[0]}: leave out classes that have no training samples."
-        )
-    return values
-
-
-def _cross_entropy(logits, y):
-    """Return -log softmax(logits)[y] of each sample; the code -100 is refused."""
-    return -logits.log_softmax(dim=1).gather(1, y[:, None])[:, 0]
-
-
-class _LongTailLoss(nn.Module):
-    """Check parameters and shapes, and reduce the losses of the samples."""
-
-    _parameter_constraints: dict = {}
-
-    #: Whether training with this loss leaves no class prior in the logits.
-    corrects_prior = False
-
-    #: Whether the logits must be cosines.
-    takes_cosines = False
-
-    #: Factor by which the logits are multiplied before a softmax.
-    logit_scale: float = 1.0
-
-    reduction: str
-
-    def __init__(self, n_classes: int | None = None, **parameters: Any):
-        super().__init__()
-        reductions = [StrOptions({"mean", "sum", "none"})]
-        constraints = {"reduction": reductions, **self._parameter_constraints}
-        validate_parameter_constraints(constraints, parameters, type(self).__name__)
-        self.n_classes: int | None = n_classes
-        vars(self).update(parameters)
-
-    def _keep(self, **arrays):
-        """Register arrays as float32 buffers; with float64 logits they become that."""
-        for name, array in arrays.items():
-            self.register_buffer(name, torch.as_tensor(array, dtype=torch.float32))
-
-    def log_class_weight(self, class_count: ArrayLike) -> NDArray[np.float64]:
-        """Return the log of the weight of each class, which the logits learn whole.
-
-        Parameters
-        ----------
-        class_count : array-like of shape (n_classes,)
-            Samples of each class. A loss that has counts of its own goes by those.
-
-        Returns
-        -------
-        ndarray of shape (n_classes,)
-            Zeros where all classes weigh alike.
-        """
-        return np.zeros(len(np.asarray(class_count)))
-
-    def set_progress(self, fraction: float) -> None:
-        """Take note of the fraction of the training done, in [0, 1): no effect here."""
-
-    def _losses(self, logits, y):
-        raise NotImplementedError
-
-    def forward(self, logits: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-        """Return the loss of logits (n, n_classes) and class codes (n,)."""
-        width = self.n_classes or logits.shape[-1]
-        # A wrong shape would often broadcast, to a loss that is wrong but finite.
-        if y.ndim != 1 or logits.shape != (len(y), width):
-            raise ValueError(
-                f"logits must have shape (n, {width}), and y shape (n,). Got "
-                f"{tuple(logits.shape)} and {tuple(y.shape)}."
-            )
-        losses = self._losses(logits, y)
-        return losses if self.reduction == "none" else getattr(losses, self.reduction)()
-
-
-class _CountedLoss(_LongTailLoss):
-    """A loss that depends on the number of samples of each class."""
-
-    _count_name = "class_count"
-
-    def __init__(self, class_count, **parameters):
-        count = _check_positive(self._count_name, class_count)
-        super().__init__(len(count), **parameters)
-        self._count(count)
-
-    def _count(self, count):
-        raise NotImplementedError
-
-
-class _PriorLoss(_CountedLoss):
-    """A loss that counters a class prior, and can be told another one.
-
-    Without `_losses` of its own, it is the cross-entropy of logits plus `shift`.
-    """
-
-    def _losses(self, logits, y):
-        return _cross_entropy(logits + self.shift, y)
-
-    def set_class_count(self, class_count: ArrayLike) -> None:
-        """Replace the class counts that the loss counters.
-
-        :class:`LongTailClassifier` calls it before each epoch, with the counts that the
-        batches of the epoch leave to correct.
-
-        Parameters
-        ----------
-        class_count : array-like of shape (n_classes,)
-            As the first argument of the constructor.
-        """
-        count = _check_positive(self._count_name, class_count)
-        self.n_classes = len(count)
-        self._count(count)
-
-
-class BalancedSoftmaxLoss(_PriorLoss):
+class BalancedSoftmaxLoss(PriorLoss):
     r"""Cross-entropy of logits that are shifted by the log of the class sizes.
 
     .. math:: -\log \frac{n_y e^{z_y}}{\sum_k n_k e^{z_k}}
@@ -190,7 +65,7 @@ class BalancedSoftmaxLoss(_PriorLoss):
         self._keep(shift=np.log(count))
 
 
-class LogitAdjustedLoss(_PriorLoss):
+class LogitAdjustedLoss(PriorLoss):
     r"""Cross-entropy of logits that are shifted by the log of the class prior.
 
     .. math:: -\log \frac{\pi_y^\tau e^{z_y}}{\sum_k \pi_k^\tau e^{z_k}}
@@ -234,7 +109,7 @@ class LogitAdjustedLoss(_PriorLoss):
         self._keep(shift=self.tau * np.log(count / count.sum()))
 
 
-class ClassBalancedLoss(_PriorLoss):
+class ClassBalancedLoss(PriorLoss):
     r"""Cross-entropy, weighted by the effective number of samples of the class.
 
     .. math:: -w_y \log \frac{e^{z_y}}{\sum_k e^{z_k}}, \quad
@@ -282,10 +157,10 @@ class ClassBalancedLoss(_PriorLoss):
         return np.log(self.class_weight.cpu().double().numpy())
 
     def _losses(self, logits, y):
-        return self.class_weight[y] * _cross_entropy(logits, y)
+        return self.class_weight[y] * cross_entropy(logits, y)
 
 
-class FocalLoss(_LongTailLoss):
+class FocalLoss(LongTailLoss):
     r"""Cross-entropy in which well classified samples weigh less.
 
     .. math:: -(1 - p_y)^\gamma \log p_y, \quad p = \operatorname{softmax}(z)
@@ -318,13 +193,13 @@ class FocalLoss(_LongTailLoss):
         super().__init__(gamma=gamma, reduction=reduction)
 
     def _losses(self, logits, y):
-        loss = _cross_entropy(logits, y)
+        loss = cross_entropy(logits, y)
         # The slope of the power is infinite at p = 1 and gamma < 1: NaN, times loss 0.
         rest = (-torch.expm1(-loss)).clamp_min(torch.finfo(loss.dtype).tiny)
         return rest**self.gamma * loss
 
 
-class EqualizationLoss(_PriorLoss):
+class EqualizationLoss(PriorLoss):
     r"""Cross-entropy whose denominator often leaves out the rare classes.
 
     .. math::
@@ -395,10 +270,10 @@ class EqualizationLoss(_PriorLoss):
             beta = torch.bernoulli(beta)
         weight = (1 - beta * self.is_rare).scatter(1, y[:, None], 1.0)
         # A weight of 0 is a logit of -inf, to which log_softmax gives the gradient 0.
-        return _cross_entropy(logits + weight.log(), y)
+        return cross_entropy(logits + weight.log(), y)
 
 
-class LDAMLoss(_CountedLoss):
+class LDAMLoss(CountedLoss):
     r"""Label-distribution-aware margin loss, with deferred re-weighting.
 
     .. math::
@@ -496,5 +371,5 @@ class LDAMLoss(_CountedLoss):
 
     def _losses(self, logits, y):
         is_true = torch.zeros_like(logits).scatter(1, y[:, None], 1.0)
-        losses = _cross_entropy(self.scale * (logits - self.margin * is_true), y)
+        losses = cross_entropy(self.scale * (logits - self.margin * is_true), y)
         return self.class_weight[y] * losses if self.reweights else losses
