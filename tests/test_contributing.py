@@ -54,6 +54,12 @@ def test_there_are_four_recipes():
     assert set(RECIPES) == {"sampler", "metric", "generator", "loss"}
 
 
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_names_are_exported_where_the_recipe_says(recipe):
+    [path] = re.findall(r"to `__all__` in `(.*?)`", RECIPES[recipe])
+    assert "\n__all__ = [\n" in (ROOT / path).read_text(encoding="utf-8")
+
+
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_recipe(recipe, monkeypatch):
