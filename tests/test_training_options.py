@@ -13,6 +13,7 @@ from torch.utils.data import Subset
 
 from skcvae.anonymization import CVAEAnonymizer
 from skcvae.generators import (
+    CGAN,
     CVAE,
     VAE,
     ClassGaussian,
@@ -199,6 +200,14 @@ def test_a_training_without_use_for_validation_samples_refuses_them():
     sampler = HeadTailFusionSampler(net_params=early_stopping(X_val, y_val), **FAST)
     with pytest.raises(ValueError, match="takes no validation samples"):
         sampler.fit(X, y)
+
+
+def test_a_critic_does_not_stop_the_training_of_a_cgan():
+    with pytest.raises(ValueError, match="not for CGAN: the loss of its critic"):
+        CGAN(net_params=early_stopping(X_val, y_val), **FAST).fit(X, y)
+    split = {"train_split": predefined_split(Dataset(X_val, y_val))}
+    history = CGAN(max_epochs=1, net_params=split, **FAST).fit(X, y).history_
+    assert np.isfinite(history[0, "valid_loss"])
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,8 @@ def early_stopping(
     """Return `net_params` that stop a training by validation samples of your own.
 
     For :class:`CVAE`, :class:`VAE`, :class:`FlowMatching`, and all that pass
-    `net_params` to them, and for :class:`~skcvae.long_tail.LongTailClassifier`. The
+    `net_params` to them, and for :class:`~skcvae.long_tail.LongTailClassifier`. Not for
+    :class:`CGAN`: the loss of its critic does not tell how good samples are. The
     weights of the epoch with the lowest validation loss are kept, and the learning rate
     is constant. Nothing else is learned from validation samples. Set `max_epochs` of
     the estimator to more than it will need: "auto" may end the training before. Give a
@@ -71,13 +72,25 @@ def early_stopping(
     X_val, y_val = (
         np.array(a) if isinstance(a, list | tuple) else a for a in (X_val, y_val)
     )
-    stopping = EarlyStopping(patience=patience, threshold=0, load_best=True)
+    stopping = ValidationStopping(patience=patience, threshold=0, load_best=True)
     return {
         "train_split": predefined_split(Dataset(X_val, y_val)),
         "callbacks": [("early_stopping", stopping)],
         # A schedule would be planned for epochs that do not come.
         "callbacks__lr_schedule": None,
     }
+
+
+class ValidationStopping(EarlyStopping):
+    """Early stopping for estimators whose validation loss falls as they get better."""
+
+    def check_estimator(self, estimator, n_classes):
+        """Refuse an estimator whose loss tells something else."""
+        if not getattr(estimator, "_loss_tells_quality", True):
+            raise ValueError(
+                f"early_stopping is not for {type(estimator).__name__}: the loss of "
+                "its critic does not tell how good samples are. Set max_epochs."
+            )
 
 
 class KLAnnealing(Callback):

@@ -238,6 +238,7 @@ class CGAN(ImagesMixin, DecoderMixin, NetGenerator):
             return self.net_.module_.critic(x, codes).numpy()
 
     _plain_forward = False
+    _loss_tells_quality = False
 
     def _centre(self, Z, codes):
         residuals = super()._centre(Z, codes)

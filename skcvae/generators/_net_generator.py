@@ -58,6 +58,8 @@ class NetGenerator(BaseGenerator):
     _memory_advice = "a smaller batch_size"
     #: Whether a step of training calls the module as a whole.
     _plain_forward = True
+    #: Whether the loss falls as samples get better.
+    _loss_tells_quality = True
     #: What the progress bar says.
     _progress_title = "training"
 
