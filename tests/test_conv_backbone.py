@@ -16,7 +16,13 @@ from sklearn.linear_model import LogisticRegression
 from torch.distributions import MultivariateNormal, Normal, kl_divergence
 
 from skcvae._threads import training_threads
-from skcvae.anonymization import CVAEAnonymizer, GenerativeAnonymizer, load
+from skcvae.anonymization import (
+    CVAEAnonymizer,
+    GenerativeAnonymizer,
+    load,
+    merge_releases,
+)
+from skcvae.anonymization._release_file import parse_release, write_release_file
 from skcvae.generators import (
     CGAN,
     CVAE,
@@ -366,6 +372,40 @@ def test_a_release_draws_the_images_of_its_generator(name, digits, tmp_path):
     assert_allclose(drawn, expected, atol=1e-4)
     z = np.random.RandomState(0).normal(size=(len(y), 3))
     assert_allclose(release.decode(z, y), anonymizer.generator_.decode(z, y), atol=1e-4)
+
+
+def release_of_bytes(path, seed=0, **params):
+    backbone = ConvBackbone((8, 8), width=2, value_range=(0, 255), dtype="uint8")
+    params = {**FAST, "random_state": seed, "max_mean_leakage": 1, **params}
+    anonymizer = CVAEAnonymizer(architecture=backbone, **params)
+    anonymizer.fit(*random_images((8, 8), seed=seed))
+    return anonymizer, load(anonymizer.release(path), device="cpu")
+
+
+def test_releases_of_whole_numbers_draw_whole_numbers(tmp_path):
+    anonymizer, release = release_of_bytes(tmp_path / "a.safetensors")
+    y = np.arange(500) % 2
+    drawn, expected = (
+        source.sample(y=y, random_state=1)[0]
+        for source in (release, anonymizer.generator_)
+    )
+    assert drawn.dtype == expected.dtype == np.uint8
+    # Rounded from values that differ by rounding.
+    assert np.abs(drawn.astype(int) - expected).max() <= 1
+    _, other = release_of_bytes(tmp_path / "b.safetensors", seed=1)
+    merged = merge_releases([release, other], weights=2 * [{0: 1, 1: 1}])
+    assert merged.sample(y=y, random_state=1)[0].dtype == np.uint8
+    with pytest.raises(ValueError, match="would count twice"):
+        merge_releases([release, release], weights=2 * [{0: 1, 1: 1}])
+
+
+def test_a_release_cannot_draw_whole_numbers_out_of_range(tmp_path):
+    release_of_bytes(tmp_path / "a.safetensors")
+    manifest, tensors = parse_release((tmp_path / "a.safetensors").read_bytes())
+    for name, value in {"scale": 256.0, "centres": -1.0}.items():
+        changed = {**tensors, name: torch.full_like(tensors[name], value)}
+        with pytest.raises(ValueError, match="out of the range of uint8"):
+            write_release_file(tmp_path / "b.safetensors", manifest, changed)
 
 
 def test_a_range_read_from_the_samples_is_not_released(digits, tmp_path):

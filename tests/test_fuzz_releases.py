@@ -40,6 +40,11 @@ SOURCES = {
         architecture=ConvBackbone((8, 9), width=2, value_range=(0, 1)),
         max_mean_leakage=1,
     ),
+    "bytes": CVAEAnonymizer(
+        **_FAST,
+        architecture=ConvBackbone((8, 8), width=2, dtype="uint8"),
+        max_mean_leakage=1,
+    ),
 }
 # Numbers at the edges of types, and of what a file may say.
 INTEGERS = [0, 1, 2, 3, -1, 7, 255, 2**16, 2**17, 2**17 + 1, 2**20, 2**31, 2**53, 2**62]
@@ -61,7 +66,10 @@ def releases(tmp_path_factory):
         labels = y if name != "full" else np.unique(y, return_inverse=True)[1]
         if name == "label sets":
             labels = (y[:, None] != ["a", "b"]).astype(int)
-        samples = X if name != "conv" else rng.uniform(size=(len(X), 72))
+        if name == "conv":
+            samples = rng.uniform(size=(len(X), 72))
+        else:
+            samples = X if name != "bytes" else rng.randint(256, size=(len(X), 64))
         content = clone(anonymizer).fit(samples, labels).release(path).read_bytes()
         n_header = struct.unpack("<Q", content[:8])[0]
         header = json.loads(content[8 : 8 + n_header])

@@ -67,7 +67,7 @@ class MergedRelease(BatchesMixin, DrawingMixin):
         # Where no site has a sample, all that have a model of the class are alike.
         counts = np.where(total > 0, counts, np.where(np.isnan(counts), np.nan, 1.0))
         self.site_shares_ = np.nan_to_num(counts / np.nansum(counts, axis=0))
-        self._output_dtype = np.dtype(np.float32)
+        self._output_dtype = np.result_type(*(r._output_dtype for r in releases))
 
     def privacy_statement(self) -> dict[str, Any]:
         """Return what the statements of all releases together say.
@@ -292,7 +292,12 @@ def _check_releases(releases):
 
 
 def _have_same_means(first, second):
-    """Tell whether two releases have the same mean for each class that both have."""
+    """Tell whether two releases have the same mean for each class that both have.
+
+    Images have no means; there, whether they are the same release.
+    """
+    if "image_shape" in first.manifest_.keys() & second.manifest_.keys():
+        return first.manifest_["tensors"] == second.manifest_["tensors"]
     codes = find_codes(first.classes_, second.classes_)
     both = codes >= 0
     same = np.array_equal(first._centres()[both], second._centres()[codes[both]])

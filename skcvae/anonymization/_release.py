@@ -102,7 +102,7 @@ class Release(LabelSetMixin, BatchesMixin, DecoderMixin, SamplingMixin):
         self.random_state = None
         self.device = resolve_device(device)
         self._tensors = tensors
-        self._output_dtype = np.dtype(np.float32)
+        self._output_dtype = np.dtype(manifest.get("dtype", np.float32))
 
     def __repr__(self) -> str:
         n_classes, n_features = len(self.class_prior_), self.n_features_in_
@@ -249,6 +249,9 @@ def write_release(generator, path, class_prior, min_class_size, privacy):
         "class_prior": class_prior if isinstance(class_prior, str) else "given",
         "privacy": privacy,
     }
+    if "image_shape" in manifest:
+        is_whole = generator._output_dtype == np.uint8
+        manifest["dtype"] = "uint8" if is_whole else "float32"
     tensors = _gather(generator, sampler, prior, kept)
     if label_sets is not None:
         manifest["label_sets"] = labels_to_json(of_labels)

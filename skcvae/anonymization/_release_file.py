@@ -160,8 +160,7 @@ def _read_release(file, size):
     _check_forms(found, expected)
     tensors = _make_tensors(found, expected, manifest["tensors"])
     _check_values(tensors)
-    if not bound_draws(manifest, tensors).isfinite().all():
-        raise ValueError("it could draw values that are not finite")
+    _check_draws(manifest, tensors)
     return manifest, tensors
 
 
@@ -276,7 +275,8 @@ def _check_entries(manifest):
             f"it has the schema version {version!r}, and this skcvae reads "
             f"{SCHEMA_VERSION}"
         )
-    of_images = {"image_shape"} if manifest.get("architecture") == "conv" else set()
+    is_conv = manifest.get("architecture") == "conv"
+    of_images = {"image_shape", "dtype"} if is_conv else set()
     of_sets = manifest.keys() & {"label_sets"}
     odd = sorted(manifest.keys() ^ (_KEYS | of_images | of_sets))
     if odd:
@@ -321,6 +321,16 @@ def _check_values(tensors):
         raise ValueError("its class prior is zero")
     if "label_sets" in tensors:
         _check_label_sets(tensors["label_sets"].numpy())
+
+
+def _check_draws(manifest, tensors):
+    """Refuse what could draw values that are not finite, or out of a type's range."""
+    largest = bound_draws(manifest, tensors)
+    if not largest.isfinite().all():
+        raise ValueError("it could draw values that are not finite")
+    is_whole = manifest.get("dtype") == "uint8"
+    if is_whole and ((tensors["centres"] < 0).any() or (largest.round() > 255).any()):
+        raise ValueError("it could draw values out of the range of uint8")
 
 
 def _check_label_sets(sets):

@@ -78,11 +78,16 @@ class SamplingMixin(DrawingMixin):
         )
 
     def _make_draw(self, device, variance, dtype):
+        import torch
+
+        is_whole = not dtype.is_floating_point
         draw_scaled = self._make_scaled_draw(device, variance)
-        to_units = make_units(self._centres(), self.scale_, device, dtype)
+        float_type = torch.float32 if is_whole else dtype
+        to_units = make_units(self._centres(), self.scale_, device, float_type)
 
         def draw(codes, generator):
-            return to_units(draw_scaled(codes, generator), codes)
+            drawn = to_units(draw_scaled(codes, generator), codes)
+            return drawn.round_().to(dtype) if is_whole else drawn
 
         return draw
 

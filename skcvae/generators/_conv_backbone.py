@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from numbers import Integral, Real
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from .._rendering import are_fractions, hint_channels, is_image_shape
@@ -69,7 +68,7 @@ class ConvBackbone:
     dtype : {"uint8"}, default=None
         Type of the images that `sample` of a generator returns. "uint8" rounds them to
         whole numbers, and needs a range within [0, 255]. None is the floating-point
-        type of the training samples. Loaded releases draw floating-point numbers.
+        type of the training samples, or float32 of a loaded release.
 
     Raises
     ------
@@ -290,9 +289,3 @@ class ImagesMixin:
         self.mean_shrinkage_ = np.inf
         self.class_means_ = np.zeros((len(self.classes_), Z.shape[1]))
         return Z
-
-    def _make_draw(self, device, variance, dtype):
-        if dtype.is_floating_point:
-            return super()._make_draw(device, variance, dtype)
-        draw = super()._make_draw(device, variance, torch.float32)
-        return lambda codes, generator: draw(codes, generator).round_().to(dtype)

@@ -64,12 +64,14 @@ def describe_sampler(sampler):
 
 
 def check_images(manifest):
-    """Refuse an image shape or width that no convolutional decoder has."""
+    """Refuse an image shape, a type or a width that no convolutional decoder has."""
     shape = manifest["image_shape"]
     if not isinstance(shape, list) or not all(type(side) is int for side in shape):
         raise ValueError("image_shape must be a list of integers")
     if prod(check_image_shape(shape)) != manifest["n_features"]:
         raise ValueError("image_shape has another size than n_features")
+    if manifest["dtype"] not in ("float32", "uint8"):
+        raise ValueError("dtype must be 'float32' or 'uint8'")
     check_width(manifest["hidden_dim"])
     if manifest["noise"]:
         raise ValueError("the architecture 'conv' has no noise")
