@@ -289,10 +289,10 @@ def test_photos_must_belong_to_the_training_samples(photos):
         NearestImagesDisplay.from_data(embeddings, embeddings)
     paths[11].unlink()
     # The last photo is not among the nearest, and is missed all the same.
-    with pytest.raises(ValueError, match=r"images\[11\] cannot be read: the file"):
+    with pytest.raises(ValueError, match="Image 11 cannot be read: the file"):
         NearestImagesDisplay.from_data(embeddings[:1], embeddings, np.array(paths))
     paths[0].unlink()
     with pytest.raises(
-        ValueError, match=r"images\[0\] cannot be read: the file does not exist"
+        ValueError, match="Image 0 cannot be read: the file does not exist"
     ):
         NearestImagesDisplay.from_data(embeddings[:1], embeddings, paths)

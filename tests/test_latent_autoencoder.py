@@ -8,7 +8,7 @@ import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from PIL import Image
 
-from skcvae.embedding import LatentAutoencoder
+from skcvae.embedding import LatentAutoencoder, _latent_autoencoder
 from skcvae.generators import ClassGaussian
 from skcvae.inspection import ImageGridDisplay
 from skcvae.over_sampling import HeadTailFusionSampler
@@ -60,7 +60,7 @@ def test_weights_come_from_a_folder(model, tmp_path):
         make(tmp_path / "elsewhere").fit()
 
 
-def test_photos_are_cropped_to_a_square(model, tmp_path):
+def test_photos_are_cropped_to_a_square(model, tmp_path, monkeypatch):
     wide = Image.new("RGB", (64, 32), "white")
     # The middle square begins at 16, and scaling mixes neighbouring pixels.
     wide.paste("black", (0, 0, 8, 32))
@@ -70,6 +70,8 @@ def test_photos_are_cropped_to_a_square(model, tmp_path):
     assert_allclose(
         autoencoder.transform([tmp_path / "wide.png"]), autoencoder.transform(white)
     )
+    # Before the first image is read.
+    monkeypatch.setattr(_latent_autoencoder, "read_image", None)
     with pytest.raises(ValueError, match="Image 1 cannot be read"):
         autoencoder.transform([tmp_path / "wide.png", tmp_path / "none.png"])
 

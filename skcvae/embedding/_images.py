@@ -202,7 +202,7 @@ def check_files(sources: Any) -> None:
             try:
                 read_bytes(source)
             except ImageReadError as error:
-                where = f"images[{position}]"
+                where = f"Image {position}"
                 raise ValueError(f"{where} cannot be read: {error}.") from error
 
 

@@ -23,7 +23,7 @@ from .._devices import resolve_device
 from .._extras import import_extra
 from .._seeds import draw_seeds
 from ._base import BaseEmbedder
-from ._images import ImageReadError, as_sources, read_image
+from ._images import ImageReadError, as_sources, check_files, read_image
 
 
 class LatentAutoencoder(BaseEmbedder):
@@ -215,6 +215,7 @@ class LatentAutoencoder(BaseEmbedder):
         """
         check_is_fitted(self)
         sources = as_sources(X)
+        check_files(sources)
         Z = np.empty((len(sources), prod(self.latent_shape_)), dtype=np.float32)
         shift, factor = self._units()
         for part in gen_batches(len(sources), self.batch_size):
