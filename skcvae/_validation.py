@@ -389,6 +389,16 @@ def check_unlabeled(estimator, X_unlabeled, X):
     return unlabeled[are_new(unlabeled, X)]
 
 
+def first_copies(X, codes):
+    """Return for each sample the index of the first of its values and class."""
+    first: dict = {}
+    # Hashes, as the values themselves would need as much memory again.
+    keys = (
+        (code, hash(x.tobytes())) for x, code in zip(X, codes.tolist(), strict=True)
+    )
+    return np.array([first.setdefault(key, i) for i, key in enumerate(keys)])
+
+
 def are_new(samples, X):
     """Return a mask of the samples that are not in X; all, where X is no table."""
     X = np.asarray(X)

@@ -444,7 +444,8 @@ def test_few_classes_do_without_generated_samples_that_harm():
 
 def test_splits_hold_out_a_fifth_and_never_all_of_a_class():
     codes = np.repeat(np.arange(5), [50, 7, 3, 2, 1])
-    splits = stratified_splits(codes, np.random.RandomState(0))
+    X = np.arange(len(codes))[:, None]
+    splits = stratified_splits(X, codes, np.random.RandomState(0))
     assert len(splits) == 3
     held_out = np.concatenate([test for _, test in splits])
     assert len(set(held_out)) == len(held_out)
@@ -454,6 +455,20 @@ def test_splits_hold_out_a_fifth_and_never_all_of_a_class():
         counts = np.bincount(codes[test], minlength=5)
         assert counts[0] == 10 and counts[1] in (1, 2) and counts[2:4].max() <= 1
         assert counts[4] == 0
+
+
+def test_copies_are_held_out_together():
+    rng = np.random.RandomState(0)
+    codes = np.repeat(np.arange(4), [40, 9, 3, 1])
+    X = rng.normal(size=(len(codes), 2))
+    chosen = np.r_[np.arange(53), rng.randint(40, 53, 200)]
+    for train, test in stratified_splits(X[chosen], codes[chosen], rng):
+        assert not set(chosen[train]) & set(chosen[test])
+        assert set(codes[chosen[train]]) == set(range(4))
+        assert 3 not in codes[chosen[test]]
+    # Equal samples of different classes are no copies of each other.
+    train, test = stratified_splits(np.zeros((100, 2)), np.arange(100) // 50, rng)[0]
+    assert len(train) == 100 and not len(test)
 
 
 @pytest.mark.parametrize("best", [-3, 0, 2])

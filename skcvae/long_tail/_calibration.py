@@ -10,6 +10,8 @@ from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.model_selection import check_cv
 
+from ._over_sampled import warn_if_over_sampled
+
 # scikit-learn adds this to probabilities before it takes their logarithm.
 _EPSILON = 1e-12
 
@@ -27,6 +29,7 @@ def held_out_splits(cv, X, y, codes, n_kept, groups=None):
         warnings.filterwarnings("ignore", "The least populated class", UserWarning)
         splits = list(check_cv(cv, y, classifier=True).split(X, y, groups))
     if cv is None or isinstance(cv, Integral):
+        warn_if_over_sampled(codes)
         return [_return_samples(*split, codes, n_kept) for split in splits]
     held_out = np.sort(np.concatenate([test for _, test in splits]))
     if not np.array_equal(held_out, np.arange(len(codes))):

@@ -21,7 +21,7 @@ from .._generation import (
     drawing_seed,
     fit_generator,
 )
-from .._label_sets import check_label_sets
+from .._label_sets import check_label_sets, unique_label_sets
 from .._scaling import estimate_scale, inverse_scale, scale_rows
 from .._validation import check_samples_alone, fitting
 from .._warnings import warn_user
@@ -36,6 +36,7 @@ from ._label_fit import (
     rarest_labels,
 )
 from ._label_heads import LOSSES, SigmoidLoss, resolve_loss
+from ._over_sampled import warn_if_over_sampled
 from ._priors import SAMPLING_EXPONENTS
 from ._regularization import FALLBACK, stratified_splits
 
@@ -347,8 +348,9 @@ class MultilabelLongTailClassifier(DocLinkMixin, ClassifierMixin, BaseEstimator)
     def _choose(self, X, sets, metrics, seed):
         """Return the `Choice` of held-out samples."""
         rarest, _ = rarest_labels(sets)
+        warn_if_over_sampled(unique_label_sets(sets)[1])
         parts = []
-        for train, test in stratified_splits(rarest, np.random.RandomState(seed)):
+        for train, test in stratified_splits(X, rarest, np.random.RandomState(seed)):
             held_out = sets[np.ix_(test, self.learned_)]
             if held_out.any():
                 samples = self._training_samples(X[train], sets[train], seed)

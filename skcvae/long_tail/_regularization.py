@@ -7,6 +7,8 @@ import numpy as np
 import torch
 from scipy.optimize import minimize_scalar
 
+from .._validation import first_copies
+
 # Where the path begins: in the middle of what suited our data. It is also taken where
 # no class has a sample to hold out.
 FALLBACK = 4.0**-3
@@ -52,17 +54,28 @@ class Point(NamedTuple):
     heads: list
 
 
-def stratified_splits(codes, rng):
+def stratified_splits(X, codes, rng):
     """Return three pairs of training and held-out indices, a fifth of each class.
 
     The samples of a class are dealt to five folds, of which three are held out in turn,
     beginning at a random one. So a class of two to four samples loses one now and then,
-    and a class of one sample is never held out.
+    and a class of one sample is never held out. Copies of a sample go where it goes:
+    training would know them.
 
     `LongTailShuffleSplit` would do, but holds out some samples twice and others never,
     and a class of two to four loses one each time. With it, predictions were 0.4 points
     worse on CIFAR-10, 0.2 on CLINC150, and the same on CIFAR-100 and photos.
     """
+    distinct, of_samples = np.unique(first_copies(X, codes), return_inverse=True)
+    fold = _deal(codes[distinct], rng)[of_samples]
+    return [
+        (np.flatnonzero(fold != split), np.flatnonzero(fold == split))
+        for split in range(_N_SPLITS)
+    ]
+
+
+def _deal(codes, rng):
+    """Return a fold for each sample; -1 for one that is all of its class."""
     order = rng.permutation(len(codes))
     order = order[np.argsort(codes[order], kind="stable")]
     counts = np.bincount(codes)
@@ -71,10 +84,7 @@ def stratified_splits(codes, rng):
     fold = np.empty(len(codes), dtype=int)
     fold[order] = (rank + np.repeat(start, counts)) % _N_FOLDS
     fold[counts[codes] == 1] = -1
-    return [
-        (np.flatnonzero(fold != split), np.flatnonzero(fold == split))
-        for split in range(_N_SPLITS)
-    ]
+    return fold
 
 
 @dataclass

@@ -24,6 +24,7 @@ from ._closed_form import (
     within_covariance,
 )
 from ._losses import BalancedSoftmaxLoss
+from ._over_sampled import warn_if_over_sampled
 from ._regularization import (
     FALLBACK,
     Choice,
@@ -246,7 +247,8 @@ class ClosedFormFit:
     def _held_out_parts(self, groups, seed):
         classifier, codes, weight = self.classifier, self.codes, self.weight
         if groups is None:
-            splits = stratified_splits(codes, np.random.RandomState(seed))
+            warn_if_over_sampled(codes)
+            splits = stratified_splits(self.X, codes, np.random.RandomState(seed))
         else:
             y = classifier.classes_[codes]
             splits = held_out_splits(classifier.cv, self.X, y, codes, 1, groups)
