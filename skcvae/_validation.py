@@ -389,14 +389,17 @@ def check_unlabeled(estimator, X_unlabeled, X):
     return unlabeled[are_new(unlabeled, X)]
 
 
-def first_copies(X, codes):
-    """Return for each sample the index of the first of its values and class."""
+def find_copies(X, codes):
+    """Return the indices of distinct samples, and which of them each sample is.
+
+    Copies have the same values and the same class.
+    """
     first: dict = {}
     # Hashes, as the values themselves would need as much memory again.
-    keys = (
-        (code, hash(x.tobytes())) for x, code in zip(X, codes.tolist(), strict=True)
-    )
-    return np.array([first.setdefault(key, i) for i, key in enumerate(keys)])
+    hashes = (hash(x.tobytes()) for x in X)
+    keys = enumerate(zip(codes.tolist(), hashes, strict=True))
+    indices = [first.setdefault(key, i) for i, key in keys]
+    return np.unique(indices, return_inverse=True)
 
 
 def are_new(samples, X):

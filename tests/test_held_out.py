@@ -107,10 +107,15 @@ def log_likelihood(cvae, z, code, n_points=20_001):
 
 def test_a_fifth_of_each_class_is_held_out_rounded_down():
     codes = np.repeat([0, 1, 2], [4, 9, 25])
-    mask = _held_out.hold_out(codes, seed=0)
+    Z = np.arange(len(codes))[:, None]
+    mask = _held_out.hold_out(Z, codes, seed=0)
     assert np.bincount(codes[mask], minlength=3).tolist() == [0, 1, 5]
-    assert_array_equal(mask, _held_out.hold_out(codes, seed=0))
-    assert not np.array_equal(mask, _held_out.hold_out(codes, seed=1))
+    assert_array_equal(mask, _held_out.hold_out(Z, codes, seed=0))
+    assert not np.array_equal(mask, _held_out.hold_out(Z, codes, seed=1))
+    # Copies are held out together, and count once.
+    copies = np.r_[: len(Z), np.random.RandomState(0).randint(len(Z), size=99)]
+    of_copies = _held_out.hold_out(Z[copies], codes[copies], seed=0)
+    assert_array_equal(of_copies, mask[copies])
 
 
 @pytest.mark.parametrize(
@@ -161,7 +166,7 @@ def test_auto_trains_as_the_width_that_it_chose(gaussian_blobs, kind):
 def test_scores_of_the_gaussian_are_those_of_scipy(gaussian_blobs):
     X, y = gaussian_blobs
     _, scores = _held_out.choose_width(CVAE(**FAST).fit(X, y), X, y, seed=3)
-    mask = _held_out.hold_out(y, seed=3)
+    mask = _held_out.hold_out(X, y, seed=3)
     means = _held_out.fit_class_means(X[~mask], y[~mask], 3)
     density = stats.multivariate_normal(cov=means.covariance)
     for score, part in zip(scores["gaussian"], (~mask, mask), strict=True):

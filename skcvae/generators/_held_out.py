@@ -7,6 +7,7 @@ from sklearn.base import clone
 
 from .._class_means import fit_class_means, indices_of_classes, make_definite
 from .._thin_covariance import ThinCovariance, gaussian_log_density
+from .._validation import find_copies
 from ._cvae_net import NegativeELBO, count_epochs
 
 # Wider nets had a higher likelihood still on one of three data sets. They disclosed
@@ -59,7 +60,7 @@ def choose_epochs(cvae, Z, codes, seed):
 
 def _split(Z, codes, seed):
     """Return training and held-out samples with their codes, or None if too few."""
-    held_out = hold_out(codes, seed)
+    held_out = hold_out(Z, codes, seed)
     if np.count_nonzero(held_out) < _MIN_HELD_OUT:
         return None
     return [(Z[mask], codes[mask]) for mask in (~held_out, held_out)]
@@ -82,13 +83,17 @@ def _raise(cvae, parts, seed, tried, gains):
     return chosen, scores
 
 
-def hold_out(codes, seed):
-    """Return a mask of a fifth of the samples of each class, rounded down."""
+def hold_out(Z, codes, seed):
+    """Return a mask of a fifth of the samples of each class, rounded down.
+
+    Copies of a sample go where it goes: a network would know them.
+    """
     rng = np.random.RandomState(seed)
-    mask = np.zeros(len(codes), dtype=bool)
-    for members in indices_of_classes(codes, codes.max() + 1):
+    distinct, of_samples = find_copies(Z, codes)
+    mask = np.zeros(len(distinct), dtype=bool)
+    for members in indices_of_classes(codes[distinct], codes.max() + 1):
         mask[rng.permutation(members)[: len(members) // _FOLDS]] = True
-    return mask
+    return mask[of_samples]
 
 
 def _means(parts):
