@@ -1,6 +1,7 @@
 """The pool, kernel neighbours and the quadratic head against closed forms."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import sklearn
 from imblearn.pipeline import make_pipeline as make_sampling_pipeline
@@ -118,6 +119,13 @@ def test_members_for_different_priors_give_the_true_posterior(target):
     pool = LogLinearPool(members, weights=[1, 1], temperature=2.0, target_prior=target)
     found = pool.fit(known, y).predict_proba(known)
     assert_allclose(found, posterior(X, target), atol=1e-9)
+
+
+def test_pandas_weights_are_refused_for_their_order():
+    weights = pd.Series([1.0, 0.0], index=["second", "first"])
+    members = [(name, LinearDiscriminantAnalysis()) for name in ("first", "second")]
+    with pytest.raises(TypeError, match=r"that of the members.*loc\[names\]"):
+        LogLinearPool(members, weights=weights).fit(*gaussian_classes([9, 9, 9]))
 
 
 def test_neighbors_count_no_prior_beside_one_that_does():

@@ -5,6 +5,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection._search import BaseSearchCV
 from sklearn.pipeline import Pipeline
 
+from .._class_values import refuse_index
 from ._priors import check_positive, resolve_target_prior
 from ._trained_fit import (
     check_same_classes,
@@ -93,6 +94,7 @@ def check_weights(weights, n_members):
     """Return the weights of a pool as an array; None for "auto"."""
     if isinstance(weights, str):
         return None
+    refuse_index(weights, "weights", "members", "loc[names]")
     given = np.asarray(weights, dtype=np.float64)
     if given.shape != (n_members,):
         raise ValueError(
