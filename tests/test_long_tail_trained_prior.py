@@ -191,6 +191,14 @@ UNKNOWN = {
     "resampling": (BalancedBaggingClassifier(), "BalancedBagging.*sampling_strategy"),
     "easy": (EasyEnsembleClassifier(), "EasyEnsemble.*resamples"),
     "no target": (LongTailClassifier(target_prior=None), "target_prior=None"),
+    "prior of the samples, not of the batches": (
+        LongTailClassifier(prior_correction="original"),
+        "a part to its batches",
+    ),
+    "uncorrected": (
+        BaggingClassifier(LongTailClassifier(prior_correction=None)),
+        "Bag.* > LongTail.*prior_correction=None",
+    ),
     "frozen": (FrozenEstimator(plain), "trained elsewhere"),
     "frozen in a bag": (
         BaggingClassifier(FrozenEstimator(plain)),
