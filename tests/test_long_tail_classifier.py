@@ -374,6 +374,14 @@ def test_fitted_generators_of_other_data_are_refused(separated_classes):
     fit_in_vain(named, X, y, "without the classes")
 
 
+@pytest.mark.parametrize("solver", ["closed_form", "sgd"])
+def test_units_in_which_float32_sees_nothing_are_refused(solver, separated_classes):
+    X, y = separated_classes
+    classifier = LongTailClassifier(solver=solver)
+    with pytest.raises(ValueError, match="Multiply X by a constant"):
+        classifier.fit(1e-60 * X, y)
+
+
 def test_predictions_check_their_rows(separated_classes):
     X, y = separated_classes
     classifier = make_classifier()
