@@ -59,6 +59,15 @@ def check_one_label_per_sample(y, rows, name):
     return y
 
 
+def check_common_labels(y_synthetic, y_members):
+    """Refuse labels of which none agree: an attack by them would find nothing."""
+    if not {*np.asarray(y_synthetic).tolist()} & {*np.asarray(y_members).tolist()}:
+        raise ValueError(
+            "The synthetic samples have none of the labels in y_members. Give labels "
+            "of the same type, such as numbers or strings, to both."
+        )
+
+
 def is_among(rows, others):
     """Return which samples equal one of the others, in the lower of both precisions.
 
