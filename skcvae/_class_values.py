@@ -3,12 +3,15 @@
 import numpy as np
 
 
-def refuse_index(values, name):
-    """Refuse a pandas object as values of the classes, whose order would be lost."""
+def refuse_index(values, name, of="classes", how="sort_index()"):
+    """Refuse a pandas object as values of the classes, whose order would be lost.
+
+    `of` says what else they are values of, and `how` to bring them into its order.
+    """
     if hasattr(values, "iloc"):
         raise TypeError(
             f"{name} is a pandas object, whose order may differ from that of the "
-            f"classes: pass {name}.sort_index().to_numpy()."
+            f"{of}: pass {name}.{how}.to_numpy()."
         )
 
 

@@ -59,10 +59,41 @@ def check_one_label_per_sample(y, rows, name):
     return y
 
 
+def check_common_labels(y_synthetic, y_members):
+    """Refuse labels of which none agree: an attack by them would find nothing."""
+    if not {*np.asarray(y_synthetic).tolist()} & {*np.asarray(y_members).tolist()}:
+        raise ValueError(
+            "The synthetic samples have none of the labels in y_members. Give labels "
+            "of the same type, such as numbers or strings, to both."
+        )
+
+
 def is_among(rows, others):
-    """Return which samples equal one of the others, value for value."""
+    """Return which samples equal one of the others, in the lower of both precisions.
+
+    That is the precision of the numbers, and not of the array that holds them: copies
+    that were stored in float16 or float32 are copies, whatever they are read as.
+    """
+    lowest = min(map(_precision, (rows, others)), key=lambda dtype: dtype.itemsize)
+    with np.errstate(over="ignore"):
+        rows, others = (values.astype(lowest) for values in (rows, others))
     known = set(row_hashes(others))
     return np.array([key in known for key in row_hashes(rows)], dtype=bool)
+
+
+def _precision(values):
+    """Return the lowest type of floats that holds all of these; integers tell none."""
+    if not np.array_equal(values, np.rint(values)):
+        for dtype in map(np.dtype, ("float16", "float32")):
+            with np.errstate(over="ignore"):
+                if np.array_equal(values, values.astype(dtype)):
+                    return dtype
+    return values.dtype
+
+
+def first_of_equals(rows):
+    """Return the places of samples that equal none before them."""
+    return np.sort(np.unique(row_hashes(rows), return_index=True)[1])
 
 
 def row_hashes(rows):

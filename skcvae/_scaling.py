@@ -32,7 +32,10 @@ def estimate_scale(X):
 
 
 def common_scale(deviation, varying):
-    """Return one scale for all features that vary, and 0 for the others."""
+    """Return one scale for all features that vary, and 0 for the others.
+
+    Refuse one that is 0 in float32: nothing could be learned, without a word.
+    """
     if not varying.any():
         return np.zeros(len(deviation))
     spread = deviation[varying]
@@ -44,6 +47,11 @@ def common_scale(deviation, varying):
             "method that compares features.",
         )
     scale = np.sqrt(np.mean(spread**2))
+    if scale < np.finfo(np.float32).tiny:
+        raise ValueError(
+            "The features vary by less than what float32 can tell from 0. Multiply X "
+            "by a constant first."
+        )
     # What float32 cannot tell from zero beside the other features is constant, too.
     varying = varying & (deviation > np.finfo(np.float32).eps * scale)
     return np.where(varying, scale, 0.0)

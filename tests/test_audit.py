@@ -337,6 +337,13 @@ def test_records_in_two_sets_are_refused(first, second, names):
         privacy_audit(independent_rows(), *parts)
 
 
+def test_an_audit_of_one_record_given_often_is_refused():
+    sets = records(n=40)
+    sets[0] = np.repeat(sets[0][:2], 20, axis=0)
+    with pytest.raises(ValueError, match="20 distinct samples in X_members, got 2"):
+        privacy_audit(independent_rows(40), *sets)
+
+
 def test_shared_groups_are_refused():
     groups = np.arange(500)
     with pytest.raises(ValueError, match="2 groups have samples in X_members and in"):

@@ -123,6 +123,35 @@ def test_the_headline_shows_each_leak(leak, small):
     )
 
 
+@pytest.mark.parametrize("stored", [np.float16, np.float32])
+@pytest.mark.parametrize("read", [np.float32, np.float64])
+def test_few_copies_are_seen_in_the_precision_they_were_stored_in(stored, read):
+    X, y = generated(0)
+    members, others, reference, strangers = np.split(X, 4)
+    clean = strangers.copy()
+    clean[:2] = members[:2]
+    release = clean.astype(stored).astype(read)
+    labels = y[:200]
+    sets = [a for part in (members, others, reference) for a in (part, labels)]
+    audit = privacy_audit((release, labels), *sets, random_state=0)
+    (copied,) = [f for f in audit.headline if f.name == "members copied exactly"]
+    assert copied.value == 2
+    assert copied.beyond_chance
+    with pytest.raises(ValueError, match="2 samples of X_members are also in X_nonm"):
+        privacy_audit((others, labels), members, labels, release, *sets[3:])
+
+
+def test_members_given_twice_are_no_leak(small):
+    members, others, reference, strangers = small
+    twice = [np.repeat(values, 2, axis=0) for values in members[:2]]
+    sets = [*twice, *others[:2], *reference[:2]]
+    audit = privacy_audit(strangers[:2], *sets, random_state=0)
+    assert not any(figure.beyond_chance for figure in audit.headline)
+    assert any("200 samples of X_members repeat others" in n for n in audit.notes)
+    copied = privacy_audit(members[:2], *sets, random_state=0).headline
+    assert all(figure.beyond_chance for figure in copied)
+
+
 def test_planted_leaks_say_what_the_headline_would_have_shown(small):
     sets = [array for part in small[:3] for array in part[:2]]
     clean = tuple(make_release(None, small, 1))

@@ -108,6 +108,12 @@ def test_huge_and_tiny_weights_are_shares_as_well():
         assert sampler.n_added_["s1"] == {0: 10, 1: 18, 3: 16}
 
 
+def test_pandas_weights_are_refused_for_their_order():
+    weights = pd.Series([0.9, 0.1], index=["s1", "s0"])
+    with pytest.raises(TypeError, match=r"that of the samplers.*\.loc\[names\]"):
+        added(constants(2, weights=weights))
+
+
 def test_a_weight_of_zero_runs_no_sampler():
     impossible = SMOTE(k_neighbors=50)
     sampler = EnsembleOverSampler(

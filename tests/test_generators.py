@@ -775,6 +775,16 @@ def test_values_beyond_float32_are_refused_by_column(make, small):
 
 
 @MAKERS
+@pytest.mark.parametrize("exponent", [-40, -200])
+def test_units_in_which_float32_sees_nothing_are_refused(make, exponent, small):
+    X, y = small
+    if make is make_reference:
+        pytest.skip("scales by the range of each feature, which may be as small")
+    with pytest.raises(ValueError, match="less than what float32 can tell from 0"):
+        make().fit(X * 10.0**exponent, y)
+
+
+@MAKERS
 @pytest.mark.parametrize("exponent", [-30, 30])
 def test_extreme_units_are_no_obstacle(make, exponent, small):
     X, y = small

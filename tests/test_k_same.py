@@ -411,9 +411,22 @@ def test_pickle_holds_no_training_row(dtype):
 def test_identical_rows_share_a_cluster_and_keep_their_value(k):
     rows = np.repeat(normal_rows(3, 10), k, axis=0)
     anonymizer = KSameAnonymizer(k, **ALL_ROWS)
-    assert_array_equal(anonymizer.fit_transform(rows), rows)
+    with pytest.warns(UserWarning, match="10 of 10 clusters consist of copies of one"):
+        assert_array_equal(anonymizer.fit_transform(rows), rows)
     constant = np.full((20, 3), 0.1)
-    assert_array_equal(anonymizer.fit_transform(constant), constant)
+    with pytest.warns(UserWarning, match="published as it is"):
+        assert_array_equal(anonymizer.fit_transform(constant), constant)
+
+
+def test_copies_that_are_a_group_are_not_published():
+    rows = np.concatenate([X, np.tile(X[:1] + 9, (7, 1))])
+    labels = np.append(y, np.repeat(y[:1], 7))
+    with pytest.warns(UserWarning, match="1 of .* clusters consist of copies of one"):
+        published = KSameAnonymizer(7).fit_transform(rows, labels)
+    assert (published == rows[-1]).all(axis=1).any()
+    groups = np.minimum(np.arange(len(rows)), len(X))
+    published = KSameAnonymizer(7).fit_transform(rows, labels, groups=groups)
+    assert not (published == rows[-1]).all(axis=1).any()
 
 
 def test_constant_feature_is_kept_exactly():

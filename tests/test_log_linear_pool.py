@@ -1,6 +1,7 @@
 """The pool, kernel neighbours and the quadratic head against closed forms."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import sklearn
 from imblearn.pipeline import make_pipeline as make_sampling_pipeline
@@ -51,6 +52,11 @@ def posterior(X, prior):
     """Return the true probabilities of the classes."""
     densities = [multivariate_normal(mean).logpdf(X) for mean in MEANS]
     return softmax(np.transpose(densities) + np.log(prior), axis=1)
+
+
+def searched(**grid):
+    """Return a search over parameters of a LongTailClassifier."""
+    return GridSearchCV(LongTailClassifier(l2=0.1, augment=None), grid, cv=2)
 
 
 FITTED = LogisticRegression().fit(*gaussian_classes([60, 30, 20]))
@@ -118,6 +124,37 @@ def test_members_for_different_priors_give_the_true_posterior(target):
     pool = LogLinearPool(members, weights=[1, 1], temperature=2.0, target_prior=target)
     found = pool.fit(known, y).predict_proba(known)
     assert_allclose(found, posterior(X, target), atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        # Batches are drawn as the samples are: both corrections are the same.
+        {"prior_correction": "original", "sampling": "instance"},
+        {"prior_correction": "effective"},
+    ],
+    ids=str,
+)
+def test_long_tail_classifiers_count_the_prior_of_their_batches(params):
+    X, y = gaussian_classes([3000, 750, 300])
+    X_new, _ = gaussian_classes([300, 300, 300], seed=1)
+    member = LongTailClassifier(l2=1e-3, augment=None, **params)
+    # What the other one leaves is measured, and taken off.
+    measured = PriorCorrectedClassifier(
+        LongTailClassifier(l2=1e-3, augment=None, prior_correction="original"),
+        trained_prior="held_out",
+    )
+    for classifier in (member, measured):
+        pool = LogLinearPool([("a", classifier)], temperature=1.0).fit(X, y)
+        found = pool.predict_proba(X_new)
+        assert np.abs(found - posterior(X_new, np.ones(3) / 3)).mean() < 0.04
+
+
+def test_pandas_weights_are_refused_for_their_order():
+    weights = pd.Series([1.0, 0.0], index=["second", "first"])
+    members = [(name, LinearDiscriminantAnalysis()) for name in ("first", "second")]
+    with pytest.raises(TypeError, match=r"that of the members.*loc\[names\]"):
+        LogLinearPool(members, weights=weights).fit(*gaussian_classes([9, 9, 9]))
 
 
 def test_neighbors_count_no_prior_beside_one_that_does():
@@ -447,6 +484,18 @@ def test_groups_reach_the_splitter():
         ),
         (
             {"estimators": [("a", LongTailClassifier(target_prior=None))]},
+            "'a' has target_prior=None",
+        ),
+        (
+            {"estimators": [("a", LongTailClassifier(prior_correction="original"))]},
+            r"'a' is unknown.*prior_correction='original'",
+        ),
+        (
+            {"estimators": [("a", searched(prior_correction=[None]))]},
+            r"'a' is unknown.*prior_correction=None",
+        ),
+        (
+            {"estimators": [("a", searched(target_prior=[None]))]},
             "'a' has target_prior=None",
         ),
         (

@@ -31,6 +31,13 @@ class CountedGaussian(ClassGaussian):
         super()._fit(Z, codes, seed)
 
 
+class MeanLoss(nn.CrossEntropyLoss):
+    """Cross-entropy that returns the mean whatever it is told."""
+
+    def forward(self, logits, y):
+        return super().forward(logits, y).mean()
+
+
 class DoubledLoss(nn.CrossEntropyLoss):
     """Has an attribute that means another thing in LDAM."""
 
@@ -329,6 +336,22 @@ REFUSED = {
     "device": ({"device": "abacus"}, "device='abacus'"),
     "variance": ({"variance": [1.0, 2.0]}, "variance.*4 classes"),
     "sampling": ({"sampling": np.inf}, "'sampling'"),
+    "head with a class too many": (
+        {"head": lambda n_features, n_classes: nn.Linear(n_features, n_classes + 1)},
+        r"head must return an array of the shape \(2, 4\).*got \(2, 5\)",
+    ),
+    "the same with a loss that does not look": (
+        {
+            "head": lambda n_features, n_classes: nn.Linear(n_features, n_classes + 1),
+            "loss": "cross_entropy",
+        },
+        "head must return an array of the shape",
+    ),
+    "loss that ignores its reduction": (
+        {"loss": MeanLoss()},
+        r"loss must return.*\(2,\).*got \(\).*a number for each sample",
+    ),
+    "argument that skorch lacks": ({"net_params": {"nope": 1}}, "nope"),
     "memory without a seed": (
         {"memory": "unused", "random_state": None},
         "integer random_state",
@@ -372,6 +395,24 @@ def test_fitted_generators_of_other_data_are_refused(separated_classes):
     fit_in_vain(poor, X, y, r"ClassGaussian was fitted without the classes \[2, 3\]")
     named = make_classifier(FrozenEstimator(ClassGaussian().fit(X, y.astype(str))))
     fit_in_vain(named, X, y, "without the classes")
+
+
+@pytest.mark.parametrize("solver", ["closed_form", "sgd"])
+def test_units_in_which_float32_sees_nothing_are_refused(solver, separated_classes):
+    X, y = separated_classes
+    classifier = LongTailClassifier(solver=solver)
+    with pytest.raises(ValueError, match="Multiply X by a constant"):
+        classifier.fit(1e-60 * X, y)
+
+
+def test_a_head_with_a_class_too_many_is_refused_without_a_generator_too(
+    separated_classes,
+):
+    def head(n_features, n_classes):
+        return nn.Linear(n_features, n_classes + 1)
+
+    classifier = make_classifier(augment=None, head=head, loss="cross_entropy")
+    fit_in_vain(classifier, *separated_classes, "head must return")
 
 
 def test_predictions_check_their_rows(separated_classes):

@@ -11,7 +11,7 @@ from imblearn.over_sampling import SMOTE, RandomOverSampler
 from imblearn.pipeline import make_pipeline
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.special import expit
-from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.datasets import load_digits, make_classification
 from sklearn.dummy import DummyClassifier
@@ -191,6 +191,14 @@ UNKNOWN = {
     "resampling": (BalancedBaggingClassifier(), "BalancedBagging.*sampling_strategy"),
     "easy": (EasyEnsembleClassifier(), "EasyEnsemble.*resamples"),
     "no target": (LongTailClassifier(target_prior=None), "target_prior=None"),
+    "prior of the samples, not of the batches": (
+        LongTailClassifier(prior_correction="original"),
+        "a part to its batches",
+    ),
+    "uncorrected": (
+        BaggingClassifier(LongTailClassifier(prior_correction=None)),
+        "Bag.* > LongTail.*prior_correction=None",
+    ),
     "frozen": (FrozenEstimator(plain), "trained elsewhere"),
     "frozen in a bag": (
         BaggingClassifier(FrozenEstimator(plain)),
@@ -386,6 +394,22 @@ def test_auto_keeps_the_claim_where_the_held_out_prior_costs_predictions():
         corrected = PriorCorrectedClassifier(flat).fit(X, y)
     assert_array_equal(corrected.trained_prior_, np.bincount(y) / len(y))
     assert_array_equal(corrected.predict(X), flat.fit(X, y).predict(X))
+
+
+def test_a_class_that_is_never_held_out_is_not_measured():
+    rng = np.random.RandomState(0)
+    y = np.repeat([0, 1, 2], [120, 40, 3])
+    X = rng.normal(size=(163, 2)) + 1.5 * np.eye(3)[y][:, 1:]
+    # SMOTE needs all three samples of the last class in each training part.
+    pipeline = make_pipeline(SMOTE(k_neighbors=2, random_state=0), LogisticRegression())
+    measured = PriorCorrectedClassifier(pipeline, trained_prior="held_out")
+    with pytest.raises(ValueError, match=r"cannot measure the prior .* \[2\]"):
+        measured.fit(X, y)
+    counted = clone(measured).set_params(trained_prior="auto").fit(X, y)
+    assert counted.predict_proba(X)[:, 2].mean() == pytest.approx(3 / 163, abs=0.01)
+    pipeline.set_params(smote__k_neighbors=1)
+    proba = measured.fit(X, y).predict_proba(X)
+    assert proba[:, 2].mean() == pytest.approx(3 / 163, abs=0.01)
 
 
 def test_held_out_prior_and_temperature_together(rare):

@@ -5,6 +5,7 @@ import pickle
 from decimal import Decimal, localcontext
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from numpy.testing import assert_allclose
@@ -415,6 +416,15 @@ counted_losses = pytest.mark.parametrize("loss", list(filter(takes_counts, PUBLI
 def test_counts_must_be_finite_and_positive(loss, bad):
     with pytest.raises(ValueError, match=r"above 0 for every class.*for class 1"):
         loss([3, bad, 2])
+
+
+@counted_losses
+def test_counts_of_pandas_are_refused_for_their_order(loss):
+    # Of the classes 0, 0, 0, 1, 2, 2 they are those of 0, 2 and 1.
+    counts = pd.Series([0, 0, 0, 1, 2, 2]).value_counts()
+    with pytest.raises(TypeError, match=r"order .*sort_index\(\)\.to_numpy\(\)"):
+        loss(counts)
+    loss(counts.sort_index().to_numpy())
 
 
 @counted_losses

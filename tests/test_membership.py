@@ -162,6 +162,10 @@ def test_labels_must_fit_the_rows():
     X = np.arange(4.0)[:, None]
     with pytest.raises(ValueError, match="inconsistent"):
         label_inference_gap(X, [0, 1], X, [0] * 4, X + 9, [0] * 4)
+    for labels in (["0"] * 4, [7] * 4):
+        with pytest.raises(ValueError, match="none of the labels in y_members"):
+            label_inference_gap(X, labels, X, [0] * 4, X + 9, [0] * 4)
+    label_inference_gap(X, [0.0] * 4, X, [0] * 4, X + 9, [0] * 4)
     for missing in (np.nan, None):
         with pytest.raises(ValueError, match="y_members contains missing values"):
             label_inference_gap(X, [0] * 4, X, [0, 1, 1, missing], X + 9, [0] * 4)

@@ -3,6 +3,7 @@
 import pickle
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
@@ -239,6 +240,12 @@ def test_a_uniform_prior_does_not_tell_counts(releases, write):
 @pytest.mark.parametrize("sizes", [[80], [80, 0], [80, np.nan], [80, -1], 80])
 def test_sizes_that_do_not_fit(releases, sizes):
     with pytest.raises(ValueError, match="one number above 0 for each of the 2"):
+        merge_releases(releases, site_sizes=sizes)
+
+
+def test_pandas_sizes_are_refused_for_their_order(releases):
+    sizes = pd.Series([9, 1], index=["second", "first"])
+    with pytest.raises(TypeError, match=r"that of the releases.*loc\[sites\]"):
         merge_releases(releases, site_sizes=sizes)
 
 

@@ -305,6 +305,15 @@ class TestThresholds:
         expected = classifier.predict_proba(X_TEST) > 0.3
         assert_array_equal(classifier.predict(X_TEST), expected)
 
+    @pytest.mark.parametrize("target_prior", ["train", "uniform"])
+    def test_may_be_an_array(self, target_prior):
+        given = np.array([0.1, 0.2, 0.3, 0.4])
+        classifier = MultilabelLongTailClassifier(
+            l2=0.1, thresholds=given, target_prior=target_prior
+        ).fit(X, Y)
+        expected = classifier.predict_proba(X_TEST) > given
+        assert_array_equal(classifier.predict(X_TEST), expected)
+
 
 class TestTargets:
     def test_names_of_a_frame_are_kept(self):
@@ -371,6 +380,18 @@ def test_parameters_that_change_after_fit_change_no_prediction():
 def test_contradictions_are_refused(params, match):
     with pytest.raises(ValueError, match=match):
         MultilabelLongTailClassifier(**params).fit(X, Y)
+
+
+@pytest.mark.parametrize("name", ["target_prior", "thresholds"])
+def test_pandas_values_are_refused_for_their_order(name):
+    labels = pd.DataFrame(Y, columns=list("bdac"))
+    values = pd.Series([0.1, 0.2, 0.3, 0.4], index=list("abcd"))
+    classifier = MultilabelLongTailClassifier(l2=0.1, **{name: values})
+    with pytest.raises(TypeError, match=rf"order .* {name}\.loc\[Y\.columns\]"):
+        classifier.fit(X, labels)
+    in_order = values.loc[labels.columns].to_numpy()
+    fitted = classifier.set_params(**{name: in_order}).fit(X, labels)
+    assert_array_equal(getattr(fitted, f"{name}_"), [0.2, 0.4, 0.1, 0.3])
 
 
 def test_scores_in_cross_validation_and_pickles():

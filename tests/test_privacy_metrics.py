@@ -225,9 +225,16 @@ def test_copies_by_hand():
     assert copies.near_nonmembers.value == 0.5
 
 
-def test_a_copy_that_was_rounded_to_single_precision_is_a_copy():
+@pytest.mark.parametrize("stored", [np.float16, np.float32])
+@pytest.mark.parametrize("read", [np.float16, np.float32, np.float64])
+def test_a_copy_that_was_rounded_is_a_copy(stored, read):
     M = np.random.RandomState(0).randn(20, 3)
-    assert exact_copies(M[:5].astype(np.float32), M).n_members == 5
+    assert exact_copies(M[:5].astype(stored).astype(read), M).n_members == 5
+
+
+def test_counts_that_are_nearly_equal_are_no_copies():
+    # float16 could not tell them apart.
+    assert exact_copies([[2048.0, 4096.0]], [[2049.0, 4096.0]]).n_members == 0
 
 
 def test_share_by_hand_and_ties_count_half():

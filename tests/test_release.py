@@ -7,6 +7,7 @@ import pickle
 import struct
 
 import numpy as np
+import pandas as pd
 import pytest
 import safetensors.torch
 import torch
@@ -148,6 +149,13 @@ def test_class_prior_is_uniform_unless_allowed(fitted, path):
     for wrong in ("counts", [1, 2], [0, 0, 0, 0], [1, 1, 1, -1], [np.nan] * 4):
         with pytest.raises(ValueError, match="class_prior"):
             fitted.release(path, class_prior=wrong)
+    # The third class, of one sample, is left out.
+    for wrong in ([0, 0, 1, 0], [np.inf, 1, 1, 1]):
+        with pytest.raises(ValueError, match="class_prior must have one finite number"):
+            fitted.release(path, class_prior=wrong)
+    with pytest.raises(TypeError, match=r"class_prior\.sort_index\(\)"):
+        fitted.release(path, class_prior=pd.Series(1, index=list("abcd")))
+    assert_allclose(shares(class_prior=[1e308] * 4), [1 / 3] * 3, atol=0.01)
 
 
 def test_release_tells_neither_rows_counts_nor_extremes(fitted, rows, path):

@@ -132,6 +132,24 @@ def test_integer_labels_can_be_merged():
     assert anonymizer.sample(y=codes)[1].dtype == codes.dtype
 
 
+def test_labels_shorter_than_those_they_are_merged_with_are_not_cut():
+    X, y = make(a=30, b=30, c=3)
+    # c is merged with b: cut to one character, its name is that of another class.
+    names = np.array(["a", "along", "c"])[np.searchsorted(["a", "b", "c"], y)]
+    anonymizer = clone(GAUSSIAN).set_params(small_classes="merge").fit(X, names)
+    expected, _ = anonymizer.sample(y=["along"] * 4, random_state=0)
+    for labels in (["c"] * 4, np.array(["c"] * 4), np.array(["c"] * 4, object)):
+        drawn, drawn_labels = anonymizer.sample(y=labels, random_state=0)
+        assert_array_equal(drawn, expected)
+        assert_array_equal(drawn_labels, labels)
+    numbers = np.array([0, 1000, 2])[np.searchsorted(["a", "b", "c"], y)]
+    anonymizer.fit(X, numbers)
+    few = np.full(4, 2, dtype=np.uint8)
+    drawn, _ = anonymizer.sample(y=few, random_state=0)
+    assert_array_equal(drawn, expected)
+    assert len(anonymizer.sample(y=few[:0])[0]) == 0
+
+
 @for_each(GENERATIVE)
 def test_a_suppressed_class_leaves_nothing_but_its_marks(anonymizer):
     X, y = make(a=30, b=30, c=3)

@@ -224,7 +224,11 @@ def merge_labels(y, merged):
     if y is None or not merged:
         return y
     y = np.asarray(y)
-    return np.array([merged.get(label, label) for label in y.tolist()], dtype=y.dtype)
+    # In the type of `y`, a longer name would be cut, maybe to that of another class.
+    found = y.astype(np.result_type(y, np.array(list(merged.values()))))
+    for label, other in merged.items():
+        found[y == label] = other
+    return found
 
 
 def _fill_rate(sets, least):

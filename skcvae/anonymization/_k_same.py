@@ -17,11 +17,14 @@ from .._validation import (
     check_samples_alone,
     forget_fit,
 )
+from .._warnings import warn_user
 from ._base import (
     MIN_CLASS_SIZE,
     SMALL_CLASS_CONSTRAINTS,
     SUPPRESSED_SENTENCE,
     BaseAnonymizer,
+    count_in_classes,
+    distinct_ids,
     means_by_label,
 )
 
@@ -130,7 +133,7 @@ class KSameAnonymizer(BaseAnonymizer):
     Notes
     -----
     No attribute holds a training sample, unless the samples of a cluster are identical
-    and therefore equal to their mean. Remove duplicates first.
+    and therefore equal to their mean. A warning says so. Remove duplicates first.
 
     The samples of a cluster are replaced by copies of one centroid: n samples become at
     most n / `k` different ones.
@@ -238,6 +241,7 @@ class KSameAnonymizer(BaseAnonymizer):
         if self.within_class and groups is None:
             labels = self.classes_[together[kept]]
             self.mean_leakage_ = estimate_mean_leakage(samples[kept], labels)
+        self._warn_about_copies(samples)
         self._remember(samples)
         return self
 
@@ -360,6 +364,18 @@ class KSameAnonymizer(BaseAnonymizer):
         self.suppressed_ = labels < 0
         self.cluster_sizes_ = np.concatenate(sizes)
         self.centroids_ = np.concatenate(centroids)
+
+    def _warn_about_copies(self, X):
+        """Warn where a centroid is the one sample that all of its cluster equal."""
+        kept = ~self.suppressed_
+        distinct = count_in_classes(self.labels_[kept], distinct_ids(X[kept]))
+        n_same = np.count_nonzero(distinct == 1)
+        if n_same:
+            warn_user(
+                f"{n_same} of {len(self.centroids_)} clusters consist of copies of one "
+                "sample, which is published as it is. Remove duplicates first, or pass "
+                "groups that hold the copies of a sample together."
+            )
 
     def __sklearn_is_fitted__(self):
         return hasattr(self, "centroids_")

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
+from .._class_values import refuse_index
 from .._drawing import DrawingMixin
 from .._validation import check_variance, find_codes
 from ._release import Release
@@ -327,6 +328,7 @@ def _count_samples(releases, site_sizes, weights):
 
 def _counts_by_prior(releases, site_sizes):
     """Return the class counts of each site, from its size and its class prior."""
+    refuse_index(site_sizes, "site_sizes", "releases", "loc[sites]")
     sizes = np.asarray(site_sizes, dtype=np.float64)
     if sizes.shape != (len(releases),) or not (np.isfinite(sizes) & (sizes > 0)).all():
         raise ValueError(

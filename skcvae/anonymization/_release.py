@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from .._class_values import refuse_index
 from .._devices import drawing_device, resolve_device
 from .._label_sets import encode_label_sets
 from .._thin_covariance import check_size
@@ -234,7 +235,7 @@ def write_release(generator, path, class_prior, min_class_size, privacy):
         raise ValueError(
             f"No class has min_class_size={min_class_size} samples: nothing to release."
         )
-    prior = _resolve_prior(class_prior, generator)
+    prior = _resolve_prior(class_prior, generator, kept)
     if label_sets is None:
         labels, label_type = labels_to_json(generator.classes_[kept])
     else:
@@ -305,8 +306,8 @@ def _open_sampler(generator):
     )
 
 
-def _resolve_prior(class_prior, generator):
-    """Return the weight of each class, shape (n_classes,)."""
+def _resolve_prior(class_prior, generator, kept):
+    """Return the weight of each class, shape (n_classes,); not all kept have 0."""
     counts = np.asarray(generator.class_count_, dtype=np.float64)
     if isinstance(class_prior, str):
         if class_prior not in ("uniform", "training"):
@@ -315,13 +316,16 @@ def _resolve_prior(class_prior, generator):
                 f"class, got {class_prior!r}."
             )
         return np.ones_like(counts) if class_prior == "uniform" else counts
+    refuse_index(class_prior, "class_prior")
     prior = np.asarray(class_prior, dtype=np.float64)
-    if prior.shape != counts.shape or not (prior >= 0).all() or not prior.sum() > 0:
+    valid = prior.shape == counts.shape and (np.isfinite(prior) & (prior >= 0)).all()
+    if not (valid and prior[kept].any()):
         raise ValueError(
-            f"class_prior must have one number of at least 0 for each of the "
-            f"{len(counts)} classes, with a sum above 0."
+            f"class_prior must have one finite number of at least 0 for each of the "
+            f"{len(counts)} classes, with a sum above 0 for the {len(kept)} released."
         )
-    return prior
+    # The sum of huge numbers would overflow.
+    return prior / prior[kept].max()
 
 
 def _gather(generator, sampler, prior, kept):

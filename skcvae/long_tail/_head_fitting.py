@@ -17,7 +17,12 @@ from .._generation import (
 )
 from .._scaling import estimate_scale, inverse_scale, scale_rows
 from .._seeds import draw_seeds
-from .._training import check_callbacks, check_net_params, given_validation
+from .._training import (
+    check_callbacks,
+    check_net_params,
+    given_validation,
+    uncompiled,
+)
 from .._validation import (
     check_unlabeled,
     check_validation,
@@ -25,7 +30,7 @@ from .._validation import (
     check_weighted_samples,
 )
 from ..generators import ClassGaussian
-from ._batches import RebalancedBlockLoader, WeightedTensors, resolve_remix
+from ._batches import MixedLabels, RebalancedBlockLoader, WeightedTensors, resolve_remix
 from ._block_fitting import WeightedBlocks, check_block_fit, scale_of_blocks
 from ._calibration import cross_fitted_temperature
 from ._head_net import RESERVED, build_loss, build_net, count_epochs
@@ -73,6 +78,7 @@ class HeadFittingMixin:
             check_random_state(self.random_state), 3
         )
         if self.augment is not None:
+            self._try_net(len(X), priors)
             self._fit_generator(X, y, fit_seed, X_unlabeled)
         self.offset_, self.scale_ = (scale_of_blocks if blocked else estimate_scale)(X)
         stream = None
@@ -262,6 +268,20 @@ class HeadFittingMixin:
         z = torch.from_numpy(scale_rows(X, self.offset_, self.scale_))
         y, w = (torch.from_numpy(a).to(self.device_) for a in (codes, weight))
         return WeightedTensors(place_samples(z, self.device_), y, w)
+
+    def _try_net(self, n_samples, priors):
+        """Refuse a head, a loss or net_params that fail, before a generator is fitted.
+
+        Without a generator, the first batch shows it as early.
+        """
+        if self.solver_ != "sgd":
+            return
+        net = build_net(self, n_samples, priors, None)
+        codes = torch.arange(2, device=self.device_)
+        with fork_torch_rng(0, self.device_), torch.no_grad():
+            net.initialize()
+            z = torch.zeros(2, self.n_features_in_, device=self.device_)
+            net.get_loss(uncompiled(net.module_)(z), MixedLabels(codes), training=True)
 
     def _train(self, rows, priors, stream, seed):
         """Train the head; set `net_`, `history_` and what Ctrl-C leaves."""

@@ -72,12 +72,14 @@ class HeadNet(TrainingNet):
     """skorch net for mixed labels, whose loss may change from epoch to epoch.
 
     `loss_at` takes the epoch, from 0 on, and returns the loss to train with. Validation
-    has the loss of the last epoch, so that its values can be compared.
+    has the loss of the last epoch, so that its values can be compared. A head with
+    another number of outputs than `n_classes` is refused.
     """
 
-    def __init__(self, *args, loss_at=None, **kwargs):
+    def __init__(self, *args, loss_at=None, n_classes=None, **kwargs):
         super().__init__(*args, **kwargs)
         self.loss_at = loss_at
+        self.n_classes = n_classes
 
     def on_train_begin(self, *args, **kwargs):
         """Prepare the loss of validation."""
@@ -98,7 +100,10 @@ class HeadNet(TrainingNet):
         """Return the weighted mean over the samples, and over both labels of each."""
         labels = y_true
         loss = self.criterion_ if training else self.last_loss
+        n_classes = self.n_classes or y_pred.shape[1]
+        _check_shape("head", y_pred, (len(labels), n_classes))
         losses = loss(y_pred, labels.y)
+        _check_shape("loss", losses, (len(labels),))
         share = 1.0 if labels.share is None else labels.share
         weight = share if labels.weight is None else share * labels.weight
         total, mass = (losses * weight).sum(), _sum(weight, len(losses))
@@ -132,6 +137,16 @@ class HeadNet(TrainingNet):
         self.iterator_train__priors = self.iterator_train__stream = None
 
 
+def _check_shape(name, output, expected):
+    """Refuse what a head or a loss returns, which might go on by broadcasting."""
+    if output.shape != expected:
+        raise ValueError(
+            f"{name} must return an array of the shape {expected} for {expected[0]} "
+            f"samples, got {tuple(output.shape)}. A head has a logit for each class, "
+            "and a loss, with the reduction 'none', a number for each sample."
+        )
+
+
 def _sum(weight, n_samples):
     """Return the sum of the weights of a batch, also of a single number."""
     return weight.sum() if torch.is_tensor(weight) else weight * n_samples
@@ -149,6 +164,7 @@ def build_net(classifier, n_samples, priors, stream):
         **_head_params(classifier, len(priors.class_count), loss_at(0)),
         "criterion": loss_at(0),
         "loss_at": loss_at,
+        "n_classes": len(priors.class_count),
         "optimizer": torch.optim.AdamW,
         "iterator_train": RebalancedLoader,
         "iterator_train__priors": priors,

@@ -148,6 +148,14 @@ def _groups(codes, n_classes):
     return seen, np.where(count[seen] < _FEW, -1, seen)
 
 
+def without_evidence(codes, n_classes):
+    """Return classes of which held-out samples tell nothing: not even a group does."""
+    seen, group = _groups(codes, n_classes)
+    if (group < 0).any():
+        return np.empty(0, dtype=np.intp)
+    return np.setdiff1d(np.arange(n_classes), seen)
+
+
 def _weights_for(prior, codes, weight):
     """Return sample weights with which classes have a prior; they sum to 1."""
     mass = np.bincount(codes, weight, minlength=len(prior))

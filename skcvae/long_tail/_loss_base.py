@@ -9,9 +9,12 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils._param_validation import StrOptions, validate_parameter_constraints
 from torch import nn
 
+from .._class_values import refuse_index
+
 
 def check_positive(name, values):
     """Return one finite number above 0 for each class, in float64."""
+    refuse_index(values, name)
     values = np.asarray(values, dtype=np.float64)
     if values.ndim != 1 or len(values) == 0:
         raise ValueError(f"{name} must have shape (n_classes,). Got {values.shape}.")

@@ -12,6 +12,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
+from .._class_values import refuse_index
 from .._doc_links import DocLinkMixin
 from .._generation import (
     check_frozen_names,
@@ -301,7 +302,8 @@ class MultilabelLongTailClassifier(DocLinkMixin, ClassifierMixin, BaseEstimator)
             heads.set_slope(choice.slope, samples)
         self.l2_, self.l2_path_, self.metric_ = choice.l2, choice.path, choice.metric
         self._keep(heads, samples, len(X))
-        if self.thresholds == "f1" and choice.path is not None:
+        by_f1 = isinstance(self.thresholds, str) and self.thresholds == "f1"
+        if by_f1 and choice.path is not None:
             found = f1_thresholds(choice.log_odds, choice.Y)
             self.thresholds_[self.learned_] = found
 
@@ -480,6 +482,7 @@ class MultilabelLongTailClassifier(DocLinkMixin, ClassifierMixin, BaseEstimator)
 
 def _one_each(name, values, n_labels):
     """Return float64 numbers in (n_labels,), each in [0, 1], or refuse them."""
+    refuse_index(values, name, "labels", "loc[Y.columns]")
     values = np.asarray(values, dtype=np.float64)
     if values.ndim == 0:
         values = np.full(n_labels, values)

@@ -5,6 +5,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection._search import BaseSearchCV
 from sklearn.pipeline import Pipeline
 
+from .._class_values import refuse_index
 from ._priors import check_positive, resolve_target_prior
 from ._trained_fit import (
     check_same_classes,
@@ -16,6 +17,7 @@ from ._trained_fit import (
 from ._trained_prior import (
     ChosenPriorError,
     UnknownPriorError,
+    refuse_uncounted,
     trained_prior,
 )
 
@@ -46,11 +48,7 @@ class Member:
         """Refuse a member whose prior is not known, before any training."""
         last = _predictor(self.estimator)
         if self.says_prior:
-            if last.target_prior is None:
-                raise ValueError(
-                    f"The member {self.name!r} has target_prior=None, so that the "
-                    "class prior of its probabilities is unknown. Give it one."
-                )
+            self._check_stated(last)
             if not isinstance(self.estimator, FrozenEstimator):
                 prior = resolve_target_prior(last.target_prior, labels.mass)
                 check_positive(prior, labels.classes)
@@ -63,11 +61,27 @@ class Member:
             # A search will have chosen when the member is fitted.
             return
         except UnknownPriorError as error:
-            raise ValueError(
-                f"The class prior of the probabilities of the member {self.name!r} is "
-                "unknown. Wrap it in a PriorCorrectedClassifier with the trained_prior "
-                f"that it has. ({error})"
-            ) from error
+            self._refuse(error)
+
+    def _check_stated(self, classifier):
+        """Refuse a classifier of this package that does not predict for its target."""
+        if classifier.target_prior is None:
+            raise UnknownPriorError(
+                f"The member {self.name!r} has target_prior=None, so that the class "
+                "prior of its probabilities is unknown. Give it one."
+            )
+        try:
+            params = classifier.get_params(deep=False)
+            refuse_uncounted(params, type(classifier).__name__)
+        except UnknownPriorError as error:
+            self._refuse(error)
+
+    def _refuse(self, error):
+        raise UnknownPriorError(
+            f"The class prior of the probabilities of the member {self.name!r} is "
+            "unknown. Wrap it in a PriorCorrectedClassifier with the trained_prior "
+            f"that it has. ({error})"
+        ) from error
 
     def fit(self, estimator, X, y, classes):
         """Return a clone of the estimator, fitted, and the prior it predicts for."""
@@ -85,6 +99,8 @@ class Member:
         estimator, prior = fit_recording(estimator, X, y, classes, claim, params)
         check_same_classes(estimator, classes)
         if self.says_prior:
+            # A search may have chosen what says no prior.
+            self._check_stated(_predictor(estimator))
             prior = check_positive(_predictor(estimator).target_prior_, classes)
         return estimator, prior
 
@@ -93,6 +109,7 @@ def check_weights(weights, n_members):
     """Return the weights of a pool as an array; None for "auto"."""
     if isinstance(weights, str):
         return None
+    refuse_index(weights, "weights", "members", "loc[names]")
     given = np.asarray(weights, dtype=np.float64)
     if given.shape != (n_members,):
         raise ValueError(

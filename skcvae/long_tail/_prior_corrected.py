@@ -28,7 +28,7 @@ from .._doc_links import DocLinkMixin
 from .._validation import fitting, read_tensors
 from .._warnings import warn_user
 from ._calibration import calibrate, check_splits, fit_calibrator, held_out_splits
-from ._held_out_prior import HeldOut
+from ._held_out_prior import HeldOut, without_evidence
 from ._priors import check_positive, move_prior, resolve_target_prior
 from ._trained_fit import (
     check_passed,
@@ -113,7 +113,8 @@ class PriorCorrectedClassifier(
         "held_out", which takes at least 10 if an int. Those leave each class the
         samples that a sampler in `estimator` needs (its `k_neighbors` plus one), or all
         where it has no more: such a class is never held out, which "temperature" can do
-        with and the other methods refuse.
+        with and the other methods refuse. So does "held_out", unless another class of
+        few samples shows what small ones have in common.
 
     check_prior : bool, default=True
         Whether to check the trained prior on held-out samples. Where it cannot be
@@ -400,6 +401,16 @@ class PriorCorrectedClassifier(
             cv, X, y, codes, samples_needed(self.estimator), groups
         )
         check_splits(splits, classes, codes, self.calibration)
+        if self._claims("held_out"):
+            held_out = np.concatenate([test for _, test in splits])
+            lacking = without_evidence(codes[held_out], len(classes))
+            if len(lacking):
+                raise ValueError(
+                    "trained_prior='held_out' cannot measure the prior of the classes "
+                    f"{classes[lacking].tolist()}, which are too small to hold a "
+                    "sample out. Let a sampler look for fewer neighbors, pass the "
+                    "trained_prior, or merge or drop these classes."
+                )
         return [split for split in splits if len(split[1])]
 
     def _cross_fit(self, X, y, how, splits):

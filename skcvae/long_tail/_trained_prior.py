@@ -41,6 +41,13 @@ NEUTRAL = {
     "unbalanced_sets": (None, False),
 }
 
+#: Batches of these values have the class prior of the training samples.
+_AS_DRAWN = {
+    "sampling": ("instance", 0),
+    "remix": (False,),
+    "generated_weight": (1,),
+}
+
 
 class UnknownPriorError(ValueError):
     """No rule tells the class prior that a classifier was trained for."""
@@ -95,7 +102,7 @@ def _find(estimator, labels, path):
     if "sampling_strategy" in params:
         raise _unknown(where, "resamples inside (parameter 'sampling_strategy')")
     if "target_prior" in params:
-        return _of_target(params["target_prior"], labels, where)
+        return _of_target(params, labels, where)
     for kind, rule in _RULES.items():
         if isinstance(estimator, kind):
             return rule(estimator, labels, f"{where} > ")
@@ -103,11 +110,24 @@ def _find(estimator, labels, path):
     return _prior_of_parameters(params, estimator, labels, where)
 
 
-def _of_target(target_prior, labels, where):
+def _of_target(params, labels, where):
     """Return the prior that a classifier of this package predicts for."""
-    if target_prior is None:
+    if params["target_prior"] is None:
         raise _unknown(where, "leaves the prior to its batches (target_prior=None)")
-    return resolve_target_prior(target_prior, labels.mass)
+    refuse_uncounted(params, where)
+    return resolve_target_prior(params["target_prior"], labels.mass)
+
+
+def refuse_uncounted(params, where):
+    """Refuse a classifier that takes another prior off than its batches have.
+
+    What is left is in its predictions, on top of `target_prior`.
+    """
+    correction = params.get("prior_correction", "effective")
+    as_drawn = all(params.get(name) in values for name, values in _AS_DRAWN.items())
+    if correction != "effective" and not (correction == "original" and as_drawn):
+        reason = f"leaves a part to its batches (prior_correction={correction!r})"
+        raise _unknown(where, reason)
 
 
 def _own_params(estimator):

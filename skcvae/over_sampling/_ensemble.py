@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.utils._param_validation import InvalidParameterError
 
+from .._class_values import refuse_index
 from ._composition import BaseComposedOverSampler, largest_remainder
 from ._wrapping import make_source
 
@@ -117,6 +118,7 @@ class EnsembleOverSampler(BaseComposedOverSampler):
         """Return the share of each sampler; shares sum to 1."""
         if self.weights is None:
             return np.full(len(self.samplers), 1 / len(self.samplers))
+        refuse_index(self.weights, "weights", "samplers", "loc[names]")
         try:
             weights = np.asarray(self.weights, dtype=np.float64)
         except (TypeError, ValueError) as error:

@@ -16,7 +16,7 @@ from sklearn.utils._param_validation import (
 
 from .._label_sets import is_label_sets
 from .._neighbors import nearest_distances
-from .._record_sets import same_size, scale_by
+from .._record_sets import first_of_equals, same_size, scale_by
 from .._seeds import draw_seeds
 from .._statistics import quantile
 from .._warnings import warn_user
@@ -97,6 +97,7 @@ def privacy_audit(  # noqa: PLR0913  three sets of records, and the release
 
     X_members : array-like of shape (n_members, n_features)
         Samples that the release was made from, at least 20; 500 for a useful answer.
+        Equal samples count once.
 
     y_members : array-like of shape (n_members,) or (n_members, n_labels)
         Their labels, or their label sets of 0 and 1, as all targets then are. Each set
@@ -268,6 +269,13 @@ def _warn_about_size(parts):
             "and as many non-members are wanted, and needed for TPR at 1 % FPR."
         )
         warn_user(notes[0])
+    for name, part in parts._asdict().items():
+        n_repeated = len(part.X) - len(first_of_equals(part.X))
+        if n_repeated:
+            notes.append(
+                f"{n_repeated} samples of X_{name} repeat others: the attacks on "
+                "membership count equal samples once."
+            )
     return notes
 
 

@@ -12,6 +12,7 @@ from .._record_sets import (
     check_disjoint,
     check_one_label_per_sample,
     check_record_sets,
+    first_of_equals,
     is_among,
 )
 
@@ -60,6 +61,13 @@ def check_parts(members, nonmembers, reference, min_samples):
             )
     sets = check_record_sets(**{f"X_{name}": part[0] for name, part in given.items()})
     check_disjoint(**sets)
+    for name, X in sets.items():
+        n_distinct = len(first_of_equals(X))
+        if n_distinct < min_samples:
+            raise ValueError(
+                f"An audit needs at least {min_samples} distinct samples in {name}, "
+                f"got {n_distinct}."
+            )
     parts = {}
     for name, (_, y, groups) in given.items():
         X = sets[f"X_{name}"]

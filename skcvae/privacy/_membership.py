@@ -13,6 +13,7 @@ from sklearn.utils._param_validation import (
 from .._neighbors import nearest_distances, nearest_neighbors
 from .._record_sets import (
     array_likes,
+    check_common_labels,
     check_disjoint,
     check_one_label_per_sample,
     check_record_sets,
@@ -273,6 +274,7 @@ def label_inference_gap(
             (y_nonmembers, H, "y_nonmembers"),
         )
     )
+    check_common_labels(y_S, y_M)
     if estimator is None:
         predicted = [y_S[nearest_neighbors(X, S)[1][:, 0]] for X in (M, H)]
     else:

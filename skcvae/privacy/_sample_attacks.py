@@ -3,7 +3,8 @@
 import numpy as np
 
 from .._neighbors import nearest_distances, nearest_neighbors
-from .._record_sets import is_among, scale_by
+from .._record_sets import first_of_equals, is_among, scale_by
+from ._audit_parts import Part, Parts
 from ._class_gaussian import SCORES, fit_class_gaussians
 from ._hidden_copies import aligned_copy_scores
 from ._membership import distance_ratio
@@ -22,14 +23,14 @@ class SampleAttacks:
     Parameters
     ----------
     parts : Parts
-        Members, non-members and reference.
+        Members, non-members and reference. Equal samples of a part count once.
     """
 
     def __init__(self, parts):
-        self.parts = parts
+        parts = self.parts = Parts(*map(_distinct, parts))
         y = np.concatenate([parts.members.y, parts.nonmembers.y])
         self._labels, self._codes = np.unique(y, return_inverse=True)
-        X = np.concatenate([parts.members.X, parts.nonmembers.X])
+        self._X = X = np.concatenate([parts.members.X, parts.nonmembers.X])
         self._real = {
             scale: scale_by(parts.reference.X, X, parts.reference.X, scale=scale)
             for scale in _SCALES.values()
@@ -58,9 +59,7 @@ class SampleAttacks:
 
     def count_copies(self, released):
         """Return how many members and non-members are in a release, or nearly so."""
-        X, _ = self._real["common"]
-        S = self._scaled(released.X, "common")
-        exact = self._sides(is_among(X, S))
+        exact = self._sides(is_among(self._X, released.X))
         near = self._sides(self._to_release(released, "common") < self._near)
         return {
             "exact": [int(one.sum()) for one in exact],
@@ -88,3 +87,13 @@ class SampleAttacks:
         """Return what belongs to members, and what belongs to non-members."""
         n_members = len(self.parts.members.X)
         return of_all[:n_members], of_all[n_members:]
+
+
+def _distinct(part):
+    """Return a part without repeated samples.
+
+    A sample on both sides of the split of an attack would find itself, and one that
+    counts twice is taken for more evidence than it is.
+    """
+    kept = first_of_equals(part.X)
+    return Part(part.X[kept], part.y[kept], None)
