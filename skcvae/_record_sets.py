@@ -96,6 +96,17 @@ def first_of_equals(rows):
     return np.sort(np.unique(row_hashes(rows), return_index=True)[1])
 
 
+def find_copies(X, codes):
+    """Return the indices of distinct samples, and which of them each sample is.
+
+    Copies have the same values and the same class.
+    """
+    first: dict = {}
+    keys = enumerate(zip(codes.tolist(), row_hashes(X), strict=True))
+    indices = [first.setdefault(key, i) for i, key in keys]
+    return np.unique(indices, return_inverse=True)
+
+
 def row_hashes(rows):
     """Return a hash of 64 bits of each sample; 0 and -0 are the same number."""
     return [hash(row.tobytes()) for row in rows + 0.0]

@@ -389,19 +389,6 @@ def check_unlabeled(estimator, X_unlabeled, X):
     return unlabeled[are_new(unlabeled, X)]
 
 
-def find_copies(X, codes):
-    """Return the indices of distinct samples, and which of them each sample is.
-
-    Copies have the same values and the same class.
-    """
-    first: dict = {}
-    # Hashes, as the values themselves would need as much memory again.
-    hashes = (hash(x.tobytes()) for x in X)
-    keys = enumerate(zip(codes.tolist(), hashes, strict=True))
-    indices = [first.setdefault(key, i) for i, key in keys]
-    return np.unique(indices, return_inverse=True)
-
-
 def are_new(samples, X):
     """Return a mask of the samples that are not in X; all, where X is no table."""
     X = np.asarray(X)

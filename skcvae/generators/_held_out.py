@@ -6,8 +6,8 @@ from scipy.linalg import solve_triangular
 from sklearn.base import clone
 
 from .._class_means import fit_class_means, indices_of_classes, make_definite
+from .._record_sets import find_copies
 from .._thin_covariance import ThinCovariance, gaussian_log_density
-from .._validation import find_copies
 from ._cvae_net import NegativeELBO, count_epochs
 
 # Wider nets had a higher likelihood still on one of three data sets. They disclosed

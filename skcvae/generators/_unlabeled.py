@@ -13,7 +13,7 @@ from .._class_means import (
     make_whitener,
     shrink_class_means,
 )
-from .._validation import find_copies
+from .._record_sets import find_copies
 
 _N_FOLDS = 3
 _MAX_ITER = 30

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from scipy.optimize import minimize_scalar
 
-from .._validation import find_copies
+from .._record_sets import find_copies
 
 # Where the path begins: in the middle of what suited our data. It is also taken where
 # no class has a sample to hold out.
