@@ -74,6 +74,9 @@ def _evaluate(constraint, table):
         held = _evaluate_text(constraint, table)
     elif callable(constraint):
         held = constraint(take(table, np.arange(len(table))))
+        if hasattr(held, "reindex"):
+            # In the order of the samples, whatever the callable sorted or grouped.
+            held = held.reindex(range(len(table)))
     else:
         raise TypeError(
             "A constraint is a string such as 'loan <= income / 2', or a callable from "

@@ -241,6 +241,7 @@ class TableGenerator(DocLinkMixin, BaseEstimator):
         self.class_count_ = np.bincount(labels)
         rng = np.random.RandomState(fit_seed)
         scores, states, numbers = self._encoding.fit(table, rng)
+        self._check_exact(states, numbers)
         codes = self._encoding.one_hot.encode(states)
         filled = fill_scores(scores, codes, labels, rng)
         encoded = np.column_stack([filled, codes])
@@ -426,6 +427,20 @@ class TableGenerator(DocLinkMixin, BaseEstimator):
         """Mark the samples that keep the constraints."""
         table = self._encoding.to_table(states, numbers)
         return find_allowed(self.constraints, table)
+
+    def _check_exact(self, states, numbers):
+        """Refuse training samples that break a constraint as samples are stored.
+
+        Samples that no draw brings into the constraints become these.
+        """
+        snapped = self._encoding.snap(numbers)
+        broken = self.constraints and ~self._find_allowed(states, snapped)
+        if np.any(broken):
+            raise ValueError(
+                f"{broken.sum()} of {len(states)} training samples break a constraint "
+                "as float64, which holds 15 digits of the range of a column. Use "
+                "coarser units, such as microseconds."
+            )
 
     def _move(self, states, numbers, parents):
         """Return numbers on the way to those of training samples that are allowed."""
