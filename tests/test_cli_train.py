@@ -166,7 +166,7 @@ def test_test_samples_that_cannot_be_scored_are_refused_before_the_training(
     X_test = {"wide": np.c_[X, X], "missing": np.where(X > 2, np.nan, X)}[change]
     change_test(database, X_test=X_test)
     result = run("train", database, "-o", tmp_path / "m.skops")
-    message = {"wide": "test samples have 8 features", "missing": "not finite"}[change]
+    message = {"wide": "same features, got [4, 8]", "missing": "not finite"}[change]
     assert result.exit_code == 1 and message in result.output
     assert not (tmp_path / "m.skops").exists()
 

@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -286,6 +287,12 @@ def test_classes_of_one_sample_and_tables_of_categories_only_work(loans):
     assert set(keys(drawn)) <= set(keys(X))
     constant = X[["region"]].assign(region="north")
     assert TableGenerator().fit(constant, y).sample(7)[0].equals(constant[:7])
+
+
+def test_a_median_is_no_failed_feature_extraction():
+    X = pd.DataFrame({"a": np.random.RandomState(0).normal(size=201)})
+    with warnings.catch_warnings(action="error"):
+        TableGenerator().fit(X, np.arange(201) % 2)
 
 
 def test_wrapped_generators_are_cloned_seeded_and_may_be_frozen(loans):

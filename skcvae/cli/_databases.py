@@ -133,6 +133,13 @@ def check_finite(path: Path, *parts: Samples) -> None:
         )
 
 
+def check_widths(path: Path, *parts: Samples) -> None:
+    """Refuse splits of different numbers of features."""
+    widths = [part.X.shape[1] for part in parts]
+    if len(set(widths)) > 1:
+        raise ValueError(f"{path}: all splits need the same features, got {widths}.")
+
+
 def read_finite(path: Path, split: str, *, any_value: bool = False) -> Samples:
     """Return samples as `read_samples`; refuse values that are not finite.
 

@@ -54,7 +54,7 @@ def train(
     holds no sampler. That of pool holds the training samples, for its neighbours.
     """
     from .._files import check_output
-    from ._databases import check_finite, read_splits
+    from ._databases import check_finite, check_widths, read_splits
     from ._methods import make_classifier, smallest_class
     from ._models import SUFFIX, import_skops, save_model, score, without_samplers
 
@@ -72,12 +72,9 @@ def train(
     X, y = splits["train"].labelled
     test = splits.get("test")
     # Before the training: nothing that the score needs may fail after it.
-    check_finite(source, *(splits[s] for s in ("train", "test") if s in splits))
-    if test is not None and test.X.shape[1] != X.shape[1]:
-        raise ValueError(
-            f"{source}: test samples have {test.X.shape[1]} features, and training "
-            f"samples {X.shape[1]}."
-        )
+    used = [splits[split] for split in ("train", "test") if split in splits]
+    check_finite(source, *used)
+    check_widths(source, *used)
     classifier = make_classifier(method, smallest_class(y), seed, device, **given)
     model = without_samplers(classifier.fit(X, y))
     save_model(output, model)

@@ -1,5 +1,6 @@
 """The generator of mixed tables."""
 
+import warnings
 from numbers import Integral
 from typing import Any, Self
 
@@ -248,7 +249,10 @@ class TableGenerator(DocLinkMixin, BaseEstimator):
         if not encoded.shape[1]:
             # Each column holds one value. A generator takes one feature at least.
             encoded = np.ones((len(table), 1))
-        self.generator_ = fit_generator(generator, encoded, y)
+        with warnings.catch_warnings():
+            # A score of 0 is a median, and no failed feature extraction.
+            warnings.filterwarnings("ignore", ".* samples of X are all zeros")
+            self.generator_ = fit_generator(generator, encoded, y)
         order = np.argsort(labels, kind="stable")
         self._members = np.split(order, np.cumsum(self.class_count_)[:-1])
         self._states, self._training_numbers = states, numbers
