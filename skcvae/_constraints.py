@@ -74,9 +74,7 @@ def _evaluate(constraint, table):
         held = _evaluate_text(constraint, table)
     elif callable(constraint):
         held = constraint(take(table, np.arange(len(table))))
-        if hasattr(held, "reindex"):
-            # In the order of the samples, whatever the callable sorted or grouped.
-            held = held.reindex(range(len(table)))
+        _check_order(held, constraint, len(table))
     else:
         raise TypeError(
             "A constraint is a string such as 'loan <= income / 2', or a callable from "
@@ -93,6 +91,20 @@ def _evaluate(constraint, table):
     return np.asarray(
         held.fillna(True) if hasattr(held, "fillna") else held, dtype=bool
     )
+
+
+def _check_order(held, constraint, n_samples):
+    """Refuse a mask whose index says that it was sorted."""
+    index = np.array(held.index) if hasattr(held, "reindex") else None
+    if index is None or index.dtype.kind not in "iu":
+        return
+    order = np.arange(n_samples)
+    if np.array_equal(np.sort(index), order) and (index != order).any():
+        raise ValueError(
+            f"The constraint {name_of(constraint)!r} returns its mask in another order "
+            "than that of the samples. End it with .sort_index(), or .to_numpy() if "
+            "the index has another meaning."
+        )
 
 
 def _evaluate_text(constraint, table):

@@ -362,7 +362,7 @@ def test_rules_that_floats_cannot_hold_are_refused_before_training(read):
     assert (drawn["start"] == drawn["end"]).all()
 
 
-def test_masks_in_another_order_belong_to_their_samples():
+def test_masks_in_another_order_are_refused():
     rng = np.random.RandomState(0)
     X = pd.DataFrame({"a": rng.normal(size=200), "b": rng.normal(size=200)})
     X["b"] = X[["a", "b"]].max(axis=1)
@@ -371,7 +371,10 @@ def test_masks_in_another_order_belong_to_their_samples():
         ordered = table.sort_values("a")
         return ordered["a"] <= ordered["b"]
 
-    generator = TableGenerator(constraints=[rule], random_state=0)
+    with pytest.raises(ValueError, match=r"another order .* End it with .sort_index"):
+        TableGenerator(constraints=[rule]).fit(X, np.zeros(200))
+    rules = [lambda t: rule(t).sort_index(), lambda t: t.set_index("b")["a"] < 9]
+    generator = TableGenerator(constraints=rules, random_state=0)
     drawn, _ = generator.fit(X, np.zeros(200)).sample(1000)
     assert (drawn["a"] <= drawn["b"]).all()
 
