@@ -207,6 +207,27 @@ def find_categorical(table, categorical_features="auto"):
     return listed
 
 
+def private_features(table, categorical_features, categories):
+    """Return `categorical_features` that depend on no value of a table.
+
+    What objects are is told by their values alone, so that one of another type would
+    change the whole column, or raise an error. Those of `categories`, a mapping from
+    names, are categories; refuse others.
+    """
+    names = column_names(table)
+    listed = [j for j, name in enumerate(names) if name in categories]
+    objects = [j for j in range(len(names)) if column_at(table, j).dtype == object]
+    strange = [names[j] for j in objects if j not in listed]
+    if strange:
+        raise ValueError(
+            f"The columns {strange} hold objects, and a private generator must not "
+            "tell from their values what they are. Convert them to a type of numbers "
+            "or dates, or give their categories."
+        )
+    is_auto = isinstance(categorical_features, str)
+    return listed if is_auto and objects else categorical_features
+
+
 def _places(table, categorical_features):
     """Return the places of listed columns."""
     listed = np.asarray(categorical_features)

@@ -631,6 +631,24 @@ def test_anonymizers_make_tables_from_what_is_given(loans, inner):
 
 
 @pytest.mark.filterwarnings("ignore:.*noise")
+def test_no_value_tells_a_private_table_what_objects_are():
+    X = pd.DataFrame({"n": np.arange(60), "c": list("ab") * 30}, dtype=object)
+    y = np.repeat([0, 1], 30)
+    inner = DPClassGaussian(epsilon=1.0, delta=1e-3, classes=[0, 1])
+    options = {"encoding": "given", "combinations": "any"}
+    table = TableGenerator(
+        inner, bounds={"n": (0, 99)}, categories={"c": ["a", "b"]}, **options
+    )
+    for odd in (X, X.replace({"n": {3: 3.5}}), X.replace({"n": {3: "x"}})):
+        with pytest.raises(ValueError, match=r"\['n'\] hold objects"):
+            table.fit(odd, y)
+    # Listed categories may be any object.
+    X["n"] = X["n"].astype(int)
+    X.loc[3, "c"] = 1.5
+    drawn, _ = table.fit(X, y).sample(20)
+    assert set(drawn["c"]) <= {"a", "b"} and drawn["n"].dtype == int
+
+
 def test_no_value_of_a_sample_is_an_error_of_a_private_table(loans):
     X, y = loans
     X, y = X.copy(), y.astype(object)

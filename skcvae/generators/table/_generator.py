@@ -23,6 +23,7 @@ from ..._tables import (
     back_to_polars,
     find_categorical,
     is_polars,
+    private_features,
     read_table,
 )
 from ..._validation import check_targets, encode_labels, fitting
@@ -311,7 +312,10 @@ class TableGenerator(DocLinkMixin, BaseEstimator):
         _check_n_features(self, table, reset=True)
         if not is_private:
             check_constraints(self.constraints or (), table)
-        categorical = find_categorical(table, self.categorical_features)
+        features = self.categorical_features
+        if is_private:
+            features = private_features(table, features, self.categories or {})
+        categorical = find_categorical(table, features)
         self.categorical_features_ = np.flatnonzero(categorical)
         self._encoding = TableEncoding(
             table,
