@@ -39,6 +39,20 @@ def _hint_at_missing(constraint, table, broken):
     )
 
 
+def check_stored(constraints, table):
+    """Refuse constraints that training samples break as they are stored, in float64.
+
+    Samples that no draw brings into the constraints become these.
+    """
+    n_broken = (~find_allowed(constraints, table)).sum()
+    if n_broken:
+        raise ValueError(
+            f"{n_broken} of {len(table)} training samples break a constraint as "
+            "float64, which holds 15 digits of the range of a column. Use coarser "
+            "units, such as microseconds."
+        )
+
+
 def find_allowed(constraints, table):
     """Mark the samples that keep all constraints."""
     allowed = np.ones(len(table), dtype=bool)

@@ -15,7 +15,12 @@ from sklearn.utils.validation import (
     check_is_fitted,
 )
 
-from ..._constraints import check_constraints, find_allowed, move_to_allowed
+from ..._constraints import (
+    check_constraints,
+    check_stored,
+    find_allowed,
+    move_to_allowed,
+)
 from ..._doc_links import DocLinkMixin
 from ..._generation import clone_generator, draw, fit_generator, unfrozen
 from ..._seeds import draw_seeds
@@ -243,7 +248,9 @@ class TableGenerator(DocLinkMixin, BaseEstimator):
         self.class_count_ = np.bincount(labels)
         rng = np.random.RandomState(fit_seed)
         scores, states, numbers = self._encoding.fit(table, rng)
-        self._check_exact(states, numbers)
+        if self.constraints:
+            stored = self._encoding.to_table(states, self._encoding.snap(numbers))
+            check_stored(self.constraints, stored)
         codes = self._encoding.one_hot.encode(states)
         filled = fill_scores(scores, codes, labels, rng)
         encoded = np.column_stack([filled, codes])
@@ -435,20 +442,6 @@ class TableGenerator(DocLinkMixin, BaseEstimator):
         """Mark the samples that keep the constraints."""
         table = self._encoding.to_table(states, numbers)
         return find_allowed(self.constraints, table)
-
-    def _check_exact(self, states, numbers):
-        """Refuse training samples that break a constraint as samples are stored.
-
-        Samples that no draw brings into the constraints become these.
-        """
-        snapped = self._encoding.snap(numbers)
-        broken = self.constraints and ~self._find_allowed(states, snapped)
-        if np.any(broken):
-            raise ValueError(
-                f"{broken.sum()} of {len(states)} training samples break a constraint "
-                "as float64, which holds 15 digits of the range of a column. Use "
-                "coarser units, such as microseconds."
-            )
 
     def _move(self, states, numbers, parents):
         """Return numbers on the way to those of training samples that are allowed."""
