@@ -39,6 +39,20 @@ def _hint_at_missing(constraint, table, broken):
     )
 
 
+def check_stored(constraints, table):
+    """Refuse constraints that training samples break as they are stored, in float64.
+
+    Samples that no draw brings into the constraints become these.
+    """
+    n_broken = (~find_allowed(constraints, table)).sum()
+    if n_broken:
+        raise ValueError(
+            f"{n_broken} of {len(table)} training samples break a constraint as "
+            "float64, which holds 15 digits of the range of a column. Use coarser "
+            "units, such as microseconds."
+        )
+
+
 def find_allowed(constraints, table):
     """Mark the samples that keep all constraints."""
     allowed = np.ones(len(table), dtype=bool)
@@ -74,6 +88,7 @@ def _evaluate(constraint, table):
         held = _evaluate_text(constraint, table)
     elif callable(constraint):
         held = constraint(take(table, np.arange(len(table))))
+        _check_order(held, constraint, len(table))
     else:
         raise TypeError(
             "A constraint is a string such as 'loan <= income / 2', or a callable from "
@@ -90,6 +105,20 @@ def _evaluate(constraint, table):
     return np.asarray(
         held.fillna(True) if hasattr(held, "fillna") else held, dtype=bool
     )
+
+
+def _check_order(held, constraint, n_samples):
+    """Refuse a mask whose index says that it was sorted."""
+    index = np.array(held.index) if hasattr(held, "reindex") else None
+    if index is None or index.dtype.kind not in "iu":
+        return
+    order = np.arange(n_samples)
+    if np.array_equal(np.sort(index), order) and (index != order).any():
+        raise ValueError(
+            f"The constraint {name_of(constraint)!r} returns its mask in another order "
+            "than that of the samples. End it with .sort_index(), or .to_numpy() if "
+            "the index has another meaning."
+        )
 
 
 def _evaluate_text(constraint, table):

@@ -74,6 +74,8 @@ def check_output(
         raise ValueError(f"The output must be {kinds}, got {output}.")
     if not output.parent.is_dir():
         raise ValueError(f"There is no folder {output.parent} to write to.")
+    if not os.access(output.parent, os.W_OK):
+        raise ValueError(f"The folder {output.parent} cannot be written to.")
     if output.is_dir():
         raise ValueError(f"{output} is a folder. Name a file.")
     files = [

@@ -124,22 +124,34 @@ def _read_parquet(path, choose):
         except (pyarrow.ArrowException, OSError) as error:
             raise ValueError(f"{path} is not a .parquet file: {error}") from error
     masks = _split_masks(path, table)
-    places = {f"{n}{end}": (n, end) for n in table.column_names for end in masks}
+    parts = {
+        end: table if mask is None else table.filter(pyarrow.array(mask))
+        for end, mask in masks.items()
+    }
+    # A column without values in a split, such as groups, is not held for it.
+    places = {
+        f"{n}{end}": (n, part[n])
+        for end, part in parts.items()
+        for n in part.column_names
+        if not len(part) or part[n].null_count < len(part)
+    }
     statement = (table.schema.metadata or {}).get(STATEMENT.encode())
     arrays = {}
     for name in choose({*places} | ({STATEMENT} if statement else set())):
         if name == STATEMENT:
             arrays[name] = np.array(statement.decode("utf-8", "replace"))
         else:
-            column, end = places[name]
-            arrays[name] = _column(path, column, table[column])[masks[end]]
+            arrays[name] = _column(path, *places[name])
     return arrays
 
 
 def _split_masks(path, table):
-    """Return which samples belong to a split, by the end of its arrays' names."""
+    """Return which samples belong to a split, by the end of its arrays' names.
+
+    None is all of a table without splits.
+    """
     if "split" not in table.column_names:
-        return {"": slice(None)}
+        return {"": None}
     of_sample = _column(path, "split", table["split"])
     if not set(np.unique(of_sample)) <= {*SPLITS}:
         raise ValueError(f"{path}: the column split must hold {', '.join(SPLITS)}.")
@@ -191,7 +203,13 @@ def _parquet_bytes(arrays, statement):
             n_samples = len(next(iter(columns.values())))
             columns["split"] = pyarrow.array([split] * n_samples)
         tables.append(pyarrow.table(columns))
-    table = pyarrow.concat_tables(tables, promote_options="default")
+    try:
+        table = pyarrow.concat_tables(tables, promote_options="permissive")
+    except pyarrow.ArrowException as error:
+        raise ValueError(
+            "A .parquet file has one type for each column, and the samples or labels "
+            "of the splits have several. Write a .npz or .safetensors file."
+        ) from error
     if statement is not None:
         table = table.replace_schema_metadata({STATEMENT: statement})
     buffer = BytesIO()

@@ -1,5 +1,6 @@
 """Columns of tables: which hold categories, what is missing, and polars and pandas."""
 
+import warnings
 from datetime import date
 from numbers import Real
 
@@ -26,7 +27,15 @@ def to_pandas(array):
         raise TypeError(
             f"{type(array).__name__} of polars holds no values yet. Give X.collect()."
         )
-    return array.to_pandas()
+    frame = array.to_pandas()
+    for name in array.columns if hasattr(array, "columns") else ():
+        column = array[name]
+        if not (column.dtype.is_integer() and column.null_count()):
+            continue
+        if max(column.max() or 0, -(column.min() or 0)) > 2**53:
+            # pandas would make floats of them, which such integers do not survive.
+            frame[name] = column.to_pandas(use_pyarrow_extension_array=True)
+    return frame
 
 
 def back_to_polars(values, original):
@@ -39,6 +48,29 @@ def back_to_polars(values, original):
     if isinstance(original, pl.Series):
         return converted.cast(original.dtype)
     return converted.cast(dict(original.schema))
+
+
+def cast_like(table, frame):
+    """Return a frame in the types of another one; refuse what these cannot hold."""
+    changed = [c for c in frame if table[c].dtype != frame[c].dtype]
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            # pandas deprecates values that are none of the categories.
+            cast = table.astype({c: frame[c].dtype for c in changed})
+        back = cast.astype({c: table[c].dtype for c in changed})
+        # Floats may be rounded to other floats.
+        floats = {
+            c for c in changed if {_kind_of(table[c]), _kind_of(cast[c])} == {"f"}
+        }
+        lost = [c for c in changed if c not in floats and not back[c].equals(table[c])]
+    except (TypeError, ValueError):
+        lost = changed
+    if lost:
+        raise ValueError(
+            f"The frozen TableGenerator was fitted to other types: the columns {lost} "
+            "of X cannot hold what it draws. Fit it to a table of the types of X."
+        )
+    return cast
 
 
 def read_table(X):
@@ -106,17 +138,41 @@ def read_columns(columns, is_category):
                 for column, lost in zip(columns, missing, strict=True)
             )
         ]
-    read = []
+    read, kinds = [], set()
     for column, lost in zip(columns, missing, strict=True):
         numbers = np.full(len(column), np.nan)
-        present = take(column, ~lost)
-        if getattr(present.dtype, "kind", "O") in "mM":
-            # All tables in one unit.
-            kind = "datetime64[ns]" if present.dtype.kind == "M" else "timedelta64[ns]"
-            present = np.asarray(present).astype(kind).astype("int64")
-        numbers[~lost] = np.asarray(present, dtype=np.float64)
+        if not lost.all():
+            kind, numbers[~lost] = _read_numbers(take(column, ~lost))
+            kinds.add(kind)
         read.append(numbers)
+    if len(kinds) > 1:
+        raise ValueError(
+            f"The column {getattr(columns[0], 'name', None)!r} holds {sorted(kinds)} "
+            "in different tables, which cannot be compared. Convert it, for example "
+            "by pandas.to_datetime."
+        )
     return read
+
+
+def _read_numbers(present):
+    """Return what values are, and their floats: NaN if they are no numbers.
+
+    Dates and durations are in nanoseconds, whatever their units.
+    """
+    kind = _kind_of(present)
+    if kind not in "mM":
+        try:
+            return "numbers", np.asarray(present, dtype=np.float64)
+        except (TypeError, ValueError):
+            return "other values", np.nan
+    dtype = getattr(present.dtype, "numpy_dtype", present.dtype).base
+    unit, count = np.datetime_data(dtype)
+    if unit in ("Y", "M"):
+        present, unit, count = present.astype(f"{kind}8[D]"), "D", 1
+    # In integers, nanoseconds hold no year before 1678.
+    scale = np.timedelta64(count, unit) / np.timedelta64(1, "ns")
+    floats = np.asarray(present.astype("int64")) * scale
+    return "dates" if kind == "M" else "durations", floats
 
 
 def find_categorical(table, categorical_features="auto"):
@@ -151,6 +207,27 @@ def find_categorical(table, categorical_features="auto"):
     return listed
 
 
+def private_features(table, categorical_features, categories):
+    """Return `categorical_features` that depend on no value of a table.
+
+    What objects are is told by their values alone, so that one of another type would
+    change the whole column, or raise an error. Those of `categories`, a mapping from
+    names, are categories; refuse others.
+    """
+    names = column_names(table)
+    listed = [j for j, name in enumerate(names) if name in categories]
+    objects = [j for j in range(len(names)) if column_at(table, j).dtype == object]
+    strange = [names[j] for j in objects if j not in listed]
+    if strange:
+        raise ValueError(
+            f"The columns {strange} hold objects, and a private generator must not "
+            "tell from their values what they are. Convert them to a type of numbers "
+            "or dates, or give their categories."
+        )
+    is_auto = isinstance(categorical_features, str)
+    return listed if is_auto and objects else categorical_features
+
+
 def _places(table, categorical_features):
     """Return the places of listed columns."""
     listed = np.asarray(categorical_features)
@@ -177,12 +254,17 @@ def _places(table, categorical_features):
     )
 
 
+def _kind_of(column):
+    """Return the kind of the type of a column as NumPy names it."""
+    return getattr(column.dtype, "kind", "O")
+
+
 def _kind(column):
     """Return "number", "bool", "category" or "other" for the values of a column."""
     dtype = column.dtype
     if hasattr(dtype, "categories") or "dictionary" in str(dtype):
         return "category"
-    kind = getattr(dtype, "kind", "O")
+    kind = _kind_of(column)
     if kind == "V" or str(dtype).startswith("date32"):
         return "other"
     if kind in "bUS":

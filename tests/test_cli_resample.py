@@ -1,6 +1,7 @@
 """The command resample, and databases of every format."""
 
 import json
+import os
 from collections import Counter
 from functools import partial
 
@@ -145,6 +146,58 @@ def test_each_format_keeps_splits(tmp_path, arrays, suffix):
         assert_array_equal(samples.X, arrays[f"X_{split}"])
         assert_array_equal(samples.y, arrays[f"y_{split}"])
         assert_array_equal(samples.groups, arrays[f"groups_{split}"])
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_what_resample_wrote_can_be_read_with_groups_and_files(
+    tmp_path, arrays, suffix
+):
+    files = {f"files_{split}": arrays[f"groups_{split}"] for split in ("train", "test")}
+    np.savez(tmp_path / "in.npz", **arrays, **files)
+    path = tmp_path / f"out{suffix}"
+    result = run(tmp_path / "in.npz", "-o", path)
+    assert result.exit_code == 0, result.output
+    assert "Groups and files of training samples were left out." in result.output
+    splits = read_splits(path)
+    assert splits["train"].groups is None and splits["train"].files is None
+    assert splits["val"].files is None
+    for name in ("groups", "files"):
+        assert_array_equal(getattr(splits["test"], name), arrays["groups_test"])
+    assert_array_equal(splits["val"].groups, arrays["groups_val"])
+
+
+def test_splits_of_several_types_are_written_or_refused_in_one_line(tmp_path, arrays):
+    wide = arrays | {"X_val": arrays["X_val"].astype(np.float64)}
+    write_database(tmp_path / "a.parquet", wide)
+    assert_array_equal(read_samples(tmp_path / "a.parquet", "val").X, wide["X_val"])
+    np.savez(tmp_path / "in.npz", **arrays | {"y_val": np.arange(58) % 3})
+    result = run(tmp_path / "in.npz", "-o", tmp_path / "out.parquet")
+    assert result.exit_code == 1 and result.output.startswith("Error: A .parquet file")
+    assert not (tmp_path / "out.parquet").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda X: X[:0], "holds no training samples"),
+        (lambda X: np.where(X > 2, np.nan, X), "in.npz holds values that are not fin"),
+    ],
+)
+def test_no_samples_and_missing_values_are_refused_in_one_line(
+    tmp_path, change, message
+):
+    X, y = draw(0)
+    np.savez(tmp_path / "in.npz", X=change(X), y=y[: len(change(X))])
+    result = run(tmp_path / "in.npz", "-o", tmp_path / "out.npz")
+    assert result.exit_code == 1 and message in result.output
+    assert result.output.count("\n") == 1
+
+
+def test_a_folder_that_cannot_be_written_to_is_refused_first(tmp_path, monkeypatch):
+    np.savez(tmp_path / "in.npz", **dict(zip("Xy", draw(0), strict=True)))
+    monkeypatch.setattr("os.access", lambda path, mode: mode != os.W_OK)
+    result = run(tmp_path / "in.npz", "-o", tmp_path / "out.npz")
+    assert result.exit_code == 1 and "cannot be written to" in result.output
 
 
 def test_a_folder_may_hold_files_of_any_format(tmp_path):

@@ -153,6 +153,47 @@ def test_an_accuracy_on_known_labels_says_when_it_is_a_score(database, tmp_path)
     assert "only a score if the model has not seen these samples" in result.output
 
 
+def change_test(database, **arrays):
+    with np.load(database) as held:
+        np.savez(database, **{**held, **arrays})
+
+
+@pytest.mark.parametrize("change", ["wide", "missing"])
+def test_test_samples_that_cannot_be_scored_are_refused_before_the_training(
+    database, tmp_path, change
+):
+    X, _ = draw(1)
+    X_test = {"wide": np.c_[X, X], "missing": np.where(X > 2, np.nan, X)}[change]
+    change_test(database, X_test=X_test)
+    result = run("train", database, "-o", tmp_path / "m.skops")
+    message = {"wide": "same features, got [4, 8]", "missing": "not finite"}[change]
+    assert result.exit_code == 1 and message in result.output
+    assert not (tmp_path / "m.skops").exists()
+
+
+def test_labels_that_are_no_classes_are_told(database, tmp_path):
+    _, y = draw(1)
+    codes = np.unique(y, return_inverse=True)[1]
+    model, table = tmp_path / "m.skops", tmp_path / "p.csv"
+    change_test(database, y_test=codes)
+    told = "No accuracy: no label, such as 0, is a class of the model, such as 'ant'."
+    for arguments in (("train", database, "-o", model), ("predict", model, database)):
+        options = [] if arguments[0] == "train" else ["-o", table]
+        result = run(*arguments, *options)
+        assert result.exit_code == 0 and told in result.output
+    # A single class that is unknown counts with an accuracy of 0.
+    change_test(database, y_test=np.where(y == "cat", "cow", y))
+    outcome = json.loads(run("predict", model, database, "-o", table, "--json").stdout)
+    rows = read_table(table)
+    recall = [
+        np.mean([row["prediction"] == label for row in rows if row["label"] == label])
+        for label in ("ant", "bee", "cow")
+    ]
+    assert outcome["balanced_accuracy"] == pytest.approx(np.mean(recall))
+    result = run("predict", model, database, "-o", table)
+    assert "6 of 58 labels, such as 'cow', are no classes" in result.output
+
+
 @pytest.mark.parametrize("name", ["photos", "photos.csv"])
 def test_photos_that_are_not_embedded_say_how_to_embed_them(database, tmp_path, name):
     model, photos = tmp_path / "model.skops", tmp_path / name

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -329,6 +330,15 @@ def test_a_csv_file_has_no_split(tmp_path):
         load_image_folder(path, split="train")
     with pytest.raises(ValueError, match="split"):
         load_image_folder(tmp_path, split=1)
+
+
+def test_a_column_of_splits_in_a_csv_file_is_told(tmp_path):
+    lines = "path,label,split\na.jpg,cat,train\nb.jpg,cat,{}\n"
+    with pytest.warns(UserWarning, match=r"split of .* ignored.*\['test', 'train'\]"):
+        images = load_image_folder(write_csv(tmp_path, lines.format("test")))
+    assert len(images.paths) == 2
+    with warnings.catch_warnings(action="error"):
+        load_image_folder(write_csv(tmp_path, lines.format("train")))
 
 
 def test_the_names_of_scikit_learn_are_there_too(tmp_path):

@@ -626,7 +626,7 @@ def test_command_seeds_no_private_method_unless_told_so(database, tmp_path):
     assert "no guarantee" in text_of(section(tree, "privacy"))
 
 
-def test_command_refuses_what_it_cannot_do(database, tmp_path):
+def test_command_refuses_what_it_cannot_do(database, tmp_path, capsys):
     np.savez(tmp_path / "whole.npz", X=TRAIN[0], y=TRAIN[1])
     run, output = report_command, tmp_path / "a.html"
     with np.load(database) as file:
@@ -635,6 +635,15 @@ def test_command_refuses_what_it_cannot_do(database, tmp_path):
     np.savez(tmp_path / "nan.npz", **arrays)
     with pytest.raises(ValueError, match="not finite, and a report compares"):
         run(tmp_path / "nan.npz", output, "dp-gaussian", epsilon=1, delta=0.1)
+    arrays["X_train"][0, 0] = 0
+    wide = np.c_[arrays["X_val"], arrays["X_val"]]
+    np.savez(tmp_path / "wide.npz", **arrays | {"X_val": wide})
+    np.savez(tmp_path / "text.npz", **arrays | {"y_val": arrays["y_val"].astype(str)})
+    for name, message in (("wide", "same features, got"), ("text", "text in all")):
+        with pytest.raises(ValueError, match=message):
+            run(tmp_path / f"{name}.npz", output, "gaussian")
+        # Nothing was fitted before.
+        assert "Fitting" not in capsys.readouterr().out
     with pytest.raises(ValueError, match="has no splits"):
         run(tmp_path / "whole.npz", output, "gaussian")
     with pytest.raises(ValueError, match=r"must be one of .*over-sample"):

@@ -5,6 +5,7 @@ import pickle
 from functools import partial
 
 import numpy as np
+import pandas as pd
 import pytest
 import skops.io as skops
 import timm
@@ -27,7 +28,13 @@ from test_common import (
 from torch import nn
 
 from skcvae.embedding import FoundationEmbedder, TextEmbedder, ViewOverSampler
-from skcvae.generators import CVAE, VAE, ClassGaussian, FlowMatching
+from skcvae.generators import (
+    CVAE,
+    VAE,
+    ClassGaussian,
+    FlowMatching,
+    TableGenerator,
+)
 from skcvae.long_tail import LDAMLoss, LongTailClassifier, MLPHead
 from skcvae.over_sampling import HeadTailFusionSampler
 
@@ -232,3 +239,17 @@ def test_a_file_that_asks_for_types_of_skcvae_only_runs_no_code():
 def test_types_are_few_for_a_generator_in_closed_form():
     _, types = round_trip(ClassGaussian().fit(*load_digits(return_X_y=True)))
     assert types == {"skcvae.generators._class_gaussian.ClassGaussian"}
+
+
+def test_a_table_of_pandas_is_refused_with_what_stores_it():
+    labels = np.repeat([0, 1], 20)
+    frame = pd.DataFrame({"a": np.linspace(0, 1, 40), "b": list("xy") * 20})
+    generator = TableGenerator(random_state=0).fit(frame, labels)
+    with pytest.raises(TypeError, match=r"fitted to a data frame.*joblib"):
+        skops.dumps(generator)
+    copied = pickle.loads(pickle.dumps(generator))
+    pd.testing.assert_frame_equal(copied.sample()[0], generator.sample()[0])
+    generator.fit(frame[["a"]].to_numpy(), labels)
+    content = skops.dumps(generator)
+    loaded = skops.loads(content, trusted=skops.get_untrusted_types(data=content))
+    assert_array_equal(loaded.sample()[0], generator.sample()[0])

@@ -1,5 +1,7 @@
 """Comparison of tables by column, pair and rule."""
 
+import warnings
+
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -119,6 +121,29 @@ def test_other_columns_and_single_samples_are_refused():
         table_quality(REAL, OTHER[["age", "job"]])
     with pytest.raises(ValueError, match="at least two samples"):
         table_quality(REAL, OTHER[:1])
+
+
+def test_numbers_and_dates_that_are_none_are_refused_with_their_column():
+    for other in (OTHER.assign(day=OTHER["day"].astype(str)), OTHER.assign(day=5)):
+        with pytest.raises(ValueError, match=r"'day' holds \['dates', "):
+            table_quality(REAL, other)
+    with pytest.raises(ValueError, match=r"'age' holds \['numbers', 'other values'\]"):
+        table_quality(REAL, OTHER.assign(age="old"))
+
+
+def test_dates_of_any_year_unit_and_zone_are_compared():
+    days = np.datetime64("1200-01-01") + 100 * np.arange(3000)  # up to the year 2021
+    real = pd.DataFrame({"day": days.astype("datetime64[s]")})
+    columns = table_quality(real, real[-1500:], random_state=0).columns
+    assert columns.loc["day", "distance"] == pytest.approx(0.5)
+    late = real[-100:]["day"].dt.tz_localize("UTC")
+    zones = [
+        pd.DataFrame({"day": late.astype(f"datetime64[{unit}, {zone}]")})
+        for unit, zone in (("ns", "Asia/Tokyo"), ("ms", "UTC"))
+    ]
+    with warnings.catch_warnings(action="error"):
+        columns = table_quality(*zones, random_state=0).columns
+    assert columns.loc["day", "distance"] == 0
 
 
 def test_columns_that_are_constant_or_empty_have_no_association():

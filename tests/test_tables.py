@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -288,6 +289,12 @@ def test_classes_of_one_sample_and_tables_of_categories_only_work(loans):
     assert TableGenerator().fit(constant, y).sample(7)[0].equals(constant[:7])
 
 
+def test_a_median_is_no_failed_feature_extraction():
+    X = pd.DataFrame({"a": np.random.RandomState(0).normal(size=201)})
+    with warnings.catch_warnings(action="error"):
+        TableGenerator().fit(X, np.arange(201) % 2)
+
+
 def test_wrapped_generators_are_cloned_seeded_and_may_be_frozen(loans):
     X, y = loans
     inner = ClassGaussian()
@@ -339,6 +346,37 @@ def test_constraints_that_no_draw_keeps_are_an_error_with_the_rate():
     # Where training samples lend their combination, they lend their numbers, too.
     drawn, _ = TableGenerator(**options).fit(X, y).sample(50)
     assert (drawn["a"] == drawn["b"]).all()
+
+
+@pytest.mark.parametrize("read", [np.asarray, pd.to_datetime])
+def test_rules_that_floats_cannot_hold_are_refused_before_training(read):
+    # Counted from two lowest values, equal integers become floats that differ.
+    start = np.random.RandomState(0).randint(2**61, 2**62, 201)
+    end, first = start.copy(), np.arange(201) == 0
+    end[0] = 12345
+    X = pd.DataFrame({"start": read(start), "end": read(end), "first": first})
+    generator = TableGenerator(constraints=["(start == end) | first"], random_state=0)
+    with pytest.raises(ValueError, match="coarser units"):
+        generator.fit(X, start % 2)
+    drawn, _ = generator.fit(X[1:], start[1:] % 2).sample()
+    assert (drawn["start"] == drawn["end"]).all()
+
+
+def test_masks_in_another_order_are_refused():
+    rng = np.random.RandomState(0)
+    X = pd.DataFrame({"a": rng.normal(size=200), "b": rng.normal(size=200)})
+    X["b"] = X[["a", "b"]].max(axis=1)
+
+    def rule(table):
+        ordered = table.sort_values("a")
+        return ordered["a"] <= ordered["b"]
+
+    with pytest.raises(ValueError, match=r"another order .* End it with .sort_index"):
+        TableGenerator(constraints=[rule]).fit(X, np.zeros(200))
+    rules = [lambda t: rule(t).sort_index(), lambda t: t.set_index("b")["a"] < 9]
+    generator = TableGenerator(constraints=rules, random_state=0)
+    drawn, _ = generator.fit(X, np.zeros(200)).sample(1000)
+    assert (drawn["a"] <= drawn["b"]).all()
 
 
 def test_numbers_move_to_the_nearest_allowed_place_on_a_line():
@@ -413,6 +451,11 @@ REFUSED = {
         "cannot hold all of its categories",
     ),
     "fractions of integers": ({"bounds": {"age": (0.5, 99)}}, "two values of its type"),
+    "infinite bounds": ({"bounds": {"income": (0, np.inf)}}, "must be finite"),
+    "infinite bounds of integers": (
+        {"bounds": {"age": (0, np.inf)}},
+        r"bounds of 'age' must be two values of its type",
+    ),
     "given and seen": ({"encoding": "given"}, "combinations='any'"),
     "nothing given": (
         {"encoding": "given", "combinations": "any"},
@@ -433,6 +476,78 @@ def test_what_arrays_would_convert_is_refused():
     for options in ({"bounds": {0: (-0.5, 9)}}, {"categories": {1: [0, 1, 2, 2.5]}}):
         with pytest.raises(ValueError, match=r"of its type|cannot hold all"):
             TableGenerator(categorical_features=[1], **options).fit(X, y)
+
+
+def test_integers_beyond_64_bits_are_refused_with_their_column():
+    X = pd.DataFrame({"id": pd.Series([2**64 + i for i in range(50)], dtype=object)})
+    with pytest.raises(ValueError, match="'id' holds integers beyond 64 bits"):
+        TableGenerator().fit(X, np.zeros(50))
+    drawn, _ = TableGenerator(categorical_features=["id"]).fit(X, np.zeros(50)).sample()
+    assert set(drawn["id"]) <= set(X["id"])
+
+
+def test_grids_of_numbers_hold_up_to_bounds_beside_them():
+    rng = np.random.RandomState(0)
+    day = pd.Timestamp("2020-01-01") + pd.to_timedelta(rng.randint(0, 300, 200), "D")
+    X = pd.DataFrame(
+        {
+            "hundreds": 100 * rng.randint(1, 60, 200) + 50,
+            "day": day,
+            "tenths": rng.uniform(0, 10, 200).round(1).astype(np.float32),
+        }
+    )
+    bounds = {
+        "hundreds": (0, 6075),
+        "day": (pd.Timestamp("2019-12-31 18:00"), pd.Timestamp("2020-10-28 06:00")),
+        "tenths": (-1.04, 11.04),
+    }
+    generator = TableGenerator(bounds=bounds, random_state=0).fit(X, np.zeros(200))
+    # Scores that go as far as the bounds do.
+    scores = np.tile([[-9.0], [9.0]], 3)
+    numbers = generator._encoding.to_numbers(scores)
+    drawn = generator._encoding.to_table(np.zeros((2, 3), dtype=int), numbers)
+    assert drawn["hundreds"].tolist() == [50, 6050]
+    assert drawn["day"].astype(str).tolist() == ["2020-01-01", "2020-10-28"]
+    assert_array_equal(drawn["tenths"], np.array([-1, 11], dtype=np.float32))
+
+
+def test_whole_days_of_a_time_zone_stay_whole_where_clocks_change():
+    day = pd.date_range("2020-01-01", periods=300, tz="Europe/Berlin")
+    X = pd.DataFrame({"day": day, "hour": day + pd.Timedelta("6h")})
+    drawn, _ = TableGenerator(random_state=0).fit(X, np.zeros(300)).sample(2000)
+    assert (drawn["day"] == drawn["day"].dt.normalize()).all()
+    assert drawn["day"].between(day[0], day[-1]).all()
+    assert drawn["day"].nunique() > 250
+    pd.testing.assert_series_equal(drawn.dtypes, X.dtypes)
+
+
+def test_large_integers_of_polars_stay_beside_missing_ones():
+    X = pl.DataFrame({"id": [None, *range(2**60, 2**60 + 99)], "n": [None, *range(99)]})
+    y = np.repeat([0, 1], [70, 30])
+    sampler = GenerativeOverSampler(categorical_features="auto", random_state=0)
+    resampled, _ = sampler.fit_resample(X, y)
+    assert resampled.schema == X.schema
+    assert resampled[:100].equals(X)
+    assert resampled["id"].drop_nulls().is_between(2**60, 2**60 + 98).all()
+
+
+@pytest.mark.parametrize(
+    ("fitted", "given"),
+    [
+        (pd.Series(["a", "b", "c"] * 20), pd.Series(pd.Categorical(["a", "b"] * 30))),
+        (pd.Series(np.linspace(0, 1, 60)), pd.Series(np.arange(60))),
+    ],
+    ids=["category", "fraction"],
+)
+def test_frozen_tables_that_the_types_cannot_hold_are_refused(fitted, given):
+    y = np.repeat([0, 1], [40, 20])
+    generator = TableGenerator(random_state=0).fit(fitted.to_frame("x"), y)
+    sampler = GenerativeOverSampler(FrozenEstimator(generator))
+    with pytest.raises(ValueError, match=r"other types: the columns \['x'\] of X"):
+        sampler.fit_resample(given.to_frame("x"), y)
+    # Types that hold the values keep them.
+    wide, _ = sampler.fit_resample(fitted.astype(object).to_frame("x"), y)
+    assert wide["x"].dtype == object and not wide["x"].isna().any()
 
 
 def test_wider_bounds_are_kept_and_used(loans):
@@ -516,6 +631,24 @@ def test_anonymizers_make_tables_from_what_is_given(loans, inner):
 
 
 @pytest.mark.filterwarnings("ignore:.*noise")
+def test_no_value_tells_a_private_table_what_objects_are():
+    X = pd.DataFrame({"n": np.arange(60), "c": list("ab") * 30}, dtype=object)
+    y = np.repeat([0, 1], 30)
+    inner = DPClassGaussian(epsilon=1.0, delta=1e-3, classes=[0, 1])
+    options = {"encoding": "given", "combinations": "any"}
+    table = TableGenerator(
+        inner, bounds={"n": (0, 99)}, categories={"c": ["a", "b"]}, **options
+    )
+    for odd in (X, X.replace({"n": {3: 3.5}}), X.replace({"n": {3: "x"}})):
+        with pytest.raises(ValueError, match=r"\['n'\] hold objects"):
+            table.fit(odd, y)
+    # Listed categories may be any object.
+    X["n"] = X["n"].astype(int)
+    X.loc[3, "c"] = 1.5
+    drawn, _ = table.fit(X, y).sample(20)
+    assert set(drawn["c"]) <= {"a", "b"} and drawn["n"].dtype == int
+
+
 def test_no_value_of_a_sample_is_an_error_of_a_private_table(loans):
     X, y = loans
     X, y = X.copy(), y.astype(object)

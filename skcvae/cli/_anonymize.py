@@ -97,7 +97,7 @@ def anonymize(
     from .._formats import SUFFIXES
     from .._mean_leakage import check_mean_leakage
     from ..metrics import average_min_distance
-    from ._databases import read_samples, write_samples
+    from ._databases import read_finite, write_samples
 
     check_output(output, SUFFIXES, source)
     options = {
@@ -122,8 +122,9 @@ def anonymize(
     anonymizer = make_anonymizer(method, options, seed, device, source)
     if method == "k-same" and n_samples is not None:
         raise ValueError("k-same draws no samples: leave their number out.")
-    real = read_samples(source, "train")
-    if method.startswith("dp-") or n_samples is not None:
+    is_private = method.startswith("dp-")
+    real = read_finite(source, "train", any_value=is_private)
+    if is_private or n_samples is not None:
         X, y = anonymizer.fit(real.X, real.y).sample(n_samples)
     else:
         groups = {"groups": real.groups} if method == "k-same" else {}
@@ -144,7 +145,7 @@ def anonymize(
         "validation and no test samples: those are real."
     )
     distance = None
-    if not method.startswith("dp-"):
+    if not is_private:
         distance = average_min_distance(X, real.X)
         summary += f" Average minimum distance to a training sample: {distance:.3g}."
     outcome = {

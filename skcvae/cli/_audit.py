@@ -38,19 +38,19 @@ def audit(
     """
     from .. import anonymization, privacy
     from .._files import check_output
-    from ._databases import is_release, read_samples
+    from ._databases import is_release, read_finite
 
     check_output(output, ".json", synthetic, members, nonmembers, reference)
     attacked: Any
     if is_release(synthetic):
         attacked, statement = anonymization.load(synthetic), None
     else:
-        samples = read_samples(synthetic, "train")
+        samples = read_finite(synthetic, "train")
         attacked, statement = samples.labelled, samples.statement
     parts = {
-        "members": read_samples(members, "train"),
-        "nonmembers": read_samples(nonmembers, "test"),
-        "reference": read_samples(reference, "val"),
+        "members": read_finite(members, "train"),
+        "nonmembers": read_finite(nonmembers, "test"),
+        "reference": read_finite(reference, "val"),
     }
     parts = _without_shared(parts, drop_duplicates, as_json)
     arrays = [array for part in parts.values() for array in part.labelled]

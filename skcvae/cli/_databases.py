@@ -125,6 +125,32 @@ def read_unlabelled(path: Path, split: str) -> tuple[Samples, bool]:
     return samples, samples.names[1] not in missing
 
 
+def check_finite(path: Path, *parts: Samples) -> None:
+    """Refuse samples with values that are not finite."""
+    if not all(np.isfinite(part.X).all() for part in parts):
+        raise ValueError(
+            f"{path} holds values that are not finite. Leave these samples out."
+        )
+
+
+def check_widths(path: Path, *parts: Samples) -> None:
+    """Refuse splits of different numbers of features."""
+    widths = [part.X.shape[1] for part in parts]
+    if len(set(widths)) > 1:
+        raise ValueError(f"{path}: all splits need the same features, got {widths}.")
+
+
+def read_finite(path: Path, split: str, *, any_value: bool = False) -> Samples:
+    """Return samples as `read_samples`; refuse values that are not finite.
+
+    With `any_value`, for a private fit, no error depends on the values.
+    """
+    samples = read_samples(path, split)
+    if not any_value:
+        check_finite(path, samples)
+    return samples
+
+
 def read_splits(path: Path) -> dict[str, Samples]:
     """Return the samples of each split of a database; "train" is all of one without."""
     _find_database(path, "train")
@@ -160,8 +186,9 @@ def write_splits(output: Path, splits: dict[str, Samples]) -> None:
         names = (f"X_{split}", f"y_{split}") if is_split else samples.names
         stored = _as_stored(samples.X, samples.y, samples, finite=False)
         arrays |= dict(zip(names, stored.values(), strict=True))
-        if samples.groups is not None:
-            arrays[f"groups_{split}" if is_split else "groups"] = samples.groups
+        for kind in ("groups", "files"):
+            if (values := getattr(samples, kind)) is not None:
+                arrays[f"{kind}_{split}" if is_split else kind] = values
     statement = splits["train"].statement
     write_database(output, arrays, json.dumps(statement) if statement else None)
 

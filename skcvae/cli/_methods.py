@@ -67,7 +67,9 @@ def make_sampler(
 
 
 def smallest_class(y: np.ndarray) -> int:
-    """Return the number of samples of the smallest class."""
+    """Return the number of samples of the smallest class; refuse no samples."""
+    if not len(y):
+        raise ValueError("The database holds no training samples.")
     return int(np.unique(y, return_counts=True)[1].min())
 
 

@@ -63,6 +63,29 @@ def load_model(path: Path) -> Any:
     return model
 
 
+def score(y: Any, predicted: Any, classes: Any) -> tuple[float | None, str]:
+    """Return the balanced accuracy, and a sentence on labels that are no classes.
+
+    The accuracy is None if no label is one of the classes.
+    """
+    from ..metrics import shot_accuracy_score
+
+    known, labels = set(classes.tolist()), y.tolist()
+    unknown = [label for label in labels if label not in known]
+    if len(unknown) == len(labels):
+        return None, (
+            f" No accuracy: no label, such as {unknown[0]!r}, is a class of the model, "
+            f"such as {classes.tolist()[0]!r}."
+        )
+    note = ""
+    if unknown:
+        note = (
+            f" {len(unknown)} of {len(labels)} labels, such as {unknown[0]!r}, are no "
+            "classes of the model, and count as errors."
+        )
+    return shot_accuracy_score(y, predicted, y_train=y).overall, note
+
+
 def import_skops(command: str) -> Any:
     """Return skops.io, or raise an error that says how to install it."""
     return import_extra("skops.io", "skops", f"skcvae {command}")

@@ -40,13 +40,13 @@ def predict(
     from io import StringIO
 
     from .._files import check_output, write_whole
-    from ..metrics import shot_accuracy_score
-    from ._databases import read_unlabelled
-    from ._models import load_model
+    from ._databases import check_finite, read_unlabelled
+    from ._models import load_model, score
 
     check_output(output, ".csv", model, source)
     classifier = load_model(model)
     samples, is_labelled = read_unlabelled(source, split)
+    check_finite(source, samples)
     X, y = samples.labelled
     probability = classifier.predict_proba(X)
     predicted = classifier.classes_[probability.argmax(axis=1)]
@@ -57,12 +57,14 @@ def predict(
     if is_labelled:
         names.append("label")
         columns.append(y.tolist())
-        score = shot_accuracy_score(y, predicted, y_train=y).overall
-        outcome["balanced_accuracy"] = score
-        text += (
-            f" Balanced accuracy on the labels in {source}: {100 * score:.1f} %; only "
-            "a score if the model has not seen these samples."
-        )
+        accuracy, note = score(y, predicted, classifier.classes_)
+        if accuracy is not None:
+            outcome["balanced_accuracy"] = accuracy
+            text += (
+                f" Balanced accuracy on the labels in {source}: {100 * accuracy:.1f} "
+                "%; only a score if the model has not seen these samples."
+            )
+        text += note
     if samples.files is not None:
         names.append("file")
         columns.append(samples.files.tolist())

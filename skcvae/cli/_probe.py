@@ -56,7 +56,7 @@ def probe(
 
     from .. import anonymization, metrics
     from .._files import check_output
-    from ._databases import is_release, read_samples
+    from ._databases import is_release, read_finite
 
     inputs = [source, validation, test, *([training] if training else [])]
     check_output(output, ".json", *inputs)
@@ -68,19 +68,19 @@ def probe(
     elif variance is not None:
         raise ValueError(f"{source} is a database: only a release takes --variance.")
     else:
-        trained_on = read_samples(source, "train").labelled
+        trained_on = read_finite(source, "train").labelled
     further = {}
     if training is not None:
         # Before the head is trained: the samples may not fit to each other.
-        real = read_samples(training, "train").X
+        real = read_finite(training, "train").X
         made = trained_on
         if is_release(source):
             made = trained_on.sample(len(real), random_state=seed)
         further["average_min_distance"] = metrics.average_min_distance(made[0], real)
     result = metrics.linear_probe(
         trained_on,
-        *read_samples(validation, "val").labelled,
-        *read_samples(test, "test").labelled,
+        *read_finite(validation, "val").labelled,
+        *read_finite(test, "test").labelled,
         noise_levels=noise or (),
         **({} if epochs is None else {"max_epochs": epochs}),
         device=device,

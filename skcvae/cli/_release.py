@@ -67,7 +67,7 @@ def release(
 ) -> None:
     """Train a generator, and write a file from which others can draw samples."""
     from .._files import check_output
-    from ._databases import read_samples
+    from ._databases import read_finite
 
     check_output(output, RELEASE_SUFFIX, source)
     if class_prior not in ("uniform", "training"):
@@ -94,7 +94,8 @@ def release(
         raise ValueError(
             f"{method} has no model to share: write its samples by anonymize."
         )
-    X, y = read_samples(source, "train").labelled
+    is_private = method.startswith("dp-")
+    X, y = read_finite(source, "train", any_value=is_private).labelled
     anonymizer.fit(X, y).release(output, class_prior=class_prior)
     statement = anonymizer.privacy_statement()
     summary = (

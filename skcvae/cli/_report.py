@@ -83,7 +83,7 @@ def report(
     from .. import report as library
     from .._extras import import_extra, import_pyplot
     from .._files import check_output
-    from ._databases import read_samples
+    from ._databases import check_widths, read_samples
 
     check_output(output, ".html", source)
     import_pyplot("report")
@@ -117,6 +117,9 @@ def report(
             f"{source} holds values that are not finite, and a report compares with "
             "them. Leave these samples out."
         )
+    check_widths(source, *parts)
+    if len({part.y.dtype.kind == "U" for part in parts}) > 1:
+        raise ValueError(f"{source}: labels must be text in all splits, or in none.")
     typer.echo(f"Fitting {method} to {len(train.X)} samples.", err=as_json)
     groups = {"groups": train.groups} if method == "k-same" else {}
     model.fit(train.X, train.y, **groups)

@@ -53,8 +53,8 @@ def resample(
 
     Each class gets as many training samples as the largest one has; adasyn only about
     as many. Validation and test samples are copied as they are: resample never what
-    you measure with. Real samples come first, and groups of training samples are left
-    out, because new samples belong to none.
+    you measure with. Real samples come first, and groups and files of training samples
+    are left out, because new samples belong to none.
     """
     from collections import Counter
     from dataclasses import replace
@@ -63,7 +63,7 @@ def resample(
 
     from .._files import check_output
     from .._formats import SUFFIXES
-    from ._databases import read_splits, write_splits
+    from ._databases import check_finite, read_splits, write_splits
     from ._methods import make_sampler, smallest_class
 
     check_output(output, SUFFIXES, source)
@@ -77,9 +77,10 @@ def resample(
     given = take_options(method, _METHODS, options)
     splits = read_splits(source)
     train = splits["train"]
+    check_finite(source, train)
     sampler = make_sampler(method, smallest_class(train.y), seed, device, **given)
     X, y = sampler.fit_resample(train.X, train.y)
-    splits["train"] = replace(train, X=X, y=y, groups=None)
+    splits["train"] = replace(train, X=X, y=y, groups=None, files=None)
     write_splits(output, splits)
     before, after = (Counter(labels.tolist()) for labels in (train.y, y))
     n_new = len(X) - len(train.X)
@@ -89,8 +90,10 @@ def resample(
         f"  {label!s:{width}}  {before[label]:>7} -> {after[label]:>7}"
         for label in np.unique(y).tolist()
     ]
-    if train.groups is not None:
-        lines.append("Groups of training samples were left out.")
+    left = [kind for kind in ("groups", "files") if getattr(train, kind) is not None]
+    if left:
+        named = " and ".join(left).capitalize()
+        lines.append(f"{named} of training samples were left out.")
     outcome = {
         "output": output,
         "method": method,

@@ -9,7 +9,7 @@ from sklearn.datasets import load_digits
 
 from .._formats import SUFFIXES, find_file
 from .._validation import check_finite_in_float32
-from ._databases import read_samples
+from ._databases import read_finite
 from ._embed import find_splits
 from ._leaks import describe_copies
 from ._methods import code_of
@@ -73,15 +73,11 @@ def read_source(path: Path, embedder: Any) -> Source:
     """
     is_database = path.suffix in SUFFIXES or find_file(path, "train").is_file()
     source = _database(path) if is_database else _photos(path, embedder)
-    if not np.isfinite(source.X).all():
-        raise ValueError(
-            f"{path} holds values that are not finite. Leave these samples out."
-        )
     return replace(source, notes=(*source.notes, *describe_copies(source.X)))
 
 
 def _database(path):
-    samples = read_samples(path, "train")
+    samples = read_finite(path, "train")
     check_finite_in_float32(samples.X)
     file = find_file(path, "train")
     X_name, y_name = samples.names

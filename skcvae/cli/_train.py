@@ -54,9 +54,9 @@ def train(
     holds no sampler. That of pool holds the training samples, for its neighbours.
     """
     from .._files import check_output
-    from ._databases import read_splits
+    from ._databases import check_finite, check_widths, read_splits
     from ._methods import make_classifier, smallest_class
-    from ._models import SUFFIX, import_skops, save_model, without_samplers
+    from ._models import SUFFIX, import_skops, save_model, score, without_samplers
 
     check_output(output, SUFFIX, source)
     import_skops("train")
@@ -70,6 +70,11 @@ def train(
     given = take_options(method, _METHODS, options)
     splits = read_splits(source)
     X, y = splits["train"].labelled
+    test = splits.get("test")
+    # Before the training: nothing that the score needs may fail after it.
+    used = [splits[split] for split in ("train", "test") if split in splits]
+    check_finite(source, *used)
+    check_widths(source, *used)
     classifier = make_classifier(method, smallest_class(y), seed, device, **given)
     model = without_samplers(classifier.fit(X, y))
     save_model(output, model)
@@ -81,11 +86,10 @@ def train(
         "classes": model.classes_.tolist(),
     }
     text = f"{output}: {method}, {len(X)} samples of {len(model.classes_)} classes."
-    if "test" in splits:
-        from ..metrics import shot_accuracy_score
-
-        test = splits["test"]
-        score = shot_accuracy_score(test.y, model.predict(test.X), y_train=y).overall
-        outcome["balanced_accuracy"] = score
-        text += f" Balanced accuracy on test samples: {100 * score:.1f} %."
+    if test is not None and len(test.X):
+        accuracy, note = score(test.y, model.predict(test.X), model.classes_)
+        if accuracy is not None:
+            outcome["balanced_accuracy"] = accuracy
+            text += f" Balanced accuracy on test samples: {100 * accuracy:.1f} %."
+        text += note
     echo_outcome(as_json, outcome, [text])

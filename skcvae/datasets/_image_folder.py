@@ -36,8 +36,9 @@ def load_image_folder(
     a class, or a folder already read for the class.
 
     A CSV file has a header with the columns `path` and `label`, and optionally `group`,
-    such as a patient; other columns are ignored. It uses UTF-8 and commas. Paths are
-    relative to the folder of the file, and "~" is the home folder.
+    such as a patient; other columns are ignored, with a warning for a column `split` of
+    several values. It uses UTF-8 and commas. Paths are relative to the folder of the
+    file, and "~" is the home folder.
 
     Labels are normalised to the form NFC of Unicode, so that names from macOS and Linux
     are the same.
@@ -353,11 +354,19 @@ def _read_csv(path):
         with open(path, encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file, skipinitialspace=True, strict=True)
             columns = _columns(path, reader)
-            lines = [_values(path, reader.line_num, row, columns) for row in reader]
+            splits, lines = set(), []
+            for row in reader:
+                lines.append(_values(path, reader.line_num, row, columns))
+                splits.add(row.get("split"))
     except (UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f"{path} is not a CSV file in UTF-8: {error}.") from error
     if not lines:
         raise ValueError(f"{path} names no image: it has a header only.")
+    if len(splits) > 1:
+        warn_user(
+            f"The column split of {path} is ignored, and the images of its splits "
+            f"{sorted(splits)[:5]} are taken together. Write a CSV file for each."
+        )
     paths, labels, *groups = zip(*lines, strict=True)
     # "~" is the home folder. An absolute path stays as it is.
     paths = [os.path.join(path.parent, os.path.expanduser(p)) for p in paths]

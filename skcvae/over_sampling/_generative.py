@@ -14,7 +14,7 @@ from .._generation import (
     unfrozen,
 )
 from .._several_labels import check_one_hot
-from .._tables import column_names, read_table
+from .._tables import cast_like, column_names, read_table
 from ..generators import ClassGaussian, TableGenerator
 from ._base import BaseGenerativeOverSampler
 
@@ -167,7 +167,7 @@ class GenerativeOverSampler(BaseGenerativeOverSampler):
             return np.concatenate([X, drawn]), y_resampled
         import pandas as pd
 
-        return pd.concat([X, drawn], ignore_index=True), y_resampled
+        return pd.concat([X, cast_like(drawn, X)], ignore_index=True), y_resampled
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -76,13 +76,16 @@ class NumberColumn:
         """Return the state of each value, and its number, NaN for missing ones."""
         missing = find_missing(values)
         present = take(values, ~missing)
-        self._is_integer = _holds_integers(present)
+        self._is_integer = _holds_integers(present, self.name)
+        is_given = self._max_discrete is None
+        # What is learned of given columns must not depend on the samples.
+        self._zone = None if is_given else _zone_of_days(present)
         limits = present
         if self._bounds is not None:
-            limits = _to_limits(values, self._bounds, self.name)
-        is_given = self._max_discrete is None
-        # Counted from the lowest: dates in nanoseconds have no exact float.
-        self._origin = _lowest(limits) if self._is_integer else 0
+            limits = _to_limits(values, self._bounds, self.name, self._is_integer)
+        self._origin, self._step, self._decimals = 0, None, None
+        if self._is_integer:
+            self._fit_steps(present[:0] if is_given else present, limits)
         numbers = np.full(len(values), np.nan)
         numbers[~missing] = found = self._to_floats(present)
         if not (is_given or np.isfinite(found).all()):
@@ -90,16 +93,11 @@ class NumberColumn:
                 f"Input X contains infinity in the column {self.name!r}: values must "
                 "be finite or missing."
             )
-        self._step = self._decimals = None
-        if self._is_integer:
-            self._last = int(self._to_steps(limits).max(initial=0))
-            # Whole days, or multiples of a hundred, stay such.
-            steps = self._to_steps(present[:0] if is_given else present)
-            self._step = int(np.gcd.reduce(steps)) or 1
-        elif not is_given:
-            self._decimals = _count_decimals(present, found)
-        ends = self._to_floats(limits) if len(limits) else np.zeros(1)
-        self.low, self.high = ends.min(), ends.max()
+        if not self._is_integer:
+            ends = self._to_floats(limits) if len(limits) else np.zeros(1)
+            self.low, self.high = ends.min(), ends.max()
+            if not is_given:
+                self._fit_decimals(_float_type(present), found)
         if is_given:
             # A value of the bounds, and none of the samples.
             self.states = take(limits, [0])
@@ -107,6 +105,32 @@ class NumberColumn:
         states, first = self._find_states(numbers, missing)
         self.states = take(values, first)
         return states, numbers
+
+    def _fit_steps(self, present, limits):
+        """Learn the grid of integers, and its part within the bounds.
+
+        Whole days, or multiples of a hundred, stay such.
+        """
+        # Counted from the lowest: dates in nanoseconds have no exact float.
+        lowest, _ = self._ends(present)
+        self._origin = lowest
+        self._step = step = int(np.gcd.reduce(self._to_steps(present))) or 1
+        low, high = self._ends(limits)
+        self._origin = low + (lowest - low) % step
+        self._last = (high - self._origin) // step * step
+        self.low, self.high = 0.0, float(self._last)
+
+    def _fit_decimals(self, dtype, numbers):
+        """Learn to which decimals numbers are rounded, also those at the bounds."""
+        self._decimals = decimals = _count_decimals(dtype, numbers)
+        if decimals is None:
+            return
+        ends = np.array([self.low, self.high]).astype(dtype)
+        rounded = np.round(ends.astype(float), decimals).astype(dtype)
+        outside = np.array([rounded[0] < ends[0], rounded[1] > ends[1]])
+        inwards = np.round(rounded + 0.1**decimals * np.array([1, -1]), decimals)
+        ends = np.where(outside, inwards.astype(dtype), ends)
+        self.low, self.high = ends.astype(float)
 
     def _find_states(self, numbers, missing):
         """Return the state of each number, and a place of each state."""
@@ -171,13 +195,26 @@ class NumberColumn:
         if not self._is_integer:
             return np.asarray(present, dtype=np.float64)
         steps = self._to_steps(present)
-        below = _to_integers(present) < self._origin
+        below = self._to_integers(present) < self._origin
         return np.where(below, -(-steps).astype(float), steps.astype(float))
 
     def _to_steps(self, present):
         """Return the difference of integers from the origin."""
         # Modulo 2**64, so that no difference of 64-bit integers overflows.
-        return _to_integers(present).view(np.uint64) - np.uint64(self._origin % 2**64)
+        steps = self._to_integers(present).view(np.uint64)
+        return steps - np.uint64(self._origin % 2**64)
+
+    def _to_integers(self, present):
+        """Return integers, dates or durations as 64-bit integers."""
+        if self._zone is not None:
+            present = present.dt.tz_localize(None)
+        is_unsigned = getattr(present.dtype, "kind", "O") == "u"
+        return np.asarray(present.astype("uint64" if is_unsigned else "int64"))
+
+    def _ends(self, present):
+        """Return the lowest and the highest of integers, 0 of none."""
+        integers = self._to_integers(present)
+        return (int(integers.min()), int(integers.max())) if len(integers) else (0, 0)
 
     def _to_type(self, numbers):
         """Return numbers in the type of the column."""
@@ -189,7 +226,13 @@ class NumberColumn:
         if hasattr(self.states, "iloc"):
             import pandas as pd
 
-            return pd.Series(numbers).astype(self.states.dtype).array
+            dtype = self.states.dtype
+            if self._zone is None:
+                return pd.Series(numbers).astype(dtype).array
+            days = pd.Series(numbers).astype(f"datetime64[{dtype.unit}]")
+            # A midnight that the clock passes twice is the first one.
+            is_first = np.ones(len(days), dtype=bool)
+            return days.dt.tz_localize(self._zone, is_first, "shift_forward").array
         if self.states.dtype == object:
             return _to_objects(numbers.tolist())
         return numbers.astype(self.states.dtype)
@@ -231,16 +274,19 @@ def _to_objects(listed):
     return objects
 
 
-def _to_limits(values, bounds, name):
+def _to_limits(values, bounds, name, is_integer):
     """Return the bounds of a column in its type."""
     try:
         limits = like(values, list(bounds))
         in_order = len(limits) == 2 and bool(
             take(limits, [0])[0] <= take(limits, [1])[0]
         )
-        if getattr(limits.dtype, "kind", "O") in "iu" and limits.tolist() != [*bounds]:
+        is_date = getattr(limits.dtype, "kind", "O") in "mM"
+        if is_integer and not is_date and [int(end) for end in bounds] != [*bounds]:
             raise ValueError("integers have no fraction")
-    except (TypeError, ValueError) as error:
+        if not (is_integer or np.isfinite(np.asarray(limits, dtype=float)).all()):
+            raise ValueError("they must be finite")
+    except (OverflowError, TypeError, ValueError) as error:
         raise ValueError(
             f"bounds of {name!r} must be two values of its type, got {bounds!r} "
             f"({error})."
@@ -252,29 +298,38 @@ def _to_limits(values, bounds, name):
     return limits
 
 
-def _holds_integers(present):
+def _holds_integers(present, name):
     """Tell whether a column holds integers, dates or durations by its type."""
     if getattr(present.dtype, "kind", "O") in "iumM":
         return True
     values = present.tolist() if present.dtype == object else []
-    return bool(values) and all(isinstance(v, Integral) for v in values)
+    if not values or not all(isinstance(v, Integral) for v in values):
+        return False
+    if not -(2**63) <= min(values) <= max(values) < 2**63:
+        raise ValueError(
+            f"The column {name!r} holds integers beyond 64 bits. Name it in "
+            "categorical_features, or convert it by astype(float)."
+        )
+    return True
 
 
-def _to_integers(present):
-    """Return integers, dates or durations as 64-bit integers."""
-    is_unsigned = getattr(present.dtype, "kind", "O") == "u"
-    return np.asarray(present.astype("uint64" if is_unsigned else "int64"))
+def _zone_of_days(present):
+    """Return the time zone of dates that are whole days there, and None for others."""
+    zone = getattr(present.dtype, "tz", None)
+    if zone is None:
+        return None
+    local = present.dt.tz_localize(None)
+    return zone if (local == local.dt.normalize()).all() else None
 
 
-def _lowest(present):
-    """Return the lowest of integers, dates or durations, 0 of none."""
-    return int(_to_integers(present).min()) if len(present) else 0
+def _float_type(column):
+    """Return the type of NumPy of a column of floats, float64 for objects."""
+    dtype = getattr(column.dtype, "numpy_dtype", column.dtype)
+    return dtype if dtype.kind == "f" else np.dtype(np.float64)
 
 
-def _count_decimals(present, numbers):
+def _count_decimals(dtype, numbers):
     """Return how many decimals the values of a column have, or None for many."""
-    dtype = getattr(present.dtype, "numpy_dtype", present.dtype)
-    dtype = dtype if dtype.kind == "f" else np.dtype(np.float64)
     exact = numbers.astype(dtype)
     for decimals in range(_MAX_DECIMALS + 1):
         with np.errstate(over="ignore", invalid="ignore"):

@@ -1,5 +1,7 @@
 """Tables as scores and states, and back."""
 
+import copyreg
+
 import numpy as np
 
 from ..._tables import column_at, column_names, take
@@ -119,6 +121,19 @@ class TableEncoding:
         for k, j in enumerate(self._numbers):
             snapped[:, k] = self._columns[j].snap(numbers[:, k])
         return snapped
+
+    def __reduce_ex__(self, protocol):
+        """Return what pickle and joblib store."""
+        return copyreg.__newobj__, (type(self),), vars(self)
+
+    def __reduce__(self):
+        """Refuse columns of pandas; skops asks for this method, and pickle does not."""
+        if hasattr(self._empty, "iloc"):
+            raise TypeError(
+                "skops cannot store a TableGenerator that was fitted to a data frame, "
+                "whose columns it holds. Save it by joblib, or fit it to an array."
+            )
+        return self.__reduce_ex__(2)
 
     def to_table(self, states, numbers):
         """Return a table of states, and of numbers where the state is 0."""

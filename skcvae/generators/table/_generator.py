@@ -1,5 +1,6 @@
 """The generator of mixed tables."""
 
+import warnings
 from numbers import Integral
 from typing import Any, Self
 
@@ -14,7 +15,12 @@ from sklearn.utils.validation import (
     check_is_fitted,
 )
 
-from ..._constraints import check_constraints, find_allowed, move_to_allowed
+from ..._constraints import (
+    check_constraints,
+    check_stored,
+    find_allowed,
+    move_to_allowed,
+)
 from ..._doc_links import DocLinkMixin
 from ..._generation import clone_generator, draw, fit_generator, unfrozen
 from ..._seeds import draw_seeds
@@ -22,6 +28,7 @@ from ..._tables import (
     back_to_polars,
     find_categorical,
     is_polars,
+    private_features,
     read_table,
 )
 from ..._validation import check_targets, encode_labels, fitting
@@ -241,13 +248,19 @@ class TableGenerator(DocLinkMixin, BaseEstimator):
         self.class_count_ = np.bincount(labels)
         rng = np.random.RandomState(fit_seed)
         scores, states, numbers = self._encoding.fit(table, rng)
+        if self.constraints:
+            stored = self._encoding.to_table(states, self._encoding.snap(numbers))
+            check_stored(self.constraints, stored)
         codes = self._encoding.one_hot.encode(states)
         filled = fill_scores(scores, codes, labels, rng)
         encoded = np.column_stack([filled, codes])
         if not encoded.shape[1]:
             # Each column holds one value. A generator takes one feature at least.
             encoded = np.ones((len(table), 1))
-        self.generator_ = fit_generator(generator, encoded, y)
+        with warnings.catch_warnings():
+            # A score of 0 is a median, and no failed feature extraction.
+            warnings.filterwarnings("ignore", ".* samples of X are all zeros")
+            self.generator_ = fit_generator(generator, encoded, y)
         order = np.argsort(labels, kind="stable")
         self._members = np.split(order, np.cumsum(self.class_count_)[:-1])
         self._states, self._training_numbers = states, numbers
@@ -306,7 +319,10 @@ class TableGenerator(DocLinkMixin, BaseEstimator):
         _check_n_features(self, table, reset=True)
         if not is_private:
             check_constraints(self.constraints or (), table)
-        categorical = find_categorical(table, self.categorical_features)
+        features = self.categorical_features
+        if is_private:
+            features = private_features(table, features, self.categories or {})
+        categorical = find_categorical(table, features)
         self.categorical_features_ = np.flatnonzero(categorical)
         self._encoding = TableEncoding(
             table,
