@@ -96,15 +96,11 @@ def first_of_equals(rows):
     return np.sort(np.unique(row_hashes(rows), return_index=True)[1])
 
 
-def find_copies(X, codes):
-    """Return the indices of distinct samples, and which of them each sample is.
-
-    Copies have the same values and the same class.
-    """
+def first_copies(X, codes):
+    """Return for each sample the index of the first of its values and its class."""
     first: dict = {}
     keys = enumerate(zip(codes.tolist(), row_hashes(X), strict=True))
-    indices = [first.setdefault(key, i) for i, key in keys]
-    return np.unique(indices, return_inverse=True)
+    return np.array([first.setdefault(key, i) for i, key in keys])
 
 
 def row_hashes(rows):

@@ -112,10 +112,17 @@ def test_a_fifth_of_each_class_is_held_out_rounded_down():
     assert np.bincount(codes[mask], minlength=3).tolist() == [0, 1, 5]
     assert_array_equal(mask, _held_out.hold_out(Z, codes, seed=0))
     assert not np.array_equal(mask, _held_out.hold_out(Z, codes, seed=1))
-    # Copies are held out together, and count once.
-    copies = np.r_[: len(Z), np.random.RandomState(0).randint(len(Z), size=99)]
-    of_copies = _held_out.hold_out(Z[copies], codes[copies], seed=0)
-    assert_array_equal(of_copies, mask[copies])
+
+
+def test_copies_are_held_out_together_and_never_all_of_a_class():
+    rng = np.random.RandomState(0)
+    of_sample = np.r_[:50, rng.randint(50, size=200), np.full(30, 50)]
+    codes = np.where(of_sample < 50, of_sample % 4, 4)
+    for seed in range(20):
+        mask = _held_out.hold_out(of_sample[:, None], codes, seed)
+        assert not set(of_sample[mask]) & set(of_sample[~mask])
+        assert 20 < mask.sum() < 100
+        assert set(codes[~mask]) == {0, 1, 2, 3, 4}
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from scipy.linalg import solve_triangular
 from sklearn.base import clone
 
 from .._class_means import fit_class_means, indices_of_classes, make_definite
-from .._record_sets import find_copies
+from .._record_sets import first_copies
 from .._thin_covariance import ThinCovariance, gaussian_log_density
 from ._cvae_net import NegativeELBO, count_epochs
 
@@ -89,11 +89,16 @@ def hold_out(Z, codes, seed):
     Copies of a sample go where it goes: a network would know them.
     """
     rng = np.random.RandomState(seed)
-    distinct, of_samples = find_copies(Z, codes)
-    mask = np.zeros(len(distinct), dtype=bool)
-    for members in indices_of_classes(codes[distinct], codes.max() + 1):
+    mask = np.zeros(len(codes), dtype=bool)
+    classes = indices_of_classes(codes, codes.max() + 1)
+    for members in classes:
         mask[rng.permutation(members)[: len(members) // _FOLDS]] = True
-    return mask[of_samples]
+    mask = mask[first_copies(Z, codes)]
+    for members in classes:
+        # Of such a class, nothing would be left to train on.
+        if mask[members].all():
+            mask[members] = False
+    return mask
 
 
 def _means(parts):

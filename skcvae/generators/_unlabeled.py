@@ -13,7 +13,7 @@ from .._class_means import (
     make_whitener,
     shrink_class_means,
 )
-from .._record_sets import find_copies
+from .._record_sets import first_copies
 
 _N_FOLDS = 3
 _MAX_ITER = 30
@@ -127,24 +127,14 @@ class _Mixture:
         return received, sums
 
 
-def _deal(Z, codes):
-    """Return a fold for each sample and its copies; -1 where a class has no other."""
-    distinct, of_samples = find_copies(Z, codes)
-    codes = codes[distinct]
-    counts = np.bincount(codes)
-    rank = np.empty(len(codes), dtype=int)
-    rank[np.argsort(codes, kind="stable")] = np.arange(len(codes)) - np.repeat(
-        np.cumsum(counts) - counts, counts
-    )
-    fold = rank % _N_FOLDS
-    fold[counts[codes] < 2] = -1
-    return fold[of_samples]
-
-
 def _choose_n_iter(Z, codes, U, start):
     """Return the number of iterations that bring held-out samples nearer."""
     counts = np.bincount(codes)
-    fold = _deal(Z, codes)
+    order = np.argsort(codes, kind="stable")
+    rank = np.empty(len(codes), dtype=int)
+    rank[order] = np.arange(len(codes)) - np.repeat(np.cumsum(counts) - counts, counts)
+    fold = (rank % _N_FOLDS)[first_copies(Z, codes)]
+    fold[counts[codes] < 2] = -1
     parts = []
     for number in range(_N_FOLDS):
         train, test = fold != number, fold == number
