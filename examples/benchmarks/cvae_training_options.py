@@ -95,7 +95,7 @@ def smote_first(X, y, seed):
 
 def stop_early(X, y, seed):
     """Return rows without a fifth, and `net_params` that stop by that fifth."""
-    held_out = hold_out(y, seed)
+    held_out = hold_out(X, y, seed)
     net_params = early_stopping(X[held_out], y[held_out], patience=15)
     return (X[~held_out], y[~held_out]), net_params
 
