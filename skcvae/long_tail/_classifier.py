@@ -127,7 +127,9 @@ class LongTailClassifier(
     l2 : float or "auto", default="auto"
         Strength of the ridge of the closed form, above 0: l2 / 2 times the squared
         norm of the weights is added to the mean loss; see Notes for the metric. "auto"
-        chooses it, and a temperature, on held-out samples: a fifth, three times.
+        chooses it, and a temperature, on held-out samples: a fifth, three times. Copies
+        of a sample are held out with it. An over-sampler before the classifier would
+        give held-out samples away: it is warned of, and not needed.
 
     weight_decay : float, default=1.0
         Decoupled weight decay of the head (AdamW multiplies it by the learning rate).

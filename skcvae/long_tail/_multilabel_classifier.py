@@ -97,7 +97,8 @@ class MultilabelLongTailClassifier(DocLinkMixin, ClassifierMixin, BaseEstimator)
     l2 : float or "auto", default="auto"
         Strength of the ridge: l2 / 2 times the squared norm of the weights of a label
         is added to its mean loss, for features of mean variance 1. "auto" chooses it
-        and its metric on held-out samples: a fifth, three times.
+        and its metric on held-out samples: a fifth, three times, with their copies. Do
+        not over-sample before: give the `generator`.
 
     random_state : int, RandomState instance or None, default=None
         Seed of the held-out parts and the draws, and of the generator where it has none
