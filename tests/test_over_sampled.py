@@ -97,8 +97,11 @@ def test_what_adasyn_added_is_found(cancer):
     ids=["classifier", "pool", "corrected"],
 )
 def test_an_over_sampler_before_held_out_samples_gives_a_warning(make, cancer):
-    with pytest.warns(UserWarning, match="last 14. samples are sorted by class"):
+    with pytest.warns(
+        UserWarning, match="last 14. samples are sorted by class"
+    ) as caught:
         make_pipeline(SMOTE(random_state=0), make()).fit(*cancer)
+    assert len([w for w in caught if "sorted by class" in str(w.message)]) == 1
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
         make().fit(*cancer)

@@ -173,6 +173,8 @@ class ClosedFormFit:
         With few classes, generated samples may be left out: they harm where classes are
         far from Gaussian, and their number says little about the shrinkage of means.
         """
+        if groups is None:
+            warn_if_over_sampled(self.codes)
         choice = self._choose(groups, seed)
         if self.gaussians is not None:
             if len(self.classifier.classes_) <= _FEW_CLASSES:
@@ -247,7 +249,6 @@ class ClosedFormFit:
     def _held_out_parts(self, groups, seed):
         classifier, codes, weight = self.classifier, self.codes, self.weight
         if groups is None:
-            warn_if_over_sampled(codes)
             splits = stratified_splits(self.X, codes, np.random.RandomState(seed))
         else:
             y = classifier.classes_[codes]
