@@ -15,12 +15,7 @@ from sklearn.utils.validation import (
     check_is_fitted,
 )
 
-from ..._constraints import (
-    check_constraints,
-    check_stored,
-    find_allowed,
-    move_to_allowed,
-)
+from ..._constraints import check_constraints, check_stored
 from ..._doc_links import DocLinkMixin
 from ..._generation import clone_generator, draw, fit_generator, unfrozen
 from ..._seeds import draw_seeds
@@ -33,11 +28,10 @@ from ..._tables import (
 )
 from ..._validation import check_targets, encode_labels, fitting
 from .._class_gaussian import ClassGaussian
+from ._allowed import draw_allowed
 from ._encoding import TableEncoding
 from ._scores import Calibration, CodeDecoder, fill_scores, regress_on_codes
 
-# Rounds of drawing again for constraints.
-_MAX_ROUNDS = 20
 # Generated samples of a class that its calibration needs.
 _MIN_CALIBRATION = 200
 # Generated samples of a class that the shares of its categories need.
@@ -406,53 +400,10 @@ class TableGenerator(DocLinkMixin, BaseEstimator):
         elif n_samples is not None:
             raise ValueError("Give either n_samples or y, not both.")
         labels = encode_labels(y, self.classes_)
-        table = self._draw_allowed(labels, rng)
+        table = self._encoding.to_table(*draw_allowed(self, labels, rng))
         if self._polars is not None:
             table = back_to_polars(table, self._polars)
         return table, self.classes_[labels]
-
-    def _draw_allowed(self, labels, rng):
-        """Return a table of samples that keep all constraints."""
-        states, numbers, parents = self._draw(labels, rng)
-        if not self.constraints:
-            return self._encoding.to_table(states, numbers)
-        broken = np.flatnonzero(~self._find_allowed(states, numbers))
-        n_drawn, n_broken = len(labels), len(broken)
-        for _ in range(_MAX_ROUNDS):
-            if not len(broken):
-                break
-            again = None if parents is None else parents[broken]
-            states[broken], numbers[broken], _ = self._draw(labels[broken], rng, again)
-            held = self._find_allowed(states[broken], numbers[broken])
-            n_drawn, n_broken = n_drawn + len(held), n_broken + (~held).sum()
-            broken = broken[~held]
-        if len(broken) and parents is None:
-            raise ValueError(
-                f"{len(broken)} of {len(labels)} samples still break the constraints "
-                f"after {_MAX_ROUNDS} rounds: {1 - n_broken / n_drawn:.2%} of all "
-                "samples drawn keep them. Give weaker ones."
-            )
-        if len(broken):
-            numbers[broken] = self._move(
-                states[broken], numbers[broken], parents[broken]
-            )
-        return self._encoding.to_table(states, numbers)
-
-    def _find_allowed(self, states, numbers):
-        """Mark the samples that keep the constraints."""
-        table = self._encoding.to_table(states, numbers)
-        return find_allowed(self.constraints, table)
-
-    def _move(self, states, numbers, parents):
-        """Return numbers on the way to those of training samples that are allowed."""
-
-        def is_allowed(numbers):
-            return self._find_allowed(states, self._encoding.snap(numbers))
-
-        scored = self._encoding.is_scored(states)
-        goal = np.where(scored, self._training_numbers[parents], 0.0)
-        start = np.where(scored, numbers, 0.0)
-        return self._encoding.snap(move_to_allowed(start, goal, is_allowed))
 
     def _draw(self, labels, rng, parents=None):
         """Return states, numbers, and the training samples that had the states."""
