@@ -173,13 +173,12 @@ class ClosedFormFit:
         With few classes, generated samples may be left out: they harm where classes are
         far from Gaussian, and their number says little about the shrinkage of means.
         """
-        if groups is None:
-            warn_if_over_sampled(self.codes)
-        choice = self._choose(groups, seed)
+        splits = self._split(groups, seed)
+        choice = self._choose(splits, seed)
         if self.gaussians is not None:
             if len(self.classifier.classes_) <= _FEW_CLASSES:
                 gaussians, self.gaussians = self.gaussians, None
-                without = self._choose(groups, seed)
+                without = self._choose(splits, seed)
                 if without.loss < choice.loss:
                     self.start = without.start
                     return without
@@ -188,9 +187,9 @@ class ClosedFormFit:
         self.start = choice.start
         return choice
 
-    def _choose(self, groups, seed):
+    def _choose(self, splits, seed):
         """Return the choice with the present Gaussians."""
-        splits = self._held_out_parts(groups, seed)
+        splits = self._held_out_parts(splits, seed)
         if not any(len(split.codes) for split in splits):
             return Choice(FALLBACK)
         with np.errstate(divide="ignore"):
@@ -246,14 +245,19 @@ class ClosedFormFit:
             self.spread,
         )
 
-    def _held_out_parts(self, groups, seed):
-        classifier, codes, weight = self.classifier, self.codes, self.weight
+    def _split(self, groups, seed):
+        """Return pairs of training and held-out indices."""
+        classifier, codes = self.classifier, self.codes
         if groups is None:
-            splits = stratified_splits(self.X, codes, np.random.RandomState(seed))
-        else:
-            y = classifier.classes_[codes]
-            splits = held_out_splits(classifier.cv, self.X, y, codes, 1, groups)
-            check_splits(splits, classifier.classes_, codes, "temperature")
+            warn_if_over_sampled(codes)
+            return stratified_splits(self.X, codes, np.random.RandomState(seed))
+        y = classifier.classes_[codes]
+        splits = held_out_splits(classifier.cv, self.X, y, codes, 1, groups)
+        check_splits(splits, classifier.classes_, codes, "temperature")
+        return splits
+
+    def _held_out_parts(self, splits, seed):
+        classifier, codes, weight = self.classifier, self.codes, self.weight
         held_out = np.concatenate([test for _, test in splits])
         n_classes = len(classifier.classes_)
         # Without any, bincount returns integers.
