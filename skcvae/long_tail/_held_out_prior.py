@@ -4,6 +4,7 @@ import numpy as np
 from scipy.optimize import minimize
 from scipy.special import logit, softmax
 
+from .._warnings import warn_user
 from ._priors import move_prior
 
 #: Samples of a class below which a mean over them is no evidence alone.
@@ -148,12 +149,38 @@ def _groups(codes, n_classes):
     return seen, np.where(count[seen] < _FEW, -1, seen)
 
 
-def without_evidence(codes, n_classes):
-    """Return classes of which held-out samples tell nothing: not even a group does."""
-    seen, group = _groups(codes, n_classes)
-    if (group < 0).any():
-        return np.empty(0, dtype=np.intp)
-    return np.setdiff1d(np.arange(n_classes), seen)
+def check_evidence(codes, classes):
+    """Refuse classes of which held-out samples tell nothing: not even a group does."""
+    seen, group = _groups(codes, len(classes))
+    lacking = np.setdiff1d(np.arange(len(classes)), seen)
+    if len(lacking) and not (group < 0).any():
+        raise ValueError(
+            "trained_prior='held_out' cannot measure the prior of the classes "
+            f"{classes[lacking].tolist()}, which are too small to hold a sample out. "
+            "Let a sampler look for fewer neighbors, pass the trained_prior, or merge "
+            "or drop these classes."
+        )
+
+
+def warn_of_mismatch(classes, what, columns, share, mean, taken):
+    """Say which prior held-out probabilities do not have, and what is done.
+
+    `taken` is the prior that is used instead, or None.
+    """
+    then = (
+        "Either trained_prior is not what the classifier was trained for, or its "
+        "probabilities need a calibration."
+    )
+    if taken is not None:
+        then = (
+            f"The trained prior is now {taken[columns].sum():.3g}, as these samples "
+            "show it. Pass trained_prior to set it."
+        )
+    warn_user(
+        f"The {what} prior of the classes {classes[columns[:5]].tolist()} is taken to "
+        f"be {share:.3g}, but their mean probability over held-out samples of this "
+        f"prior is {mean:.3g}. {then}"
+    )
 
 
 def _weights_for(prior, codes, weight):

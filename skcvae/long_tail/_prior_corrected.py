@@ -28,7 +28,7 @@ from .._doc_links import DocLinkMixin
 from .._validation import fitting, read_tensors
 from .._warnings import warn_user
 from ._calibration import calibrate, check_splits, fit_calibrator, held_out_splits
-from ._held_out_prior import HeldOut, without_evidence
+from ._held_out_prior import HeldOut, check_evidence, warn_of_mismatch
 from ._priors import check_positive, move_prior, resolve_target_prior
 from ._trained_fit import (
     check_passed,
@@ -403,14 +403,7 @@ class PriorCorrectedClassifier(
         check_splits(splits, classes, codes, self.calibration)
         if self._claims("held_out"):
             held_out = np.concatenate([test for _, test in splits])
-            lacking = without_evidence(codes[held_out], len(classes))
-            if len(lacking):
-                raise ValueError(
-                    "trained_prior='held_out' cannot measure the prior of the classes "
-                    f"{classes[lacking].tolist()}, which are too small to hold a "
-                    "sample out. Let a sampler look for fewer neighbors, pass the "
-                    "trained_prior, or merge or drop these classes."
-                )
+            check_evidence(codes[held_out], classes)
         return [split for split in splits if len(split[1])]
 
     def _cross_fit(self, X, y, how, splits):
@@ -443,7 +436,9 @@ class PriorCorrectedClassifier(
                 fit_calibrator(proba, held_out.codes, held_out.weight, self.calibration)
             )
         if found:
-            self._warn_of_mismatch(*found[0])
+            is_moved = self.trained_prior_ is not self._moved_from
+            taken = self.trained_prior_ if is_moved else None
+            warn_of_mismatch(self.classes_, *found[0], taken)
 
     def _take_measured(self, held_out, train):
         """Take the prior that held-out samples show, unless "auto" loses by it."""
@@ -481,25 +476,6 @@ class PriorCorrectedClassifier(
         if self.calibration is None and not np.allclose(claim, train, rtol=0.01):
             found.append(("corrected", held_out.mismatch(train, CORRECTED)))
         return [(what, *worst) for what, worst in found if worst is not None]
-
-    def _warn_of_mismatch(self, what, columns, share, mean):
-        """Say which prior held-out probabilities do not have, and what is done."""
-        names = self.classes_[columns[:5]].tolist()
-        then = (
-            "Either trained_prior is not what the classifier was trained for, or its "
-            "probabilities need a calibration."
-        )
-        if self.trained_prior_ is not self._moved_from:
-            shown = self.trained_prior_[columns].sum()
-            then = (
-                f"The trained prior is now {shown:.3g}, as these samples show it. Pass "
-                "trained_prior to set it."
-            )
-        warn_user(
-            f"The {what} prior of the classes {names} is taken to be {share:.3g}, but "
-            "their mean probability over held-out samples of this prior is "
-            f"{mean:.3g}. {then}"
-        )
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
