@@ -319,7 +319,7 @@ def test_loss_of_mixed_labels_is_that_of_soft_ones(weighted):
     soft = soft + (weights[1] * (1 - share))[:, None] * other
     expected = -(soft * logits.log_softmax(dim=1)).sum() / soft.sum()
     criterion = torch.nn.CrossEntropyLoss(reduction="none")
-    net = HeadNet(torch.nn.Linear(1, 1), criterion).initialize()
+    net = HeadNet(torch.nn.Linear(1, 1), criterion, n_classes=3).initialize()
     torch.testing.assert_close(net.get_loss(logits, labels, training=True), expected)
     plain = net.get_loss(logits, MixedLabels(y), training=True)
     torch.testing.assert_close(plain, functional.cross_entropy(logits, y))

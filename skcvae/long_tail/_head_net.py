@@ -100,8 +100,7 @@ class HeadNet(TrainingNet):
         """Return the weighted mean over the samples, and over both labels of each."""
         labels = y_true
         loss = self.criterion_ if training else self.last_loss
-        n_classes = self.n_classes or y_pred.shape[1]
-        _check_shape("head", y_pred, (len(labels), n_classes))
+        _check_shape("head", y_pred, (len(labels), self.n_classes))
         losses = loss(y_pred, labels.y)
         _check_shape("loss", losses, (len(labels),))
         share = 1.0 if labels.share is None else labels.share
